@@ -1,0 +1,232 @@
+// Package queue says what Event Relay asks of the place where events wait: a
+// Queue, which holds events and unfinished deliveries on stable storage, and
+// an Activity, which remembers what became of them.
+//
+// The interfaces are small because they are what the design turns on: an
+// engine that passes the suite in queuetest can stand behind the relay without
+// a change to its callers. The comments on each call say how it is to be done
+// on NATS JetStream, whose engine comes later, so that nothing is promised
+// here which only an embedded database could keep.
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// Errors that callers tell apart. Engines wrap them with what they know.
+var (
+	// ErrFull means that nothing was stored because storage is full, nearly
+	// full, or holds as many unfinished deliveries as it may.
+	ErrFull = errors.New("queue is full")
+	// ErrClosed means that the queue is closed or closing.
+	ErrClosed = errors.New("queue is closed")
+	// ErrLeaseLost means that the lease had expired, was settled before, or
+	// that its delivery was cancelled. The caller has no more say in it.
+	ErrLeaseLost = errors.New("lease is lost")
+	// ErrNotFound means that no event or delivery has the given id.
+	ErrNotFound = errors.New("not found")
+)
+
+// Queue holds events and unfinished deliveries. All methods may be called by
+// many goroutines at once.
+type Queue interface {
+	// Put stores entries, with their verdicts and deliveries, as one unit: all
+	// of them or none. When it returns without error they are on stable
+	// storage, not in memory and not in a page cache. Many callers at once
+	// share a sync (group commit).
+	//
+	// An entry whose dedupe key was stored within its window is stored as a
+	// duplicate: its event is kept, its deliveries are not, and the receipt
+	// names the event it repeats. The decision is made inside, so that of a
+	// hundred equal entries put at once exactly one is stored as itself; also
+	// among the entries of one call.
+	//
+	// ErrFull and ErrClosed mean "not stored". Any other error means unknown:
+	// the entries may be stored. A context that ends while the commit is on its
+	// way gives such an error.
+	//
+	// Events belong to the queue afterwards, to be read by everyone and changed
+	// by nobody.
+	//
+	// JetStream: one atomic batch publish to one stream, so event, deliveries
+	// and dedupe mark are subjects of the same stream; the mark is a message
+	// with a per-message TTL and expected last sequence 0 on its subject, whose
+	// refusal means duplicate and is followed by a publish without deliveries.
+	// Durable means replicated, and on disk as the cluster is set.
+	Put(ctx context.Context, entries []Entry) ([]Receipt, error)
+
+	// Take leases up to n deliveries of an action that are due, the longest
+	// waiting first, and waits until there is at least one or ctx ends (then it
+	// returns ctx.Err()). It returns ErrClosed when the queue closes, and no
+	// lease for an action that is paused. No two unexpired leases exist for one
+	// delivery. Deliveries with the same non-empty order key are leased one
+	// after another in order of receipt: while one of them is unfinished, also
+	// while it waits for its next attempt, the later ones are not due.
+	//
+	// A lease that is neither settled nor extended until it expires makes its
+	// delivery due again. After a restart all leases are gone.
+	//
+	// JetStream: a pull consumer per action (filter subject), Fetch(n); the
+	// lease is the message's ack wait. Order keys are a fixed number of
+	// partitions by hash, each with one pinned consumer and one message out.
+	Take(ctx context.Context, action string, n int) ([]Lease, error)
+
+	// Extend moves the expiry of a lease to at least d from now and returns
+	// ErrLeaseLost if it is no longer held, also because the delivery was
+	// cancelled meanwhile.
+	//
+	// JetStream: InProgress.
+	Extend(lease Token, d time.Duration) error
+
+	// Settle ends a lease: with what was tried, and whether the delivery is
+	// over or due again. It returns at once; what it says is in force for every
+	// taker immediately and reaches storage with a later commit. A crash in
+	// between can only lead to doing the attempt again. It returns ErrLeaseLost
+	// for a lease that is no longer held, and then changes nothing but may keep
+	// the attempt in the activity.
+	//
+	// An engine that cannot write settlements keeps them in memory and lets
+	// Take of that action wait, so that memory stays bounded and nothing is
+	// sent twice.
+	//
+	// JetStream: publish the outcome, then ack; "again" is a scheduled message
+	// (or a republish with a due time) followed by the ack.
+	Settle(lease Token, settlement Settlement) error
+
+	// Change cancels deliveries, or pauses or resumes an action. On return it
+	// is durable and in force: every taker sees it before its next attempt. A
+	// delivery that is leased while it is cancelled may still be attempted
+	// once; its lease is lost.
+	//
+	// JetStream: a key-value bucket that every node watches; cancelled
+	// deliveries are marks that a taker checks before it attempts.
+	Change(ctx context.Context, change Change) (Changed, error)
+
+	// Close lets running commits end and writes all settlements. Takers and
+	// later calls get ErrClosed. It may be called more than once.
+	Close() error
+}
+
+// Entry is one event to be stored and what is to be done about it.
+type Entry struct {
+	Event   *rules.Event
+	Verdict rules.Verdict
+
+	// Deliveries are carried out in parallel, one for each action.
+	Deliveries []Delivery
+
+	// DedupeKey, if not empty, makes the entry a duplicate of an event that was
+	// stored with the same key less than DedupeWindow ago.
+	DedupeKey    string
+	DedupeWindow time.Duration
+}
+
+// Receipt says what became of an entry.
+type Receipt struct {
+	// DuplicateOf is the id of the event that the entry repeats, or empty.
+	DuplicateOf string
+}
+
+// Delivery is one action to be carried out for one event.
+type Delivery struct {
+	// ID is a UUID of version 7. It is the Idempotency-Key of all attempts.
+	ID     string
+	Action string
+
+	// OrderKey, if not empty, makes deliveries of one action with the same key
+	// go one after another.
+	OrderKey string
+
+	// Due is when the next attempt may be made. The zero time means at once.
+	Due time.Time
+
+	// Expires is when the delivery is not worth doing any more. The zero time
+	// means never. The queue only carries it: the taker settles as Expired.
+	Expires time.Time
+
+	// Attempts counts the attempts that were made, and FirstAttempt is when the
+	// first of them began. The queue keeps both; Put ignores them.
+	Attempts     int
+	FirstAttempt time.Time
+}
+
+// Token identifies a lease. Its content is the engine's own business.
+type Token any
+
+// Lease is the right to attempt a delivery until it expires.
+type Lease struct {
+	Token    Token
+	Delivery Delivery
+	// Event is shared with other takers: read it only. Nil when the stored
+	// event cannot be read; the delivery must then be settled as Failed.
+	Event   *rules.Event
+	Expires time.Time
+}
+
+// State is where a delivery stands.
+type State string
+
+// Pending is the only state that is not an end.
+const (
+	Pending   State = "pending"
+	Delivered State = "delivered"
+	Failed    State = "failed"
+	Expired   State = "expired"
+	Cancelled State = "cancelled"
+)
+
+// Settlement says how a lease ended.
+type Settlement struct {
+	// State is the delivery's state from now on.
+	State State
+
+	// Again is when a Pending delivery is due next.
+	Again time.Time
+
+	// Attempt is what was tried. Nil means that nothing was: the lease is given
+	// back, or the delivery ended without an attempt. Attempts without a
+	// request (one that could not be rendered) are attempts too.
+	Attempt *Attempt
+}
+
+// Attempt is one try at a delivery.
+type Attempt struct {
+	// Began is when the attempt began, Took how long it lasted.
+	Began time.Time
+	Took  time.Duration
+
+	// Status is the HTTP status of the answer, 0 when there was none.
+	Status int
+
+	// Error is a sentence for an administrator, empty when the attempt ended
+	// well.
+	Error string
+
+	// Request is the request as sent, secrets masked and bounded in size.
+	// Response is the first part of the answer's body.
+	Request, Response string
+
+	// Empty names the tags that rendered as nothing.
+	Empty []string
+}
+
+// Change is one thing that an administrator changes. Exactly one of its fields
+// is set.
+type Change struct {
+	// CancelDelivery ends one unfinished delivery, by id.
+	CancelDelivery string
+	// CancelAction ends all unfinished deliveries of an action.
+	CancelAction string
+	// Pause keeps the deliveries of an action waiting, Resume lets them go.
+	Pause, Resume string
+}
+
+// Changed says what a Change did.
+type Changed struct {
+	// Deliveries counts the deliveries that were cancelled.
+	Deliveries int
+}

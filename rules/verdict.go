@@ -1,0 +1,48 @@
+package rules
+
+// Decision is the first word of a verdict.
+type Decision string
+
+const (
+	// Act means that at least one action is to be carried out.
+	Act Decision = "action"
+	// Ignored means that no rule asked for an action, or that one said ignore.
+	Ignored Decision = "ignored"
+	// RuleError means that a condition could not be evaluated. Actions of
+	// other rules that held are carried out all the same; the event is decided
+	// again once the rule is mended.
+	RuleError Decision = "rule_error"
+	// Disabled means that the relay was switched off when the event came.
+	Disabled Decision = "disabled"
+)
+
+// Verdict is what the rules decided about one event, with the reason. It is
+// stored with the event.
+type Verdict struct {
+	Decision Decision `json:"decision"`
+
+	// Reason is one sentence for an administrator.
+	Reason string `json:"reason,omitempty"`
+
+	// Rule is the place (file:line) of the rule that decided: the first whose
+	// do held, else the ignore that ended the reading, else the one that
+	// failed. Empty when no rule decided.
+	Rule string `json:"rule,omitempty"`
+
+	// Actions are the actions to carry out, each once, in the order of the
+	// rules.
+	Actions []ActionCall `json:"actions,omitempty"`
+
+	// Absent names what conditions referred to and the event did not have, so
+	// that a misspelt field explains itself.
+	Absent []string `json:"absent,omitempty"`
+
+	// Errors are the messages of the conditions that could not be evaluated.
+	Errors []string `json:"errors,omitempty"`
+}
+
+// ActionCall is one action that a verdict asks for, and the rule that did.
+type ActionCall struct {
+	Action string `json:"action"`
+	Rule   string `json:"rule"`
+}
