@@ -1,6 +1,12 @@
 package rules
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Definitions says what expressions may name beyond the variables that every
 // event has.
@@ -14,6 +20,9 @@ type Definitions struct {
 type Source struct {
 	Name   string
 	Events []EventType
+	// Fields are the names of the source's own fields. A field that has the
+	// name of a system parameter is a way to fill that parameter, and adds no
+	// name of its own. Sources may have fields of the same name.
 	Fields []string
 }
 
@@ -34,38 +43,173 @@ type CustomParameter struct {
 
 // Language compiles the expressions of one configuration. It is safe for
 // concurrent use.
-type Language struct{}
-
-// NewLanguage checks the definitions and returns the language they make.
-func NewLanguage(definitions Definitions) (*Language, error) {
-	return nil, errors.New("not built")
+//
+// Its expressions are those of expr, with these differences.
+//
+//   - Absent is unknown, as NULL in SQL. Comparing something absent is unknown,
+//     so is calculating with it, and calling a function with it gives nothing.
+//     "not" of unknown is unknown; "and" and "or" follow Kleene and leave their
+//     right side alone when the left decides; a choice (?: or if) on an unknown
+//     condition is absent. A member of something absent or of another shape is
+//     absent. JSON null, an empty text in a request and a tag that its sender
+//     forgot to replace count as absent.
+//   - x == nil and x != nil test presence and are never unknown; so do x == ""
+//     and x != "", since an empty text counts as absent. x ?? y is y when x is
+//     absent.
+//   - Text and number do not compare, neither with < nor with ==: a rule which
+//     could never fire should say so. Values of other unlike types neither.
+//     "in" with a list that holds nothing comparable is the same error.
+//   - Numbers are exact decimals. An id never becomes 4.8e+18, and 0.1 + 0.2 is
+//     0.3. A division that does not end is cut to about 17 digits.
+//   - Names of headers are found in any case; query values and headers are the
+//     first value of their name.
+//   - Over an absent list any, all, none, count and the like are absent. Their
+//     conditions follow Kleene, while filter, find, count and the like pass
+//     over elements whose condition is not true, as WHERE does.
+//   - Functions are pure, but for now(). date and duration are system
+//     parameters; date(…) and duration(…) with brackets are expr's functions.
+//     urlencode, tojson, toxml and verbatim are added for templates.
+type Language struct {
+	sources    []Source
+	fields     map[string]string // name of each field, and the source that has it
+	parameters map[string]CustomParameter
 }
 
-// Compile checks an expression against the known names and compiles it.
-func (l *Language) Compile(source string) (*Expression, error) { return nil, errors.New("not built") }
+// words are the names that expr's grammar keeps for itself.
+var words = []string{
+	"and", "contains", "else", "endsWith", "false", "if", "in", "let",
+	"matches", "nil", "not", "or", "startsWith", "true",
+}
+
+// NewLanguage checks the definitions and returns the language they make. It
+// reports all that is wrong together: names that are taken, parameters that
+// hold undefined ones or each other.
+func NewLanguage(definitions Definitions) (*Language, error) {
+	l := &Language{
+		sources:    definitions.Sources,
+		fields:     map[string]string{},
+		parameters: map[string]CustomParameter{},
+	}
+	var errs []error
+	for _, source := range definitions.Sources {
+		for _, name := range source.Fields {
+			if _, ok := ParameterByName(name); ok {
+				continue
+			}
+			if _, ok := l.fields[name]; ok {
+				continue
+			}
+			if err := l.checkNew(name); err != nil {
+				errs = append(errs, fmt.Errorf("defining field %s of source %s: %w", name, source.Name, err))
+				continue
+			}
+			l.fields[name] = source.Name
+		}
+	}
+	defined := make([]CustomParameter, 0, len(definitions.Parameters))
+	for _, parameter := range definitions.Parameters {
+		if err := l.checkNew(parameter.Name); err != nil {
+			errs = append(errs, fmt.Errorf("defining parameter %s: %w", parameter.Name, err))
+			continue
+		}
+		l.parameters[parameter.Name] = parameter
+		defined = append(defined, parameter)
+	}
+	resolved, err := resolveParameters(defined)
+	l.parameters = resolved
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
 
 // Parameter returns the value of a custom parameter, with the parameters in it
-// put in.
-func (l *Language) Parameter(name string) (CustomParameter, bool) { return CustomParameter{}, false }
+// put in. A value that a secret was put into is itself secret.
+func (l *Language) Parameter(name string) (CustomParameter, bool) {
+	p, ok := l.parameters[name]
+	return p, ok
+}
 
-// Expression is a compiled expression. It is safe for concurrent use.
-type Expression struct{}
+// checkNew reports why a name cannot be given to a field, a custom parameter or
+// a variable of an expression.
+func (l *Language) checkNew(name string) error {
+	if !isIdentifier(name) {
+		return errors.New("a name consists of letters, digits and underscores, and does not begin with a digit")
+	}
+	if name[0] == '_' {
+		return errors.New("a name must not begin with an underscore")
+	}
+	if what := l.meaning(name); what != "" {
+		return fmt.Errorf("%s is %s; choose another name", name, what)
+	}
+	return nil
+}
 
-// Constant returns the value of an expression that names nothing but custom
-// parameters and functions of their values: what the administrator wrote, and
-// therefore trusted. Any other expression is untrusted.
-func (x *Expression) Constant() (value any, trusted bool) { return nil, false }
+// meaning says what a name stands for, or returns "" for an unknown one.
+func (l *Language) meaning(name string) string {
+	if _, ok := ParameterByName(name); ok {
+		return "a system parameter"
+	}
+	if _, ok := variables[name]; ok {
+		return "a variable that every event has"
+	}
+	if source, ok := l.fields[name]; ok {
+		return "a field of source " + source
+	}
+	if _, ok := l.parameters[name]; ok {
+		return "a custom parameter"
+	}
+	if slices.Contains(words, name) {
+		return "a word of the expression language"
+	}
+	if isFunction(name) {
+		return "a function of the expression language"
+	}
+	return ""
+}
 
-// Bind prepares an event for evaluation. The result is for one goroutine.
-func (l *Language) Bind(event *Event) *Bound { return nil }
+// names returns all that an expression may name, without functions, sorted.
+func (l *Language) names() []string {
+	var names []string
+	for _, p := range SystemParameters() {
+		names = append(names, p.String())
+	}
+	names = slices.AppendSeq(names, maps.Keys(variables))
+	names = slices.AppendSeq(names, maps.Keys(l.fields))
+	names = slices.AppendSeq(names, maps.Keys(l.parameters))
+	slices.Sort(names)
+	return names
+}
 
-// Bound is an event as expressions see it.
-type Bound struct{}
+// UnknownNameError says that an expression names something that does not exist.
+type UnknownNameError struct {
+	// Name is the unknown name, Expression the source it stands in.
+	Name, Expression string
+	// Function says that the name is called as a function.
+	Function bool
+	// Suggestion is the known name that was most likely meant, or empty.
+	Suggestion string
+	// Known lists what exists, sorted: names, or functions for a Function.
+	Known []string
+}
 
-// Evaluate returns the value of an expression for an event: nil (absent),
-// bool, int64, int, float64, json.Number, string, []any or map[string]any.
-func (b *Bound) Evaluate(x *Expression) (any, error) { return nil, errors.New("not built") }
+// Error says what is unknown, what was probably meant, and what exists.
+func (e *UnknownNameError) Error() string {
+	what := "name"
+	if e.Function {
+		what = "function"
+	}
+	end := "."
+	if e.Suggestion != "" {
+		end = didYouMean(e.Suggestion)
+	}
+	return fmt.Sprintf("unknown %s %q in `%s`%s What exists: %s",
+		what, e.Name, e.Expression, end, strings.Join(e.Known, ", "))
+}
 
-// Absent returns what evaluations since Bind referred to and the event did not
-// have, each once, in the order met.
-func (b *Bound) Absent() []string { return nil }
+func didYouMean(suggestion string) string {
+	if suggestion == "" {
+		return ""
+	}
+	return "; did you mean " + suggestion + "?"
+}

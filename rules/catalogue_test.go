@@ -1,0 +1,88 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"testing"
+)
+
+func TestPresetEvents(t *testing.T) {
+	for _, test := range []struct {
+		preset           string
+		count, described int
+		first, last      string
+		names            string // beginning of the SHA-256 of the names, one a line
+	}{
+		{"icfm", 51, 18, "allocation_change", "sundry_saved", "f1bab362cf6a4f4b"},
+		{"pbxware", 9, 0, "incoming_call", "event_call_finished", "0ec2794e48c8b56c"},
+	} {
+		events := PresetEvents(test.preset)
+		if len(events) != test.count {
+			t.Fatalf("%s has %d events, want %d", test.preset, len(events), test.count)
+		}
+		var names strings.Builder
+		seen := map[string]bool{}
+		for i, event := range events {
+			if seen[event.Name] || event.Name != NormalName(event.Name) {
+				t.Errorf("%s: name %q is given twice or not in normal form", test.preset, event.Name)
+			}
+			seen[event.Name] = true
+			if described := event.Description != ""; described != (i < test.described) {
+				t.Errorf("%s: %s has description %q", test.preset, event.Name, event.Description)
+			}
+			names.WriteString(event.Name + "\n")
+		}
+		if events[0].Name != test.first || events[len(events)-1].Name != test.last {
+			t.Errorf("%s begins with %s and ends with %s", test.preset, events[0].Name, events[len(events)-1].Name)
+		}
+		if sum := sha256.Sum256([]byte(names.String())); hex.EncodeToString(sum[:])[:16] != test.names {
+			t.Errorf("the names of %s have changed: %x", test.preset, sum[:8])
+		}
+		events[0].Name = "changed"
+		if PresetEvents(test.preset)[0].Name != test.first {
+			t.Errorf("a change of the result changed the catalogue of %s", test.preset)
+		}
+	}
+	if PresetEvents("none") != nil {
+		t.Error("a preset that does not exist has events")
+	}
+	for _, preset := range Presets() {
+		if PresetEvents(preset) == nil {
+			t.Errorf("preset %s has no events", preset)
+		}
+	}
+}
+
+func TestNormalName(t *testing.T) {
+	for name, want := range map[string]string{
+		"Incoming Call":   "incoming_call",
+		" dmg-work START": "dmg_work_start",
+		"order.paid":      "order.paid",
+		"ÄNDERUNG":        "änderung",
+		"":                "",
+	} {
+		if got := NormalName(name); got != want {
+			t.Errorf("NormalName(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	events := []string{"project_created", "project_comment_added", "incoming_call", "rs_added", "rss_added"}
+	for name, want := range map[string]string{
+		"project_craeted": "project_created",
+		"Project Created": "project_created",
+		"incomming_call":  "incoming_call",
+		"rs_addd":         "rs_added",
+		"weather":         "",
+		"":                "",
+	} {
+		if got := Nearest(name, events); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
+		}
+	}
+	if got := Nearest("x", nil); got != "" {
+		t.Errorf("the nearest of nothing is %q", got)
+	}
+}

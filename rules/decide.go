@@ -1,0 +1,114 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Decide returns what the rules say about the event that bound was made from.
+//
+// Rules for the event are read top down. One whose conditions are all true adds
+// its actions, each once, or ends the reading if it says ignore. A condition
+// that is false, unknown or absent does not hold; one that fails, or that is no
+// condition because it gives a text or number, does not hold either and makes
+// the verdict RuleError, while the other rules are read all the same.
+func (s *Ruleset) Decide(bound *Bound) Verdict {
+	event := bound.event
+	rules, known := s.byEvent[eventKey{event.Source, event.Name}]
+	if !known && event.Name != UnknownName {
+		return Verdict{Decision: Ignored, Reason: "unknown event " + strconv.Quote(event.Name)}
+	}
+	if rules == nil || len(rules.rules) == 0 {
+		reason := "no rule names this event"
+		switch {
+		case rules != nil && rules.inactive:
+			reason = "all rules that name this event are inactive"
+		case event.Name == UnknownName:
+			reason = "the request does not say which event it is"
+		}
+		return Verdict{Decision: Ignored, Reason: reason}
+	}
+
+	v := Verdict{Decision: Ignored, Reason: "no condition held"}
+	var failed *compiledRule
+reading:
+	for _, rule := range rules.rules {
+		held, err := rule.holds(bound)
+		switch {
+		case err != nil:
+			v.Errors = append(v.Errors, fmt.Sprintf("%s: %v", rule.place, err))
+			if failed == nil {
+				failed = rule
+			}
+		case !held:
+		case rule.ignore:
+			if len(v.Actions) == 0 {
+				v.Rule, v.Reason = rule.place, rule.reason()
+			}
+			break reading
+		default:
+			if len(v.Actions) == 0 {
+				v.Decision, v.Rule, v.Reason = Act, rule.place, rule.reason()
+			}
+			v.addActions(rule.actions)
+		}
+	}
+	if failed != nil {
+		v.Decision, v.Reason = RuleError, "condition failed: "+v.Errors[0]
+		if v.Rule == "" {
+			v.Rule = failed.place
+		}
+	}
+	v.Absent = bound.Absent()
+	return v
+}
+
+// addActions adds calls of actions that are not called yet. The calls of the
+// first rule are shared between verdicts, at no cost; adding to them copies.
+func (v *Verdict) addActions(calls []ActionCall) {
+	if len(v.Actions) == 0 {
+		v.Actions = calls[:len(calls):len(calls)]
+		return
+	}
+	for _, call := range calls {
+		if !slices.ContainsFunc(v.Actions, func(c ActionCall) bool { return c.Action == call.Action }) {
+			v.Actions = append(v.Actions, call)
+		}
+	}
+}
+
+// reason says why the rule applies, in the administrator's words if there are
+// any.
+func (r *compiledRule) reason() string {
+	switch {
+	case r.ignore && r.ignoreReason != "":
+		return r.ignoreReason
+	case r.description != "":
+		return r.description
+	case r.ignore:
+		return "a rule says ignore"
+	case len(r.when) == 0:
+		return "a rule without conditions"
+	}
+	return "all conditions of a rule held"
+}
+
+// holds reports whether all conditions are true. It stops at the first that is
+// not.
+func (r *compiledRule) holds(bound *Bound) (bool, error) {
+	for _, condition := range r.when {
+		value, err := bound.Evaluate(condition)
+		if err != nil {
+			return false, err
+		}
+		switch value {
+		case true:
+		case false, nil:
+			return false, nil
+		default:
+			return false, fmt.Errorf("the condition `%s` is %s, but must be true or false", condition, kindOf(value))
+		}
+	}
+	return true, nil
+}

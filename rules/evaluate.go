@@ -1,0 +1,137 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+)
+
+// Expression is a compiled expression. It is safe for concurrent use.
+type Expression struct {
+	source string
+	// Exactly one of these says what the value is: a constant, what the event
+	// has at a reference, or what a program gives.
+	constant  bool
+	value     any
+	reference *reference
+	program   *vm.Program
+	verbatim  bool
+}
+
+// String returns the expression as the administrator wrote it.
+func (x *Expression) String() string { return x.source }
+
+// Constant returns the value of an expression that names nothing but custom
+// parameters and functions of their values: what the administrator wrote, and
+// therefore trusted. Any other expression is untrusted, also one that calls
+// now().
+func (x *Expression) Constant() (value any, trusted bool) { return x.value, x.constant }
+
+// Verbatim reports whether the whole expression is a call verbatim(…), by which
+// an administrator asks that the value not be escaped in a body. Evaluating such
+// an expression gives the value in the brackets.
+func (x *Expression) Verbatim() bool { return x.verbatim }
+
+// Bound is an event as expressions see it. It is for one goroutine.
+type Bound struct {
+	event  *Event
+	absent []string
+	// raw is the raw body as text, once it has been asked for.
+	raw any
+	// elements counts the elements of lists that an evaluation went through.
+	elements int
+}
+
+// Bind prepares an event for evaluation. It costs one small allocation: nothing
+// of the event is copied or looked at until an expression names it. The event
+// must not be changed while the result is in use.
+func (l *Language) Bind(event *Event) *Bound { return &Bound{event: event} }
+
+// Evaluate returns the value of an expression for an event: nil (absent), bool,
+// int64, json.Number (a number that int64 cannot hold), string, []any or
+// map[string]any; times and durations as text. The value may be part of the
+// event or the expression and must not be changed. The error names the
+// expression, the part that failed and the types in it, but no values. Evaluate
+// never panics.
+func (b *Bound) Evaluate(x *Expression) (any, error) {
+	switch {
+	case x.constant:
+		return x.value, nil
+	case x.reference != nil:
+		// What an event holds is plain, but for a few of its own variables.
+		switch v := x.reference.value(b).(type) {
+		case multimap, time.Time:
+			return plain(v)
+		default:
+			return v, nil
+		}
+	}
+	return b.run(x)
+}
+
+// machines are the virtual machines at rest.
+var machines = sync.Pool{New: func() any { return &vm.VM{MemoryBudget: maxElements} }}
+
+// maxStack is the number of values above which the stack of a machine is given
+// back to the garbage collector rather than kept.
+const maxStack = 1024
+
+func (b *Bound) run(x *Expression) (any, error) {
+	b.elements = 0
+	machine := machines.Get().(*vm.VM)
+	v, err := machine.Run(x.program, b)
+	if cap(machine.Stack) <= maxStack {
+		machines.Put(machine)
+	}
+	if err == nil {
+		v, err = plain(v)
+	}
+	if err != nil {
+		return nil, within("evaluating", x.source, cause(err))
+	}
+	return v, nil
+}
+
+// within names the expression in an error, unless the error begins with it.
+func within(doing, source string, err error) error {
+	if strings.HasPrefix(err.Error(), "`"+source+"`") {
+		return fmt.Errorf("%s %w", doing, err)
+	}
+	return fmt.Errorf("%s `%s`: %w", doing, source, err)
+}
+
+// cause takes what a helper complained about out of the machine's error, which
+// adds a picture of the place. Panics inside helpers arrive here too.
+func cause(err error) error {
+	e := (*file.Error)(nil)
+	if !errors.As(err, &e) {
+		return err
+	}
+	if e.Prev != nil {
+		return e.Prev
+	}
+	return errors.New(e.Message)
+}
+
+// Absent returns what evaluations since Bind referred to and the event did not
+// have, each once, as the administrator wrote it, in the order met.
+func (b *Bound) Absent() []string { return b.absent }
+
+func (b *Bound) noteAbsent(text string) {
+	if !slices.Contains(b.absent, text) {
+		b.absent = append(b.absent, text)
+	}
+}
+
+func (b *Bound) rawBody() any {
+	if b.raw == nil && len(b.event.RawBody) > 0 {
+		b.raw = string(b.event.RawBody)
+	}
+	return b.raw
+}

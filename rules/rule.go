@@ -1,0 +1,329 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Rule is one rule as configured: for which events, under which conditions, and
+// what to do.
+type Rule struct {
+	// Place is where the rule stands (file:line), for verdicts and errors.
+	Place string
+
+	// Events name the events that the rule is for: name, glob_*, source:name or
+	// source:glob_*. Names compare by NormalName. A name without a source must
+	// be declared by one source only; a glob without a source matches the
+	// declared events of all sources, so that * is everything. UnknownName, with
+	// or without a source, is for events whose name could not be told; no glob
+	// matches it.
+	Events []string
+
+	// Description says what the rule is for. It becomes the reason of verdicts.
+	Description string
+
+	// Inactive rules are checked and then left out.
+	Inactive bool
+
+	// When are the conditions, all of which must be true. None means always.
+	When []string
+
+	// Do are the actions to carry out, Ignore says that there are to be none and
+	// that no later rule is read. A rule has one or the other.
+	Do     []string
+	Ignore bool
+
+	// IgnoreReason becomes the reason of the verdict, if not empty.
+	IgnoreReason string
+}
+
+// Ruleset is the rules of one configuration, found by event. It is safe for
+// concurrent use.
+type Ruleset struct {
+	// byEvent holds the rules for each event that a source declares, in order,
+	// and for UnknownName where a rule names it.
+	byEvent map[eventKey]*eventRules
+}
+
+type eventKey struct{ source, event string }
+
+// eventRules are the rules for one event.
+type eventRules struct {
+	rules []*compiledRule
+	// inactive says that inactive rules were left out.
+	inactive bool
+}
+
+// compiledRule is an active rule that can be carried out.
+type compiledRule struct {
+	place, description string
+	when               []*Expression
+	actions            []ActionCall
+	ignore             bool
+	ignoreReason       string
+}
+
+// NewRuleset checks and compiles rules against the language's names, the events
+// that its sources declare and the names of the actions. Everything that is
+// wrong is reported together, each with the place of its rule.
+func (l *Language) NewRuleset(rules []Rule, actions []string) (*Ruleset, error) {
+	b := newRulesetBuilder(l, actions)
+	for i, rule := range rules {
+		if rule.Place == "" {
+			rule.Place = fmt.Sprintf("rule %d", i+1)
+		}
+		b.add(rule)
+	}
+	if len(b.errs) > 0 {
+		return nil, errors.Join(b.errs...)
+	}
+	return &Ruleset{byEvent: b.byEvent}, nil
+}
+
+type rulesetBuilder struct {
+	language *Language
+	actions  []string
+	byEvent  map[eventKey]*eventRules
+	errs     []error
+	// sources and events are what exists, each once, in the order of the
+	// configuration; declaring are the sources of each event's normal name.
+	sources, events []string
+	declaring       map[string][]string
+	// declared are the events of each source by normal name, as declared.
+	declared map[string]map[string]string
+}
+
+func newRulesetBuilder(l *Language, actions []string) *rulesetBuilder {
+	b := &rulesetBuilder{
+		language:  l,
+		actions:   actions,
+		byEvent:   map[eventKey]*eventRules{},
+		declaring: map[string][]string{},
+		declared:  map[string]map[string]string{},
+	}
+	for _, source := range l.sources {
+		b.sources = append(b.sources, source.Name)
+		b.declared[source.Name] = map[string]string{}
+		for _, event := range source.Events {
+			name := NormalName(event.Name)
+			if _, twice := b.declared[source.Name][name]; twice {
+				continue
+			}
+			b.declared[source.Name][name] = event.Name
+			if b.declaring[name] == nil {
+				b.events = append(b.events, event.Name)
+			}
+			b.declaring[name] = append(b.declaring[name], source.Name)
+			rules := new(eventRules)
+			b.byEvent[eventKey{source.Name, event.Name}] = rules
+			b.byEvent[eventKey{source.Name, name}] = rules
+		}
+	}
+	return b
+}
+
+func (b *rulesetBuilder) add(rule Rule) {
+	fail := func(err error) { b.errs = append(b.errs, fmt.Errorf("%s: %w", rule.Place, err)) }
+
+	var keys []eventKey
+	if len(rule.Events) == 0 {
+		fail(errors.New("the rule names no event"))
+	}
+	for _, name := range rule.Events {
+		named, err := b.find(name)
+		if err != nil {
+			fail(err)
+		}
+		keys = append(keys, named...)
+	}
+
+	compiled := &compiledRule{
+		place:        rule.Place,
+		description:  rule.Description,
+		ignore:       rule.Ignore,
+		ignoreReason: rule.IgnoreReason,
+	}
+	for _, condition := range rule.When {
+		x, err := b.language.Compile(condition)
+		if err != nil {
+			fail(err)
+			continue
+		}
+		if value, constant := x.Constant(); constant {
+			if _, ok := value.(bool); !ok {
+				fail(fmt.Errorf("the condition `%s` is %s, but must be true or false", condition, kindOf(value)))
+			}
+		}
+		compiled.when = append(compiled.when, x)
+	}
+
+	switch {
+	case rule.Ignore && len(rule.Do) > 0:
+		fail(errors.New("the rule has both do and ignore; write two rules"))
+	case !rule.Ignore && len(rule.Do) == 0:
+		fail(errors.New("the rule has neither do nor ignore; add: do ACTION"))
+	}
+	for _, action := range rule.Do {
+		if !slices.Contains(b.actions, action) {
+			fail(unknown("action", action, b.actions, "to define it, add: action "+action+" { … }"))
+		}
+		if call := (ActionCall{Action: action, Rule: rule.Place}); !slices.Contains(compiled.actions, call) {
+			compiled.actions = append(compiled.actions, call)
+		}
+	}
+
+	for _, key := range keys {
+		rules := b.byEvent[key]
+		if rules == nil {
+			rules = new(eventRules)
+			b.byEvent[key] = rules
+		}
+		switch {
+		case rule.Inactive:
+			rules.inactive = true
+		case len(rules.rules) == 0 || rules.rules[len(rules.rules)-1] != compiled:
+			rules.rules = append(rules.rules, compiled)
+		}
+	}
+}
+
+// find returns the events that one name in a rule means.
+func (b *rulesetBuilder) find(name string) ([]eventKey, error) {
+	source, event, qualified := strings.Cut(name, ":")
+	if qualified && !slices.Contains(b.sources, source) {
+		// An event may have a colon in its own name.
+		if len(b.matching("", NormalName(name))) == 0 {
+			return nil, unknown("source", source, b.sources, "")
+		}
+		qualified = false
+	}
+	if !qualified {
+		source, event = "", name
+	}
+	normal := NormalName(event)
+	switch {
+	case normal == UnknownName:
+		return b.unknownEvents(source), nil
+	case strings.Contains(normal, "*"):
+		return b.glob(source, normal)
+	case qualified:
+		declared, ok := b.declared[source][normal]
+		if !ok {
+			return nil, b.unknownEvent(event, source)
+		}
+		return []eventKey{{source, declared}}, nil
+	}
+	switch sources := b.declaring[normal]; len(sources) {
+	case 0:
+		return nil, b.unknownEvent(event, "")
+	case 1:
+		return []eventKey{{sources[0], b.declared[sources[0]][normal]}}, nil
+	default:
+		return nil, fmt.Errorf("event %s is declared by several sources; write one of: %s:%s",
+			event, strings.Join(sources, ":"+event+", "), event)
+	}
+}
+
+// unknownEvents are the events without a name, of one source or of all.
+func (b *rulesetBuilder) unknownEvents(source string) (keys []eventKey) {
+	for _, s := range b.sources {
+		if source == "" || source == s {
+			keys = append(keys, eventKey{s, UnknownName})
+		}
+	}
+	return keys
+}
+
+// glob finds the events that a name with * matches. A glob that matches nothing
+// is an error: it was meant to match something.
+func (b *rulesetBuilder) glob(source, glob string) ([]eventKey, error) {
+	keys := b.matching(source, glob)
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("no event matches %s. What exists: %s", glob, strings.Join(b.eventsOf(source), ", "))
+	}
+	return keys, nil
+}
+
+// matching lists the declared events, of one source or of all when it is empty,
+// whose normal name matches.
+func (b *rulesetBuilder) matching(source, glob string) (keys []eventKey) {
+	for _, s := range b.language.sources {
+		if source != "" && source != s.Name {
+			continue
+		}
+		for _, event := range s.Events {
+			if globMatches(glob, NormalName(event.Name)) {
+				keys = append(keys, eventKey{s.Name, event.Name})
+			}
+		}
+	}
+	return keys
+}
+
+// globMatches reports whether a name matches a glob, in which * stands for any
+// text and everything else for itself.
+func globMatches(glob, name string) bool {
+	parts := strings.Split(glob, "*")
+	first, last := parts[0], parts[len(parts)-1]
+	if len(parts) == 1 {
+		return glob == name
+	}
+	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
+		return false
+	}
+	name = name[len(first) : len(name)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		_, after, found := strings.Cut(name, part)
+		if !found {
+			return false
+		}
+		name = after
+	}
+	return true
+}
+
+// eventsOf lists the declared events of one source, or of all when it is empty.
+func (b *rulesetBuilder) eventsOf(source string) []string {
+	if source == "" {
+		return b.events
+	}
+	var names []string
+	for _, s := range b.language.sources {
+		if s.Name == source {
+			for _, event := range s.Events {
+				names = append(names, event.Name)
+			}
+		}
+	}
+	return names
+}
+
+func (b *rulesetBuilder) unknownEvent(event, source string) error {
+	err := unknown("event", event, b.eventsOf(source), "to use an event that the preset lacks, add: event "+event)
+	if source != "" {
+		return fmt.Errorf("source %s: %w", source, err)
+	}
+	return err
+}
+
+// unknown is the error for a name that does not exist: what was meant, what
+// exists, and the remedy.
+func unknown(what, name string, known []string, remedy string) error {
+	text := fmt.Sprintf("unknown %s %s", what, name)
+	if suggestion := Nearest(name, known); suggestion != "" {
+		text += didYouMean(suggestion)
+	} else {
+		text += "."
+	}
+	if len(known) == 0 {
+		text += fmt.Sprintf(" There is no %s yet.", what)
+	} else {
+		text += fmt.Sprintf(" What exists: %s.", strings.Join(known, ", "))
+	}
+	if remedy != "" {
+		text += " " + strings.ToUpper(remedy[:1]) + remedy[1:]
+	}
+	return errors.New(text)
+}

@@ -1,0 +1,314 @@
+package rules
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/textproto"
+	"slices"
+	"strings"
+	"time"
+)
+
+// kind is what an administrator calls the type of a value.
+type kind string
+
+const (
+	absentKind   kind = "nothing"
+	boolKind     kind = "true or false"
+	numberKind   kind = "a number"
+	textKind     kind = "text"
+	listKind     kind = "a list"
+	objectKind   kind = "an object"
+	timeKind     kind = "a time"
+	durationKind kind = "a duration"
+	zoneKind     kind = "a time zone"
+)
+
+// zone is a time zone as a value. It is not a pointer, because the machine
+// follows pointers.
+type zone struct{ location *time.Location }
+
+// multimap is the request's query or headers as a value: an object whose
+// members are the first of each name's values.
+type multimap struct {
+	values map[string][]string
+	// headers says that names are header names, whose case does not count.
+	headers bool
+}
+
+func (m multimap) get(name string) any {
+	if m.headers {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+	}
+	if all := m.values[name]; len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+func (m multimap) object() map[string]any {
+	object := make(map[string]any, len(m.values))
+	for name, all := range m.values {
+		if len(all) > 0 {
+			object[name] = all[0]
+		}
+	}
+	return object
+}
+
+func kindOf(v any) kind {
+	switch v.(type) {
+	case nil:
+		return absentKind
+	case bool:
+		return boolKind
+	case int64, int, json.Number, float64:
+		return numberKind
+	case string:
+		return textKind
+	case []any:
+		return listKind
+	case map[string]any, multimap:
+		return objectKind
+	case time.Time:
+		return timeKind
+	case time.Duration:
+		return durationKind
+	case zone:
+		return zoneKind
+	}
+	return kind(fmt.Sprintf("a value of type %T", v))
+}
+
+// order compares two values of one kind that has an order. ok is false for
+// values that cannot be compared.
+func order(a, b any) (result int, ok bool) {
+	switch a := a.(type) {
+	case string:
+		if b, ok := b.(string); ok {
+			return strings.Compare(a, b), true
+		}
+	case time.Time:
+		if b, ok := b.(time.Time); ok {
+			return a.Compare(b), true
+		}
+	case time.Duration:
+		if b, ok := b.(time.Duration); ok {
+			return compareInts(int64(a), int64(b)), true
+		}
+	default:
+		if isNumber(a) && isNumber(b) {
+			return compareNumbers(a, b), true
+		}
+	}
+	return 0, false
+}
+
+// same reports whether two values are equal. Values of different kinds are not.
+// Lists and objects must have been weighed.
+func same(a, b any) bool {
+	switch a := a.(type) {
+	case nil:
+		return b == nil
+	case bool:
+		b, ok := b.(bool)
+		return ok && a == b
+	case multimap:
+		return same(a.object(), b)
+	case zone:
+		b, ok := b.(zone)
+		return ok && a == b
+	case []any:
+		b, ok := b.([]any)
+		return ok && slices.EqualFunc(a, b, same)
+	case map[string]any:
+		if m, ok := b.(multimap); ok {
+			b = m.object()
+		}
+		b, ok := b.(map[string]any)
+		return ok && maps.EqualFunc(a, b, same)
+	}
+	result, ok := order(a, b)
+	return ok && result == 0
+}
+
+// textOf returns a value as the text that string() and join() make of it.
+func textOf(v any) (string, error) {
+	switch v := v.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return v, nil
+	case bool:
+		if v {
+			return "true", nil
+		}
+		return "false", nil
+	case int64, int, json.Number, float64:
+		return numberText(v), nil
+	case time.Time:
+		return v.Format(time.RFC3339Nano), nil
+	case time.Duration:
+		return v.String(), nil
+	case zone:
+		return v.location.String(), nil
+	}
+	if err := weigh(v); err != nil {
+		return "", err
+	}
+	text, err := appendValue(nil, v, replaceInvalid, 0)
+	return string(text), err
+}
+
+// weigh reports values that are nested too deep or too large to be walked
+// through. A body is neither, but an expression can put a list into a list
+// twice, and the result into another twice, until the smallest expression stands
+// for more elements than can ever be counted.
+func weigh(values ...any) error {
+	left := maxWeight
+	for _, v := range values {
+		if err := weighWithin(v, &left, maxDepth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const maxWeight = 4 * maxElements
+
+var errWeight = fmt.Errorf("a value has more than %d elements and members", maxWeight)
+
+func weighWithin(v any, left *int, depth int) error {
+	if depth < 0 {
+		return errDepth
+	}
+	switch v := v.(type) {
+	case []any:
+		if *left -= len(v); *left < 0 {
+			return errWeight
+		}
+		for _, element := range v {
+			if err := weighWithin(element, left, depth-1); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		if *left -= len(v); *left < 0 {
+			return errWeight
+		}
+		for _, member := range v {
+			if err := weighWithin(member, left, depth-1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// plain turns a value of the language into one of those that Evaluate returns:
+// numbers become int64 or json.Number, times, durations and zones text. A value
+// that is plain already is returned as it is.
+func plain(v any) (any, error) {
+	if err := weigh(v); err != nil {
+		return nil, err
+	}
+	if isPlain(v) {
+		return v, nil
+	}
+	return plainCopy(v)
+}
+
+func isPlain(v any) bool {
+	switch v := v.(type) {
+	case nil, bool, string, int64, json.Number:
+		return true
+	case []any:
+		return !slices.ContainsFunc(v, func(element any) bool { return !isPlain(element) })
+	case map[string]any:
+		for _, member := range v {
+			if !isPlain(member) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func plainCopy(v any) (_ any, err error) {
+	switch v := v.(type) {
+	case nil, bool, string, int64, json.Number:
+		return v, nil
+	case int:
+		return int64(v), nil
+	case float64:
+		return fromFloat(v)
+	case multimap:
+		return v.object(), nil
+	case []any:
+		list := make([]any, len(v))
+		for i, element := range v {
+			if list[i], err = plainCopy(element); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for name, member := range v {
+			if object[name], err = plainCopy(member); err != nil {
+				return nil, err
+			}
+		}
+		return object, nil
+	}
+	return textOf(v)
+}
+
+// Unreplaced reports whether a text is nothing but a tag that its sender forgot
+// to replace ({{call_cost}}, %CALL_COST%). Such a text counts as absent.
+func Unreplaced(text string) bool {
+	if len(text) < 3 {
+		return false
+	}
+	switch text[0] {
+	case '%':
+		name := text[1 : len(text)-1]
+		return text[len(text)-1] == '%' && isUpper(name[0]) &&
+			strings.IndexFunc(name, func(r rune) bool { return r != '_' && !(r >= '0' && r <= '9') && !(r >= 'A' && r <= 'Z') }) < 0
+	case '{':
+		name, ok := strings.CutPrefix(text, "{{")
+		if !ok {
+			return false
+		}
+		name, ok = strings.CutSuffix(name, "}}")
+		return ok && isIdentifier(strings.TrimSpace(name))
+	}
+	return false
+}
+
+func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
+
+// isIdentifier reports whether a name may be that of a parameter or field:
+// ASCII letters, digits and underscores, not beginning with a digit.
+func isIdentifier(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '_', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+		case c >= '0' && c <= '9' && i > 0:
+		default:
+			return false
+		}
+	}
+	return name != ""
+}
+
+// present returns a value that an event holds, or nil if it counts as absent:
+// an empty text, or a tag that the sender forgot to replace.
+func present(v any) any {
+	if text, ok := v.(string); ok && (text == "" || Unreplaced(text)) {
+		return nil
+	}
+	return v
+}
