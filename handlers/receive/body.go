@@ -1,0 +1,191 @@
+package receive
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// budget counts bytes that are held for requests whose sender has not proven
+// itself, over all requests at once. Bounding each request alone would let
+// many of them fill memory together.
+type budget struct {
+	limit int64
+	held  atomic.Int64
+}
+
+func (b *budget) take(n int64) bool {
+	if b.held.Add(n) > b.limit {
+		b.held.Add(-n)
+		return false
+	}
+	return true
+}
+
+var (
+	errTooLarge = errors.New("body is too large")
+	errNoBudget = errors.New("too many bytes are held for requests without proven credentials")
+)
+
+// intake reads the body of one request within its limits.
+type intake struct {
+	limit  int64
+	budget *budget // nil once the sender has proven itself
+	held   int64
+}
+
+// release gives back what was taken from the budget.
+func (in *intake) release() {
+	if in.budget != nil {
+		in.budget.held.Add(-in.held)
+	}
+	in.budget, in.held = nil, 0
+}
+
+// firstRead is how much room a body gets at once. A sender that declares more
+// has to send it before it gets more.
+const firstRead = 64 << 10
+
+// readAll reads to the end or to the limit. declared is the expected length,
+// negative when it is not known. On an error it returns what came before.
+func (in *intake) readAll(r io.Reader, declared int64) ([]byte, error) {
+	// One byte more than declared makes room for reading the end of the body
+	// without growing.
+	size := int64(4<<10) - 1
+	if declared >= 0 {
+		size = min(declared, firstRead)
+	}
+	var body []byte
+	for {
+		size = min(size, in.limit) + 1
+		if in.budget != nil {
+			if !in.budget.take(size - int64(cap(body))) {
+				return body, errNoBudget
+			}
+			in.held += size - int64(cap(body))
+		}
+		grown := make([]byte, len(body), size)
+		copy(grown, body)
+		body = grown
+		for len(body) < cap(body) {
+			n, err := r.Read(body[len(body):cap(body)])
+			body = body[:len(body)+n]
+			switch {
+			case int64(len(body)) > in.limit:
+				return body, errTooLarge
+			case err == io.EOF:
+				if cap(body) > 2*len(body)+1 {
+					body = bytes.Clone(body) // the event keeps it; let the rest go
+				}
+				return body, nil
+			case err != nil:
+				return body, err
+			}
+		}
+		if size *= 2; declared >= 0 {
+			size = min(size, max(declared, int64(len(body))))
+		}
+	}
+}
+
+// readBody reads the request's body as it was sent.
+func (v *visit) readBody(in *intake) ([]byte, error) {
+	request := v.request
+	if request.Body == nil || request.Body == http.NoBody || request.Method == http.MethodHead {
+		return nil, nil
+	}
+	if v.origin.SetReadDeadline != nil {
+		// A writer that knows no deadlines is no reason to refuse: what stands in
+		// front of it has its own.
+		_ = v.origin.SetReadDeadline(time.Now().Add(v.receiver.options.BodyTimeout))
+	}
+	body, err := in.readAll(request.Body, request.ContentLength)
+	if err != nil {
+		// The deadline stays: it also bounds what the server reads of the rest.
+		return nil, v.readFailure(err, in)
+	}
+	if v.origin.SetReadDeadline != nil {
+		// An expired deadline would end the request's context while the event
+		// is being stored.
+		_ = v.origin.SetReadDeadline(time.Time{})
+	}
+	return body, nil
+}
+
+// readFailure turns an error of reading into what it means for the sender.
+func (v *visit) readFailure(err error, in *intake) error {
+	var tooLarge *http.MaxBytesError
+	var network net.Error
+	switch {
+	case errors.Is(err, errTooLarge), errors.As(err, &tooLarge):
+		return tooLargeRefusal(in.limit)
+	case errors.Is(err, errNoBudget):
+		return refuse(http.StatusServiceUnavailable, "%v (%d bytes); they are being flooded, or body credentials "+
+			"are too popular: prefer credentials in a header", err, v.receiver.unproven.limit)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return refuse(http.StatusRequestTimeout, "the body did not arrive within %v", v.receiver.options.BodyTimeout)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || v.request.Context().Err() != nil {
+		return fmt.Errorf("reading body: %w: %w", ErrSenderGone, err)
+	}
+	return refuse(http.StatusBadRequest, "the body's transfer encoding is broken: %v", err)
+}
+
+func tooLargeRefusal(limit int64) *Refusal {
+	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes; to accept it, raise max_body of the source", limit)
+}
+
+// decodeContent undoes the Content-Encoding. A body that cannot be decoded is
+// returned as it came and the problem is noted, because an authenticated request
+// is never dropped for its body. Only one that grows beyond the limit is refused.
+func (v *visit) decodeContent(wire []byte, in *intake) (body []byte, err error) {
+	encoding := v.request.Header.Get("Content-Encoding")
+	if encoding == "" || len(wire) == 0 {
+		return wire, nil
+	}
+	var open func(r *bufio.Reader) (io.Reader, error)
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "identity":
+		return wire, nil
+	case "gzip", "x-gzip":
+		open = func(r *bufio.Reader) (io.Reader, error) { return gzip.NewReader(r) }
+	case "deflate":
+		open = openDeflate
+	default:
+		v.contentProblem = "the content encoding is none of gzip, deflate and identity; the body is kept encoded"
+		return wire, nil
+	}
+	reader, err := open(bufio.NewReaderSize(bytes.NewReader(wire), 4<<10))
+	if err == nil {
+		body, err = in.readAll(reader, -1)
+	}
+	switch {
+	case errors.Is(err, errTooLarge), errors.Is(err, errNoBudget):
+		return nil, v.readFailure(err, in)
+	case err != nil:
+		v.contentProblem = "undoing the content encoding: " + err.Error()
+		return wire, nil
+	}
+	return body, nil
+}
+
+// openDeflate reads "deflate" with the zlib header that the standard asks for,
+// and without it, as many senders do.
+func openDeflate(r *bufio.Reader) (io.Reader, error) {
+	head, err := r.Peek(2)
+	if err == nil && head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
+		return zlib.NewReader(r)
+	}
+	return flate.NewReader(r), nil
+}

@@ -1,0 +1,113 @@
+package receive
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// checkValue checks that a decoder made nothing but the types an event may hold,
+// in valid UTF-8, so that it can be stored as JSON and read again.
+func checkValue(t *testing.T, value any) {
+	t.Helper()
+	if value == nil {
+		return
+	}
+	text := encodeJSON(value)
+	if text == nil || !utf8.Valid(text) {
+		t.Fatalf("%#v cannot be stored", value)
+	}
+	if _, err := rules.DecodeJSON(text); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}
+
+// FuzzRecovery reads broken JSON. A short valid object without escapes it must
+// read as the decoder does.
+func FuzzRecovery(f *testing.F) {
+	for _, seed := range []string{
+		`{"n":"Bob "B" Lee","x":1}`, `{"a":{{tag}},"b":,"c":[1,{"d":"e`, `{"m":"{"e":"2"}"}`, "{\"a\":\"b\nc\\\"}", `[{"a":1],"b":2}`, `{a:'x',"b" 1}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		text = validUTF8(text)
+		recovered := recoverJSON(text)
+		checkValue(t, recovered)
+		if len(text) > maxKey || len(text) == 0 || text[0] != '{' || bytes.IndexByte(text, '\\') >= 0 {
+			return
+		}
+		if decoded, err := rules.DecodeJSON(text); err == nil && !reflect.DeepEqual(decoded, recovered) {
+			t.Errorf("%s is read as %s", text, encodeJSON(recovered))
+		}
+	})
+}
+
+func FuzzXML(f *testing.F) {
+	f.Add([]byte(`<?xml version="1.0"?><a x="1"><b>2</b> t <b/></a>`))
+	f.Add([]byte(`<!DOCTYPE a [<!ENTITY x "1">]><a>&x;</a>`))
+	f.Add([]byte(`<a>Smith & Sons<b>`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		value, err := decodeXML(validUTF8(text))
+		checkValue(t, value)
+		if object, isObject := value.(map[string]any); err == nil && (!isObject || len(object) != 1) {
+			t.Errorf("no root in %#v", value)
+		}
+	})
+}
+
+func FuzzMultipart(f *testing.F) {
+	f.Add("b", []byte("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b--\r\n"))
+	f.Add("", []byte("--x\nContent-Disposition: form-data; name=a[]; filename=f\nContent-Type: text/plain; charset=utf-16\n\n1\n--x--\n"))
+	f.Fuzz(func(t *testing.T, boundary string, body []byte) {
+		fields, _ := decodeMultipart(body, boundary)
+		checkValue(t, fields)
+	})
+}
+
+func FuzzForm(f *testing.F) {
+	f.Add("a=1&a[]=2&b[]=%zz&=+&c")
+	f.Fuzz(func(t *testing.T, text string) {
+		checkValue(t, decodeForm(text, validText))
+		for key, values := range parseQuery(text) {
+			if len(values) == 0 || !utf8.ValidString(key) {
+				t.Errorf("%q has %d values", key, len(values))
+			}
+		}
+	})
+}
+
+func FuzzCharset(f *testing.F) {
+	f.Add("utf-16", []byte("\xff\xfe{\x00}\x00"))
+	f.Add("", []byte(`<?xml version="1.0" encoding="Shift_JIS"?><a/>`))
+	f.Fuzz(func(t *testing.T, label string, raw []byte) {
+		before := bytes.Clone(raw)
+		text := toUTF8(raw, label)
+		if !bytes.Equal(before, raw) {
+			t.Error("the bytes that came were changed")
+		}
+		if len(text) > 4*len(raw)+8 {
+			t.Errorf("%d bytes became %d", len(raw), len(text))
+		}
+	})
+}
+
+// FuzzPath reads the paths of redact.
+func FuzzPath(f *testing.F) {
+	f.Add(`body.customer["first name"].x`)
+	f.Add("X-Header")
+	f.Fuzz(func(t *testing.T, path string) {
+		keys, err := splitPath(path)
+		if err != nil {
+			return
+		}
+		for _, key := range keys {
+			if key == "" {
+				t.Errorf("%q has an empty key", path)
+			}
+		}
+	})
+}

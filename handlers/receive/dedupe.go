@@ -1,0 +1,171 @@
+package receive
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"hash"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// eventIDs are the keys, without regard to case and underscores, under which
+// senders put what identifies an event. A bare "id" is not among them: it is as
+// often the id of what the event is about.
+var eventIDs = []string{"eventid", "eventuuid", "deliveryid"}
+
+// setDedupe computes what makes each event the same as another. For Standard
+// Webhooks that is the signed id, for as long as its signature is good, also if
+// the source does not ask for dedupe: a copied request is then stored as a
+// duplicate and leads to nothing. The queue remembers, not this room: a sender
+// must be able to repeat what was not stored, and a restart must not forget.
+func (v *visit) setDedupe(s *source, received *Received) {
+	signedID, window := v.signedID(s)
+	window = max(window, s.DedupeWindow)
+	if window == 0 {
+		return
+	}
+	received.DedupeWindow = window
+	received.DedupeKeys = make([]string, len(received.Events))
+	for i, e := range received.Events {
+		key := newKey(e.Source)
+		switch {
+		case s.dedupeKey != nil && v.ownKey(s, e, key):
+		case signedID != "":
+			key.add("signed", signedID, strconv.Itoa(i))
+		case s.DedupeWindow > 0 && v.usualKey(e, key):
+		default:
+			continue
+		}
+		received.DedupeKeys[i] = key.String()
+	}
+}
+
+// signedID returns the id of a Standard Webhooks request and for how long the
+// same request could be sent again.
+func (v *visit) signedID(s *source) (string, time.Duration) {
+	for _, c := range s.credentials {
+		if c.Kind == StandardWebhooks && slices.Contains(v.signatures, c) {
+			return v.request.Header.Get(headerID), 2 * c.Tolerance
+		}
+	}
+	return "", 0
+}
+
+// ownKey adds the value of the source's own expression, if it has one.
+func (v *visit) ownKey(s *source, e *rules.Event, key *key) bool {
+	value, err := v.receiver.language.Bind(e).Evaluate(s.dedupeKey)
+	if err != nil || value == nil {
+		return false
+	}
+	key.add("own", string(encodeJSON(value)))
+	return true
+}
+
+// usualKey adds what identifies an event as senders describe it: the vendor's
+// event id, else the call, event, time and bytes. It reports whether there was
+// anything; what is absent identifies nothing.
+func (v *visit) usualKey(e *rules.Event, key *key) bool {
+	tenant, _ := textOf(e.Parameters[rules.Tenant])
+	if id := eventID(e); id != "" {
+		key.add("id", tenant, e.Name, id)
+		return true
+	}
+	fields, _ := e.Body.(map[string]any)
+	leg, _ := textOf(fields["uid"])
+	if payload, isObject := fields["payload"].(map[string]any); isObject && leg == "" {
+		leg, _ = textOf(payload["uid"])
+	}
+	if leg == "" {
+		leg, _ = textOf(e.Parameters[rules.CallID])
+	}
+	if leg == "" && !saysAnything(e) {
+		return false
+	}
+	key.add("content", tenant, leg, e.Name, e.Path)
+	names := make([]string, 0, len(e.Query))
+	for name := range e.Query {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		key.add(name)
+		key.add(e.Query[name]...)
+	}
+	// The time of the event is in its body or query, so it counts with them.
+	key.add(string(e.RawBody))
+	return true
+}
+
+// eventID returns the vendor's id of the event, or "".
+func eventID(e *rules.Event) string {
+	if id := e.Headers[headerID]; len(id) > 0 {
+		return id[0]
+	}
+	fields, _ := e.Body.(map[string]any)
+	best := ""
+	for key, value := range fields {
+		text, ok := textOf(value)
+		if ok && isEventID(key) && !isAbsent(text) && (best == "" || text < best) {
+			best = text
+		}
+	}
+	for key, values := range e.Query {
+		if best == "" && isEventID(key) && !isAbsent(values[0]) {
+			return values[0]
+		}
+	}
+	return best
+}
+
+func isEventID(key string) bool {
+	if len(key) < len("eventid") || len(key) > len("delivery_id") {
+		return false
+	}
+	return slices.Contains(eventIDs, strings.ToLower(strings.ReplaceAll(key, "_", "")))
+}
+
+// saysAnything reports whether an event has any value beside its name.
+func saysAnything(e *rules.Event) bool {
+	for key, values := range e.Query {
+		if usualRank(key) < 0 && !isAbsent(values[0]) {
+			return true
+		}
+	}
+	fields, isObject := e.Body.(map[string]any)
+	if !isObject {
+		return e.Body != nil
+	}
+	for key, value := range fields {
+		if text, isText := value.(string); usualRank(key) < 0 && value != nil && !(isText && isAbsent(text)) {
+			return true
+		}
+	}
+	return false
+}
+
+// key is a dedupe key in the making.
+type key struct{ hash hash.Hash }
+
+func newKey(source string) *key {
+	k := &key{sha256.New()}
+	k.add(source)
+	return k
+}
+
+// add adds texts, each with its length, so that none can be taken for another
+// by shifting what is between them.
+func (k *key) add(texts ...string) {
+	var length [8]byte
+	for _, text := range texts {
+		binary.BigEndian.PutUint64(length[:], uint64(len(text)))
+		k.hash.Write(length[:])
+		k.hash.Write([]byte(text))
+	}
+}
+
+func (k *key) String() string { return base64.RawURLEncoding.EncodeToString(k.hash.Sum(nil)) }

@@ -1,0 +1,252 @@
+package receive
+
+import (
+	"bytes"
+	"mime"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// document is a decoded body.
+type document struct {
+	raw   []byte
+	value any
+
+	// isRaw says that value is what rules.DecodeJSON makes of raw.
+	isRaw bool
+
+	// problem says why the body could not be read as what it claims to be.
+	problem string
+
+	// rooted says that value is an object with one key, the root element of
+	// XML, and that the fields are inside it.
+	rooted bool
+
+	// retyped says that raw is JSON now, whatever the Content-Type says.
+	retyped bool
+}
+
+// fields returns the object in which senders put event name, tags and keys.
+// Nil when the body is no object.
+func (d *document) fields() map[string]any { return fieldsOf(d.value, d.rooted) }
+
+func fieldsOf(value any, rooted bool) map[string]any {
+	object, _ := value.(map[string]any)
+	if rooted {
+		for _, root := range object {
+			object, _ = root.(map[string]any)
+		}
+	}
+	return object
+}
+
+// changed takes note that something was removed from value. What is kept of the
+// bytes is then made from value: cutting a piece out of bytes could leave a
+// second copy of it behind, escaped in another way or under a repeated key.
+func (d *document) changed() {
+	d.raw, d.isRaw, d.retyped = encodeJSON(d.value), true, true
+}
+
+// kind is what a body can be.
+type kind int
+
+const (
+	kindUnknown kind = iota
+	kindJSON
+	kindForm
+	kindMultipart
+	kindXML
+	kindText
+)
+
+// decode reads a body. One whose Content-Encoding could not be undone is kept,
+// and read only if it evidently was not encoded at all.
+func (v *visit) decode(raw []byte) *document {
+	doc := &document{raw: raw, problem: v.contentProblem}
+	if len(raw) == 0 {
+		return doc
+	}
+	declared, parameters := parseContentType(v.request.Header.Get("Content-Type"))
+	if label := parameters["charset"]; declared == kindJSON && doc.problem == "" && (label == "" || strings.EqualFold(label, "utf-8")) {
+		// The usual case, without further looking.
+		if value, err := rules.DecodeJSON(raw); err == nil {
+			doc.value, doc.isRaw = value, true
+			doc.openWhole()
+			return doc
+		}
+	}
+	text := toUTF8(raw, parameters["charset"])
+	trimmed := bytes.TrimSpace(text)
+	if len(trimmed) == 0 {
+		return doc
+	}
+	looks := sniff(trimmed)
+	if v.contentProblem != "" {
+		if looks == kindUnknown {
+			return doc
+		}
+		defer func() { doc.problem = v.contentProblem }()
+	}
+	doc.read(declared, looks, trimmed, parameters)
+	// Not where more than the white space of JSON was taken away.
+	doc.isRaw = doc.isRaw && bytes.Equal(bytes.Trim(raw, " \t\r\n"), trimmed)
+	return doc
+}
+
+// read decodes text as what it looks like, else as what it was declared to be.
+func (d *document) read(declared, looks kind, text []byte, parameters map[string]string) {
+	as := looks
+	weak := looks == kindForm && (declared == kindXML || declared == kindText && bytes.IndexByte(text, '&') < 0)
+	if looks == kindUnknown || weak {
+		as = declared
+	}
+	switch as {
+	case kindJSON:
+		d.readJSON(text)
+	case kindForm:
+		// Escapes stand for bytes of the sender's charset.
+		e := lookupCharset(parameters["charset"], nil)
+		d.value = decodeForm(string(text), func(s string) string {
+			if e != nil && !utf8.ValidString(s) {
+				s = string(decodeCharset([]byte(s), e))
+			}
+			return validText(s)
+		})
+	case kindMultipart:
+		fields, err := decodeMultipart(text, parameters["boundary"])
+		if err != nil {
+			d.problem = "reading multipart: " + err.Error()
+		}
+		if d.value = fields; len(fields) == 0 {
+			d.value = validText(string(text))
+		}
+	case kindXML:
+		var err error
+		if d.value, err = decodeXML(validUTF8(text)); err != nil {
+			d.problem = "reading XML: " + err.Error()
+		}
+		if _, d.rooted = d.value.(map[string]any); !d.rooted {
+			d.value = validText(string(text))
+		}
+	default:
+		if bytes.IndexByte(text, 0) >= 0 && !utf8.Valid(text) {
+			d.problem = "the body is not text"
+			return
+		}
+		// As it came, blanks at its ends included.
+		d.value = validText(string(toUTF8(d.raw, parameters["charset"])))
+	}
+	d.openWhole()
+}
+
+// readJSON decodes JSON, and recovers what it can from what is none.
+func (d *document) readJSON(text []byte) {
+	value, err := rules.DecodeJSON(text)
+	if err == nil {
+		d.value, d.isRaw = value, true
+		return
+	}
+	valid := validUTF8(text)
+	if len(valid) != len(text) || !utf8.Valid(text) {
+		if value, err := rules.DecodeJSON(valid); err == nil {
+			d.value = value
+			return
+		}
+	}
+	d.problem = "reading JSON: " + err.Error()
+	d.value = recoverJSON(valid)
+	if d.value == nil {
+		d.value = string(valid)
+	}
+}
+
+// openWhole opens a body that is text which holds JSON.
+func (d *document) openWhole() {
+	if _, isText := d.value.(string); isText {
+		if opened, did := openTexts(d.value, 0); did {
+			d.value, d.isRaw = opened, false
+		}
+	}
+}
+
+// parseContentType returns the kind that a Content-Type declares and its
+// parameters, as far as they can be read.
+func parseContentType(header string) (kind, map[string]string) {
+	if header == "" {
+		return kindUnknown, nil
+	}
+	if header == "application/json" {
+		return kindJSON, nil
+	}
+	media, parameters, err := mime.ParseMediaType(header)
+	if err != nil {
+		media, _, _ = strings.Cut(header, ";")
+		media = strings.ToLower(strings.TrimSpace(media))
+	}
+	switch {
+	case media == "application/json", media == "text/json", strings.HasSuffix(media, "+json"):
+		return kindJSON, parameters
+	case media == "application/x-www-form-urlencoded":
+		return kindForm, parameters
+	case strings.HasPrefix(media, "multipart/"):
+		return kindMultipart, parameters
+	case media == "application/xml", media == "text/xml", strings.HasSuffix(media, "+xml"):
+		return kindXML, parameters
+	case strings.HasPrefix(media, "text/"):
+		return kindText, parameters
+	}
+	return kindUnknown, parameters
+}
+
+// sniff tells what text looks like, kindUnknown when it could be anything.
+// Wrong and missing Content-Types are common.
+func sniff(text []byte) kind {
+	second := byte(0)
+	if rest := bytes.TrimSpace(text[1:]); len(rest) > 0 {
+		second = rest[0]
+	}
+	switch text[0] {
+	case '{':
+		if second == '"' || second == '}' || second == '\'' {
+			return kindJSON
+		}
+	case '[':
+		// A digit or word would be as likely in text, such as "[12:30] …".
+		if second == '{' || second == '[' || second == '"' || second == ']' {
+			return kindJSON
+		}
+	case '"':
+		if second == '{' || second == '[' {
+			return kindJSON
+		}
+	case '<':
+		if second == '?' || second == '!' || 'a' <= second|0x20 && second|0x20 <= 'z' || second == '_' {
+			return kindXML
+		}
+	case '-':
+		if second == '-' && bytes.Contains(bytes.ToLower(text[:min(len(text), 1<<10)]), []byte("content-disposition:")) {
+			return kindMultipart
+		}
+	}
+	if looksLikeForm(text) {
+		return kindForm
+	}
+	return kindUnknown
+}
+
+// looksLikeForm reports whether text could be key=value pairs: a key of usual
+// characters, and no blank or line end anywhere.
+func looksLikeForm(text []byte) bool {
+	equals := bytes.IndexByte(text, '=')
+	if equals < 1 || bytes.ContainsAny(text, " \r\n\t<>\"{") {
+		return false
+	}
+	for _, c := range text[:equals] {
+		if !isUpper(c&^0x20) && (c < '0' || c > '9') && strings.IndexByte("_-.[]%+", c) < 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,451 @@
+package receive_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+)
+
+// endless is a body without an end. It fails the test when more is read than a
+// limit justifies.
+type endless struct {
+	t    *testing.T
+	left int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left -= len(p); e.left < 0 {
+		e.t.Error("read on beyond the limit")
+		return 0, io.EOF
+	}
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// unread is a body that must not be read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, io.EOF
+}
+
+func (unread) Close() error { return nil }
+
+func TestTooLarge(t *testing.T) {
+	small := receive.Source{Name: "small", Credentials: bearer("small"), MaxBody: 100}
+	large := receive.Source{Name: "large", Credentials: bearer("large"), MaxBody: 200}
+	signed := receive.Source{Name: "signed", MaxBody: 300, Credentials: []receive.Credential{
+		{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}}
+	r := newRelay(t, receive.Options{}, small, large, signed)
+
+	declared := func(length int64, token string) *http.Request {
+		request := post("?event=x", "", "")
+		request.Body, request.ContentLength = unread{t}, length
+		request.Header.Set("Authorization", "Bearer "+token)
+		return request
+	}
+	for name, request := range map[string]*http.Request{
+		"beyond all":       declared(301, "wrong"), // also before any credential is looked at
+		"beyond the large": declared(201, "large"),
+		"beyond the small": declared(101, "small"),
+		"most":             declared(1<<62, "small"),
+	} {
+		if _, err := r.Receive(request, origin); status(err) != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: got %v, want 413", name, err)
+		}
+	}
+	for size, want := range map[int]int{100: 0, 101: 413} {
+		request := post("?event=x", "", strings.Repeat("x", size))
+		request.Header.Set("Authorization", "Bearer small")
+		request.ContentLength = -1
+		if _, err := r.Receive(request, origin); status(err) != want {
+			t.Errorf("%d bytes chunked: got %v, want %d", size, err, want)
+		}
+	}
+	// Of several sources that a request proves, one that takes the body gets it;
+	// one that it does not prove is no help.
+	for name, test := range map[string]struct {
+		change func(*http.Request)
+		source string
+		status int
+	}{
+		"both":       {func(q *http.Request) { q.Header.Set("X-Key", "both") }, "large", 0},
+		"not proven": {func(q *http.Request) { q.Header.Set("Authorization", "Bearer small"); q.Header.Set("X-Sig", "00") }, "", 413},
+	} {
+		both := receive.Credential{Kind: receive.APIKey, In: receive.InHeader, Name: "X-Key", Values: []string{"both"}}
+		small, large := small, large
+		small.Credentials, large.Credentials = append(bearer("small"), both), append(bearer("large"), both)
+		request := post("?event=x", "", strings.Repeat("x", 150))
+		test.change(request)
+		received, err := newRelay(t, receive.Options{}, small, large, signed).Receive(request, origin)
+		if status(err) != test.status || err == nil && received.Source != test.source {
+			t.Errorf("%s: got %+v, %v", name, received, err)
+		}
+	}
+	request := post("?event=x", "", "")
+	request.Body, request.ContentLength = io.NopCloser(&endless{t, 1000}), -1
+	request.Header.Set("X-Sig", "00")
+	if _, err := r.Receive(request, origin); status(err) != http.StatusRequestEntityTooLarge {
+		t.Errorf("endless: got %v, want 413", err)
+	}
+	request = post("?event=x", "", "")
+	request.Body = http.MaxBytesReader(httptest.NewRecorder(), io.NopCloser(&endless{t, 1000}), 50)
+	request.ContentLength = -1
+	request.Header.Set("Authorization", "Bearer small")
+	if _, err := r.Receive(request, origin); status(err) != http.StatusRequestEntityTooLarge {
+		t.Errorf("limited by what stands in front: got %v, want 413", err)
+	}
+}
+
+// TestLargestBody checks that a body of exactly the limit is kept whole, however
+// it arrives.
+func TestLargestBody(t *testing.T) {
+	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	for _, size := range []int{1, 4095, 4096, 64 << 10, 64<<10 + 1, 700_000, 1 << 20} {
+		for _, length := range []int64{int64(size), -1} {
+			body := strings.Repeat("x", size)
+			request := post("?event=x", "text/plain", body)
+			request.Body, request.ContentLength = io.NopCloser(onebyone{strings.NewReader(body)}), length
+			if e := r.one(t, request); string(e.RawBody) != body {
+				t.Errorf("of %d bytes %d are left", size, len(e.RawBody))
+			}
+		}
+	}
+}
+
+// onebyone gives at most 1000 bytes at once.
+type onebyone struct{ r io.Reader }
+
+func (o onebyone) Read(p []byte) (int, error) { return o.r.Read(p[:min(len(p), 1000)]) }
+
+// TestRefusedUnread checks what is refused without reading the body.
+func TestRefusedUnread(t *testing.T) {
+	r := newRelay(t, receive.Options{},
+		receive.Source{Name: "a", Credentials: bearer("a"), Allow: networks("203.0.113.0/24")},
+		receive.Source{Name: "b", Allow: networks("203.0.113.0/24"), Credentials: []receive.Credential{
+			{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
+			{Kind: receive.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
+	for name, test := range map[string]struct {
+		change func(*http.Request, *receive.Origin)
+		status int
+	}{
+		"method":        {func(q *http.Request, _ *receive.Origin) { q.Method = "OPTIONS" }, 405},
+		"address":       {func(_ *http.Request, from *receive.Origin) { from.Client = netip.MustParseAddr("192.0.2.1") }, 403},
+		"no credential": {func(*http.Request, *receive.Origin) {}, 401},
+		"wrong token":   {func(q *http.Request, _ *receive.Origin) { q.Header.Set("Authorization", "Bearer b") }, 401},
+		"stale time": {func(q *http.Request, _ *receive.Origin) {
+			q.Header.Set("X-Sig", "00")
+			q.Header.Set("X-Time", "1")
+		}, 401},
+		"stale standard": {func(q *http.Request, _ *receive.Origin) {
+			signStandard(q, "key", "msg", now.Add(-time.Hour), "")
+		}, 401},
+	} {
+		request, from := post("?event=x", "", ""), origin
+		request.Body, request.ContentLength = unread{t}, 10
+		test.change(request, &from)
+		if _, err := r.Receive(request, from); status(err) != test.status {
+			t.Errorf("%s: got %v, want %d", name, err, test.status)
+		}
+	}
+}
+
+// pack compresses text.
+func pack(t testing.TB, text string, open func(io.Writer) io.WriteCloser) string {
+	t.Helper()
+	var packed bytes.Buffer
+	w := open(&packed)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return packed.String()
+}
+
+func gzipped(t testing.TB, text string) string {
+	return pack(t, text, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+}
+
+func TestContentEncoding(t *testing.T) {
+	const body = `{"event":"x","id":5}`
+	zipped := gzipped(t, body)
+	for name, test := range map[string]struct {
+		encoding, body, raw string
+		broken              bool
+		id                  any
+	}{
+		"gzip":      {"gzip", zipped, body, false, int64(5)},
+		"x-gzip":    {"X-GZIP", zipped, body, false, int64(5)},
+		"zlib":      {"deflate", pack(t, body, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), body, false, int64(5)},
+		"deflate":   {"deflate", pack(t, body, func(w io.Writer) io.WriteCloser { return must(flate.NewWriter(w, 9)) }), body, false, int64(5)},
+		"identity":  {"identity", body, body, false, int64(5)},
+		"not true":  {"gzip", body, body, true, int64(5)},
+		"truncated": {"gzip", zipped[:len(zipped)-9], zipped[:len(zipped)-9], true, nil},
+		"unknown":   {"br", "\x0b\x02\x80", "\x0b\x02\x80", true, nil},
+		"two":       {"gzip, gzip", zipped, zipped, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := post("?event=x", "application/json", test.body)
+			request.Header.Set("Content-Encoding", test.encoding)
+			r := newRelay(t, receive.Options{}, open(receive.Source{}))
+			e := r.one(t, request)
+			if string(e.RawBody) != test.raw || (e.ParseError != "") != test.broken || r.value(t, e, "body.id") != test.id {
+				t.Errorf("got %q, %q, id %v", e.RawBody, e.ParseError, r.value(t, e, "body.id"))
+			}
+			checkEvent(t, e)
+		})
+	}
+}
+
+// TestBomb checks that a small body which is huge when decoded is refused
+// without the memory that it asks for, with proven credentials and without.
+func TestBomb(t *testing.T) {
+	bomb := gzipped(t, strings.Repeat("x", 40<<20))
+	r := newRelay(t, receive.Options{},
+		receive.Source{Name: "a", Credentials: bearer("a")},
+		receive.Source{Name: "b", Credentials: []receive.Credential{
+			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"b"}}}})
+	for _, token := range []string{"a", ""} {
+		request := post("", "application/json", bomb)
+		request.Header.Set("Content-Encoding", "gzip")
+		request.Header.Set("Authorization", "Bearer "+token)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := r.Receive(request, origin); status(err) != http.StatusRequestEntityTooLarge {
+			t.Errorf("got %v, want 413", err)
+		}
+		runtime.ReadMemStats(&after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
+			t.Errorf("took %d bytes", grown)
+		}
+	}
+}
+
+// TestSignedCompressed checks that a signature may be over the body as sent or
+// as meant.
+func TestSignedCompressed(t *testing.T) {
+	const body = `{"event":"x"}`
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []receive.Credential{
+		{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}})
+	for name, signed := range map[string]string{"as sent": gzipped(t, body), "as meant": body} {
+		request := post("", "application/json", gzipped(t, body))
+		request.Header.Set("Content-Encoding", "gzip")
+		request.Header.Set("X-Sig", hex.EncodeToString(mac(sha256.New, "k", signed)))
+		if e := r.one(t, request); string(e.RawBody) != body {
+			t.Errorf("%s: raw body is %q", name, e.RawBody)
+		}
+	}
+}
+
+// TestUnprovenBytes checks that senders without proven credentials share one
+// bound, that others do not feel it, and that all of it comes back.
+func TestUnprovenBytes(t *testing.T) {
+	r := newRelay(t, receive.Options{UnprovenBytes: 20 << 10},
+		receive.Source{Name: "a", Credentials: bearer("a")},
+		receive.Source{Name: "b", Credentials: []receive.Credential{
+			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"b"}}}})
+	send := func(body io.Reader) error {
+		request := post("", "application/json", "")
+		request.Body, request.ContentLength = io.NopCloser(body), -1
+		_, err := r.Receive(request, origin)
+		return err
+	}
+	for round := range 3 {
+		var writers []*io.PipeWriter
+		results := make(chan error)
+		for range 5 {
+			reader, writer := io.Pipe()
+			writers = append(writers, writer)
+			go func() { results <- send(reader) }()
+			// The write returns when the receiver holds room for it.
+			if _, err := writer.Write([]byte(`{"token":"b",`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := send(strings.NewReader(`{"token":"b"}`)); status(err) != http.StatusServiceUnavailable {
+			t.Fatalf("round %d: got %v, want 503", round, err)
+		}
+		request := post("", "application/json", "{}")
+		request.Header.Set("Authorization", "Bearer a")
+		r.one(t, request)
+		for i, writer := range writers {
+			if i%2 == 0 {
+				fmt.Fprint(writer, `"n":1}`)
+				writer.Close()
+			} else {
+				writer.CloseWithError(io.ErrUnexpectedEOF)
+			}
+		}
+		for range writers {
+			if err := <-results; err != nil && !errors.Is(err, receive.ErrSenderGone) {
+				t.Error(err)
+			}
+		}
+	}
+	if err := send(strings.NewReader(`{"token":"b","pad":"` + strings.Repeat("x", 15<<10) + `"}`)); err != nil {
+		t.Errorf("what is left is less than it was: %v", err)
+	}
+}
+
+// server runs a receiver behind a real server, and returns what its requests
+// came to.
+func server(t *testing.T, r relay) (*httptest.Server, <-chan error) {
+	outcomes := make(chan error, 10)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		from := origin
+		from.SetReadDeadline = http.NewResponseController(w).SetReadDeadline
+		_, err := r.Receive(request, from)
+		if status := status(err); status != 0 {
+			w.WriteHeader(status)
+		}
+		outcomes <- err
+	}))
+	t.Cleanup(s.Close)
+	return s, outcomes
+}
+
+// TestSlowBody checks that a body that does not come is answered 408 and ends
+// the connection, also after a request that was in time.
+func TestSlowBody(t *testing.T) {
+	r := newRelay(t, receive.Options{BodyTimeout: 20 * time.Millisecond}, open(receive.Source{}))
+	s, outcomes := server(t, r)
+	connection, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	fmt.Fprint(connection, "POST /listen.php?event=x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	if err := <-outcomes; err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(connection, "POST /listen.php?event=x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	if err := <-outcomes; status(err) != http.StatusRequestTimeout {
+		t.Fatalf("got %v, want 408", err)
+	}
+	answers, err := io.ReadAll(connection) // until the server closes
+	if err != nil || !strings.Contains(string(answers), "HTTP/1.1 200") || !strings.Contains(string(answers), "HTTP/1.1 408") {
+		t.Errorf("answered %q, %v", answers, err)
+	}
+}
+
+// TestSenderGone checks that a sender which hangs up is told apart.
+func TestSenderGone(t *testing.T) {
+	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	s, outcomes := server(t, r)
+	connection, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(connection, "POST /listen.php?event=x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	connection.Close()
+	if err := <-outcomes; !errors.Is(err, receive.ErrSenderGone) || status(err) != 0 {
+		t.Errorf("got %v, want %v", err, receive.ErrSenderGone)
+	}
+}
+
+// TestBrokenFraming checks that garbage for chunks is refused.
+func TestBrokenFraming(t *testing.T) {
+	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	s, outcomes := server(t, r)
+	connection, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	fmt.Fprint(connection, "POST /listen.php?event=x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")
+	if err := <-outcomes; status(err) != http.StatusBadRequest {
+		t.Errorf("got %v, want 400", err)
+	}
+}
+
+// TestDeadlines checks that the time limit is lifted once the body is there, or
+// it would end the request while its event is being stored; and that it stays
+// where reading failed, so that it also bounds what the server reads of the rest.
+func TestDeadlines(t *testing.T) {
+	r := newRelay(t, receive.Options{BodyTimeout: time.Minute}, open(receive.Source{}))
+	for name, test := range map[string]struct {
+		body io.Reader
+		want []bool // is there a limit?
+	}{
+		"read":   {strings.NewReader("{}"), []bool{true, false}},
+		"failed": {failing{}, []bool{true}},
+	} {
+		var limits []bool
+		from := origin
+		from.SetReadDeadline = func(at time.Time) error {
+			limits = append(limits, !at.IsZero())
+			if in := time.Until(at); !at.IsZero() && (in > time.Minute || in <= 0) {
+				t.Errorf("%s: the limit is in %v", name, in)
+			}
+			return nil
+		}
+		request := post("?event=x", "", "")
+		request.Body, request.ContentLength = io.NopCloser(test.body), -1
+		_, _ = r.Receive(request, from)
+		if !slices.Equal(limits, test.want) {
+			t.Errorf("%s: limits %v, want %v", name, limits, test.want)
+		}
+	}
+}
+
+// TestDeadlineUnsupported checks that a writer without deadlines is no reason to
+// refuse.
+func TestDeadlineUnsupported(t *testing.T) {
+	from := origin
+	from.SetReadDeadline = http.NewResponseController(httptest.NewRecorder()).SetReadDeadline
+	if _, err := newRelay(t, receive.Options{}, open(receive.Source{})).Receive(post("?event=x", "", "{}"), from); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCancelled checks that a request whose context has ended does not wait.
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	request := post("", "", "").WithContext(ctx)
+	request.Body, request.ContentLength = io.NopCloser(failing{}), -1
+	if _, err := newRelay(t, receive.Options{}, open(receive.Source{})).Receive(request, origin); !errors.Is(err, receive.ErrSenderGone) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errors.New("stream was reset") }
+
+// TestBatchLimit checks the bound on events in one request.
+func TestBatchLimit(t *testing.T) {
+	r := newRelay(t, receive.Options{}, open(receive.Source{Batch: "body.list"}))
+	for n, want := range map[int]int{10_000: 0, 10_001: http.StatusRequestEntityTooLarge} {
+		list := "[1" + strings.Repeat(",1", n-1) + "]"
+		for _, body := range []string{list, `{"list":` + list + `}`} {
+			received, err := r.Receive(post("", "application/json", body), origin)
+			if status(err) != want || err == nil && len(received.Events) != n {
+				t.Errorf("%d: got %v", n, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package receive
+
+import (
+	"strings"
+)
+
+// eachPair calls do for each pair of an urlencoded text. It never fails: a pair
+// without "=" has an empty value, an escape that is none is kept as it was
+// sent. (url.ParseQuery drops such pairs, and those with a semicolon.)
+func eachPair(text string, do func(key, value string)) {
+	for text != "" {
+		var pair string
+		pair, text, _ = strings.Cut(text, "&")
+		if pair == "" {
+			continue
+		}
+		key, value, _ := strings.Cut(pair, "=")
+		do(unescape(key), unescape(value))
+	}
+}
+
+// unescape undoes percent-encoding and "+" for a blank.
+func unescape(text string) string {
+	if strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, '+') < 0 {
+		return text
+	}
+	plain := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '+':
+			plain = append(plain, ' ')
+		case c == '%' && i+2 < len(text) && isHex(text[i+1]) && isHex(text[i+2]):
+			plain = append(plain, fromHex(text[i+1])<<4|fromHex(text[i+2]))
+			i += 2
+		default:
+			plain = append(plain, c)
+		}
+	}
+	return string(plain)
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func fromHex(c byte) byte {
+	switch {
+	case c <= '9':
+		return c - '0'
+	case c <= 'F':
+		return c - 'A' + 10
+	}
+	return c - 'a' + 10
+}
+
+// parseQuery reads a URL's query. Keys that came more than once keep all their
+// values.
+func parseQuery(text string) map[string][]string {
+	if text == "" {
+		return nil
+	}
+	pairs := strings.Count(text, "&") + 1
+	query := make(map[string][]string, pairs)
+	values := make([]string, 0, pairs) // one allocation for all
+	eachPair(text, func(key, value string) {
+		key, value = validText(key), validText(value)
+		if earlier, there := query[key]; there {
+			query[key] = append(earlier, value)
+			return
+		}
+		values = append(values, value)
+		query[key] = values[len(values)-1 : len(values) : len(values)]
+	})
+	return query
+}
+
+// decodeForm reads an urlencoded body. As in PHP, "user[]" makes a list under
+// user; else the first of several values wins. convert turns the sender's
+// characters into UTF-8.
+func decodeForm(text string, convert func(string) string) map[string]any {
+	form := map[string]any{}
+	eachPair(text, func(key, value string) {
+		addField(form, convert(key), convert(value))
+	})
+	return form
+}
+
+// addField adds a field of a form.
+func addField(form map[string]any, key string, value any) {
+	if base, isList := strings.CutSuffix(key, "[]"); isList && base != "" {
+		switch earlier := form[base].(type) {
+		case nil:
+			form[base] = []any{value}
+		case []any:
+			form[base] = append(earlier, value)
+		}
+		return
+	}
+	if _, there := form[key]; !there {
+		form[key] = value
+	}
+}
+
+func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
+
+// validText replaces bytes that are not UTF-8 by U+FFFD.
+func validText(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }

@@ -1,0 +1,243 @@
+package receive_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// TestTimes checks date, time and unix_time, whichever of them an event brings.
+// The clock stands at 2026-03-13 12:00:00 UTC.
+func TestTimes(t *testing.T) {
+	london, auckland := must(time.LoadLocation("Europe/London")), must(time.LoadLocation("Pacific/Auckland"))
+	type number = json.Number
+	for _, test := range []struct {
+		zone       *time.Location
+		body       string
+		date, time string
+		unix       any
+	}{
+		{nil, `{}`, "2026-03-13", "12:00:00", int64(1773403200)},
+		{auckland, `{}`, "2026-03-14", "01:00:00", int64(1773403200)},
+		{nil, `{"unix_time":"1773398807"}`, "2026-03-13", "10:46:47", int64(1773398807)},
+		{london, `{"unix_time":1782900000}`, "2026-07-01", "11:00:00", int64(1782900000)},
+		{auckland, `{"date":"2026-07-01","time":"11:00:00"}`, "2026-07-01", "11:00:00", int64(1782860400)},
+		{london, `{"date":"2026-07-01","time":"11:00:00"}`, "2026-07-01", "11:00:00", int64(1782900000)},
+		{london, `{"date":"2026-07-01","time":"11:00:00","unix_time":5}`, "2026-07-01", "11:00:00", int64(5)},
+		{nil, `{"date":"2026-07-01"}`, "2026-07-01", "12:00:00", int64(1773403200)},
+		{nil, `{"time":"11:00:00"}`, "2026-03-13", "11:00:00", int64(1773403200)},
+		{nil, `{"time":"11:00:00","unix_time":1773398807}`, "2026-03-13", "11:00:00", int64(1773398807)},
+		// What has another form is no parameter, and stays in the body.
+		{nil, `{"date":"13/03/2026","time":"11:00","unix_time":"soon"}`, "2026-03-13", "12:00:00", int64(1773403200)},
+		{nil, `{"date":"2026-02-30","time":"24:00:00"}`, "2026-03-13", "12:00:00", int64(1773403200)},
+		{nil, `{"time":"2026-03-13T10:41:57Z","date":5}`, "2026-03-13", "12:00:00", int64(1773403200)},
+		{nil, `{"unix_time":"1773398517.113"}`, "2026-03-13", "10:41:57", number("1773398517.113")},
+		{nil, `{"unix_time":1e400}`, "2026-03-13", "12:00:00", number("1e400")},
+		{nil, `{"unix_time":-1}`, "2026-03-13", "12:00:00", int64(-1)},
+		{nil, `{"unix_time":9223372036854775807}`, "2026-03-13", "12:00:00", int64(9223372036854775807)},
+	} {
+		r := newRelay(t, receive.Options{}, open(receive.Source{Timezone: test.zone}))
+		e := r.one(t, post("?event=x", "application/json", test.body))
+		got := []any{e.Parameters[rules.Date], e.Parameters[rules.Time], e.Parameters[rules.UnixTime]}
+		if want := []any{test.date, test.time, test.unix}; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s in %v gave %v, want %v", test.body, test.zone, got, want)
+		}
+		checkEvent(t, e)
+	}
+}
+
+// TestTyping checks that numbers are numbers and text is text, however they were
+// sent, and from where.
+func TestTyping(t *testing.T) {
+	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	for _, test := range []struct {
+		rest, contentType, body string
+		parameter               rules.Parameter
+		want                    any
+	}{
+		{"", "", `{"duration":"47"}`, rules.Duration, int64(47)},
+		{"", "", `{"duration":47}`, rules.Duration, int64(47)},
+		{"", "", `{"duration":" 047 "}`, rules.Duration, int64(47)},
+		{"", "", `{"call_cost":"0.42"}`, rules.CallCost, json.Number("0.42")},
+		{"", "", `{"call_cost":0.420}`, rules.CallCost, json.Number("0.420")},
+		{"", "", `{"call_cost":"-1.5e3"}`, rules.CallCost, json.Number("-1.5e3")},
+		{"", "", `{"call_cost":"18446744073709551615"}`, rules.CallCost, json.Number("18446744073709551615")},
+		{"", "", `{"call_cost":"0,42"}`, rules.CallCost, nil},
+		{"", "", `{"call_cost":"£1"}`, rules.CallCost, nil},
+		{"", "", `{"call_cost":"[1]"}`, rules.CallCost, nil},
+		{"", "", `{"call_cost":true}`, rules.CallCost, nil},
+		{"", "", `{"call_rating_duration":""}`, rules.CallRatingDuration, nil},
+		{"", "", `{"caller_id":442079460123}`, rules.CallerID, "442079460123"},
+		{"", "", `{"caller_id":442079460123456789012345}`, rules.CallerID, "442079460123456789012345"},
+		{"", "", `{"caller_id":["1"]}`, rules.CallerID, nil},
+		{"", "", `{"caller_id":null}`, rules.CallerID, nil},
+		{"", "", `{"caller_id":"%CALLER_ID%"}`, rules.CallerID, nil},
+		{"", "", `{"caller_id":"100%"}`, rules.CallerID, "100%"},
+		{"", "", `{"caller_id":"{{a}} {{b}}"}`, rules.CallerID, "{{a}} {{b}}"},
+		{"", "", `{"calling_name":"{\"a\":1}"}`, rules.CallingName, `{"a":1}`},
+		{"", "", `{"tenant":200}`, rules.Tenant, "200"},
+		{"", "", `{"tenant":""}`, rules.Tenant, ""},
+		{"", "", `{"tenant":{}}`, rules.Tenant, ""},
+		{"", "", `{"Tenant":"1","TENANT":"2"}`, rules.Tenant, "2"},
+		{"", "", `{"Tenant":"1","tenant":"2"}`, rules.Tenant, "2"},
+		{"", "", `{"Tenant":"1","tenant":""}`, rules.Tenant, "1"},
+		{"", "", `{"data":{"tenant":"1"}}`, rules.Tenant, ""},
+		{"?tenant=q", "", `{"tenant":"b"}`, rules.Tenant, "q"},
+		{"?tenant={{tenant}}", "", `{"tenant":"b"}`, rules.Tenant, "b"},
+		{"?tenant=1&tenant=2", "", "", rules.Tenant, "1"},
+		{"", "text/xml", "<call><tenant>1</tenant></call>", rules.Tenant, "1"},
+		{"", "application/x-www-form-urlencoded", "tenant=1&tenant=2", rules.Tenant, "1"},
+		{"", "", `[{"tenant":"1"}]`, rules.Tenant, "1"},
+		{"", "", `"{\"tenant\":\"1\"}"`, rules.Tenant, "1"},
+		{"", "", `{"linked_id":"1.2","is_incoming":true}`, rules.CallID, nil}, // that is the Publisher's, of preset pbxware
+	} {
+		if test.contentType == "" {
+			test.contentType = "application/json"
+		}
+		rest := test.rest
+		if rest == "" {
+			rest = "?event=x"
+		}
+		e := r.one(t, post(rest, test.contentType, test.body))
+		if got := e.Parameters[test.parameter]; !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s %s: %v is %#v, want %#v", test.rest, test.body, test.parameter, got, test.want)
+		}
+		checkEvent(t, e)
+	}
+}
+
+// TestPublisher checks what the preset reads beyond the tags.
+func TestPublisher(t *testing.T) {
+	r := newRelay(t, receive.Options{}, open(receive.Source{Preset: "pbxware"}))
+	for _, test := range []struct {
+		body      string
+		parameter rules.Parameter
+		want      any
+	}{
+		{`{"uid":"1","is_pbx_user":true,"number":"PJSIP/100"}`, rules.Extension, "100"},
+		{`{"uid":"1","is_pbx_user":false,"number":"100"}`, rules.Extension, nil},
+		{`{"uid":"1","is_pbx_user":true,"number":"100","extension":"7"}`, rules.Extension, "7"},
+		{`{"uid":"1","is_pbx_user":true}`, rules.Extension, nil},
+		{`{"uid":"1","is_incoming":"yes"}`, rules.Direction, nil},
+		{`{"uid":"1","is_incoming":true,"number":"1","connected_num":"2"}`, rules.CallerID, nil},
+		{`{"uid":"1","is_incoming":false,"number":"1","connected_num":"2"}`, rules.CalledNumber, "2"},
+		{`{"uid":"1","is_incoming":false,"connected_name":"x"}`, rules.CallingName, nil},
+		{`{"uid":"1","duration":0,"event":"event_call_started"}`, rules.Duration, nil},
+		{`{"uid":"1","duration":9,"event":"event_call_finished"}`, rules.Duration, int64(9)},
+		{`{"duration":0,"event":"event_call_started"}`, rules.Duration, int64(0)}, // no Publisher's body
+		{`{"tenant_code":5,"payload":{"linked_id":"1.2"}}`, rules.Tenant, "5"},
+		{`{"tenant_code":5,"payload":{"linked_id":"1.2"}}`, rules.CallID, "1.2"},
+		{`{"uid":"1","event_time_info":"now"}`, rules.Date, "2026-03-13"},
+		{`{"uid":"1","is_incoming":[],"is_pbx_user":{},"payload":[],"linked_id":{}}`, rules.CallID, nil},
+	} {
+		e := r.one(t, post("", "application/json", test.body))
+		if got := e.Parameters[test.parameter]; got != test.want {
+			t.Errorf("%s: %v is %#v, want %#v", test.body, test.parameter, got, test.want)
+		}
+		checkEvent(t, e)
+	}
+}
+
+// TestFields checks what a source reads from its events by its own expressions.
+func TestFields(t *testing.T) {
+	source := open(receive.Source{Preset: "pbxware", Fields: []receive.Field{
+		{"order", "body.data.id"},
+		{"label", `"order " + string(order)`},
+		{"missing", "body.nothing.at.all"},
+		{"failing", `body.data.id > "x"`},
+		{"half", "body.data.id / 2"},
+		{"list", "body.list"},
+		{"caller_id", "body.from"},
+		{"called_number", `caller_id + "!"`},
+		{"duration", "body.seconds"},
+		{"tenant", "body.customer"},
+		{"date", "body.day"},
+		{"unix_time", "body.ts"},
+		{"seen", "unix_time"},
+	}})
+	r := newRelay(t, receive.Options{}, source)
+	e := r.one(t, post("?event=x&caller_id=1&tenant=2&date=2026-01-01&time=10:00:00", "application/json",
+		`{"data":{"id":7},"from":"555","seconds":"9.50","list":[1,""],"ts":1773398807,"day":"{{day}}"}`))
+	for name, want := range map[string]any{
+		"order": int64(7), "label": "order 7", "missing": nil, "failing": nil, "half": json.Number("3.5"), "list": []any{int64(1), ""},
+		"caller_id": "555", "called_number": "555!", "duration": json.Number("9.50"), "tenant": "",
+		"unix_time": int64(1773398807), "seen": int64(1773398807), "date": "2026-03-13", "time": "10:00:00",
+	} {
+		got := any(nil)
+		if p, isParameter := rules.ParameterByName(name); isParameter {
+			got = e.Parameters[p]
+		} else {
+			got = e.Fields[name]
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is %#v, want %#v", name, got, want)
+		}
+	}
+	checkEvent(t, e)
+}
+
+// TestDedupeKeys checks which events are the same as another.
+func TestDedupeKeys(t *testing.T) {
+	type request struct{ rest, body string }
+	for _, test := range []struct {
+		name, expression string
+		a, b             request
+		same, none       bool
+	}{
+		{name: "equal", a: request{"", `{"event":"x","id":5}`}, b: request{"", `{"event":"x","id":5}`}, same: true},
+		{name: "other bytes", a: request{"", `{"event":"x","id":5}`}, b: request{"", `{"event":"x", "id":5}`}},
+		{name: "other event", a: request{"/x", `{"id":5}`}, b: request{"/y", `{"id":5}`}},
+		{name: "other query", a: request{"?event=x&lead=1", ""}, b: request{"?event=x&lead=2", ""}},
+		{name: "order of query", a: request{"?event=x&lead=1", ""}, b: request{"?lead=1&event=x", ""}, same: true},
+		{name: "event id", a: request{"", `{"event":"x","event_id":"e1","attempt":1}`}, b: request{"", `{"event":"x","eventId":"e1","attempt":2}`}, same: true},
+		{name: "event id in query", a: request{"?event=x&event_id=e1&n=1", ""}, b: request{"?event=x&event_id=e1&n=2", ""}, same: true},
+		{name: "other event id", a: request{"", `{"event":"x","event_id":"e1"}`}, b: request{"", `{"event":"x","event_id":"e2"}`}},
+		{name: "other tenant", a: request{"", `{"event":"x","event_id":"e1","tenant":"1"}`}, b: request{"", `{"event":"x","event_id":"e1","tenant":"2"}`}},
+		{name: "id of something", a: request{"", `{"event":"x","id":"1","n":1}`}, b: request{"", `{"event":"x","id":"1","n":2}`}},
+		{name: "absent event id", a: request{"", `{"event":"x","event_id":"","n":1}`}, b: request{"", `{"event":"x","event_id":"","n":2}`}},
+		{name: "unreplaced event id", a: request{"", `{"event":"x","event_id":"{{event_id}}","n":1}`}, b: request{"", `{"event":"x","event_id":"{{event_id}}","n":2}`}},
+		{name: "legs of a call", a: request{"", `{"event":"x","linked_id":"1","uid":"1"}`}, b: request{"", `{"event":"x","linked_id":"1","uid":"2"}`}},
+		{name: "a test event of the PBX", none: true, a: request{"", `{"event":"hangup","call_id":"","caller_id":"{{caller_id}}"}`}, b: request{"", `{"event":"hangup","call_id":"","caller_id":"{{caller_id}}"}`}},
+		{name: "nothing", none: true, a: request{"?event=x", ""}, b: request{"?event=x", ""}},
+		{name: "text", a: request{"?event=x", `"hello"`}, b: request{"?event=x", `"hello"`}, same: true},
+		{name: "own", expression: "body.n", a: request{"", `{"n":1,"m":1}`}, b: request{"", `{"n":1,"m":2}`}, same: true},
+		{name: "own differs", expression: "body.n", a: request{"", `{"n":1}`}, b: request{"", `{"n":"1"}`}},
+		{name: "own absent", expression: "body.o", a: request{"", `{"n":1}`}, b: request{"", `{"n":2}`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRelay(t, receive.Options{}, open(receive.Source{DedupeWindow: time.Minute, DedupeKey: test.expression}))
+			key := func(q request) string {
+				received, err := r.Receive(post(q.rest, "application/json", q.body), origin)
+				if err != nil || received.DedupeWindow != time.Minute || len(received.DedupeKeys) != 1 {
+					t.Fatal(received, err)
+				}
+				return received.DedupeKeys[0]
+			}
+			a, b := key(test.a), key(test.b)
+			if (a == "") != test.none || (b == "") != test.none || !test.none && (a == b) != test.same {
+				t.Errorf("keys %q and %q", a, b)
+			}
+		})
+	}
+}
+
+// TestDedupeSources checks that sources do not share keys, and that a source
+// which does not ask for dedupe has none.
+func TestDedupeSources(t *testing.T) {
+	keys := map[string]bool{}
+	for _, source := range []receive.Source{{Name: "a", DedupeWindow: time.Minute}, {Name: "b", DedupeWindow: time.Minute}} {
+		received := must(newRelay(t, receive.Options{}, open(source)).Receive(post("", "", `{"n":1}`), origin))
+		keys[received.DedupeKeys[0]] = true
+	}
+	if len(keys) != 2 {
+		t.Error("two sources share a key")
+	}
+	received := must(newRelay(t, receive.Options{}, open(receive.Source{})).Receive(post("", "", `{"event_id":1}`), origin))
+	if received.DedupeKeys != nil || received.DedupeWindow != 0 {
+		t.Errorf("got %+v", received)
+	}
+}

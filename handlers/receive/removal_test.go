@@ -1,0 +1,167 @@
+package receive_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// checkNoSecret searches everything of an event, as it would be stored, for
+// secrets.
+func checkNoSecret(t testing.TB, e *rules.Event, secrets ...string) {
+	t.Helper()
+	shown, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := append(append(shown, e.Record()...), e.RawBody...)
+	for _, secret := range secrets {
+		if bytes.Contains(all, []byte(secret)) {
+			t.Errorf("%q is in the event: %s", secret, all)
+		}
+	}
+}
+
+// TestCredentialsRemoved posts requests that carry credentials of several
+// sources at once, in several ways.
+func TestCredentialsRemoved(t *testing.T) {
+	const secret = "a-secret-of-some-length"
+	credentials := func(value string) []receive.Credential {
+		return []receive.Credential{
+			{Kind: receive.Bearer, Values: []string{value}},
+			{Kind: receive.Basic, User: "u", Values: []string{value}},
+			{Kind: receive.APIKey, In: receive.InHeader, Name: "X-Key", Values: []string{value}},
+			{Kind: receive.APIKey, In: receive.InQuery, Name: "key", Values: []string{value}},
+			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{value}},
+			{Kind: receive.Path, Values: []string{value}},
+		}
+	}
+	r := newRelay(t, receive.Options{},
+		receive.Source{Name: "a", Credentials: credentials(secret)},
+		receive.Source{Name: "b", Credentials: append(credentials("b-"+secret), receive.Credential{
+			Kind: receive.APIKey, In: receive.InQuery, Name: "other", Values: []string{"short"}})},
+		receive.Source{Name: "elsewhere", Allow: networks("192.0.2.0/24"), Credentials: []receive.Credential{
+			{Kind: receive.APIKey, In: receive.InQuery, Name: "third", Values: []string{"elsewhere-secret"}},
+			{Kind: receive.APIKey, In: receive.InBody, Name: "third", Values: []string{"elsewhere-secret"}},
+			{Kind: receive.Path, Values: []string{"elsewhere-secret"}},
+		}})
+	all := func(request *http.Request) {
+		request.Header.Set("Authorization", "Bearer "+secret)
+		request.Header.Set("Proxy-Authorization", "Bearer "+secret)
+		request.Header.Set("Cookie", "session="+secret)
+		request.Header.Set("X-Key", "stale-"+secret)
+		request.Header.Set("Referer", "https://events.example.com/?other=short&key="+secret)
+	}
+	for name, test := range map[string]struct {
+		rest, contentType, body string
+		change                  func(*http.Request)
+	}{
+		"JSON":             {"/x/" + secret + "?key=" + secret + "&key=again-" + secret + "&other=short", "application/json", `{"token":"` + secret + `","id":5}`, all},
+		"repeated":         {"?key=" + secret, "application/json", `{"token":"` + secret + `","token":"x","id":5}`, nil},
+		"escaped":          {"?key=" + secret, "application/json", `{"token":"\u0061-secret-of-some-length","t\u006fken":"stale","id":5}`, nil},
+		"form":             {"?key=" + secret, "application/x-www-form-urlencoded", "id=5&token=" + secret + "&token=%61-secret-of-some-length", nil},
+		"multipart":        {"?key=" + secret, "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\n" + secret + "\r\n--b\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n5\r\n--b--\r\n", nil},
+		"XML":              {"?key=" + secret, "text/xml", "<a><token>" + secret + "</token><id>5</id></a>", nil},
+		"broken":           {"?key=" + secret, "application/json", `{"token":"` + secret + `","name":"Bob "B" Lee","id":5}`, nil},
+		"text in text":     {"?key=" + secret, "application/json", `"{\"token\":\"` + secret + `\",\"id\":5}"`, nil},
+		"repeated URL":     {"?key=" + secret, "application/json", `{"meta":{"url":"https://e.example.com/?key=` + secret + `"},"id":5}`, nil},
+		"repeated headers": {"?key=" + secret + "&copy=" + secret, "application/json", `{"id":5}`, with("X-Original-Url", "/?key="+secret)},
+		"repeated path":    {"/" + secret + "/x/" + secret, "application/json", `{"id":5}`, nil},
+		"of others":        {"/x/elsewhere-secret?key=" + secret + "&third=elsewhere-secret", "application/json", `{"third":"elsewhere-secret","id":5}`, nil},
+		"basic":            {"", "application/json", `{"id":5}`, basic("u", secret)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := post(test.rest, test.contentType, test.body)
+			if test.change != nil {
+				test.change(request)
+			}
+			e := r.one(t, request)
+			checkNoSecret(t, e, "secret-of", "elsewhere-secret", "short", "stale", base64.StdEncoding.EncodeToString([]byte("u:"+secret)))
+			if id := r.value(t, e, `string(body.id ?? body.a.id)`); id != "5" {
+				t.Errorf("id is %v in %s", id, e.RawBody)
+			}
+			checkEvent(t, e)
+		})
+	}
+}
+
+// TestOthersKeysAreData checks that a key which is a credential of another
+// source only is data of this one.
+func TestOthersKeysAreData(t *testing.T) {
+	r := newRelay(t, receive.Options{},
+		receive.Source{Name: "a", Credentials: []receive.Credential{queryKey("a-key")}},
+		receive.Source{Name: "b", Credentials: bearer("b")})
+	request := post("?key=data", "application/json", "{}")
+	request.Header.Set("Authorization", "Bearer b")
+	if e := r.one(t, request); e.Query["key"][0] != "data" {
+		t.Errorf("query is %v", e.Query)
+	}
+}
+
+// TestKept checks that what is no credential stays as it came.
+func TestKept(t *testing.T) {
+	const body = ` {"b": 1.10, "a": "é\u00e9", "event": "x"} `
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []receive.Credential{queryKey("a-key")}})
+	request := post("?key=a-key&a=1&a=2&b=", "application/json", body)
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	request.Header.Set("Traceparent", trace)
+	e := r.one(t, request)
+	if string(e.RawBody) != body || !e.BodyIsRaw {
+		t.Errorf("raw body is %q (%v)", e.RawBody, e.BodyIsRaw)
+	}
+	if want := map[string][]string{"a": {"1", "2"}, "b": {""}}; !reflect.DeepEqual(e.Query, want) {
+		t.Errorf("query is %v", e.Query)
+	}
+	if e.Headers["Traceparent"][0] != trace || e.Headers["Content-Type"][0] != "application/json" {
+		t.Errorf("headers are %v", e.Headers)
+	}
+	if request.Header.Get("Traceparent") != trace || request.URL.RawQuery != "key=a-key&a=1&a=2&b=" {
+		t.Error("the request was changed")
+	}
+}
+
+func TestRedact(t *testing.T) {
+	source := open(receive.Source{Preset: "pbxware", Redact: []string{
+		"body.customer.phone", `body.customer["first name"]`, "body.people.phone", "query.phone", "headers.x-phone", "X-Other", "caller_id"}})
+	for name, test := range map[string]struct {
+		rest, contentType, body string
+		want                    string // of the raw body
+	}{
+		"object":     {"", "application/json", `{"id":10.0,"customer":{"phone":"555-1","first name":"555-2","city":"York"}}`, `{"customer":{"city":"York"},"id":10.0}`},
+		"list":       {"", "application/json", `{"people":[{"phone":"555-1","n":1},{"n":2},"x"]}`, `{"people":[{"n":1},{"n":2},"x"]}`},
+		"repeated":   {"", "application/json", `{"customer":{"phone":"555-1"},"customer":{"phone":"555-2"}}`, `{"customer":{}}`},
+		"text":       {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:%22555-1%22%7D&id=5`, `{"customer":{},"id":"5"}`},
+		"unreadable": {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:555-1%7D&id=5`, `{"id":"5"}`},
+		"broken":     {"", "application/json", `{"customer":{"phone":"555-1"},"x":"Bob "B" 555","id":5}`, `{"customer":{},"id":5,"x":"Bob \"B\" 555"}`},
+		"rest":       {"", "application/json", `{"id":5} {"customer":{"phone":"555-1"}}`, `{"id":5}`},
+		"batch":      {"", "application/json", `[{"people":[{"phone":"555-1"}]}]`, `{"people":[{}]}`},
+		"parameter":  {"?CALLER_ID=555-1&tenant=1", "application/json", `{"Caller_Id":"555-2","tenant":"2"}`, `{"tenant":"2"}`},
+		"request":    {"?phone=555-1", "application/json", `{"id":5}`, `{"id":5}`},
+		"not there":  {"", "application/json", `{ "customer": "York" }`, `{ "customer": "York" }`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := post(test.rest, test.contentType, test.body)
+			request.Header.Set("X-Phone", "555-3")
+			request.Header.Set("X-Other", "555-4")
+			e := newRelay(t, receive.Options{}, source).one(t, request)
+			if string(e.RawBody) != test.want {
+				t.Errorf("raw body is %s, want %s", e.RawBody, test.want)
+			}
+			checkNoSecret(t, e, "555-")
+			checkEvent(t, e)
+			if e.Parameters[rules.CallerID] != nil {
+				t.Error("caller_id is still there")
+			}
+			if strings.HasPrefix(test.want, "{\"") && e.Headers["Content-Type"][0] != "application/json" && test.contentType != "application/json" {
+				t.Errorf("the body is JSON now, and declared as %v", e.Headers["Content-Type"])
+			}
+		})
+	}
+}

@@ -1,0 +1,239 @@
+package receive
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// DefaultMaxBody is the largest body that a source accepts unless it says
+// otherwise: 1 MiB, twice what the PBX vendor's own sample receiver takes.
+const DefaultMaxBody = 1 << 20
+
+// Source is a configured sender: how it proves itself, how its requests name
+// the event, and which events it knows.
+type Source struct {
+	// Name is the source's name: letters, digits, "_", "-" and ".".
+	Name string
+
+	// Preset is "", "icfm" or "pbxware". A preset adds the events of that
+	// system to Events and maps system parameters from what it sends.
+	Preset string
+
+	// Events are the source's own events. See Known.
+	Events []rules.EventType
+
+	// Credentials prove that a request comes from this source; any one of them
+	// is enough. At least one is required.
+	Credentials []Credential
+
+	// Allow are the networks that the source sends from. Empty means anywhere.
+	// A request must pass Allow and carry a credential.
+	Allow []netip.Prefix
+
+	// NameFrom is an expression for the event's name. Empty means the usual
+	// places: path, query, header, body.
+	NameFrom string
+
+	// Fields are values that the source reads from its events, in this order:
+	// a later one may refer to an earlier one.
+	Fields []Field
+
+	// Batch is an expression for the list whose elements are events. An array
+	// at the top of the body is one without it.
+	Batch string
+
+	// Timezone is where the source's dates and times are local. Nil means UTC.
+	Timezone *time.Location
+
+	// MaxBody is the largest body in bytes, before and after decoding of its
+	// Content-Encoding. 0 means DefaultMaxBody.
+	MaxBody int64
+
+	// Respond is the status that answers a stored event: 200, 202 or 204. 0
+	// means 200.
+	Respond int
+
+	// DedupeWindow is for how long an event with the same dedupe key counts as
+	// a duplicate. 0 means that the source does not ask for it.
+	DedupeWindow time.Duration
+
+	// DedupeKey is an expression for the dedupe key. Empty means the vendor's
+	// event id where there is one, else the call, event, time and bytes.
+	DedupeKey string
+
+	// Redact names what is removed before anything else is done with an event:
+	// "body.customer.phone", "query.phone", "headers.X-Phone", the name of a
+	// system parameter, or the name of a header.
+	Redact []string
+}
+
+// Field is a named value that a source reads from its events. A field with the
+// name of a system parameter replaces what the preset maps.
+type Field struct {
+	Name, Expression string
+}
+
+// Known returns the events that the source declares: its own, then those of
+// its preset that it does not declare itself. It is what rules.Source.Events
+// is made of, so that rules and receiver never disagree.
+func (s Source) Known() []rules.EventType {
+	known := slices.Clone(s.Events)
+	for _, e := range rules.PresetEvents(s.Preset) {
+		same := func(own rules.EventType) bool {
+			return rules.NormalName(own.Name) == rules.NormalName(e.Name)
+		}
+		if !slices.ContainsFunc(s.Events, same) {
+			known = append(known, e)
+		}
+	}
+	return known
+}
+
+// CheckSharing reports whether the sources of one handler may share it. A
+// source that takes requests without credentials must be alone, so that a
+// mistyped key of another source never falls through to it.
+func CheckSharing(sources []Source) error {
+	if len(sources) < 2 {
+		return nil
+	}
+	for _, s := range sources {
+		for _, c := range s.Credentials {
+			if c.Kind == None {
+				return fmt.Errorf("source %q has auth none and shares its handler with other sources: "+
+					"give it a handler (a path) of its own, or credentials", s.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// source is a Source made ready for requests.
+type source struct {
+	Source
+	known       map[string]string // normal name → name as declared
+	credentials []*credential
+	nameFrom    *rules.Expression
+	batch       *rules.Expression
+	dedupeKey   *rules.Expression
+	fields      []field
+	redact      redaction
+	pbxware     bool
+}
+
+type field struct {
+	name       string
+	parameter  rules.Parameter
+	overrides  bool // the field stands for a system parameter
+	expression *rules.Expression
+}
+
+var (
+	sourceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+	fieldName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// compileSource checks a source and returns it with all that is wrong.
+func compileSource(config Source, language *rules.Language) (*source, error) {
+	s := &source{Source: config, known: map[string]string{}, pbxware: config.Preset == "pbxware"}
+	var problems []error
+	wrong := func(setting, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("source %q: %s: %w", config.Name, setting, fmt.Errorf(format, args...)))
+	}
+	compile := func(setting, expression string) *rules.Expression {
+		if expression == "" {
+			return nil
+		}
+		compiled, err := language.Compile(expression)
+		if err != nil {
+			wrong(setting, "%w", err)
+		}
+		return compiled
+	}
+
+	if !sourceName.MatchString(config.Name) {
+		wrong("name", "use letters, digits, _, - and .")
+	}
+	if config.Name == "relay" {
+		wrong("name", "relay is the name of the relay's own events; choose another")
+	}
+	if config.Preset != "" && rules.PresetEvents(config.Preset) == nil {
+		problem := fmt.Errorf("unknown preset %q; there are %v", config.Preset, rules.Presets())
+		if near := rules.Nearest(config.Preset, rules.Presets()); near != "" {
+			problem = fmt.Errorf("unknown preset %q; did you mean %s?", config.Preset, near)
+		}
+		wrong("preset", "%w", problem)
+	}
+	for _, e := range config.Known() {
+		normal := rules.NormalName(e.Name)
+		if normal == "" {
+			wrong("event", "an event needs a name")
+		} else if other, taken := s.known[normal]; taken {
+			wrong("event", "%q and %q are the same name; declare one", other, e.Name)
+		}
+		s.known[normal] = e.Name
+	}
+
+	if len(config.Credentials) == 0 {
+		wrong("auth", "no credentials: anybody could send events; add auth bearer, basic, api_key, path, hmac or "+
+			"standard_webhooks with a secret, or auth none if that is meant")
+	}
+	for i, c := range config.Credentials {
+		compiled, err := compileCredential(c, i)
+		if err != nil {
+			wrong("auth "+string(c.Kind), "%w", err)
+			continue
+		}
+		s.credentials = append(s.credentials, compiled)
+	}
+
+	s.nameFrom = compile("name_from", config.NameFrom)
+	s.batch = compile("batch", config.Batch)
+	s.dedupeKey = compile("dedupe", config.DedupeKey)
+	for i, f := range config.Fields {
+		setting := "field " + f.Name
+		switch {
+		case !fieldName.MatchString(f.Name):
+			wrong(setting, "a field's name is made of letters, digits and _")
+		case slices.ContainsFunc(config.Fields[:i], func(o Field) bool { return o.Name == f.Name }):
+			wrong(setting, "the field is defined twice; remove one")
+		case f.Expression == "":
+			wrong(setting, "say where the field is read from, such as body.%s", f.Name)
+		}
+		parameter, overrides := rules.ParameterByName(f.Name)
+		s.fields = append(s.fields, field{f.Name, parameter, overrides, compile(setting, f.Expression)})
+	}
+
+	var err error
+	if s.redact, err = compileRedaction(config.Redact); err != nil {
+		wrong("redact", "%w", err)
+	}
+	if s.Timezone == nil {
+		s.Timezone = time.UTC
+	}
+	if s.MaxBody == 0 {
+		s.MaxBody = DefaultMaxBody
+	} else if s.MaxBody < 0 {
+		wrong("max_body", "a size is not negative")
+	}
+	if s.DedupeWindow < 0 {
+		wrong("dedupe", "a window is not negative")
+	}
+	if config.DedupeKey != "" && s.DedupeWindow == 0 {
+		wrong("dedupe", "a key needs a window, such as 10m")
+	}
+	switch s.Respond {
+	case 0:
+		s.Respond = http.StatusOK
+	case http.StatusOK, http.StatusAccepted, http.StatusNoContent:
+	default:
+		wrong("respond", "%d is not among 200, 202 and 204", s.Respond)
+	}
+	return s, errors.Join(problems...)
+}
