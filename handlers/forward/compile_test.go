@@ -1,0 +1,182 @@
+package forward
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// A mistake in the configuration is found when it is loaded, and the message
+// says where it is and what to do.
+func TestLoadErrors(t *testing.T) {
+	header := func(name, value string) Action {
+		return Action{URL: "http://h/", Headers: []Pair{{name, value}}}
+	}
+	body := func(text string) Action { return Action{URL: "http://h/", Body: Body{Kind: BodyJSON, Text: text}} }
+	url := func(text string) Action { return Action{URL: text} }
+	cases := []struct {
+		name   string
+		action Action
+		want   string
+	}{
+		{"no scheme", url("192.168.1.5/x"), `url: the URL must begin with http:// or https://, not "192.168.1.5/…"`},
+		{"other scheme", url("ftp://h/"), `url: the URL must begin with http:// or https://, not "ftp://h/"`},
+		{"no URL", url(""), "url: the URL is empty"},
+		{"no host", url("http:///x"), `url: the URL names no host ("http://")`},
+		{"port only", url("http://:80/x"), `url: the URL names no host ("http://:80")`},
+		{"bad port", url("http://h:99999/x"), "url: port 99999 is not between 1 and 65535"},
+		{"port no number", url("http://h:x/"), `url: reading host and port: invalid port ":x" after host`},
+		{"host with blank", url("http://a b/"), `url: reading host and port: invalid character " " in host name`},
+		{"host with backslash", url(`http://good\@evil/`), `url: reading host and port: `},
+		{"event chooses URL", url("{{body.url}}"), "url: {{body.url}} comes with the event and may not choose the scheme; only the configuration can say where a request goes"},
+		{"event chooses scheme", url("{{body.s}}://h/"), "url: {{body.s}} comes with the event and may not choose the scheme"},
+		{"event in scheme", url("htt{{body.s}}://h/"), "url: {{body.s}} comes with the event and may not choose the scheme"},
+		{"event chooses host", url("http://{{body.h}}/x"), "url: {{body.h}} comes with the event and may not choose the host or port; only the configuration can say where a request goes: put a / before it"},
+		{"event chooses port", url("http://h:{{body.p}}/x"), "url: {{body.p}} comes with the event and may not choose the host or port"},
+		{"event glued to host", url("http://h{{body.p}}/x"), "url: {{body.p}} comes with the event and may not choose the host or port"},
+		{"event glued to parameter", url("http://{{studio_host}}{{body.p}}/x"), "url: {{body.p}} comes with the event and may not choose the host or port"},
+		{"event glued to base", url("{{studio_api}}{{body.p}}/x"), "url: {{body.p}} comes with the event and may not choose the host or port"},
+		{"event as user", url("http://{{body.u}}@h/x"), "url: {{body.u}} comes with the event and may not choose the host or port"},
+		{"event among parameters", url("http://{{studio_host + body.p}}/x"), "url: {{studio_host + body.p}} comes with the event and may not choose the host or port"},
+		{"secret that looks like a tag is no tag", url("http://{{tricky}}/x"), "url: with the parameters put in, host and port are not valid"},
+		{"event in fragment", url("http://h/x#{{body.f}}"), "url: {{body.f}} stands after #: what follows # is not sent"},
+		{"unclosed tag", url("http://h/{{body.x"), "url: at character 10: the tag {{ is not closed by }} (put templates in quotes: \"…\", because caddy fmt tears an unquoted one apart)"},
+		{"unclosed string", url(`http://h/{{"x}}`), `url: at character 10: the tag {{ is not closed: a string in it begins with " and does not end`},
+		{"empty tag", url("http://h/{{ }}"), "url: at character 10: the tag {{}} is empty"},
+		{"torn by fmt", url("{studio_api}}/folders"), "url: this looks like what caddy fmt leaves of an unquoted template (put templates in quotes"},
+		{"torn by fmt, brace alone", url("{"), "url: this looks like what caddy fmt leaves of an unquoted template"},
+		{"torn body", body("{caller_id}}"), "body: this looks like what caddy fmt leaves of an unquoted template"},
+		{"torn header", header("X-A", "{caller_id}}"), "header X-A: this looks like what caddy fmt leaves of an unquoted template"},
+		{"syntax", url("http://h/{{body.}}"), "url: at character 10: compiling `body.`: "},
+		{"unknown function", url("http://h/{{uper(body.x)}}"), "url: at character 10: unknown function \"uper\" in `uper(body.x)`; did you mean upper?"},
+		{"verbatim", body(`{"a": {{verbatim(body.x)}}}`), "body: at character 7: {{verbatim(body.x)}}: verbatim is not available yet"},
+		{"method", Action{URL: "http://h/", Method: "HEAD"}, `unknown method "HEAD"; there are GET, POST, PUT, PATCH, DELETE`},
+		{"kind of body", Action{URL: "http://h/", Body: Body{Kind: "form"}}, `unknown kind of body "form"; there are none, json, raw`},
+		{"success", Action{URL: "http://h/", Success: []string{"2x"}}, `success: "2x" is no status; write one such as 409 or a class such as 2xx`},
+		{"success class", Action{URL: "http://h/", Success: []string{"6xx"}}, `success: "6xx" is no status`},
+		{"retry_interval", Action{URL: "http://h/", RetryFirst: 60e9, RetryCap: 1e9}, "retry_interval must be two durations, the first not longer than the second, not 1m0s and 1s"},
+		{"event names header", header("X-{{body.n}}", "1"), "header X-{{body.n}}: {{body.n}} comes with the event and may not name a header"},
+		{"header name", header("X A", "1"), `header X A: "X A" cannot be the name of a header`},
+		{"no header name", header("", "1"), `"" cannot be the name of a header`},
+		{"event chooses Host", header("host", "{{body.h}}"), "header host: {{body.h}} comes with the event and may not choose the host"},
+		{"host header", header("Host", "a b"), "header Host: the value is no host name"},
+		{"framing, length", header("Content-Length", "5"), "header Content-Length: Content-Length belongs to the connection and is set by the relay itself: remove this line"},
+		{"framing, encoding", header("transfer-encoding", "{{body.x}}"), "Transfer-Encoding belongs to the connection"},
+		{"framing, connection", header("Connection", "close"), "Connection belongs to the connection"},
+		{"framing, upgrade", header("Upgrade", "h2c"), "Upgrade belongs to the connection"},
+		{"framing, te", header("TE", "trailers"), "Te belongs to the connection"},
+		{"framing, trailer", header("Trailer", "X"), "Trailer belongs to the connection"},
+		{"framing, expect", header("Expect", "100-continue"), "Expect belongs to the connection"},
+		{"framing, keep-alive", header("Keep-Alive", "x"), "Keep-Alive belongs to the connection"},
+		{"framing, proxy", header("Proxy-Connection", "x"), "Proxy-Connection belongs to the connection"},
+		{"header value", header("X-A", "a\r\nX-B: c"), "header X-A: the value holds a control character, which a header cannot carry"},
+		{"Content-Type of the event", header("Content-Type", "{{headers['Content-Type']}}"), "may not choose the Content-Type, which decides how values in the body are escaped"},
+		{"no query name", Action{URL: "http://h/", Query: []Pair{{"", "x"}}}, "query: a query value needs a name"},
+		{"text without body", Action{URL: "http://h/", Body: Body{Text: "x"}}, "body: body none has no text"},
+		{"type of body", Action{URL: "http://h/", Body: Body{Kind: BodyRaw, Type: "a\nb", Text: "x"}}, `body: "a\nb" cannot be a Content-Type`},
+		{"JSON, empty", body(""), "body: at character 1: the body is not well-formed JSON: unexpected end of JSON input"},
+		{"JSON, no comma", body("{\n  \"a\": {{body.a}}\n  \"b\": 1\n}"), `body: at line 3, character 3: the body is not well-formed JSON: invalid character '"' after object key:value pair`},
+		{"JSON, unclosed", body(`{"a": {{body.a}}`), "the body is not well-formed JSON: unexpected end of JSON input"},
+		{"JSON, text without quotes", body(`{"a": Mr {{body.a}}}`), "body: at character 7: the body is not well-formed JSON: invalid character 'M'"},
+		{"JSON, glued", body(`{"a": {{body.a}} {{body.b}}}`), `body: at character 18: the body is not well-formed JSON: invalid character 'n' after object key:value pair; {{body.b}} stands for a whole value there: to put it into a text, put quotes around the text`},
+		{"JSON, glued text", body(`{"a": {{body.a}}-x}`), "{{body.a}} before it stands for a whole value: to put it into a text, put quotes around the text"},
+		{"JSON, escape", body(`{"a": "\u00{{body.a}}"}`), "the body is not well-formed JSON: invalid character 'x' in \\u hexadecimal character escape"},
+		{"JSON, parameter breaks it", body(`{"a": "{{studio_name}}"}`), "body: at character 8: the body is not well-formed JSON: invalid character 'B' after object key:value pair; a custom parameter is put in there as it is"},
+		{"raw JSON", Action{URL: "http://h/", Body: Body{Kind: BodyRaw, Type: "application/vnd.api+json", Text: "{"}}, "the body is not well-formed JSON"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			c.action.Name, c.action.Place = "make", "Caddyfile:7"
+			if c.action.Method == "" {
+				c.action.Method = "POST"
+			}
+			_, err := Compile([]Action{c.action}, testLanguage(t), Settings{})
+			if err == nil {
+				t.Fatal("was accepted")
+			}
+			if got := err.Error(); !strings.HasPrefix(got, "action make (Caddyfile:7)") || !strings.Contains(got, c.want) {
+				t.Errorf("got  %s\nwant …%s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDuplicateAction(t *testing.T) {
+	one := Action{Name: "a", Place: "Caddyfile:3", Method: "GET", URL: "http://h/"}
+	two := one
+	two.Place = "Caddyfile:9"
+	_, err := Compile([]Action{one, two}, testLanguage(t), Settings{})
+	if want := "action a (Caddyfile:9): there is an action of that name already (Caddyfile:3)"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// Undefined parameters are reported all together, with the line to add.
+func TestUndefinedParameters(t *testing.T) {
+	actions := []Action{
+		{Name: "one", Place: "Caddyfile:3", Method: "POST", URL: "{{studio_apo}}/{{body.id}}",
+			Query: []Pair{{"q", "{{w_o_w}}"}}, Headers: []Pair{{"X-A", "{{caler_id}}"}}},
+		{Name: "two", Place: "Caddyfile:9", Method: "POST", URL: "http://h/", Body: Body{Kind: BodyJSON, Text: `{"a":"{{studio_apo}}"}`}},
+	}
+	_, err := Compile(actions, testLanguage(t), Settings{})
+	var undefined *UndefinedError
+	if !errors.As(err, &undefined) {
+		t.Fatalf("got %v", err)
+	}
+	want := `4 undefined parameters:
+  studio_apo in action one (Caddyfile:3), url; did you mean studio_api?
+  w_o_w in action one (Caddyfile:3), query q
+  caler_id in action one (Caddyfile:3), header X-A; did you mean caller_id?
+  studio_apo in action two (Caddyfile:9), body; did you mean studio_api?
+to define what is not a misspelling, add:
+  parameter studio_apo VALUE
+  parameter w_o_w VALUE
+  parameter caler_id VALUE`
+	if err.Error() != want {
+		t.Errorf("got\n%s\nwant\n%s", err, want)
+	}
+}
+
+// Mistakes of several actions are all reported at once.
+func TestAllMistakesTogether(t *testing.T) {
+	actions := []Action{
+		{Name: "one", Method: "POST", URL: "http://{{body.h}}/"},
+		{Name: "two", Method: "BREW", URL: "http://h/"},
+		{Name: "three", Method: "GET", URL: "http://h/{{nothing}}"},
+	}
+	_, err := Compile(actions, testLanguage(t), Settings{})
+	for _, want := range []string{"action one, url: {{body.h}}", `action two: unknown method "BREW"`, "nothing in action three, url"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	a := prepare(t, Action{URL: "http://h/"}).Action()
+	if a.Timeout != 10e9 || a.RetryFor != 24*3600e9 || a.RetryFirst != 1e9 || a.RetryCap != 300e9 || a.Concurrency != 8 {
+		t.Errorf("defaults are %+v", a)
+	}
+	p := prepare(t, Action{URL: "HTTPS://Example.com:8443/x?y"})
+	if p.Target() != "https://example.com:8443" || p.Name() != "test" || p.Timeout() != 10e9 || p.Concurrency() != 8 {
+		t.Errorf("target is %s", p.Target())
+	}
+	if a := prepare(t, Action{URL: "http://h/", RetryFirst: 600e9}).Action(); a.RetryCap != 600e9 {
+		t.Errorf("a first pause longer than the default cap gives the cap %s", a.RetryCap)
+	}
+	if a := prepare(t, Action{URL: "http://h/", RetryCap: 1e8}).Action(); a.RetryFirst != 1e8 {
+		t.Errorf("a cap shorter than the default first pause gives the first pause %s", a.RetryFirst)
+	}
+}
+
+// An error at load never shows a secret.
+func TestLoadErrorsHoldNoSecret(t *testing.T) {
+	for _, url := range []string{"{{studio_token}}/x", "http://u:{{studio_token}}/x", "http://u:{{studio_token}}@h:x/", "http://{{studio_password}}/"} {
+		_, err := Compile([]Action{{Name: "a", Method: "GET", URL: url}}, testLanguage(t), Settings{})
+		if err == nil {
+			t.Errorf("%s was accepted", url)
+		} else if strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "pass") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// leaseMargin is how much longer than its attempt a lease must last: the time
+// to settle it.
+const leaseMargin = 5 * time.Second
+
+// Options are what a Dispatcher can do without.
+type Options struct {
+	// Logger gets a line for each delivery that failed for good, and a debug
+	// line for each attempt. Default: none.
+	Logger *zap.Logger
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+	// OnOutcome is told of each attempt, and must return soon. Default: none.
+	OnOutcome func(Outcome)
+}
+
+// Outcome is what came of an attempt, or of a delivery that ended without one.
+type Outcome struct {
+	Action, Delivery string
+	// Event is nil when the stored event cannot be read.
+	Event *rules.Event
+	// State is where the delivery stands now. Pending means that it is tried
+	// again.
+	State queue.State
+	// Attempts counts the attempts so far, this one too.
+	Attempts int
+	// Status is the answer's, 0 when there was none.
+	Status int
+	Took   time.Duration
+	// Error is a sentence for an administrator, empty when all went well.
+	Error string
+}
+
+// Dispatcher takes due deliveries from a queue and carries them out. It outlives
+// reloads, so that the limit of an action holds across them.
+type Dispatcher struct {
+	queue   queue.Queue
+	sender  *Sender
+	logger  *zap.Logger
+	now     func() time.Time
+	tell    func(Outcome)
+	running sync.WaitGroup
+
+	// attempts ends when attempts in flight are to be broken off.
+	attempts  context.Context
+	interrupt context.CancelFunc
+
+	mu      sync.Mutex
+	stopped bool
+	// lanes holds a lane for each action name that was ever in use.
+	lanes map[string]*lane
+}
+
+// New returns a Dispatcher that takes nothing until Use is called.
+func New(q queue.Queue, sender *Sender, options Options) *Dispatcher {
+	d := &Dispatcher{queue: q, sender: sender, logger: options.Logger, now: options.Now, tell: options.OnOutcome, lanes: map[string]*lane{}}
+	d.attempts, d.interrupt = context.WithCancel(context.Background())
+	if d.logger == nil {
+		d.logger = zap.NewNop()
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	if d.tell == nil {
+		d.tell = func(Outcome) {}
+	}
+	return d
+}
+
+// Use makes these the actions that new attempts are made with: the newest
+// generation's, whose targets the Sender has been told before. Deliveries of actions that are not among them stay in the queue.
+// Attempts in flight finish as they began. After Stop it does nothing.
+func (d *Dispatcher) Use(actions []*Prepared) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return
+	}
+	used := make(map[string]bool, len(actions))
+	for _, action := range actions {
+		name := action.Name()
+		used[name] = true
+		if d.lanes[name] == nil {
+			d.lanes[name] = &lane{dispatcher: d, name: name}
+		}
+		d.lanes[name].open(means{action, d.sender.current.Load()})
+	}
+	for name, lane := range d.lanes {
+		if !used[name] {
+			lane.close()
+		}
+	}
+}
+
+// Stop takes nothing more and waits for the attempts in flight. When ctx ends
+// they are broken off, and their deliveries are given back: due at once, the
+// attempt not counted. The error is then that of ctx.
+func (d *Dispatcher) Stop(ctx context.Context) error {
+	d.mu.Lock()
+	d.stopped = true
+	for _, lane := range d.lanes {
+		lane.close()
+	}
+	d.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		d.running.Wait()
+		close(ended)
+	}()
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		err = fmt.Errorf("waiting for attempts in flight: %w", ctx.Err())
+	}
+	d.interrupt()
+	<-ended
+	return err
+}
+
+// attempt carries out one delivery. The action is nil if it is gone meanwhile.
+func (d *Dispatcher) attempt(with means, lease *queue.Lease) {
+	action := with.action
+	defer func() {
+		// An event that brings the code down must not bring the server down,
+		// nor come back to do it again.
+		if problem := recover(); problem != nil {
+			d.logger.Error("attempt ended in a panic", zap.String("delivery", lease.Delivery.ID),
+				zap.String("kind", fmt.Sprintf("%T", problem)), zap.ByteString("stack", debug.Stack()))
+			d.end(lease, queue.Failed, &queue.Attempt{Began: d.now(), Error: "the relay itself failed at this attempt; its log has the details"})
+		}
+	}()
+	if action == nil || d.attempts.Err() != nil {
+		d.giveBack(lease)
+		return
+	}
+	began := d.now()
+	delivery := &lease.Delivery
+	switch {
+	case lease.Event == nil:
+		d.end(lease, queue.Failed, &queue.Attempt{Began: began, Error: "the stored event cannot be read; not sent"})
+		return
+	case !delivery.Expires.IsZero() && !began.Before(delivery.Expires):
+		d.end(lease, queue.Expired, nil)
+		return
+	}
+	needed := action.Timeout() + leaseMargin
+	if lease.Expires.Sub(began) < needed {
+		if err := d.queue.Extend(lease.Token, needed); err != nil {
+			// Somebody else has the delivery now, or it is cancelled.
+			d.settled(lease, err)
+			return
+		}
+	}
+	attempt := &queue.Attempt{Began: began}
+	request, err := action.Render(lease.Event, delivery.ID)
+	if err != nil {
+		attempt.Error = action.masker.mask(err.Error(), 1024)
+		attempt.Took = d.now().Sub(began)
+		d.end(lease, queue.Failed, attempt)
+		return
+	}
+	result := with.sender.send(d.attempts, request, action.Timeout())
+	if result.Err != nil && d.attempts.Err() != nil {
+		d.giveBack(lease)
+		return
+	}
+	now := d.now()
+	first := delivery.FirstAttempt
+	if first.IsZero() {
+		first = began
+	}
+	judged := action.judge(result, delivery.Attempts+1, first, now, rand.Float64())
+	attempt.Took, attempt.Status, attempt.Error = now.Sub(began), result.Status, judged.reason
+	attempt.Request, attempt.Response, attempt.Empty = request.String(), result.Response, request.Empty
+	if judged.state == queue.Pending {
+		d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: queue.Pending, Again: judged.again, Attempt: attempt}))
+		d.report(lease, queue.Pending, attempt)
+		return
+	}
+	d.end(lease, judged.state, attempt)
+}
+
+// giveBack returns a delivery that was not attempted.
+func (d *Dispatcher) giveBack(lease *queue.Lease) {
+	d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: queue.Pending, Again: d.now()}))
+}
+
+// end settles a delivery in its last state.
+func (d *Dispatcher) end(lease *queue.Lease, state queue.State, attempt *queue.Attempt) {
+	d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: state, Attempt: attempt}))
+	d.report(lease, state, attempt)
+}
+
+// settled logs what the queue said about a settlement.
+func (d *Dispatcher) settled(lease *queue.Lease, err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, queue.ErrLeaseLost):
+		d.logger.Debug("lease was lost", zap.String("delivery", lease.Delivery.ID))
+	default:
+		d.logger.Error("settling a delivery", zap.String("delivery", lease.Delivery.ID), zap.Error(err))
+	}
+}
+
+// report tells log and hook what came of a delivery. No payloads: an event's
+// values stay out of the log.
+func (d *Dispatcher) report(lease *queue.Lease, state queue.State, attempt *queue.Attempt) {
+	outcome := Outcome{Action: lease.Delivery.Action, Delivery: lease.Delivery.ID, Event: lease.Event, State: state, Attempts: lease.Delivery.Attempts}
+	if attempt != nil {
+		outcome.Attempts++
+		outcome.Status, outcome.Took, outcome.Error = attempt.Status, attempt.Took, attempt.Error
+	}
+	level, message := zap.DebugLevel, "attempt"
+	if state == queue.Failed {
+		level, message = zap.ErrorLevel, "delivery failed"
+	}
+	if line := d.logger.Check(level, message); line != nil {
+		var event string
+		if lease.Event != nil {
+			event = lease.Event.ID
+		}
+		line.Write(zap.String("action", outcome.Action), zap.String("event", event), zap.String("delivery", outcome.Delivery),
+			zap.String("state", string(state)), zap.Int("attempts", outcome.Attempts), zap.Int("status", outcome.Status),
+			zap.Duration("took", outcome.Took), zap.String("error", outcome.Error))
+	}
+	d.tell(outcome)
+}

@@ -1,0 +1,282 @@
+package forward
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// Request is a rendered request, ready to be sent any number of times.
+type Request struct {
+	Method string
+	// URL holds path and query such that exactly these bytes are sent.
+	URL *url.URL
+	// Host is what the Host header says, empty for the URL's.
+	Host   string
+	Header http.Header
+	Body   []byte
+	// Empty names the tags that rendered as nothing, each once.
+	Empty []string
+
+	path   string
+	masker *masker
+}
+
+// Render makes the request for an event. The delivery's id becomes the
+// Idempotency-Key. An error means that the request must not be sent, now or
+// later: its message names the reason and holds no value of the event.
+func (p *Prepared) Render(event *rules.Event, delivery string) (*Request, error) {
+	return p.RenderBound(p.language.Bind(event), event, delivery)
+}
+
+// RenderBound is Render for an event that is bound to the language of the
+// action's configuration already.
+func (p *Prepared) RenderBound(bound *rules.Bound, event *rules.Event, delivery string) (*Request, error) {
+	r := rendering{bound: bound, buffer: make([]byte, 0, 512)}
+	request := &Request{Method: p.action.Method, Host: p.host, masker: p.masker}
+	path, err := r.path(p.path)
+	if err != nil {
+		return nil, err
+	}
+	query, err := r.text("query", p.query)
+	if err != nil {
+		return nil, err
+	}
+	request.path = path
+	request.URL = p.target.url(path)
+	request.URL.RawQuery, request.URL.ForceQuery = query, p.hasMark
+	if request.Header, err = r.header(p, event, delivery); err != nil {
+		return nil, err
+	}
+	if len(p.body) > 0 {
+		if request.Body, err = r.body(p); err != nil {
+			return nil, err
+		}
+	}
+	request.Empty = r.empty
+	return request, nil
+}
+
+// url returns the target's URL with a path that is sent byte for byte.
+func (t target) url(path string) *url.URL {
+	u := &url.URL{Scheme: t.scheme, Host: t.host}
+	if strings.HasPrefix(path, "//") {
+		// As Opaque this would read as a host.
+		u.RawPath = path
+		u.Path, _ = url.PathUnescape(path)
+		return u
+	}
+	u.Opaque = path
+	return u
+}
+
+// rendering is the state of one Render.
+type rendering struct {
+	bound  *rules.Bound
+	empty  []string
+	buffer []byte
+}
+
+// value evaluates a tag.
+func (r *rendering) value(t *tag) (any, error) {
+	value, err := r.bound.Evaluate(t.expression)
+	if err != nil {
+		return nil, err
+	}
+	if (value == nil || value == "" && t.escape != jsonValue) && !slices.Contains(r.empty, t.source) {
+		r.empty = append(r.empty, t.source)
+	}
+	return value, nil
+}
+
+// append appends a rendered template.
+func (r *rendering) append(dst []byte, place string, t template) ([]byte, error) {
+	for i := range t {
+		if t[i].tag == nil {
+			dst = append(dst, t[i].text...)
+			continue
+		}
+		value, err := r.value(t[i].tag)
+		if err == nil {
+			dst, err = t[i].tag.escape.append(dst, value)
+		}
+		if err != nil {
+			return dst, fmt.Errorf("%s: %s: %w", place, t[i].tag, err)
+		}
+	}
+	return dst, nil
+}
+
+// text returns a rendered template.
+func (r *rendering) text(place string, t template) (string, error) {
+	switch {
+	case len(t) == 0:
+		return "", nil
+	case len(t) == 1 && t[0].tag == nil:
+		return t[0].text, nil
+	}
+	out, err := r.append(r.buffer[:0], place, t)
+	r.buffer = out
+	return string(out), err
+}
+
+// path renders the path. A value that is absent or blank would change what the
+// request is about (DELETE /projects/), and one that makes a segment of dots
+// would change where it goes: neither is sent.
+func (r *rendering) path(parts []pathPart) (string, error) {
+	if len(parts) == 1 {
+		return parts[0].literal, nil
+	}
+	dst := r.buffer[:0]
+	for _, part := range parts {
+		dst = append(dst, part.literal...)
+		begin := len(dst)
+		for i := range part.segment {
+			tag := part.segment[i].tag
+			if tag == nil {
+				dst = append(dst, part.segment[i].text...)
+				continue
+			}
+			value, err := r.value(tag)
+			if err != nil {
+				return "", fmt.Errorf("url: %w", err)
+			}
+			text, err := textOf(value)
+			if err != nil {
+				return "", fmt.Errorf("url: %s: %w", tag, err)
+			}
+			if strings.TrimSpace(text) == "" {
+				return "", fmt.Errorf("url: %s is absent or empty, and the path needs a value there; not sent", tag)
+			}
+			dst = appendPercent(dst, text, isUnreserved)
+		}
+		if len(part.segment) > 0 && holdsDots(string(dst[begin:])) {
+			return "", fmt.Errorf("url: %s makes a path segment of dots, which would lead to another path; not sent", template(part.segment).firstTag())
+		}
+	}
+	r.buffer = dst
+	return string(dst), nil
+}
+
+// holdsDots reports whether a path segment is . or .. to anybody who reads it:
+// servers decode, some of them twice, and some then take an encoded slash or a
+// backslash for a separator, or drop what follows a semicolon.
+func holdsDots(segment string) bool {
+	if !strings.Contains(segment, ".") && !strings.Contains(segment, "%") {
+		return false
+	}
+	for range 4 {
+		for piece := range strings.FieldsFuncSeq(segment, func(c rune) bool { return c == '/' || c == '\\' }) {
+			piece, _, _ = strings.Cut(piece, ";")
+			if piece = strings.TrimSpace(piece); piece == "." || piece == ".." {
+				return true
+			}
+		}
+		decoded := decodePercent(segment)
+		if decoded == segment {
+			return false
+		}
+		segment = decoded
+	}
+	return false
+}
+
+// decodePercent decodes what is percent-encoded and leaves what is not.
+func decodePercent(text string) string {
+	if !strings.Contains(text, "%") {
+		return text
+	}
+	var out strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] == '%' && i+2 < len(text) {
+			high, low := fromHex(text[i+1]), fromHex(text[i+2])
+			if high >= 0 && low >= 0 {
+				out.WriteByte(byte(high<<4 | low))
+				i += 2
+				continue
+			}
+		}
+		out.WriteByte(text[i])
+	}
+	return out.String()
+}
+
+func fromHex(c byte) int { return strings.IndexByte("0123456789abcdef", c|0x20) }
+
+// header renders the header fields.
+func (r *rendering) header(p *Prepared, event *rules.Event, delivery string) (http.Header, error) {
+	header := make(http.Header, len(p.fixed)+len(p.headers)+3)
+	maps.Copy(header, p.fixed)
+	for i := range p.headers {
+		h := &p.headers[i]
+		values := make([]string, len(h.values))
+		for j, value := range h.values {
+			text, err := r.text("header "+h.name, value)
+			if err != nil {
+				return nil, fmt.Errorf("%w; not sent", err)
+			}
+			values[j] = strings.TrimSpace(text)
+		}
+		header[h.name] = values
+	}
+	own := []string{delivery, event.ID, ""}
+	setUnlessGiven(header, "Idempotency-Key", own[0:1:1])
+	setUnlessGiven(header, "X-Event-Id", own[1:2:2])
+	if trace := event.Headers["Traceparent"]; len(trace) > 0 && isTraceparent(trace[0]) {
+		own[2] = trace[0]
+		setUnlessGiven(header, "Traceparent", own[2:3:3])
+	}
+	return header, nil
+}
+
+func setUnlessGiven(header http.Header, name string, values []string) {
+	if _, given := header[name]; !given {
+		header[name] = values
+	}
+}
+
+// isTraceparent reports whether a text is a W3C traceparent.
+func isTraceparent(text string) bool {
+	if len(text) != 55 {
+		return false
+	}
+	for i := range len(text) {
+		switch c := text[i]; i {
+		case 2, 35, 52:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+var errNotJSON = errors.New("body: what was rendered is not well-formed JSON; not sent")
+
+// body renders the body.
+func (r *rendering) body(p *Prepared) ([]byte, error) {
+	if len(p.body) == 1 && p.body[0].tag == nil {
+		return []byte(p.body[0].text), nil
+	}
+	out, err := r.append(r.buffer[:0], "body", p.body)
+	if err != nil {
+		return nil, err
+	}
+	if p.verifyJSON && !json.Valid(out) {
+		return nil, errNotJSON
+	}
+	// The buffer was only lent to path, query and headers, which hold copies.
+	r.buffer = nil
+	return out, nil
+}

@@ -1,0 +1,122 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// longestRetryAfter bounds what a target may ask for, unless the action's own
+// cap is longer.
+const longestRetryAfter = time.Hour
+
+// verdict is what an attempt means for its delivery.
+type verdict struct {
+	state queue.State
+	// again is when a pending delivery is tried next.
+	again time.Time
+	// reason is a sentence for an administrator, empty when all went well.
+	reason string
+}
+
+// judge decides what an attempt means: delivered, failed for good, or again.
+// attempts counts this one too, and first is when the first of them began. The
+// random number, 0 ≤ random < 1, spreads the retries.
+func (p *Prepared) judge(result Result, attempts int, first, now time.Time, random float64) verdict {
+	if p.success.has(result.Status) {
+		return verdict{state: queue.Delivered}
+	}
+	reason, retry := p.explain(result)
+	if !retry {
+		return verdict{state: queue.Failed, reason: reason}
+	}
+	if p.action.RetryFor < 0 {
+		return verdict{state: queue.Failed, reason: reason + "; retry_for is off"}
+	}
+	pause := backoff(p.action.RetryFirst, p.action.RetryCap, attempts, random)
+	if asked, ok := retryAfter(result.RetryAfter, now); ok {
+		pause = max(pause, min(asked, max(p.action.RetryCap, longestRetryAfter)))
+	}
+	again, end := now.Add(pause), first.Add(p.action.RetryFor)
+	if again.After(end) {
+		// The last attempt is made right at the end, unless that would follow
+		// this one too closely.
+		if end.Sub(now) < p.action.RetryFirst {
+			return verdict{state: queue.Failed, reason: fmt.Sprintf("%s; given up after %s, as retry_for says", reason, attemptCount(attempts))}
+		}
+		again = end
+	}
+	return verdict{state: queue.Pending, again: again, reason: reason}
+}
+
+func attemptCount(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return strconv.Itoa(n) + " attempts"
+}
+
+// explain says what went wrong, and whether it may go well another time.
+func (p *Prepared) explain(result Result) (reason string, retry bool) {
+	var refused *TargetError
+	switch err := result.Err; {
+	case errors.As(err, &refused):
+		return p.masker.mask(refused.Error(), 1024), false
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("the target did not answer within the time-out of %s", p.action.Timeout), true
+	case err != nil:
+		return p.masker.mask("no answer from the target: "+err.Error(), 1024), true
+	}
+	reason = fmt.Sprintf("the target answered %d", result.Status)
+	if text := http.StatusText(result.Status); text != "" {
+		reason += " " + text
+	}
+	switch status := result.Status; {
+	case status/100 == 3 && result.Location != "":
+		return reason + ", which points to " + result.Location + "; redirects are not followed", false
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status >= 500:
+		return reason, true
+	}
+	return reason, false
+}
+
+// backoff returns the pause after a number of attempts: random between the
+// first pause and a bound that doubles with each attempt up to the cap. That is
+// full jitter: after an outage, what waits does not come back all at once.
+func backoff(first, limit time.Duration, attempts int, random float64) time.Duration {
+	bound := first
+	for range attempts {
+		if bound >= limit/2 {
+			bound = limit
+			break
+		}
+		bound *= 2
+	}
+	return first + time.Duration(random*float64(bound-first))
+}
+
+// retryAfter reads a Retry-After header: seconds or a date. What is neither, or
+// lies in the past, asks for nothing.
+func retryAfter(text string, now time.Time) (time.Duration, bool) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return 0, false
+	}
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
+		if !(seconds > 0) {
+			return 0, false
+		}
+		return time.Duration(min(seconds, 1e6) * float64(time.Second)), true
+	}
+	at, err := http.ParseTime(text)
+	if err != nil || !at.After(now) {
+		return 0, false
+	}
+	return at.Sub(now), true
+}

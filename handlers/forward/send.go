@@ -1,0 +1,213 @@
+package forward
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Bounds of an answer, in bytes.
+const (
+	responseRead   = 64 << 10
+	responseHeader = 64 << 10
+)
+
+// Sender sends requests to targets. One Sender serves all actions and outlives
+// reloads, so that connections are kept.
+type Sender struct {
+	resolver *net.Resolver
+	mu       sync.Mutex
+	current  atomic.Pointer[guarded]
+}
+
+// guarded is a transport and the targets that its connections were checked
+// against. Other targets need other connections: one that is kept open would
+// otherwise outlive its permission.
+type guarded struct {
+	*http.Transport
+	targets *Targets
+}
+
+// NewSender returns a Sender that calls only the given targets. The resolver is
+// for tests; nil means the system's.
+func NewSender(targets *Targets, resolver *net.Resolver) *Sender {
+	s := &Sender{resolver: resolver}
+	s.Restrict(targets)
+	return s
+}
+
+// Restrict replaces the targets that may be called: by requests sent from now on,
+// and by the attempts of a Dispatcher once Use is called, so that actions and
+// targets of a configuration change together.
+func (s *Sender) Restrict(targets *Targets) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.current.Load()
+	if old != nil && targets.same(old.targets) {
+		return
+	}
+	s.current.Store(s.transport(targets))
+	if old != nil {
+		old.CloseIdleConnections()
+	}
+}
+
+// Close closes the connections that are not in use.
+func (s *Sender) Close() { s.current.Load().CloseIdleConnections() }
+
+func (s *Sender) transport(targets *Targets) *guarded {
+	g := &guarded{targets: targets}
+	g.Transport = &http.Transport{
+		// Explicitly none: a proxy from the environment would see every
+		// request, and the dialer would check the proxy's address only.
+		Proxy:                  nil,
+		DialContext:            s.dialer(targets),
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    512,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxResponseHeaderBytes: responseHeader,
+	}
+	return g
+}
+
+// dialer returns the function that connects to a target. Every address is
+// checked at the moment it is dialled, after the name was resolved.
+func (s *Sender) dialer(targets *Targets) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		var allowed atomic.Bool
+		dialer := net.Dialer{
+			// An attempt's own time-out is mostly shorter; this one ends a
+			// dial that nobody waits for any more.
+			Timeout:   30 * time.Second,
+			KeepAlive: 30 * time.Second,
+			Resolver:  s.resolver,
+			ControlContext: func(_ context.Context, _, dialled string, _ syscall.RawConn) error {
+				address, err := parseDialled(dialled)
+				if err == nil {
+					err = targets.check(host, address)
+				}
+				if err == nil {
+					allowed.Store(true)
+				}
+				return err
+			},
+		}
+		connection, err := dialer.DialContext(ctx, network, address)
+		var refused *TargetError
+		if errors.As(err, &refused) {
+			if allowed.Load() {
+				// Of several addresses one may be called and did not answer:
+				// that may pass.
+				return nil, fmt.Errorf("connecting to %s: no address that may be called answers", address)
+			}
+			return nil, refused
+		}
+		return connection, err
+	}
+}
+
+// Result is what came of sending a request.
+type Result struct {
+	// Status is the answer's, 0 when there was none. Err says why there was
+	// none.
+	Status int
+	Err    error
+	// RetryAfter is the header of that name, Location where a redirect points,
+	// without its query.
+	RetryAfter, Location string
+	// Response is the beginning of the answer's body, secrets masked.
+	Response string
+}
+
+// Send sends a request and reads the beginning of the answer, within a
+// time-out. It follows no redirect. The status alone decides what an answer
+// means: a body that breaks off afterwards changes nothing.
+func (s *Sender) Send(ctx context.Context, request *Request, timeout time.Duration) Result {
+	return s.current.Load().send(ctx, request, timeout)
+}
+
+func (g *guarded) send(ctx context.Context, request *Request, timeout time.Duration) Result {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	response, err := g.RoundTrip(request.http(ctx))
+	if err != nil {
+		if ctx.Err() != nil {
+			// Which of the two came first is a matter of microseconds.
+			err = ctx.Err()
+		}
+		return Result{Err: err}
+	}
+	result := Result{Status: response.StatusCode}
+	if retry := response.Header["Retry-After"]; len(retry) > 0 {
+		result.RetryAfter = retry[0]
+	}
+	if response.StatusCode/100 == 3 {
+		result.Location = request.masker.mask(location(response), 512)
+	}
+	text, whole := readSome(response.Body)
+	result.Response = request.masker.maskPart(text, whole, responseKept)
+	_ = response.Body.Close()
+	return result
+}
+
+// http returns the request as net/http wants it.
+func (r *Request) http(ctx context.Context) *http.Request {
+	template := http.Request{
+		Method: r.Method, URL: r.URL, Host: r.Host, Header: r.Header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	if len(r.Body) > 0 {
+		// net/http sends head and body in one write if it knows the reader,
+		// and with GetBody it tries again on a fresh connection when a kept
+		// one turns out to be closed.
+		template.ContentLength = int64(len(r.Body))
+		template.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+		template.Body, _ = template.GetBody()
+	}
+	return template.WithContext(ctx)
+}
+
+// location returns where a redirect points, without a query: that may repeat
+// what came with the event.
+func location(response *http.Response) string {
+	text := response.Header.Get("Location")
+	to, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	to.User, to.RawQuery, to.ForceQuery, to.Fragment = nil, "", false, ""
+	return to.String()
+}
+
+var readBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// readSome returns the beginning of a body, whether it is all of it, and reads
+// on to its end, so that the connection can be used again, if that is not far.
+func readSome(body io.Reader) (text string, whole bool) {
+	if body == http.NoBody {
+		return "", true
+	}
+	buffer := readBuffers.Get().(*[4 << 10]byte)
+	defer readBuffers.Put(buffer)
+	n, err := io.ReadFull(body, buffer[:])
+	text, whole = string(buffer[:n]), err != nil
+	for read := n; err == nil && read < responseRead; read += n {
+		n, err = body.Read(buffer[:])
+	}
+	return text, whole
+}

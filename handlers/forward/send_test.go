@@ -1,0 +1,293 @@
+package forward
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// All methods with all bodies, as the bytes that a target receives.
+func TestOnTheWire(t *testing.T) {
+	bodies := []struct {
+		name string
+		body Body
+	}{
+		{"none", Body{}},
+		{"json", Body{Kind: BodyJSON, Text: "{\n  \"project\": {{body.id}}, \"name\": \"{{body.name}}\"\n}"}},
+		{"raw", Body{Kind: BodyRaw, Text: "line 1\r\n{{body.name}}\n"}},
+		{"raw csv", Body{Kind: BodyRaw, Type: "text/csv", Text: "{{body.id}};{{body.none}}"}},
+	}
+	sender := NewSender(mustTargets(t), nil)
+	defer sender.Close()
+	target := record(t)
+	event := decoded(t, `{"id": 4711, "name": "Bob \"B\" Lée"}`)
+	var got bytes.Buffer
+	for _, method := range methods {
+		for _, body := range bodies {
+			p := prepare(t, Action{
+				Method: method, URL: "http://" + target.address + "/folders/{{body.name}}/%zz^|?a=b c",
+				Query: []Pair{{"q", "{{body.name}}"}, {"q", "two"}}, Body: body.body,
+				Headers: []Pair{{"X-Project", "{{body.id}}"}, {"authorization", "Bearer {{studio_token}}"}, {"X-Project", "b"}},
+			})
+			request, err := p.Render(event, testDelivery)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 || result.Response != "ok" {
+				t.Fatalf("%+v", result)
+			}
+			fmt.Fprintf(&got, "=== %s, %s\n%s\n", method, body.name, strings.ReplaceAll(target.last(), target.address, "TARGET"))
+		}
+	}
+	const file = "testdata/wire.golden"
+	if *update {
+		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("differs from %s (write it anew with -update):\n%s", file, got.String())
+	}
+}
+
+// The request as the activity shows it, with every form of a secret masked.
+func TestShownRequest(t *testing.T) {
+	p := prepare(t, Action{
+		URL:   "http://user:pass%20word+1@h:81/{{studio_password}}/{{body.name}}?t={{studio_token}}",
+		Query: []Pair{{"token", "{{studio_token}}"}},
+		Headers: []Pair{
+			{"X-Basic", `{{toBase64("somebody:" + studio_password)}}`}, {"X-Upper", "{{upper(studio_token)}}"},
+			{"Cookie", "id=plain"}, {"X-Name", "{{body.name}}"},
+		},
+		Body: Body{Kind: BodyRaw, Type: "application/json", Text: `{"a": {{ tojson(studio_token) }}, "b": "{{body.name}}"}`},
+	})
+	request, err := p.Render(decoded(t, `{"name": "Bob Lee"}`), testDelivery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `POST http://h:81/***/Bob%20Lee?t=***&token=*** HTTP/1.1
+Host: h:81
+Authorization: Basic ***
+Content-Type: application/json
+Cookie: ***
+Idempotency-Key: 018f0000-0000-7000-8000-00000000000d
+User-Agent: event-relay/test
+X-Basic: ***
+X-Event-Id: 018f0000-0000-7000-8000-00000000000e
+X-Name: Bob Lee
+X-Upper: ***
+
+{"a": ***, "b": "Bob Lee"}`
+	if got := request.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if string(request.Body) != `{"a": "s3cret/\"tok&en", "b": "Bob Lee"}` || request.Header.Get("Authorization") != "Basic dXNlcjpwYXNzIHdvcmQrMQ==" {
+		t.Errorf("what is sent must not be masked: %s, %s", request.Body, request.Header.Get("Authorization"))
+	}
+}
+
+// What is kept of requests is bounded, and no half of a secret stands at a cut.
+func TestMaskBeforeCut(t *testing.T) {
+	m := newMasker([]string{testToken})
+	for length := range 80 {
+		text := strings.Repeat("ä", length) + testToken + strings.Repeat("x", 80)
+		for _, got := range []string{m.mask(text, 60), m.maskPart(text[:len(text)-80-3], false, 60)} {
+			if len(got) > 60 || strings.Contains(got, "s3c") {
+				t.Errorf("after %d: %q", length, got)
+			}
+		}
+	}
+	p := prepare(t, Action{URL: "http://h/", Body: Body{Kind: BodyRaw, Text: "{{body}}{{studio_token}}"}})
+	for _, filler := range []string{"x", "é", "\xff", testToken} {
+		request, err := p.Render(eventWith(strings.Repeat(filler, 10000)), testDelivery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := request.String(); len(got) > requestKept || !strings.HasSuffix(got, cutMark) || strings.Contains(got, "s3c") {
+			t.Errorf("%q: %d bytes are kept", filler, len(got))
+		}
+	}
+}
+
+// Every place where a secret may be repeated masks it, also inside base64.
+func TestMaskForms(t *testing.T) {
+	m := newMasker([]string{testToken, testPassword, "ab", "https://Hooks.Example/T00/word?x=1\n"})
+	for _, text := range []string{
+		"s3cret/\"tok&en", "s3cret%2F%22tok%26en", "s3cret%2f%22tok%26en", `s3cret/\"tok&en`, `s3cret\/\"tok&en`, "s3cret/&quot;tok&amp;en",
+		"pass+word%2B1", "pass%20word%2B1", "cGFzcyB3b3JkKzE=", "POST https://hooks.example/T00/word?x=1 HTTP", "cGFzcyB3b3JkKzE", "dTpwYXNzIHdvcmQrMQ==",
+	} {
+		got := m.mask("<"+text+">", 1000)
+		if !strings.Contains(got, masked) || strings.Contains(got, "s3c") || strings.Contains(got, "word") || strings.Contains(got, "3b3Jk") || strings.Contains(got, "IHdvcm") {
+			t.Errorf("%s becomes %s", text, got)
+		}
+	}
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	var asked []string
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		http.Redirect(w, r, "/login?next="+testToken, http.StatusFound)
+	}))
+	defer target.Close()
+	p := prepare(t, Action{URL: target.URL + "/a"})
+	result := send(t, p)
+	means := p.judge(result, 1, time.Now(), time.Now(), 0)
+	if want := "the target answered 302 Found, which points to /login; redirects are not followed"; means.state != "failed" || means.reason != want {
+		t.Errorf("got %s: %s", means.state, means.reason)
+	}
+	if len(asked) != 1 {
+		t.Errorf("asked for %q", asked)
+	}
+}
+
+func send(t testing.TB, p *Prepared) Result {
+	t.Helper()
+	sender := NewSender(mustTargets(t), nil)
+	defer sender.Close()
+	request, err := p.Render(eventWith(nil), testDelivery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sender.Send(context.Background(), request, p.Timeout())
+}
+
+// Of an endless answer a bounded part is read, and of that a bounded part kept.
+func TestHugeAnswer(t *testing.T) {
+	written := make(chan int, 1)
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		total := 0
+		for block := bytes.Repeat([]byte("x"), 32<<10); total < 100<<20; {
+			n, err := w.Write(block)
+			total += n
+			if err != nil {
+				break
+			}
+		}
+		written <- total
+	}))
+	defer target.Close()
+	result := send(t, prepare(t, Action{URL: target.URL}))
+	if result.Status != 200 || len(result.Response) > responseKept || !strings.HasPrefix(result.Response, "xxx") {
+		t.Errorf("status %d, %d bytes, %v", result.Status, len(result.Response), result.Err)
+	}
+	// What was written and not read lies in the buffers of the connection.
+	if total := <-written; total >= 100<<20 {
+		t.Errorf("all %d bytes were taken", total)
+	}
+}
+
+// A secret that an answer repeats is masked.
+func TestAnswerIsMasked(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "bad token: "+r.Header.Get("X-Token")+"\xff")
+	}))
+	defer target.Close()
+	result := send(t, prepare(t, Action{URL: target.URL, Headers: []Pair{{"X-Token", "{{studio_token}}"}}}))
+	if result.Status != 403 || result.Response != "bad token: ***\uFFFD" {
+		t.Errorf("got %+v", result)
+	}
+}
+
+// A connection that the target closed while it was idle costs no attempt.
+func TestClosedIdleConnection(t *testing.T) {
+	count := 0
+	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		count++
+	}))
+	defer target.Close()
+	sender := NewSender(mustTargets(t), nil)
+	defer sender.Close()
+	p := prepare(t, Action{URL: target.URL, Body: Body{Kind: BodyRaw, Text: "x"}})
+	for range 20 {
+		request, err := p.Render(eventWith(nil), testDelivery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 {
+			t.Fatalf("%+v", result)
+		}
+		target.CloseClientConnections()
+	}
+	if count != 20 {
+		t.Errorf("%d requests arrived", count)
+	}
+}
+
+// No proxy from the environment sees a request.
+func TestNoProxy(t *testing.T) {
+	if NewSender(mustTargets(t), nil).current.Load().Proxy != nil {
+		t.Error("there is a proxy")
+	}
+}
+
+func BenchmarkSend(b *testing.B) {
+	target := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	defer target.Close()
+	action := benchAction
+	action.URL = target.URL + "/folders/{{body.project.id}}"
+	p, event := prepare(b, action), benchEvent()
+	sender := NewSender(mustTargets(b), nil)
+	defer sender.Close()
+	b.ReportAllocs()
+	b.SetParallelism(32) // 64 on two processors
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			request, err := p.Render(event, testDelivery)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if result := sender.Send(context.Background(), request, p.Timeout()); result.Status != 200 {
+				b.Error(result)
+				return
+			}
+			_ = request.String()
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}
+
+// Over TLS a target may speak HTTP/2; it gets the same bytes.
+func TestHTTP2(t *testing.T) {
+	got := make(chan string, 1)
+	target := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- r.Proto + " " + r.RequestURI + " " + r.Header.Get("Idempotency-Key") + " " + string(body)
+	}))
+	target.EnableHTTP2 = true
+	target.StartTLS()
+	defer target.Close()
+	sender := NewSender(mustTargets(t), nil)
+	defer sender.Close()
+	sender.current.Load().TLSClientConfig = target.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	p := prepare(t, Action{URL: target.URL + "/{{body}}^|?{{body}}", Body: Body{Kind: BodyJSON, Text: "{{body}}"}})
+	request, err := p.Render(eventWith("a/b"), testDelivery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 {
+		t.Fatalf("%+v", result)
+	}
+	if text, want := <-got, "HTTP/2.0 /a%2Fb^|?a%2Fb "+testDelivery+` "a/b"`; text != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+}

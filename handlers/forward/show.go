@@ -1,0 +1,79 @@
+package forward
+
+import (
+	"slices"
+	"strings"
+)
+
+// What is kept of a request and of an answer, in bytes.
+const (
+	requestKept  = 4 << 10
+	responseKept = 2 << 10
+)
+
+// String shows the request as it is sent, for an administrator: credentials and
+// secrets masked, and cut to 4 KiB.
+func (r *Request) String() string {
+	host := r.Host
+	if host == "" {
+		host = r.URL.Host
+	}
+	size := 64 + len(r.path) + len(r.URL.RawQuery) + len(r.URL.Host) + len(host) + min(len(r.Body), 2*requestKept)
+	names := make([]string, 0, 16)
+	for name, values := range r.Header {
+		names = append(names, name)
+		for _, value := range values {
+			size += len(name) + len(value) + 3
+		}
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	b.Grow(size)
+	for _, s := range []string{r.Method, " ", r.URL.Scheme, "://", r.URL.Host, r.path} {
+		b.WriteString(s)
+	}
+	if r.URL.RawQuery != "" || r.URL.ForceQuery {
+		b.WriteByte('?')
+		b.WriteString(r.URL.RawQuery)
+	}
+	b.WriteString(" HTTP/1.1\nHost: ")
+	b.WriteString(host)
+	for _, name := range names {
+		for _, value := range r.Header[name] {
+			b.WriteByte('\n')
+			b.WriteString(name)
+			b.WriteString(": ")
+			writeHeaderValue(&b, name, value)
+		}
+	}
+	b.WriteByte('\n')
+	if len(r.Body) > 0 {
+		b.WriteByte('\n')
+		body := r.Body
+		if r.masker == nil {
+			body = body[:min(len(body), requestKept)]
+		}
+		b.Write(body)
+	}
+	return r.masker.mask(b.String(), requestKept)
+}
+
+// writeHeaderValue writes a header value, of a credential only its kind: it may
+// stand in the configuration as plain text, which nobody has declared a secret.
+func writeHeaderValue(b *strings.Builder, name, value string) {
+	switch {
+	case strings.EqualFold(name, "Authorization"):
+		kind, _, _ := strings.Cut(value, " ")
+		if kind == value {
+			kind = ""
+		} else {
+			kind += " "
+		}
+		b.WriteString(kind)
+		b.WriteString(masked)
+	case strings.EqualFold(name, "Cookie"):
+		b.WriteString(masked)
+	default:
+		b.WriteString(value)
+	}
+}

@@ -1,0 +1,189 @@
+package forward
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// Parameters that the tests' templates may name.
+const (
+	testToken    = `s3cret/"tok&en`
+	testPassword = "pass word+1"
+)
+
+func testLanguage(t testing.TB, more ...rules.CustomParameter) *rules.Language {
+	t.Helper()
+	language, err := rules.NewLanguage(rules.Definitions{
+		Parameters: append([]rules.CustomParameter{
+			{Name: "studio_api", Value: "http://127.0.0.1:8080"},
+			{Name: "studio_host", Value: "127.0.0.1"},
+			{Name: "studio_path", Value: "a/b c?d=1"},
+			{Name: "studio_name", Value: `Bob's "B"`},
+			{Name: "studio_token", Value: testToken, Secret: true},
+			{Name: "studio_password", Value: testPassword, Secret: true},
+			{Name: "tricky", Value: "{{body.id}}", Secret: true},
+		}, more...),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return language
+}
+
+// prepare compiles one action, with the parameters of testLanguage.
+func prepare(t testing.TB, action Action, more ...rules.CustomParameter) *Prepared {
+	t.Helper()
+	if action.Name == "" {
+		action.Name = "test"
+	}
+	if action.Method == "" {
+		action.Method = "POST"
+	}
+	prepared, err := Compile([]Action{action}, testLanguage(t, more...), Settings{Secrets: []string{testToken, testPassword}, UserAgent: "event-relay/test"})
+	if err != nil {
+		t.Fatalf("compiling: %v", err)
+	}
+	return prepared[0]
+}
+
+// eventWith returns an event with a body.
+func eventWith(body any) *rules.Event {
+	event := &rules.Event{ID: "018f0000-0000-7000-8000-00000000000e", Source: "icfm", Name: "project_created", Body: body}
+	event.Parameters[rules.CallerID] = "0044 20"
+	event.Parameters[rules.CallingName] = `Bob "B" Lee`
+	event.Parameters[rules.Duration] = int64(61)
+	return event
+}
+
+func decoded(t testing.TB, text string) *rules.Event {
+	t.Helper()
+	body, err := rules.DecodeJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return eventWith(body)
+}
+
+const testDelivery = "018f0000-0000-7000-8000-00000000000d"
+
+// recorder is a server that keeps the bytes of each request as they came.
+type recorder struct {
+	address string
+	mu      sync.Mutex
+	got     []string
+}
+
+// record starts a recorder that answers 200.
+func record(t testing.TB) *recorder {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	r := &recorder{address: listener.Addr().String()}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(connection)
+		}
+	}()
+	return r
+}
+
+func (r *recorder) serve(connection net.Conn) {
+	defer connection.Close()
+	reader := bufio.NewReader(connection)
+	for {
+		var raw strings.Builder
+		length := 0
+		for {
+			line, err := reader.ReadString('\n')
+			if err != nil {
+				return
+			}
+			raw.WriteString(line)
+			if number, ok := strings.CutPrefix(line, "Content-Length: "); ok {
+				length, _ = strconv.Atoi(strings.TrimSpace(number))
+			}
+			if line == "\r\n" {
+				break
+			}
+		}
+		if _, err := io.CopyN(&raw, reader, int64(length)); err != nil {
+			return
+		}
+		r.mu.Lock()
+		r.got = append(r.got, raw.String())
+		r.mu.Unlock()
+		if _, err := io.WriteString(connection, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); err != nil {
+			return
+		}
+	}
+}
+
+// last returns the bytes of the last request.
+func (r *recorder) last() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.got) == 0 {
+		return ""
+	}
+	return r.got[len(r.got)-1]
+}
+
+func (r *recorder) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.got)
+}
+
+func mustTargets(t testing.TB, words ...string) *Targets {
+	t.Helper()
+	targets, err := NewTargets(words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return targets
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited too long: %s", what)
+		}
+	}
+}
+
+// clock is a clock that tests move.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}

@@ -1,0 +1,315 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+func TestTargets(t *testing.T) {
+	const (
+		allowed = ""
+		listed  = "is not among the targets"
+		meta    = "is a metadata address"
+		local   = "is a link-local address"
+		multi   = "is a multicast or broadcast address"
+		admin   = "is Caddy's own admin endpoint"
+	)
+	cases := []struct {
+		targets string // blank-separated; empty for the default
+		host    string // "h" where it does not matter
+		address string
+		want    string
+	}{
+		{"", "h", "192.168.1.20", allowed},
+		{"", "h", "172.31.255.1", allowed},
+		{"", "h", "172.32.0.1", listed},
+		{"", "h", "10.1.2.3", allowed},
+		{"", "h", "127.9.9.9", allowed},
+		{"", "h", "::1", allowed},
+		{"", "h", "fd12:3456::1", allowed},
+		{"", "h", "fc00::1", listed},
+		{"", "h", "0.0.0.0", allowed},
+		{"", "h", "::", allowed},
+		{"", "h", "203.0.113.7", listed},
+		{"", "h", "100.64.0.1", listed},
+		{"", "h", "2001:db8::1", listed},
+		{"", "h", "fec0::1", listed},
+		{"", "h", "169.254.1.1", local},
+		{"", "h", "169.254.169.254", meta},
+		{"", "h", "fe80::1%eth0", local},
+		{"", "h", "febf::1", local},
+		{"", "h", "fd00:ec2::254", meta},
+		{"", "h", "fd20:ce::254", meta},
+		{"", "h", "100.100.100.200", meta},
+		{"", "h", "224.0.0.251", multi},
+		{"", "h", "255.255.255.255", multi},
+		{"", "h", "ff02::1", multi},
+
+		// An address inside another is what counts.
+		{"", "h", "::ffff:192.168.1.20", allowed},
+		{"", "h", "::ffff:203.0.113.7", listed},
+		{"", "h", "::ffff:169.254.169.254", meta},
+		{"", "h", "::ffff:0.0.0.0", allowed},
+		{"loopback", "h", "::ffff:10.0.0.1", listed},
+		{"", "h", "64:ff9b::192.168.1.20", allowed},
+		{"", "h", "64:ff9b::203.0.113.7", listed},
+		{"", "h", "64:ff9b::169.254.169.254", meta},
+		{"64:ff9b::/96", "h", "64:ff9b::203.0.113.7", allowed},
+		{"64:ff9b::/96", "h", "64:ff9b::169.254.169.254", meta},
+		{"::/0", "h", "64:ff9b:1::169.254.169.254", meta},
+		{"", "h", "2002:c0a8:114::1", allowed},
+		{"", "h", "2002:cb00:7107::1", listed},
+		{"::/0", "h", "2002:a9fe:a9fe::1", meta},
+		{"", "h", "2001:0:0:0:0:0:3f57:feeb", allowed}, // Teredo, 192.168.1.20
+		{"::/0", "h", "2001:0:0:0:0:0:5601:5601", meta},
+		{"::/0", "h", "::169.254.169.254", meta},
+
+		// What is listed.
+		{"loopback", "h", "192.168.1.20", listed},
+		{"loopback", "h", "127.0.0.1", allowed},
+		{"private_ranges", "h", "127.0.0.1", allowed},
+		{"203.0.113.0/24", "h", "203.0.113.7", allowed},
+		{"203.0.113.7", "h", "203.0.113.7", allowed},
+		{"203.0.113.7", "h", "203.0.113.8", listed},
+		{"203.0.113.7", "h", "127.0.0.1", listed},
+		{"2001:db8::7", "h", "2001:db8::7", allowed},
+		{"[2001:db8::7]", "h", "2001:db8::7", allowed},
+		{"mail.example.com", "mail.example.com", "203.0.113.7", allowed},
+		{"Mail.Example.com.", "mail.example.COM", "203.0.113.7", allowed},
+		{"mail.example.com", "mail.example.com", "169.254.169.254", meta},
+		{"mail.example.com", "mail.example.com", "fe80::1", local},
+		{"mail.example.com", "www.example.com", "203.0.113.7", listed},
+		{"0.0.0.0/0 ::/0", "h", "169.254.169.254", meta},
+		{"0.0.0.0/0 ::/0", "h", "8.8.8.8", allowed},
+
+		// The admin endpoint of these tests is localhost:2019.
+		{"", "h", "127.0.0.1:2019", admin},
+		{"", "h", "127.0.0.2:2019", admin},
+		{"", "h", "[::1]:2019", admin},
+		{"", "h", "0.0.0.0:2019", admin},
+		{"", "h", "[::]:2019", admin},
+		{"", "h", "[::ffff:127.0.0.1]:2019", admin},
+		{"127.0.0.1 localhost", "localhost", "127.0.0.1:2019", admin},
+		{"", "h", "192.168.1.20:2019", allowed},
+	}
+	for _, c := range cases {
+		targets, err := NewTargets(strings.Fields(c.targets), netip.MustParseAddrPort("127.0.0.1:2019"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, err := netip.ParseAddrPort(c.address)
+		if err != nil {
+			address = netip.AddrPortFrom(netip.MustParseAddr(c.address), 80)
+		}
+		err = targets.check(c.host, address)
+		if (err == nil) != (c.want == allowed) || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q, %s at %s: got %v, want %q", c.targets, c.host, c.address, err, c.want)
+		}
+	}
+}
+
+// An admin endpoint on all addresses is refused by each of them.
+func TestAdminOnAllAddresses(t *testing.T) {
+	targets, err := NewTargets([]string{"0.0.0.0/0", "::/0"}, netip.MustParseAddrPort("0.0.0.0:2019"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range own {
+		ip, _ := netip.AddrFromSlice(a.(*net.IPNet).IP)
+		if targets.check("h", netip.AddrPortFrom(ip, 2019)) == nil {
+			t.Errorf("%s is allowed", ip)
+		}
+	}
+	if err := targets.check("h", netip.MustParseAddrPort("203.0.113.7:2019")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTargetErrorNamesTheLine(t *testing.T) {
+	err := mustTargets(t).check("api.example.com", netip.MustParseAddrPort("203.0.113.7:443"))
+	want := "the target api.example.com (203.0.113.7) is not among the targets that actions may call; " +
+		"to allow it, write in event_relay: targets 203.0.113.7 private_ranges loopback"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	line := strings.Fields(err.(*TargetError).Remedy)[1:]
+	if err := mustTargets(t, line...).check("api.example.com", netip.MustParseAddrPort("203.0.113.7:443")); err != nil {
+		t.Errorf("with that line: %v", err)
+	}
+}
+
+func TestTargetsLoadErrors(t *testing.T) {
+	for word, want := range map[string]string{
+		"http://h/":       `"http://h/" is no network, address or host name`,
+		"h:80":            `"h:80" is no network`,
+		"10.0.0.0/33":     `"10.0.0.0/33" is no network`,
+		"1.2.3":           `"1.2.3" is no network`,
+		"*.lan":           `"*.lan" is no network`,
+		"169.254.1.1":     "169.254.1.1 is a link-local address and is always refused",
+		"169.254.0.0/16":  "169.254.0.0/16 is a link-local address and is always refused",
+		"fd00:ec2::254":   "fd00:ec2::254 is a metadata address and is always refused",
+		"169.254.169.254": "is a metadata address and is always refused",
+	} {
+		if _, err := NewTargets([]string{word}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", word, err, want)
+		}
+	}
+}
+
+// names is a resolver whose answers a test decides, one after another.
+type names struct {
+	mu      sync.Mutex
+	answers map[string][][]string
+	asked   map[string]int
+}
+
+func (n *names) resolver(t *testing.T) *net.Resolver {
+	t.Helper()
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = packets.Close() })
+	go func() {
+		buffer := make([]byte, 1500)
+		for {
+			length, from, err := packets.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			if answer, err := n.answer(buffer[:length]); err == nil {
+				_, _ = packets.WriteTo(answer, from)
+			}
+		}
+	}()
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", packets.LocalAddr().String())
+	}}
+}
+
+func (n *names) answer(query []byte) ([]byte, error) {
+	var message dnsmessage.Message
+	if err := message.Unpack(query); err != nil {
+		return nil, err
+	}
+	question := message.Questions[0]
+	message.Response, message.Authoritative, message.Additionals = true, true, nil
+	name := strings.TrimSuffix(question.Name.String(), ".")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	answers, known := n.answers[name]
+	if !known {
+		message.RCode = dnsmessage.RCodeNameError
+	} else if question.Type == dnsmessage.TypeA {
+		at := min(n.asked[name], len(answers)-1)
+		n.asked[name]++
+		for _, address := range answers[at] {
+			message.Answers = append(message.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET},
+				Body:   &dnsmessage.AResource{A: netip.MustParseAddr(address).As4()},
+			})
+		}
+	}
+	return message.Pack()
+}
+
+// What a name resolves to at the moment of dialling is checked, and nothing is
+// sent to what is refused.
+func TestResolvedTargets(t *testing.T) {
+	count := 0
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { count++ }))
+	defer target.Close()
+	_, port, _ := net.SplitHostPort(target.Listener.Addr().String())
+	n := &names{asked: map[string]int{}, answers: map[string][][]string{
+		"good.test":    {{"127.0.0.1"}},
+		"rebind.test":  {{"127.0.0.1"}, {"169.254.169.254"}},
+		"public.test":  {{"203.0.113.7"}},
+		"mixed.test":   {{"203.0.113.7", "127.0.0.1"}},
+		"mixed2.test":  {{"203.0.113.7", "127.0.0.9"}},
+		"0xa9fea9fe":   {{"169.254.169.254"}},
+		"0251.0376.1":  {{"169.254.0.1"}},
+		"2852039166":   {{"169.254.169.254"}},
+		"0x7f.1":       {{"127.0.0.1"}},
+		"allowed.test": {{"127.0.0.1"}},
+	}}
+	sender := NewSender(mustTargets(t), n.resolver(t))
+	defer sender.Close()
+	cases := []struct {
+		host    string
+		want    string // part of the reason, empty for a request that arrives
+		forGood bool
+	}{
+		{"good.test", "", true},
+		{"0x7f.1", "", true},
+		{"mixed.test", "", true},
+		{"public.test", "targets 203.0.113.7", true},
+		{"rebind.test", "", true},
+		{"rebind.test", "metadata address", true},
+		{"0xa9fea9fe", "metadata address", true},
+		// Go's own resolver does not take these for names.
+		{"0251.0376.1", "no such host", false},
+		{"2852039166", "no such host", false},
+		{"mixed2.test", "connection refused", false},
+		{"nowhere.test", "no such host", false},
+	}
+	for _, c := range cases {
+		p := prepare(t, Action{URL: "http://" + c.host + ":" + port + "/"})
+		request, err := p.Render(eventWith(nil), testDelivery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := count
+		result := sender.Send(context.Background(), request, time.Minute)
+		if c.want == "" {
+			if result.Status != 200 || count != before+1 {
+				t.Errorf("%s: %+v", c.host, result)
+			}
+			// A name that changes its address must be dialled anew.
+			sender.Close()
+			continue
+		}
+		now := time.Now()
+		means := p.judge(result, 1, now, now, 0)
+		if count != before || !strings.Contains(means.reason, c.want) || (means.state == "failed") != c.forGood {
+			t.Errorf("%s: %s, %s", c.host, means.state, means.reason)
+		}
+	}
+}
+
+// A kept connection does not outlive the permission it was opened with.
+func TestRestrictEndsKeptConnections(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer target.Close()
+	sender := NewSender(mustTargets(t, "127.0.0.0/8"), nil)
+	defer sender.Close()
+	request, err := prepare(t, Action{URL: target.URL}).Render(eventWith(nil), testDelivery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 {
+		t.Fatalf("%+v", result)
+	}
+	first := sender.current.Load()
+	if sender.Restrict(mustTargets(t, "127.0.0.0/8")); sender.current.Load() != first {
+		t.Error("connections are given up without need")
+	}
+	sender.Restrict(mustTargets(t, "10.0.0.0/8"))
+	var refused *TargetError
+	if result := sender.Send(context.Background(), request, time.Minute); !errors.As(result.Err, &refused) {
+		t.Errorf("got %+v", result)
+	}
+}
