@@ -1,0 +1,231 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// cancelAtOnce is how many deliveries one transaction cancels, so that events
+// need not wait for a backlog to be cancelled.
+const cancelAtOnce = 256
+
+// Change implements queue.Queue.
+func (db *DB) Change(ctx context.Context, change queue.Change) (changed queue.Changed, err error) {
+	n := 0
+	for _, field := range []string{change.CancelDelivery, change.CancelAction, change.Pause, change.Resume} {
+		if field != "" {
+			n++
+		}
+	}
+	switch {
+	case n != 1:
+		return changed, fmt.Errorf("changing the queue: exactly one change must be given, not %d", n)
+	case change.Pause != "":
+		err = db.do(ctx, &pause{name: change.Pause, paused: true})
+	case change.Resume != "":
+		err = db.do(ctx, &pause{name: change.Resume})
+	case change.CancelDelivery != "":
+		changed.Deliveries, err = db.cancelDelivery(ctx, change.CancelDelivery)
+	default:
+		changed.Deliveries, err = db.cancelAction(ctx, change.CancelAction)
+	}
+	if err != nil {
+		return changed, fmt.Errorf("changing the queue: %w", err)
+	}
+	return changed, nil
+}
+
+// waiter is the part of a command whose caller waits for the answer.
+type waiter struct{ done chan error }
+
+func (w *waiter) answer(err error) { w.done <- err }
+
+func (w *waiter) wait(ctx context.Context) error {
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// awaited is a command whose caller waits.
+type awaited interface {
+	command
+	start()
+	wait(ctx context.Context) error
+}
+
+func (w *waiter) start() { w.done = make(chan error, 1) }
+
+// do has the writer carry out a command, and waits for it.
+func (db *DB) do(ctx context.Context, c awaited) error {
+	c.start()
+	if err := db.enqueue(c); err != nil {
+		return err
+	}
+	return c.wait(ctx)
+}
+
+// pause keeps the deliveries of an action waiting, or lets them go.
+type pause struct {
+	waiter
+	name   string
+	paused bool
+	action *action
+}
+
+func (p *pause) prepare(db *DB) { p.action = db.action(p.name) }
+
+func (p *pause) write(tx *transaction) error {
+	if err := tx.storeAction(p.action); err != nil {
+		return err
+	}
+	tx.statements.pause.BindBool(1, p.paused)
+	tx.statements.pause.BindInt64(2, p.action.row)
+	return step(tx.statements.pause)
+}
+
+func (p *pause) apply(*DB) {
+	p.action.paused = p.paused
+	if !p.paused {
+		p.action.signal()
+	}
+}
+
+// cancel ends deliveries of an action.
+type cancel struct {
+	waiter
+	action *action
+	one    int64 // this delivery, or
+	upTo   int64 // all up to this one; 0: all there are
+	ended  []int64
+	more   bool
+}
+
+func (c *cancel) prepare(*DB) {}
+
+func (c *cancel) write(tx *transaction) error {
+	c.ended = c.ended[:0]
+	if c.upTo == 0 {
+		c.upTo = deliveryID(tx.lastEvent+1, 0) - 1
+	}
+	s := tx.statements.listWaiting
+	if c.one != 0 {
+		s = tx.statements.getWaiting
+		s.BindInt64(2, c.one)
+	} else {
+		s.BindInt64(2, c.upTo)
+		s.BindInt64(3, cancelAtOnce)
+	}
+	s.BindInt64(1, c.action.row)
+	var rows []settlement
+	for {
+		row, err := s.Step()
+		if err != nil {
+			return err
+		}
+		if !row {
+			break
+		}
+		rows = append(rows, settlement{action: c.action, number: int(s.ColumnInt64(1)), orderKey: s.ColumnText(2), state: cancelled, at: tx.now})
+		c.ended = append(c.ended, s.ColumnInt64(0))
+	}
+	if err := s.Reset(); err != nil {
+		return err
+	}
+	c.more = c.one == 0 && len(rows) == cancelAtOnce
+	for i := range rows {
+		end := tx.statements.end
+		end.BindInt64(1, c.action.row)
+		end.BindInt64(2, c.ended[i])
+		if err := step(end); err != nil {
+			return err
+		}
+		if err := tx.ended(c.action, rows[i].orderKey); err != nil {
+			return err
+		}
+		if err := tx.putAttempt(&rows[i], c.ended[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cancel) apply(db *DB) {
+	for _, id := range c.ended {
+		c.action.leave(id)
+		if d := c.action.held[id]; d != nil {
+			if d.lease != nil {
+				db.drop(d.lease)
+			}
+			db.forget(c.action, d)
+		}
+	}
+}
+
+func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
+	var event int64
+	var place int
+	var name string
+	err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
+		matches, err := find(conn, id)
+		if err != nil {
+			return err
+		}
+		for _, m := range matches {
+			for i, p := range m.plans {
+				if p.ID == id {
+					event, place, name = m.event, i, p.Action
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("delivery %s: %w", id, queue.ErrNotFound)
+	})
+	if err != nil {
+		return 0, err
+	}
+	db.mu.Lock()
+	c := &cancel{action: db.action(name), one: deliveryID(event, place)}
+	db.mu.Unlock()
+	if err := db.do(ctx, c); err != nil {
+		return 0, err
+	}
+	return len(c.ended), nil
+}
+
+// cancelAction cancels in several transactions. Until the last of them nothing
+// of the action is handed out.
+func (db *DB) cancelAction(ctx context.Context, name string) (n int, err error) {
+	db.mu.Lock()
+	a := db.action(name)
+	stored := a.id != 0
+	a.cancelling++
+	db.mu.Unlock()
+	defer func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		a.cancelling--
+		a.signal()
+	}()
+	if !stored {
+		return 0, nil
+	}
+	c := &cancel{action: a, more: true}
+	for c.more {
+		if err := db.do(ctx, c); err != nil {
+			if n > 0 && !errors.Is(err, queue.ErrClosed) {
+				err = fmt.Errorf("only %d deliveries of %s were cancelled: %w", n, name, err)
+			}
+			return n, err
+		}
+		n += len(c.ended)
+	}
+	return n, nil
+}

@@ -1,0 +1,46 @@
+package sqlite
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// checkConsistency opens the database of a closed queue and holds its tables
+// against each other.
+func checkConsistency(t testing.TB, dir string) {
+	t.Helper()
+	conn, err := connectReader(filepath.Join(dir, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for what, sql := range map[string]string{
+		"integrity": `SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'`,
+		"actions whose number of waiting deliveries is wrong": `SELECT name || ': ' || waiting || ' instead of ' || (SELECT count(*) FROM waiting WHERE action = a.id)
+			FROM actions a WHERE waiting <> (SELECT count(*) FROM waiting WHERE action = a.id)`,
+		"waiting deliveries without an event": `SELECT delivery FROM waiting WHERE delivery >> 11 NOT IN (SELECT id FROM events)`,
+		"attempts without an event":           `SELECT id FROM attempts WHERE id >> 23 NOT IN (SELECT id FROM events)`,
+		"deliveries that neither wait nor have ended, or both": `SELECT e.id || '/' || d.key FROM events e JOIN json_each(e.deliveries) d
+			WHERE (SELECT count(*) FROM waiting WHERE delivery = e.id * 2048 + d.key)
+				+ (SELECT count(*) FROM attempts WHERE id >= (e.id * 2048 + d.key) * 4096 AND id < (e.id * 2048 + d.key + 1) * 4096 AND state <> 0) <> 1`,
+		"heads that are behind, and others that are not": `SELECT action || '/' || order_key || '/' || delivery FROM waiting w WHERE order_key IS NOT NULL
+			AND (coalesce(due, 0) >= 4611686018427387904) = (delivery = (SELECT min(delivery) FROM waiting WHERE action = w.action AND order_key = w.order_key))`,
+		"events outside their block": `SELECT e.id FROM events e, blocks b WHERE b.first = (SELECT max(first) FROM blocks WHERE first <= e.id)
+			AND (e.received < b.oldest OR e.received > b.newest)`,
+		"events without a block or kind": `SELECT id FROM events e WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE first <= e.id) OR kind NOT IN (SELECT id FROM kinds)`,
+	} {
+		var found []string
+		if err := query(conn, sql, func(row *sqlite.Stmt) error {
+			found = append(found, row.ColumnText(0))
+			return nil
+		}); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if len(found) > 0 {
+			t.Errorf("%s: %s", what, fmt.Sprint(found[:min(len(found), 10)]))
+		}
+	}
+}

@@ -1,0 +1,285 @@
+// Package sqlite is the embedded queue: one SQLite file in WAL mode, and one
+// goroutine that alone writes to it.
+//
+// The way of an event: Put encodes it and queues it for the writer. The writer
+// takes whatever has gathered while it was syncing the last commit, writes it
+// as one transaction, and commits, which syncs the write-ahead log. Then it
+// answers the callers and hands the new deliveries to their takers from
+// memory. The table is read again only for what memory had no room for, for
+// retries whose time has come, and after a start.
+//
+// Everything that must survive is in the file; leases are not.
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+const (
+	fileName    = "events.db"
+	busyTimeout = 5 * time.Second
+	remedy      = "stop the relay, move the file and its -wal and -shm away, and restore a backup, or start with an empty queue"
+)
+
+// DB is an open queue. It implements queue.Queue and queue.Activity.
+type DB struct {
+	options Options
+	logger  *zap.Logger
+	file    string
+	lock    *os.File
+	space   *space
+	readers *readers
+
+	kick       chan struct{} // wakes the writer
+	written    chan struct{} // closed when the writer has ended
+	closed     chan struct{} // closed when Close begins
+	background sync.WaitGroup
+	close      func() error
+	pruning    sync.Mutex
+
+	// What memory knows of deliveries, and what waits for the writer.
+	mu          sync.Mutex
+	actions     map[string]*action
+	leases      byExpiry
+	bytes       int64 // estimated memory of all held events
+	inbox       []command
+	settling    bool // settleTimer runs
+	settleTimer *time.Timer
+	timer       *time.Timer
+	armed       int64 // when timer fires
+	unwritable  bool  // there are settlements that could not be written
+	closing     bool
+
+	// The writer's own.
+	conn        *sqlite.Conn
+	statements  *statements
+	spare       []command
+	unsettled   []command // settlements that could not be written
+	tx          transaction
+	kinds       map[kind]int64
+	lastEvent   int64
+	block       block
+	pending     int
+	walBytes    int64 // roughly what was written since the last checkpoint
+	walExcess   int64 // how far above its limit the WAL must be to be emptied
+	failed      bool  // the last transaction could not be written
+	failures    int   // how many could not
+	lagging     bool  // the last checkpoint could not be made
+	reconnectAt time.Time
+}
+
+var (
+	_ queue.Queue    = (*DB)(nil)
+	_ queue.Activity = (*DB)(nil)
+)
+
+// Open opens the queue in a directory and creates what is missing. It takes no
+// longer with a million waiting deliveries than with none. No other process,
+// and no second DB in this one, can have the same directory.
+func Open(options Options) (_ *DB, err error) {
+	options = options.withDefaults()
+	if options.Dir == "" {
+		return nil, errors.New("opening the queue: no directory is given; name one with: queue sqlite DIR")
+	}
+	if options.Dir, err = filepath.Abs(options.Dir); err != nil {
+		return nil, fmt.Errorf("opening the queue: %w", err)
+	}
+	if err := makeDirectory(options.Dir); err != nil {
+		return nil, fmt.Errorf("opening the queue: %w", err)
+	}
+	lock, err := lockDirectory(options.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the queue: %w", err)
+	}
+	db := &DB{
+		options: options, logger: options.Logger, file: filepath.Join(options.Dir, fileName), lock: lock,
+		space: newSpace(options), kick: make(chan struct{}, 1), written: make(chan struct{}), closed: make(chan struct{}),
+		actions: make(map[string]*action), armed: never,
+	}
+	db.close = sync.OnceValue(db.shut)
+	db.readers = newReaders(db.file)
+	if err := db.openFile(); err != nil {
+		if damaged(err) {
+			err = fmt.Errorf("database %s is damaged or no database (%w): %s", db.file, err, remedy)
+		}
+		if db.conn != nil {
+			err = errors.Join(err, db.conn.Close())
+		}
+		return nil, errors.Join(fmt.Errorf("opening the queue: %w", err), lock.Close())
+	}
+	// The timers are made stopped: whoever has something for them sets them.
+	db.timer = time.AfterFunc(time.Hour, db.tick)
+	db.timer.Stop()
+	db.settleTimer = time.AfterFunc(time.Hour, db.wakeWriter)
+	db.settleTimer.Stop()
+	go db.runWriter()
+	return db, nil
+}
+
+// openFile opens the database, checks it and brings it up to date.
+func (db *DB) openFile() error {
+	if err := makeFile(db.file); err != nil {
+		return err
+	}
+	info, err := os.Stat(db.file)
+	if err != nil {
+		return fmt.Errorf("reading the database: %w", err)
+	}
+	if size := info.Size(); size > 0 && size < 512 {
+		// SQLite would take it for an empty database, and overwrite it.
+		return fmt.Errorf("database %s is damaged or no database: it has %d bytes; %s", db.file, size, remedy)
+	}
+	if info.Size() == 0 {
+		// A database that lost its content must not look like a new one.
+		if wal, err := os.Stat(db.file + "-wal"); err == nil && wal.Size() > 0 {
+			return fmt.Errorf("database %s is empty, but its -wal file is not: %s", db.file, remedy)
+		}
+	}
+	if db.conn, err = connectWriter(db.file, db.options.limits.maxPages); err != nil {
+		return fmt.Errorf("opening %s: %w", db.file, err)
+	}
+	if err := db.checkFile(); err != nil {
+		return err
+	}
+	if err := migrate(db.conn, db.file); err != nil {
+		return err
+	}
+	// What a crash left in the WAL goes into the database now; this also shows
+	// whether the file has all its pages.
+	if _, err := runCheckpoint(db.conn, "TRUNCATE"); err != nil {
+		return fmt.Errorf("copying the write-ahead log into %s: %w", db.file, err)
+	}
+	size, err := queryInt(db.conn, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+	if err != nil {
+		return err
+	}
+	if info, err = os.Stat(db.file); err != nil {
+		return fmt.Errorf("reading the database: %w", err)
+	}
+	if info.Size() < size {
+		return fmt.Errorf("database %s has %d bytes and should have %d: it was cut off; %s", db.file, info.Size(), size, remedy)
+	}
+	if err := syncDirectory(db.options.Dir); err != nil {
+		return err
+	}
+	if err := db.loadState(); err != nil {
+		return fmt.Errorf("reading database %s: %w; if it is damaged: %s", db.file, err, remedy)
+	}
+	return nil
+}
+
+// checkFile refuses a database that is none of ours, and one that would not
+// work as it should.
+func (db *DB) checkFile() error {
+	tables, err := queryInt(db.conn, "SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return err
+	}
+	id, err := queryInt(db.conn, "PRAGMA application_id")
+	if err != nil {
+		return err
+	}
+	if tables > 0 && id != applicationID {
+		return fmt.Errorf("database %s belongs to another program: move it away, or give the relay its own directory with: queue sqlite DIR", db.file)
+	}
+	vacuum, err := queryInt(db.conn, "PRAGMA auto_vacuum")
+	if err != nil {
+		return err
+	}
+	if vacuum != 2 {
+		db.logger.Warn("the database cannot shrink: somebody changed its auto_vacuum", zap.String("file", db.file))
+	}
+	return nil
+}
+
+// loadState reads what the writer and the takers must know before they begin,
+// none of which takes longer when more deliveries wait.
+func (db *DB) loadState() (err error) {
+	if db.statements, err = prepareStatements(db.conn); err != nil {
+		return err
+	}
+	db.kinds = make(map[kind]int64)
+	db.lastEvent, err = queryInt(db.conn, "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(first) FROM blocks), 0))")
+	if err != nil {
+		return err
+	}
+	db.block = block{}
+	err = query(db.conn, "SELECT first, oldest, newest FROM blocks ORDER BY first DESC LIMIT 1", func(row *sqlite.Stmt) error {
+		db.block = block{first: row.ColumnInt64(0), span: span{row.ColumnInt64(1), row.ColumnInt64(2)}}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.pending = 0
+	return query(db.conn, "SELECT id, name, paused, waiting FROM actions", func(row *sqlite.Stmt) error {
+		a := db.action(row.ColumnText(1))
+		a.id = row.ColumnInt64(0)
+		a.row = a.id
+		a.paused = row.ColumnBool(2)
+		a.waiting = int(row.ColumnInt64(3))
+		db.pending += a.waiting
+		if a.waiting > 0 {
+			// All of them may be in the table only.
+			a.overflow, a.dropped, a.nextLoad = true, deliveryID(db.lastEvent+1, 0), 0
+			a.signal()
+		}
+		return nil
+	})
+}
+
+// action returns what memory holds of an action. DB.mu is held.
+func (db *DB) action(name string) *action {
+	a := db.actions[name]
+	if a == nil {
+		a = newAction(name)
+		db.actions[name] = a
+	}
+	return a
+}
+
+func (db *DB) now() time.Time { return db.options.Clock() }
+
+// Close implements queue.Queue.
+func (db *DB) Close() error { return db.close() }
+
+func (db *DB) shut() error {
+	db.mu.Lock()
+	db.closing = true
+	db.timer.Stop()
+	db.settleTimer.Stop()
+	db.mu.Unlock()
+	close(db.closed)
+	db.wakeWriter()
+	<-db.written
+
+	var errs []error
+	if n := len(db.unsettled); n > 0 {
+		errs = append(errs, fmt.Errorf("%d settlements could not be written: these attempts will be made again", n))
+	}
+	errs = append(errs, db.readers.close(5*time.Second))
+	db.background.Wait()
+	if db.conn != nil {
+		if _, err := runCheckpoint(db.conn, "TRUNCATE"); err != nil && !isFull(err) && !isBusy(err) {
+			errs = append(errs, err)
+		}
+		errs = append(errs, db.conn.Close())
+	}
+	errs = append(errs, db.lock.Close())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("closing the queue: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+const (
+	// pruneAtOnce is how many events one transaction removes: so few that the
+	// events which arrive meanwhile hardly notice.
+	pruneAtOnce = 64
+	// vacuumAtOnce is how many pages one transaction gives back to the file
+	// system.
+	vacuumAtOnce = 128
+	// slack is the free part of the file, as 1/slack, that is kept for new
+	// events instead of being given back.
+	slack = 8
+)
+
+// Prune implements queue.Activity. What is to go is found on a reader's
+// connection; the writer only deletes, in small steps between which it rests
+// as long as they took.
+func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed int, err error) {
+	db.pruning.Lock()
+	defer db.pruning.Unlock()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("pruning the activity: %w", err)
+		}
+	}()
+	if !before.IsZero() {
+		if removed, err = db.pruneWhere(ctx, microsUp(before), func() (bool, error) { return true, nil }); err != nil {
+			return removed, err
+		}
+	}
+	if size > 0 {
+		var n int
+		n, err = db.pruneWhere(ctx, math.MaxInt64, func() (bool, error) {
+			total, free, err := db.size(ctx)
+			return total-free > size, err
+		})
+		if removed += n; err != nil {
+			return removed, err
+		}
+	}
+	if err := db.pruneRest(ctx); err != nil {
+		return removed, err
+	}
+	return removed, db.vacuum(ctx, size)
+}
+
+// size returns the bytes of the database, and how many of them are free.
+func (db *DB) size(ctx context.Context) (total, free int64, err error) {
+	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+		return query(conn, `SELECT page_count * page_size, freelist_count * page_size
+			FROM pragma_page_count, pragma_page_size, pragma_freelist_count`, func(row *sqlite.Stmt) error {
+			total, free = row.ColumnInt64(0), row.ColumnInt64(1)
+			return nil
+		})
+	})
+	return total, free, err
+}
+
+// pruneWhere removes finished events that were received before a time, oldest
+// first, while more says so.
+func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, error)) (removed int, err error) {
+	for next := int64(0); ; {
+		if again, err := more(); err != nil || !again {
+			return removed, err
+		}
+		var ids []int64
+		if ids, next, err = db.prunable(ctx, next, before); err != nil {
+			return removed, err
+		}
+		if len(ids) > 0 {
+			if err := db.rest(ctx, &prune{events: ids}); err != nil {
+				return removed, err
+			}
+			removed += len(ids)
+		}
+		if next == maxEvent {
+			return removed, nil
+		}
+	}
+}
+
+const findPrunable = `SELECT id FROM events e WHERE id >= ? AND id < ? AND received < ? AND (deliveries IS NULL
+	OR CASE json_valid(deliveries) WHEN 1 THEN json_array_length(deliveries) <=
+			(SELECT count(*) FROM attempts a WHERE a.id >= e.id << 23 AND a.id < (e.id + 1) << 23 AND a.state <> 0)
+		ELSE NOT EXISTS (SELECT 1 FROM actions a CROSS JOIN waiting w ON w.action = a.id AND w.delivery >= e.id << 11 AND w.delivery < (e.id + 1) << 11) END)
+	ORDER BY id LIMIT ?`
+
+// prunable returns some of the finished events from an id on that were received
+// before a time, and the id to go on from: maxEvent at the end.
+//
+// An event is finished when as many of its deliveries have ended as it has;
+// that is written in the same transaction that takes them out of waiting. If
+// the list of its deliveries cannot be read, waiting itself is asked.
+func (db *DB) prunable(ctx context.Context, from, before int64) (ids []int64, next int64, err error) {
+	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+		ids, next = nil, maxEvent
+		// Only blocks that have events of that age.
+		var first, end int64
+		err := query(conn, `SELECT first, (SELECT min(first) FROM blocks WHERE first > b.first) FROM blocks b
+			WHERE first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?), 0) AND oldest < ? ORDER BY first LIMIT 1`,
+			func(row *sqlite.Stmt) error {
+				first, end = row.ColumnInt64(0), row.ColumnInt64(1)
+				return nil
+			}, from, before)
+		if err != nil || first == 0 {
+			return err
+		}
+		if end == 0 {
+			end = maxEvent
+		}
+		next = end
+		return query(conn, findPrunable,
+			func(row *sqlite.Stmt) error {
+				ids = append(ids, row.ColumnInt64(0))
+				if len(ids) == pruneAtOnce {
+					next = ids[pruneAtOnce-1] + 1
+				}
+				return nil
+			}, max(first, from), end, before, int64(pruneAtOnce))
+	})
+	return ids, next, err
+}
+
+// rest has the writer carry out a step, and then gives it some time for
+// others.
+func (db *DB) rest(ctx context.Context, c awaited) error {
+	began := time.Now()
+	if err := db.do(ctx, c); err != nil {
+		return err
+	}
+	timer := time.NewTimer(min(time.Since(began), 100*time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-db.closed:
+		return errReadersClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// prune removes events with all that belongs to them.
+type prune struct {
+	waiter
+	events []int64
+}
+
+func (p *prune) prepare(*DB) {}
+func (p *prune) apply(*DB)   {}
+
+func (p *prune) write(tx *transaction) error {
+	for _, id := range p.events {
+		tx.statements.deleteEvent.BindInt64(1, id)
+		if err := step(tx.statements.deleteEvent); err != nil {
+			return err
+		}
+		from, to := attemptRange(id)
+		tx.statements.deleteAttempts.BindInt64(1, from)
+		tx.statements.deleteAttempts.BindInt64(2, to)
+		if err := step(tx.statements.deleteAttempts); err != nil {
+			return err
+		}
+	}
+	tx.bytes += int64(len(p.events)) * 1024
+	return nil
+}
+
+// script is a step that one statement does.
+type script struct {
+	waiter
+	sql  string
+	args []any
+}
+
+func (s *script) prepare(*DB) {}
+func (s *script) apply(*DB)   {}
+
+func (s *script) write(tx *transaction) error {
+	clear(tx.db.kinds) // some of them may go
+	tx.bytes += vacuumAtOnce * pageSize / 2
+	return query(tx.conn, s.sql, func(*sqlite.Stmt) error { return nil }, s.args...)
+}
+
+// pruneRest removes what no event needs any more. The newest block stays,
+// because event ids go on from it.
+func (db *DB) pruneRest(ctx context.Context) error {
+	for _, rest := range []struct{ find, remove string }{
+		{
+			`SELECT json_group_array(first) FROM blocks b WHERE first < (SELECT max(first) FROM blocks) AND NOT EXISTS (SELECT 1 FROM events
+				WHERE id >= b.first AND id < (SELECT min(first) FROM blocks c WHERE c.first > b.first))`,
+			`DELETE FROM blocks WHERE first IN (SELECT value FROM json_each(?))`,
+		},
+		{
+			`SELECT json_group_array(id) FROM kinds k WHERE NOT EXISTS (SELECT 1 FROM events WHERE kind = k.id)`,
+			`DELETE FROM kinds WHERE id IN (SELECT value FROM json_each(?)) AND NOT EXISTS (SELECT 1 FROM events WHERE kind = kinds.id)`,
+		},
+	} {
+		var unused string
+		err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
+			return query(conn, rest.find, func(row *sqlite.Stmt) error {
+				unused = row.ColumnText(0)
+				return nil
+			})
+		})
+		if err != nil {
+			return err
+		}
+		if unused == "[]" {
+			continue
+		}
+		if err := db.rest(ctx, &script{sql: rest.remove, args: []any{unused}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// vacuum gives free pages back to the file system, until the database has the
+// size, or little of it is free.
+func (db *DB) vacuum(ctx context.Context, size int64) error {
+	for last := int64(math.MaxInt64); ; {
+		total, free, err := db.size(ctx)
+		if err != nil {
+			return err
+		}
+		over := size > 0 && total > size && free > 0
+		if !over && free <= total/slack || total >= last {
+			return nil
+		}
+		last = total
+		if err := db.rest(ctx, &script{sql: fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumAtOnce)}); err != nil {
+			return err
+		}
+	}
+}

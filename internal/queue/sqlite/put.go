@@ -1,0 +1,318 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// maxRow bounds what is stored of one event; SQLite's own bound is 1 GB.
+const maxRow = 512 << 20
+
+// put is one call of Put on its way through the writer. All encoding is done
+// by the caller, so that the writer only writes.
+type put struct {
+	entries  []entry
+	receipts []queue.Receipt
+	size     int64               // roughly the bytes that it will write
+	keys     map[[16]byte]string // dedupe keys of the entries that are no duplicates
+	refused  error
+	done     chan error
+}
+
+// entry is one event as it will be stored.
+type entry struct {
+	event    *rules.Event
+	kind     kind
+	received int64
+	span     span // the times that may be used to look for it
+	tenant   string
+	verdict  string
+	plans    string // events.deliveries
+	record   string
+
+	deliveries []delivery
+	actions    []*action
+	due        []int64
+
+	dedupe bool
+	key    [16]byte
+	window int64
+}
+
+// Put implements queue.Queue.
+func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("storing events: %w", err)
+	}
+	if db.space.low() {
+		return nil, fmt.Errorf("storing events: %w: less than min_free is left on the file system of %s", queue.ErrFull, db.options.Dir)
+	}
+	p := &put{entries: make([]entry, len(entries)), receipts: make([]queue.Receipt, len(entries)), done: make(chan error, 1)}
+	for i := range entries {
+		if err := p.entries[i].encode(&entries[i]); err != nil {
+			return nil, fmt.Errorf("storing events: %w", err)
+		}
+		p.size += p.entries[i].size()
+	}
+	if err := db.enqueue(p); err != nil {
+		return nil, fmt.Errorf("storing events: %w", err)
+	}
+	select {
+	case err := <-p.done:
+		if err != nil {
+			return nil, fmt.Errorf("storing events: %w", err)
+		}
+		return p.receipts, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("storing events: they may be stored or not: %w", ctx.Err())
+	}
+}
+
+// encode prepares what will be written.
+func (e *entry) encode(from *queue.Entry) error {
+	event := from.Event
+	if event == nil {
+		return errors.New("an entry has no event")
+	}
+	if err := uuid.Validate(event.ID); err != nil || len(event.ID) != 36 {
+		return fmt.Errorf("the event's id %q is not a UUID", event.ID)
+	}
+	if len(from.Deliveries) > maxDeliveries {
+		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", event.ID, len(from.Deliveries), maxDeliveries)
+	}
+	e.event = event
+	e.received = micros(event.Received)
+	e.span = span{e.received, e.received}
+	e.span.include(timeOfUUID(event.ID))
+	e.kind = kind{source: event.Source, event: event.Name, decision: string(from.Verdict.Decision)}
+	if tenant := event.Parameters[rules.Tenant]; tenant != nil {
+		e.tenant = fmt.Sprint(tenant)
+	}
+	verdict, err := json.Marshal(from.Verdict)
+	if err != nil {
+		return fmt.Errorf("encoding the verdict on event %s: %w", event.ID, err)
+	}
+	e.verdict = string(verdict)
+	e.record = string(event.Record())
+	if size := len(e.record) + len(event.RawBody) + len(e.verdict); size > maxRow {
+		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", event.ID, size, maxRow)
+	}
+	if from.DedupeKey != "" && from.DedupeWindow > 0 {
+		sum := sha256.Sum256([]byte(from.DedupeKey))
+		e.dedupe, e.window = true, from.DedupeWindow.Microseconds()
+		copy(e.key[:], sum[:])
+	}
+	return e.encodeDeliveries(from.Deliveries)
+}
+
+func (e *entry) size() int64 {
+	return int64(len(e.record) + len(e.event.RawBody) + len(e.verdict) + len(e.plans) + 128)
+}
+
+func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
+	if len(deliveries) == 0 {
+		return nil
+	}
+	plans := make([]plan, len(deliveries))
+	names := make([]string, len(deliveries))
+	e.deliveries = make([]delivery, len(deliveries))
+	e.due = make([]int64, len(deliveries))
+	size := eventSize(len(e.record), len(e.event.RawBody))
+	for i, d := range deliveries {
+		if err := uuid.Validate(d.ID); err != nil || len(d.ID) != 36 {
+			return fmt.Errorf("a delivery of event %s has the id %q, which is not a UUID", e.event.ID, d.ID)
+		}
+		if d.Action == "" {
+			return fmt.Errorf("delivery %s of event %s has no action", d.ID, e.event.ID)
+		}
+		d.Attempts, d.FirstAttempt = 0, time.Time{}
+		e.span.include(timeOfUUID(d.ID))
+		plans[i] = plan{ID: d.ID, Action: d.Action}
+		names[i] = d.Action
+		if !d.Due.IsZero() {
+			e.due[i] = max(microsUp(d.Due), 1)
+			plans[i].Due = e.due[i]
+		}
+		if !d.Expires.IsZero() {
+			plans[i].Expires = micros(d.Expires)
+		}
+		e.deliveries[i] = delivery{Delivery: d, event: e.event, size: size}
+	}
+	list, err := json.Marshal(plans)
+	if err != nil {
+		return fmt.Errorf("encoding the deliveries of event %s: %w", e.event.ID, err)
+	}
+	actions, err := json.Marshal(names)
+	if err != nil {
+		return fmt.Errorf("encoding the actions of event %s: %w", e.event.ID, err)
+	}
+	e.plans, e.kind.actions = string(list), string(actions)
+	return nil
+}
+
+// prepare finds the actions in memory. DB.mu is held.
+func (p *put) prepare(db *DB) {
+	for i := range p.entries {
+		e := &p.entries[i]
+		if len(e.deliveries) == 0 {
+			continue
+		}
+		e.actions = make([]*action, len(e.deliveries))
+		for j := range e.deliveries {
+			e.actions[j] = db.action(e.deliveries[j].Action)
+		}
+	}
+}
+
+// write stores the entries, unless there are too many unfinished deliveries.
+func (p *put) write(tx *transaction) error {
+	p.refused = nil
+	if len(p.entries) > 1 {
+		p.keys = make(map[[16]byte]string)
+	}
+	deliveries := 0
+	for i := range p.entries {
+		e := &p.entries[i]
+		p.receipts[i] = queue.Receipt{}
+		if e.dedupe {
+			original, err := p.original(tx, i)
+			if err != nil {
+				return err
+			}
+			if original == "" && len(p.entries) > 1 {
+				p.keys[e.key] = e.event.ID
+			}
+			p.receipts[i].DuplicateOf = original
+		}
+		if p.receipts[i].DuplicateOf == "" {
+			deliveries += len(e.deliveries)
+		}
+	}
+	if pending := tx.pending + deliveries; deliveries > 0 && pending > tx.db.options.MaxPending {
+		p.refused = fmt.Errorf("%w: there would be %d unfinished deliveries and max_pending is %d", queue.ErrFull, pending, tx.db.options.MaxPending)
+		return nil
+	}
+	for i := range p.entries {
+		if err := p.entries[i].write(tx, p.receipts[i].DuplicateOf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *entry) write(tx *transaction, duplicateOf string) error {
+	id := tx.newEvent(e.span)
+	kind, plans := e.kind, e.plans
+	if duplicateOf != "" {
+		kind.actions, plans = "", ""
+	}
+	kindID, err := tx.kind(kind)
+	if err != nil {
+		return err
+	}
+	s := tx.statements.putEvent
+	s.BindInt64(1, id)
+	s.BindInt64(2, kindID)
+	s.BindInt64(3, e.received)
+	s.BindText(4, e.event.ID)
+	if e.event.Test {
+		s.BindInt64(5, 1)
+	} else {
+		s.BindNull(5)
+	}
+	bindText(s, 6, e.tenant)
+	bindText(s, 7, e.event.ParseError)
+	bindText(s, 8, duplicateOf)
+	s.BindText(9, e.verdict)
+	bindText(s, 10, plans)
+	s.BindText(11, e.record)
+	if len(e.event.RawBody) > 0 {
+		s.BindBytes(12, e.event.RawBody)
+	} else {
+		s.BindNull(12)
+	}
+	if err := step(s); err != nil {
+		return err
+	}
+	tx.bytes += e.size()
+	if duplicateOf != "" {
+		return nil
+	}
+	if e.dedupe {
+		if err := tx.remember(e); err != nil {
+			return err
+		}
+	}
+	for i := range e.deliveries {
+		d := &e.deliveries[i]
+		d.id = deliveryID(id, i)
+		if err := tx.wait(e.actions[i], d, e.due[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait adds a row to the table waiting.
+func (tx *transaction) wait(a *action, d *delivery, due int64) error {
+	if err := tx.storeAction(a); err != nil {
+		return err
+	}
+	tx.count(a, 1)
+	d.due = due
+	if d.OrderKey != "" {
+		first, err := tx.firstOfKey(a, d.OrderKey)
+		if err != nil {
+			return err
+		}
+		if !first {
+			d.due += behind
+		}
+	}
+	if d.due == 0 && d.OrderKey == "" {
+		s := tx.statements.wait
+		s.BindInt64(1, a.row)
+		s.BindInt64(2, d.id)
+		return step(s)
+	}
+	s := tx.statements.waitTimed
+	s.BindInt64(1, a.row)
+	s.BindInt64(2, d.id)
+	bindInt(s, 3, d.due)
+	bindText(s, 4, d.OrderKey)
+	return step(s)
+}
+
+func (p *put) apply(db *DB) {
+	if p.refused != nil {
+		return
+	}
+	for i := range p.entries {
+		e := &p.entries[i]
+		if p.receipts[i].DuplicateOf != "" {
+			continue
+		}
+		for j := range e.deliveries {
+			db.handOver(e.actions[j], &e.deliveries[j])
+		}
+	}
+}
+
+func (p *put) answer(err error) {
+	if err == nil {
+		err = p.refused
+	}
+	p.done <- err
+}

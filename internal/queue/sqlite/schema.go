@@ -1,0 +1,149 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// applicationID marks the file as a queue of Event Relay ("EvRq"), so that
+// another program's database is never taken for one.
+const applicationID = 0x45765271
+
+// steps lead from one version of the schema (PRAGMA user_version) to the next:
+// the first makes version 1 from an empty file. A step that was released is
+// never changed.
+//
+// The schema is shaped by what it costs to write, because every event passes
+// here before its sender is answered. An event with one delivery is one row in
+// events, one entry in its only index, and one small row in waiting; to settle
+// it is one row deleted there and one added to attempts. So:
+//
+//   - Deliveries are not rows: what never changes of them stands in the event's
+//     row, what is still to be done in waiting, what was tried in attempts.
+//   - Integer keys carry the tree: a delivery is its event's id and its place
+//     in the list, an attempt is its delivery's id and its number (see ids.go).
+//     All rows of an event are therefore one range, and no index is needed to
+//     find them.
+//   - There is no index on UUIDs or times: blocks says which ids a time can
+//     have, and UUIDs of version 7 begin with their time.
+//   - kinds stands for source, event name, decision and the actions of the
+//     deliveries in one number, so that one index serves all those filters.
+//   - The other indexes are partial and empty in ordinary work: deliveries
+//     with a time of their own (retries), with an order key, or that ended
+//     badly.
+var steps = []string{
+	`
+CREATE TABLE actions (
+	id      INTEGER PRIMARY KEY,
+	name    TEXT NOT NULL UNIQUE,
+	paused  INTEGER NOT NULL DEFAULT 0, -- 1 while an administrator keeps its deliveries waiting
+	waiting INTEGER NOT NULL DEFAULT 0  -- number of its rows in the table waiting
+) STRICT;
+
+CREATE TABLE kinds ( -- what events have in common
+	id       INTEGER PRIMARY KEY,
+	source   TEXT NOT NULL,
+	event    TEXT NOT NULL,
+	decision TEXT NOT NULL,
+	actions  TEXT NOT NULL, -- JSON list of the actions of the deliveries, '' for none
+	UNIQUE (source, event, decision, actions)
+) STRICT;
+
+CREATE TABLE events (
+	id           INTEGER PRIMARY KEY, -- in the order of storing
+	kind         INTEGER NOT NULL,    -- kinds.id
+	received     INTEGER NOT NULL,    -- all times are microseconds since 1970
+	uuid         TEXT NOT NULL,
+	test         INTEGER,
+	tenant       TEXT,
+	parse_error  TEXT,
+	duplicate_of TEXT, -- uuid of the event that this one repeats
+	verdict      TEXT, -- JSON
+	deliveries   TEXT, -- JSON list of what was to be done; delivery n of event e is e*2048+n elsewhere
+	record       TEXT, -- JSON: the event, without what stands in the other columns
+	body         BLOB  -- the request's body as it came
+) STRICT;
+CREATE INDEX events_kind ON events (kind);
+
+CREATE TABLE waiting ( -- the unfinished deliveries
+	action        INTEGER NOT NULL, -- actions.id
+	delivery      INTEGER NOT NULL, -- event*2048 + place in events.deliveries
+	due           INTEGER,          -- null: since it was stored; 4611686018427387904 and more: behind another of its order key
+	attempts      INTEGER NOT NULL DEFAULT 0,
+	first_attempt INTEGER,
+	order_key     TEXT,
+	PRIMARY KEY (action, delivery)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX waiting_due ON waiting (action, due) WHERE due IS NOT NULL;
+CREATE INDEX waiting_order ON waiting (action, order_key, delivery) WHERE order_key IS NOT NULL;
+
+CREATE TABLE attempts ( -- what was tried, and how deliveries ended
+	id       INTEGER PRIMARY KEY, -- delivery*4096 + number of the attempt from 0
+	action   INTEGER NOT NULL,
+	state    INTEGER NOT NULL, -- of the delivery, from then on: 0 pending 1 delivered 2 failed 3 expired 4 cancelled
+	at       INTEGER NOT NULL, -- pending: due again; else when it ended
+	began    INTEGER,          -- null: the state changed without an attempt
+	took     INTEGER,          -- microseconds
+	status   INTEGER,          -- of the answer, null if there was none
+	error    TEXT,
+	request  TEXT,
+	response TEXT,
+	empty    TEXT              -- JSON list of the tags that rendered as nothing
+) STRICT;
+CREATE INDEX attempts_ended ON attempts (action, state) WHERE state > 1;
+
+CREATE TABLE dedupe ( -- keys that make a later event a duplicate
+	key     BLOB PRIMARY KEY, -- the first 16 bytes of its SHA-256
+	uuid    TEXT NOT NULL,    -- the event that was stored with it
+	stored  INTEGER NOT NULL,
+	expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dedupe_expires ON dedupe (expires);
+
+CREATE TABLE blocks ( -- which times the ids from first up to the next block can have
+	first  INTEGER PRIMARY KEY,
+	oldest INTEGER NOT NULL,
+	newest INTEGER NOT NULL
+) STRICT;
+
+CREATE VIEW event_list AS -- for people
+SELECT e.id, e.uuid, strftime('%Y-%m-%d %H:%M:%f', e.received / 1e6, 'unixepoch') AS received_utc,
+	k.source, k.event, k.decision, e.verdict ->> 'reason' AS reason, e.verdict ->> 'rule' AS rule,
+	e.tenant, e.duplicate_of, e.parse_error, e.record, CAST(e.body AS TEXT) AS body
+FROM events e JOIN kinds k ON k.id = e.kind;
+
+CREATE VIEW delivery_list AS -- for people
+SELECT d.value ->> 'id' AS uuid, e.uuid AS event, d.value ->> 'action' AS action,
+	CASE coalesce(a.state, 0) WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' WHEN 2 THEN 'failed'
+		WHEN 3 THEN 'expired' WHEN 4 THEN 'cancelled' END AS state,
+	strftime('%Y-%m-%d %H:%M:%f', a.at / 1e6, 'unixepoch') AS due_or_ended_utc,
+	a.status, a.error, e.id * 2048 + d.key AS delivery
+FROM events e JOIN json_each(e.deliveries) d LEFT JOIN attempts a ON a.id = (
+	SELECT max(id) FROM attempts WHERE id >= (e.id * 2048 + d.key) * 4096 AND id < (e.id * 2048 + d.key + 1) * 4096);
+`,
+}
+
+// version returns the version of the schema that this program writes.
+func version() int64 { return int64(len(steps)) }
+
+// migrate brings the schema of an open database up to date. Each step is one
+// transaction.
+func migrate(conn *sqlite.Conn, file string) error {
+	have, err := queryInt(conn, "PRAGMA user_version")
+	if err != nil {
+		return err
+	}
+	if have > version() {
+		return fmt.Errorf("database %s has schema version %d and this program knows up to %d: it was written by a newer "+
+			"Event Relay; use that one, or give this one its own directory with: queue sqlite DIR", file, have, version())
+	}
+	for ; have < version(); have++ {
+		script := fmt.Sprintf("%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;", steps[have], applicationID, have+1)
+		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
+			return fmt.Errorf("bringing the schema of %s to version %d: %w", file, have+1, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package sqlite
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"go.uber.org/zap"
+)
+
+// space watches the free bytes of the queue's file system, so that the last of
+// them are left for settlements, checkpoints and pruning, which a full disk
+// would stop too.
+type space struct {
+	dir     string
+	min     int64
+	free    func(dir string) (int64, error)
+	every   time.Duration
+	logger  *zap.Logger
+	started time.Time
+	checked atomic.Int64 // nanoseconds since started, 0: never
+	short   atomic.Bool
+}
+
+func newSpace(o Options) *space {
+	return &space{dir: o.Dir, min: o.MinFree, free: o.limits.free, every: o.limits.freeEvery, logger: o.Logger, started: time.Now()}
+}
+
+// low reports whether there is too little space to store anything new. It asks
+// the file system at most once in a while, one caller at a time.
+func (s *space) low() bool {
+	if s.min == math.MinInt64 {
+		return false
+	}
+	last, now := s.checked.Load(), int64(time.Since(s.started))+1
+	if (last == 0 || now-last >= int64(s.every)) && s.checked.CompareAndSwap(last, now) {
+		free, err := s.free(s.dir)
+		if err != nil {
+			// Not to know is no reason to refuse: a full disk shows itself.
+			s.logger.Warn("reading the free space of the queue's file system", zap.String("dir", s.dir), zap.Error(err))
+			free = math.MaxInt64
+		}
+		if short := free < s.min; s.short.Swap(short) != short {
+			if short {
+				s.logger.Error("the queue's file system is nearly full: events are refused until there is room again",
+					zap.String("dir", s.dir), zap.String("free", humanize.IBytes(uint64(max(free, 0)))), zap.String("min_free", humanize.IBytes(uint64(s.min))))
+			} else {
+				s.logger.Info("the queue's file system has room again", zap.String("dir", s.dir))
+			}
+		}
+	}
+	return s.short.Load()
+}
+
+// recheck makes the next call of low ask the file system.
+func (s *space) recheck() { s.checked.Store(0) }

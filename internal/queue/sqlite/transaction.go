@@ -1,0 +1,251 @@
+package sqlite
+
+import (
+	"go.uber.org/zap"
+	"zombiezen.com/go/sqlite"
+)
+
+// transaction is what the writer knows while it writes. Nothing of it is in
+// force before the commit.
+type transaction struct {
+	db         *DB
+	conn       *sqlite.Conn
+	statements *statements
+	now        int64
+	lastEvent  int64
+	block      block
+	blockDirty bool
+	fullBlocks []block   // that were filled before it
+	pending    int       // unfinished deliveries of all actions
+	touched    []*action // whose number of them changed
+	stored     []*action // that got their row
+	kinds      []kind    // that got their row
+	released   []*action // with a delivery that is no longer behind another
+	bytes      int64     // roughly what was written
+}
+
+// commit writes a batch as one transaction. When it returns nil the batch is on
+// stable storage, and in force in memory.
+func (db *DB) commit(batch []command) (err error) {
+	if db.conn == nil {
+		if err := db.reconnect(); err != nil {
+			return err
+		}
+	}
+	tx := &db.tx
+	*tx = transaction{
+		db: db, conn: db.conn, statements: db.statements, now: micros(db.now()),
+		lastEvent: db.lastEvent, block: db.block, pending: db.pending,
+		touched: tx.touched[:0], stored: tx.stored[:0], kinds: tx.kinds[:0], released: tx.released[:0],
+	}
+	defer func() {
+		if err != nil {
+			tx.rollback()
+		}
+	}()
+	if err := step(tx.statements.begin); err != nil {
+		return err
+	}
+	for _, c := range batch {
+		if err := c.write(tx); err != nil {
+			return err
+		}
+	}
+	if err := tx.writeTotals(); err != nil {
+		return err
+	}
+	if err := step(tx.statements.commit); err != nil {
+		return err
+	}
+	db.lastEvent, db.block, db.pending = tx.lastEvent, tx.block, tx.pending
+	db.walBytes += tx.bytes + pagesPerCommit*pageSize
+
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, a := range tx.touched {
+		a.waiting += a.delta
+		a.delta = 0
+	}
+	for _, a := range tx.stored {
+		a.id = a.row
+	}
+	for _, c := range batch {
+		c.apply(db)
+	}
+	if _, ok := batch[0].(*settlement); ok {
+		db.unwritable = false // what could not be written before comes first
+	}
+	for _, a := range tx.released {
+		db.loadAt(a, tx.now)
+		a.signal()
+	}
+	return nil
+}
+
+// rollback undoes what a failed transaction did.
+func (tx *transaction) rollback() {
+	for _, a := range tx.touched {
+		a.delta = 0
+	}
+	for _, a := range tx.stored {
+		a.row = 0
+	}
+	for _, k := range tx.kinds {
+		delete(tx.db.kinds, k)
+	}
+	// After some errors SQLite has rolled back by itself.
+	if !tx.conn.AutocommitEnabled() {
+		if err := step(tx.statements.rollback); err != nil {
+			tx.db.logger.Error("rolling back", zap.Error(err))
+		}
+	}
+}
+
+// count changes the number of unfinished deliveries of an action.
+func (tx *transaction) count(a *action, n int) {
+	tx.pending += n
+	if a.delta == 0 {
+		tx.touched = append(tx.touched, a)
+	}
+	a.delta += n
+}
+
+// writeTotals brings those rows up to date that stand for many events.
+func (tx *transaction) writeTotals() error {
+	if err := tx.writeBlocks(); err != nil {
+		return err
+	}
+	for _, a := range tx.touched {
+		if a.delta == 0 {
+			continue
+		}
+		s := tx.statements.countWaiting
+		s.BindInt64(1, int64(a.waiting+a.delta))
+		s.BindInt64(2, a.row)
+		if err := step(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storeAction gives an action its row.
+func (tx *transaction) storeAction(a *action) error {
+	if a.row != 0 {
+		return nil
+	}
+	s := tx.statements.putAction
+	s.BindText(1, a.name)
+	if err := step(s); err != nil {
+		return err
+	}
+	a.row = tx.conn.LastInsertRowID()
+	tx.stored = append(tx.stored, a)
+	return nil
+}
+
+// kind is what events have in common: see the table kinds.
+type kind struct{ source, event, decision, actions string }
+
+// kindsInMemory bounds the writer's dictionary: senders may invent names.
+const kindsInMemory = 8192
+
+// kind returns the id of a kind, and stores it when it is new.
+func (tx *transaction) kind(k kind) (int64, error) {
+	if id, ok := tx.db.kinds[k]; ok {
+		return id, nil
+	}
+	find := tx.statements.findKind
+	bindKind(find, k)
+	found, err := find.Step()
+	if err != nil {
+		return 0, err
+	}
+	id := find.ColumnInt64(0)
+	if err := find.Reset(); err != nil {
+		return 0, err
+	}
+	if !found {
+		put := tx.statements.putKind
+		bindKind(put, k)
+		if err := step(put); err != nil {
+			return 0, err
+		}
+		id = tx.conn.LastInsertRowID()
+		tx.kinds = append(tx.kinds, k)
+	}
+	if len(tx.db.kinds) >= kindsInMemory {
+		clear(tx.db.kinds)
+	}
+	tx.db.kinds[k] = id
+	return id, nil
+}
+
+func bindKind(s *sqlite.Stmt, k kind) {
+	s.BindText(1, k.source)
+	s.BindText(2, k.event)
+	s.BindText(3, k.decision)
+	s.BindText(4, k.actions)
+}
+
+// statements are those that the writer uses all the time.
+type statements struct {
+	begin, commit, rollback         *sqlite.Stmt
+	putAction, countWaiting, pause  *sqlite.Stmt
+	findKind, putKind               *sqlite.Stmt
+	putEvent                        *sqlite.Stmt
+	wait, waitTimed                 *sqlite.Stmt
+	again, end, putAttempt          *sqlite.Stmt
+	firstOfKey, nextOfKey, release  *sqlite.Stmt
+	getDedupe, putDedupe, oldDedupe *sqlite.Stmt
+	putBlock                        *sqlite.Stmt
+	getWaiting, listWaiting         *sqlite.Stmt
+	deleteEvent, deleteAttempts     *sqlite.Stmt
+}
+
+func prepareStatements(conn *sqlite.Conn) (*statements, error) {
+	s := &statements{}
+	for _, p := range s.list() {
+		stmt, err := conn.Prepare(p.sql)
+		if err != nil {
+			return nil, err
+		}
+		*p.stmt = stmt
+	}
+	return s, nil
+}
+
+type statement struct {
+	stmt **sqlite.Stmt
+	sql  string
+}
+
+func (s *statements) list() []statement {
+	return []statement{
+		{&s.begin, "BEGIN IMMEDIATE"},
+		{&s.commit, "COMMIT"},
+		{&s.rollback, "ROLLBACK"},
+		{&s.putAction, "INSERT INTO actions (name) VALUES (?)"},
+		{&s.countWaiting, "UPDATE actions SET waiting = ? WHERE id = ?"},
+		{&s.pause, "UPDATE actions SET paused = ? WHERE id = ?"},
+		{&s.findKind, "SELECT id FROM kinds WHERE source = ? AND event = ? AND decision = ? AND actions = ?"},
+		{&s.putKind, "INSERT INTO kinds (source, event, decision, actions) VALUES (?, ?, ?, ?)"},
+		{&s.putEvent, "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+		{&s.wait, "INSERT INTO waiting (action, delivery) VALUES (?, ?)"},
+		{&s.waitTimed, "INSERT INTO waiting (action, delivery, due, order_key) VALUES (?, ?, ?, ?)"},
+		{&s.again, "UPDATE waiting SET due = ?, attempts = ?, first_attempt = ? WHERE action = ? AND delivery = ?"},
+		{&s.end, "DELETE FROM waiting WHERE action = ? AND delivery = ?"},
+		{&s.putAttempt, "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+		{&s.firstOfKey, "SELECT 1 FROM waiting INDEXED BY waiting_order WHERE action = ? AND order_key = ? LIMIT 1"},
+		{&s.nextOfKey, nextOfKey},
+		{&s.release, "UPDATE waiting SET due = ? WHERE action = ? AND delivery = ?"},
+		{&s.getDedupe, "SELECT uuid, stored FROM dedupe WHERE key = ?"},
+		{&s.putDedupe, "INSERT OR REPLACE INTO dedupe (key, uuid, stored, expires) VALUES (?, ?, ?, ?)"},
+		{&s.oldDedupe, "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE expires < ? ORDER BY expires LIMIT 2)"},
+		{&s.putBlock, "INSERT OR REPLACE INTO blocks (first, oldest, newest) VALUES (?, ?, ?)"},
+		{&s.getWaiting, "SELECT delivery, attempts, order_key FROM waiting WHERE action = ? AND delivery = ?"},
+		{&s.listWaiting, "SELECT delivery, attempts, order_key FROM waiting WHERE action = ? AND delivery <= ? ORDER BY delivery LIMIT ?"},
+		{&s.deleteEvent, "DELETE FROM events WHERE id = ?"},
+		{&s.deleteAttempts, "DELETE FROM attempts WHERE id >= ? AND id < ?"},
+	}
+}
