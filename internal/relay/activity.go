@@ -1,0 +1,120 @@
+package relay
+
+import (
+	"context"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// Activity returns a page of events, newest first. See queue.Activity.
+func (r *Runtime) Activity(ctx context.Context, filter queue.Filter, after queue.Cursor, n int) (queue.Page, error) {
+	return r.engine.Page(ctx, filter, after, n)
+}
+
+// Backlog returns what waits for each action.
+func (r *Runtime) Backlog(ctx context.Context) ([]queue.Backlog, error) {
+	return r.engine.Backlog(ctx)
+}
+
+// Show returns everything that is known of one event, by its id or the id of
+// one of its deliveries, or a beginning of either. It wraps queue.ErrNotFound.
+func (r *Runtime) Show(ctx context.Context, id string) (Detail, error) {
+	history, err := r.engine.Find(ctx, id)
+	if err != nil {
+		return Detail{}, err
+	}
+	detail := Detail{Summary: history.Summary}
+	if event := history.Event; event != nil {
+		detail.Request = requestOf(event)
+		detail.Parameters = parametersOf(event)
+		detail.Fields = event.Fields
+	}
+	detail.Deliveries = make([]DeliveryDetail, len(history.Summary.Deliveries))
+	for i, delivery := range history.Summary.Deliveries {
+		detail.Deliveries[i] = DeliveryDetail{
+			DeliveryState: delivery,
+			History:       attemptsOf(history.Attempts[delivery.ID]),
+		}
+	}
+	return detail, nil
+}
+
+// Detail is one event as the admin API and the commands show it.
+type Detail struct {
+	queue.Summary
+	Request    Request          `json:"request"`
+	Parameters map[string]any   `json:"parameters,omitempty"`
+	Fields     map[string]any   `json:"fields,omitempty"`
+	Deliveries []DeliveryDetail `json:"deliveries,omitempty"`
+}
+
+// Request is the event's request, without its credentials.
+type Request struct {
+	Method  string              `json:"method"`
+	Path    string              `json:"path"`
+	IP      string              `json:"ip,omitempty"`
+	Query   map[string][]string `json:"query,omitempty"`
+	Headers map[string][]string `json:"headers,omitempty"`
+	// Body is the body as it came, if it is text.
+	Body string `json:"body,omitempty"`
+	// Binary is the body as it came, if it is not.
+	Binary []byte `json:"body_base64,omitempty"`
+}
+
+// DeliveryDetail is one delivery with its attempts.
+type DeliveryDetail struct {
+	queue.DeliveryState
+	History []Attempt `json:"history,omitempty"`
+}
+
+// Attempt is one try, with the request as sent (secrets masked) and the first
+// part of the answer.
+type Attempt struct {
+	Began    time.Time `json:"began"`
+	Millis   float64   `json:"took_ms"`
+	Status   int       `json:"status,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Request  string    `json:"request,omitempty"`
+	Response string    `json:"response,omitempty"`
+	Empty    []string  `json:"empty,omitempty"`
+}
+
+func requestOf(event *rules.Event) Request {
+	request := Request{
+		Method: event.Method, Path: event.Path, IP: event.IP,
+		Query: event.Query, Headers: event.Headers,
+	}
+	if utf8.Valid(event.RawBody) {
+		request.Body = string(event.RawBody)
+	} else {
+		request.Binary = event.RawBody
+	}
+	return request
+}
+
+func parametersOf(event *rules.Event) map[string]any {
+	parameters := make(map[string]any)
+	for _, parameter := range rules.SystemParameters() {
+		if value := event.Parameters[parameter]; value != nil {
+			parameters[parameter.String()] = value
+		}
+	}
+	return parameters
+}
+
+func attemptsOf(attempts []queue.Attempt) []Attempt {
+	shown := make([]Attempt, len(attempts))
+	for i, attempt := range attempts {
+		shown[i] = Attempt{
+			Began:  attempt.Began,
+			Millis: float64(attempt.Took.Microseconds()) / 1000,
+			Status: attempt.Status, Error: attempt.Error,
+			Request: attempt.Request, Response: attempt.Response,
+			Empty: attempt.Empty,
+		}
+	}
+	return shown
+}

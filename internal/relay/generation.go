@@ -1,0 +1,183 @@
+// Package relay is the assembled engine: it joins the rooms of receiving,
+// rules, queue and forwarding into one way that an event goes. It holds what
+// the admin API, the commands and the console have in common, and knows
+// nothing of Caddy.
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// Configuration is everything that one loaded configuration says, with its
+// secrets resolved.
+type Configuration struct {
+	// Off keeps the relay from doing anything about events but storing them.
+	Off        bool
+	Sources    []receive.Source
+	Parameters []rules.CustomParameter
+	Actions    []forward.Action
+	Rules      []rules.Rule
+
+	// Targets are the networks and hosts that actions may call, as
+	// forward.NewTargets reads them. Admin are addresses of Caddy's admin API,
+	// which no action may call.
+	Targets []string
+	Admin   []netip.AddrPort
+
+	// UserAgent names the relay and its version to targets.
+	UserAgent string
+
+	Retention Retention
+	Limits    Limits
+	Logger    *zap.Logger
+}
+
+// Limits bounds what the queue takes: with MaxPending unfinished deliveries, or
+// with fewer than MinFree bytes free on its file system, no event is accepted.
+// A MinFree below zero means that free space is not looked at.
+type Limits struct {
+	MaxPending int
+	MinFree    int64
+}
+
+// Retention bounds the history: events older than Age go, and then the oldest
+// until it takes no more than Size bytes.
+type Retention struct {
+	Age  time.Duration
+	Size int64
+}
+
+// Generation is one loaded configuration, compiled. It does nothing by itself
+// and needs no closing, so that a configuration can be checked beside a
+// running one. It is safe for concurrent use.
+type Generation struct {
+	off       bool
+	language  *rules.Language
+	receiver  *receive.Receiver
+	sources   []receive.Source
+	ruleset   *rules.Ruleset
+	actions   []*forward.Prepared
+	targets   *forward.Targets
+	retention Retention
+	logger    *zap.Logger
+}
+
+// Compile checks a configuration and compiles it. What is wrong in different
+// places is reported together, each with its place and a remedy.
+func Compile(configuration Configuration) (*Generation, error) {
+	g := &Generation{
+		off: configuration.Off, sources: configuration.Sources,
+		retention: configuration.Retention, logger: configuration.Logger,
+	}
+	if g.logger == nil {
+		g.logger = zap.NewNop()
+	}
+	definitions := rules.Definitions{Parameters: configuration.Parameters}
+	for _, source := range configuration.Sources {
+		definitions.Sources = append(definitions.Sources, declaration(source))
+	}
+	var err error
+	if g.language, err = rules.NewLanguage(definitions); err != nil {
+		return nil, fmt.Errorf("reading sources and parameters: %w", err)
+	}
+
+	var errs []error
+	keep := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	g.receiver, err = receive.New(configuration.Sources, g.language, receive.Options{})
+	keep(err)
+	g.ruleset, err = g.language.NewRuleset(configuration.Rules, actionNames(configuration.Actions))
+	keep(err)
+	g.targets, err = forward.NewTargets(configuration.Targets, configuration.Admin...)
+	keep(err)
+	g.actions, err = forward.Compile(configuration.Actions, g.language, forward.Settings{
+		Secrets:   configuration.secrets(),
+		UserAgent: configuration.UserAgent,
+	})
+	keep(err)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// declaration is what the rules know of a source. Fields that stand for a
+// system parameter are that parameter.
+func declaration(source receive.Source) rules.Source {
+	declared := rules.Source{Name: source.Name, Events: source.Known()}
+	for _, field := range source.Fields {
+		if _, overrides := rules.ParameterByName(field.Name); !overrides {
+			declared.Fields = append(declared.Fields, field.Name)
+		}
+	}
+	return declared
+}
+
+func actionNames(actions []forward.Action) []string {
+	names := make([]string, len(actions))
+	for i, action := range actions {
+		names[i] = action.Name
+	}
+	return names
+}
+
+// secrets returns all texts that must not be shown: a target may echo them.
+func (c *Configuration) secrets() []string {
+	var secrets []string
+	for _, parameter := range c.Parameters {
+		if parameter.Secret {
+			secrets = append(secrets, parameter.Value)
+		}
+	}
+	for _, source := range c.Sources {
+		for _, credential := range source.Credentials {
+			secrets = append(secrets, credential.Values...)
+		}
+	}
+	return secrets
+}
+
+// CheckHandler reports what is wrong with a handler that lets the named sources
+// in; none named means all.
+func (g *Generation) CheckHandler(names []string) error {
+	known := make([]string, len(g.sources))
+	for i, source := range g.sources {
+		known[i] = source.Name
+	}
+	var chosen []receive.Source
+	for _, name := range names {
+		i := slices.Index(known, name)
+		if i < 0 {
+			return unknownSource(name, known)
+		}
+		chosen = append(chosen, g.sources[i])
+	}
+	if len(names) == 0 {
+		chosen = g.sources
+	}
+	if len(chosen) == 0 {
+		return errors.New("there is no source: nobody could post here; add one to the event_relay global option")
+	}
+	return receive.CheckSharing(chosen)
+}
+
+func unknownSource(name string, known []string) error {
+	if near := rules.Nearest(name, known); near != "" {
+		return fmt.Errorf("unknown source %s; did you mean %s?", name, near)
+	}
+	return fmt.Errorf("unknown source %s; there are: %s", name, strings.Join(known, ", "))
+}

@@ -1,0 +1,104 @@
+package relay
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+)
+
+// What is remembered of rejected requests is bounded, because anybody can make
+// them.
+const (
+	// maxRejections is how many different rejections are listed.
+	maxRejections = 256
+	// rejectionLogEvery is how often a kind of rejection is worth a line in the
+	// log.
+	rejectionLogEvery = time.Minute
+)
+
+// Rejection is a request that was turned away, and others like it. Nothing of
+// the request itself is kept but where it came from.
+type Rejection struct {
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+	Count   int       `json:"count"`
+	Address string    `json:"address"`
+	Status  int       `json:"status"`
+	Reason  string    `json:"reason"`
+}
+
+// rejections is the bounded list of rejected requests. It outlives reloads but
+// not the process.
+type rejections struct {
+	mutex sync.Mutex
+	// list is ordered by Last, oldest first.
+	list   []Rejection
+	logged map[int]time.Time
+}
+
+// add takes note of a rejection and reports whether it is worth a log line.
+func (r *rejections) add(now time.Time, address string, refusal *receive.Refusal) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	entry := Rejection{First: now, Address: address, Status: refusal.Status, Reason: refusal.Reason}
+	for i, known := range r.list {
+		if known.Address == entry.Address && known.Status == entry.Status && known.Reason == entry.Reason {
+			entry = known
+			r.list = append(r.list[:i], r.list[i+1:]...)
+			break
+		}
+	}
+	entry.Last = now
+	entry.Count++
+	if len(r.list) == maxRejections {
+		r.list = append(r.list[:0], r.list[1:]...)
+	}
+	r.list = append(r.list, entry)
+
+	if now.Sub(r.logged[refusal.Status]) < rejectionLogEvery {
+		return false
+	}
+	if r.logged == nil {
+		r.logged = make(map[int]time.Time)
+	}
+	r.logged[refusal.Status] = now
+	return true
+}
+
+// Rejected takes note of a request that was turned away.
+func (r *Runtime) Rejected(client netip.Addr, refusal *receive.Refusal) {
+	address := "unknown"
+	if client.IsValid() {
+		address = client.String()
+	}
+	if r.rejections.add(time.Now(), address, refusal) {
+		r.logger.Warn("turned a request away; caddy event-relay rejections lists them",
+			zap.String("address", address), zap.Int("status", refusal.Status), zap.String("reason", refusal.Reason))
+	}
+}
+
+// Rejections returns the requests that were turned away since the process
+// began, newest first, like ones together, bounded in number.
+func (r *Runtime) Rejections() []Rejection {
+	r.rejections.mutex.Lock()
+	defer r.rejections.mutex.Unlock()
+	list := make([]Rejection, len(r.rejections.list))
+	for i, entry := range r.rejections.list {
+		list[len(list)-1-i] = entry
+	}
+	return list
+}
+
+// Credentials returns when each credential of the newest generation was last
+// used, over reloads that did not change it.
+func (r *Runtime) Credentials() []receive.Use {
+	generation := r.newest.Load()
+	if generation == nil {
+		return nil
+	}
+	return generation.receiver.Uses()
+}

@@ -1,0 +1,194 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
+)
+
+// Engine is a queue with its history, as one storage holds both.
+type Engine interface {
+	queue.Queue
+	queue.Activity
+}
+
+// pruneEvery is how often the history is cut back to its retention. A pass
+// with nothing to do costs one look at an index.
+const pruneEvery = time.Minute
+
+// Runtime is what lives as long as a queue is open, over any number of
+// configurations: the queue, the attempts in flight, the limits, and the stack
+// of generations. It is safe for concurrent use.
+type Runtime struct {
+	engine     Engine
+	log        newestLog
+	logger     *zap.Logger
+	sender     *forward.Sender
+	dispatcher *forward.Dispatcher
+
+	rejections  rejections
+	mutex       sync.Mutex
+	generations []*Generation
+	newest      atomic.Pointer[Generation]
+
+	stop     context.CancelFunc
+	pruning  sync.WaitGroup
+	closing  sync.Once
+	closeErr error
+}
+
+// Open opens the queue in a directory, of which there can be one user at a
+// time, and begins to keep its history within the retention of the newest
+// generation. Nothing is attempted before the first Push. The errors name the
+// file and the remedy.
+func Open(directory string) (*Runtime, error) {
+	log := newNewestLog()
+	engine, err := sqlite.Open(sqlite.Options{Dir: directory, Logger: log.logger("queue")})
+	if err != nil {
+		return nil, err
+	}
+	return newRuntime(engine, log), nil
+}
+
+func newRuntime(engine Engine, log newestLog) *Runtime {
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Runtime{
+		engine: engine,
+		log:    log,
+		logger: log.logger("relay"),
+		sender: forward.NewSender(new(forward.Targets), nil),
+		stop:   stop,
+	}
+	r.dispatcher = forward.New(engine, r.sender, forward.Options{Logger: log.logger("forward")})
+	r.pruning.Go(func() { r.prune(ctx) })
+	return r
+}
+
+// Push makes a generation the newest: it starts new attempts from now on. What
+// waits is carried out by its actions.
+func (r *Runtime) Push(generation *Generation) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if below := r.newest.Load(); below != nil {
+		generation.receiver.Inherit(below.receiver)
+	}
+	r.generations = append(r.generations, generation)
+	r.use(generation)
+}
+
+// Remove takes a generation off the stack, wherever it stands. If it was the
+// newest, the one below is revived: that is how a reload that fails leaves
+// everything as it was. Removing twice does nothing.
+func (r *Runtime) Remove(generation *Generation) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for i, g := range r.generations {
+		if g != generation {
+			continue
+		}
+		r.generations = append(r.generations[:i], r.generations[i+1:]...)
+		if r.newest.Load() == generation {
+			var below *Generation
+			if len(r.generations) > 0 {
+				below = r.generations[len(r.generations)-1]
+			}
+			r.use(below)
+		}
+		return
+	}
+}
+
+// use hands attempts over to a generation, or to none. The caller holds the
+// mutex.
+func (r *Runtime) use(generation *Generation) {
+	r.newest.Store(generation)
+	if generation == nil {
+		r.dispatcher.Use(nil)
+		return
+	}
+	r.log.use(generation.logger)
+	r.sender.Restrict(generation.targets)
+	if generation.off {
+		r.dispatcher.Use(nil)
+		return
+	}
+	r.dispatcher.Use(generation.actions)
+}
+
+// Newest returns the generation that starts new attempts, or nil.
+func (r *Runtime) Newest() *Generation { return r.newest.Load() }
+
+// Drain waits until the attempts in flight have ended. Attempts that are still
+// running when ctx ends are cut off; their deliveries stay unfinished and are
+// attempted again after the next start.
+func (r *Runtime) Drain(ctx context.Context) {
+	if err := r.dispatcher.Stop(ctx); err != nil {
+		r.logger.Warn("attempts were cut off by the exit; they are made again after the next start", zap.Error(err))
+	}
+}
+
+// Unfinished counts the deliveries that wait or are being attempted.
+func (r *Runtime) Unfinished(ctx context.Context) (int, error) {
+	backlogs, err := r.engine.Backlog(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("counting unfinished deliveries: %w", err)
+	}
+	count := 0
+	for _, b := range backlogs {
+		count += b.Count
+	}
+	return count, nil
+}
+
+// Close cuts off what is in flight and closes the queue. It may be called more
+// than once.
+func (r *Runtime) Close() error {
+	r.closing.Do(func() {
+		r.mutex.Lock()
+		r.generations = nil
+		r.use(nil)
+		r.mutex.Unlock()
+		cut, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = r.dispatcher.Stop(cut)
+		r.sender.Close()
+		r.stop()
+		r.pruning.Wait()
+		r.closeErr = r.engine.Close()
+	})
+	return r.closeErr
+}
+
+// Destruct lets a caddy.UsagePool close the runtime with its last user.
+func (r *Runtime) Destruct() error { return r.Close() }
+
+func (r *Runtime) prune(ctx context.Context) {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		generation := r.newest.Load()
+		if generation == nil {
+			continue
+		}
+		before := time.Now().Add(-generation.retention.Age)
+		removed, err := r.engine.Prune(ctx, before, generation.retention.Size)
+		if err != nil && ctx.Err() == nil {
+			r.logger.Error("removing old activity; it is tried again in a minute", zap.Error(err))
+		} else if removed > 0 {
+			r.logger.Debug("removed old activity", zap.Int("events", removed))
+		}
+	}
+}
