@@ -1,0 +1,56 @@
+package caddymodule
+
+import (
+	"net/netip"
+	"reflect"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// adminAddresses returns where Caddy's admin API listens under the
+// configuration being provisioned: no action may call it, because whoever can
+// post an event must not come near it. Addresses that only a name server knows
+// are taken as all of the machine's own with that port.
+func adminAddresses(ctx caddy.Context) []netip.AddrPort {
+	listen := adminListen(ctx)
+	if listen == "" {
+		return nil
+	}
+	address, err := caddy.ParseNetworkAddress(caddy.NewReplacer().ReplaceAll(listen, ""))
+	if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() {
+		return nil
+	}
+	port := uint16(address.StartPort)
+	if address.Host == "localhost" {
+		return []netip.AddrPort{
+			netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port),
+			netip.AddrPortFrom(netip.IPv6Loopback(), port),
+		}
+	}
+	host, err := netip.ParseAddr(address.Host)
+	if err != nil {
+		host = netip.IPv4Unspecified()
+	}
+	return []netip.AddrPort{netip.AddrPortFrom(host, port)}
+}
+
+// adminListen returns the configured listen address of the admin API, "" when
+// it is off. Caddy does not tell modules, so it is read from the context by
+// reflection; a test fails if Caddy's fields change.
+func adminListen(ctx caddy.Context) string {
+	config := reflect.ValueOf(ctx).FieldByName("cfg")
+	if !config.IsValid() || config.IsNil() {
+		return caddy.DefaultAdminListen
+	}
+	admin := config.Elem().FieldByName("Admin")
+	if !admin.IsValid() || admin.IsNil() {
+		return caddy.DefaultAdminListen
+	}
+	if admin.Elem().FieldByName("Disabled").Bool() {
+		return ""
+	}
+	if listen := admin.Elem().FieldByName("Listen").String(); listen != "" {
+		return listen
+	}
+	return caddy.DefaultAdminListen
+}

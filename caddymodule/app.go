@@ -1,0 +1,214 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// grace is how long attempts in flight may go on when Caddy exits. Caddy's own
+// systemd unit kills after 5s; an attempt cut off by that is made again.
+const grace = 4 * time.Second
+
+// runtimes holds the open queues by their identity, so that generations which
+// name the same queue share it and a reload never opens a file twice.
+var runtimes = caddy.NewUsagePool()
+
+// started holds the apps between their Start and their Stop, newest last. It
+// outlives configurations, because handlers outlive their app's Cleanup.
+var started struct {
+	sync.Mutex
+	apps []*App
+}
+
+// appState is what an App has besides its configuration.
+type appState struct {
+	logger     *zap.Logger
+	generation *relay.Generation
+	queueDir   string
+
+	// settled is closed when Start has succeeded or the app was cleaned up:
+	// handlers, which may run before, wait for it.
+	settled     chan struct{}
+	settleOnce  sync.Once
+	mutex       sync.Mutex
+	runtime     *relay.Runtime
+	serving     bool
+	acquiredKey string
+}
+
+// Provision compiles and checks the whole configuration. It opens no file of
+// the queue and starts nothing, because `caddy validate` runs it beside a live
+// server.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	a.settled = make(chan struct{})
+	directory, err := a.queueDirectory()
+	if err != nil {
+		return err
+	}
+	a.queueDir = directory
+	a.generation, err = a.compile(adminAddresses(ctx))
+	return err
+}
+
+// Start opens the queue, unless a configuration before this one has, and
+// begins to carry out deliveries.
+func (a *App) Start() error {
+	key := queueKey(a.queueDir)
+	if err := a.refuseToLeaveBehind(key); err != nil {
+		return err
+	}
+	value, _, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return relay.Open(a.queueDir)
+	})
+	if err != nil {
+		return err
+	}
+	a.mutex.Lock()
+	a.acquiredKey = key
+	a.runtime = value.(*relay.Runtime)
+	a.serving = true
+	a.mutex.Unlock()
+
+	a.runtime.Push(a.generation)
+	started.Lock()
+	started.apps = append(started.apps, a)
+	started.Unlock()
+	a.settle()
+	return nil
+}
+
+// Stop hands attempts over to the generation below, if there is one. It
+// returns at once on a reload; when Caddy exits it waits for the attempts in
+// flight.
+func (a *App) Stop() error {
+	a.leave()
+	a.mutex.Lock()
+	runtime := a.runtime
+	a.mutex.Unlock()
+	if runtime != nil && caddy.Exiting() {
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		runtime.Drain(ctx)
+	}
+	return nil
+}
+
+// Cleanup lets go of the queue; the last one to do so closes it. It is also
+// called without Stop when Start or a Provision failed.
+func (a *App) Cleanup() error {
+	a.leave()
+	a.settle()
+	a.mutex.Lock()
+	key := a.acquiredKey
+	a.acquiredKey = ""
+	a.mutex.Unlock()
+	if key == "" {
+		return nil
+	}
+	if _, err := runtimes.Delete(key); err != nil {
+		return fmt.Errorf("closing the queue: %w", err)
+	}
+	return nil
+}
+
+// leave takes the app out of service. It does nothing the second time.
+func (a *App) leave() {
+	a.mutex.Lock()
+	serving := a.serving
+	a.serving = false
+	a.mutex.Unlock()
+	if !serving {
+		return
+	}
+	started.Lock()
+	for i, app := range started.apps {
+		if app == a {
+			started.apps = append(started.apps[:i], started.apps[i+1:]...)
+			break
+		}
+	}
+	started.Unlock()
+	a.runtime.Remove(a.generation)
+}
+
+func (a *App) settle() {
+	if a.settled != nil {
+		a.settleOnce.Do(func() { close(a.settled) })
+	}
+}
+
+var errNotServing = errors.New("the relay is shutting down or its configuration failed to start; nothing was stored")
+
+// service returns what takes a request: the app's own runtime and generation
+// while it is in service, else those of the newest app. Caddy runs handlers
+// before their app's Start and after its Cleanup: the early ones wait.
+func (a *App) service(ctx context.Context) (*relay.Runtime, *relay.Generation, error) {
+	select {
+	case <-a.settled:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	a.mutex.Lock()
+	runtime, serving := a.runtime, a.serving
+	a.mutex.Unlock()
+	if serving {
+		return runtime, a.generation, nil
+	}
+	if newest := newestApp(); newest != nil {
+		return newest.runtime, newest.generation, nil
+	}
+	// Between Stop and the last Cleanup an exiting Caddy still takes requests:
+	// they are stored, and attempted after the next start.
+	if runtime != nil {
+		return runtime, a.generation, nil
+	}
+	return nil, nil, errNotServing
+}
+
+// newestApp returns the app that was started last and is still in service, or
+// nil.
+func newestApp() *App {
+	started.Lock()
+	defer started.Unlock()
+	if len(started.apps) == 0 {
+		return nil
+	}
+	return started.apps[len(started.apps)-1]
+}
+
+// refuseToLeaveBehind refuses a reload that names another queue while
+// deliveries in the present one are unfinished: nobody would carry them out.
+func (a *App) refuseToLeaveBehind(key string) error {
+	present := newestApp()
+	if present == nil || queueKey(present.queueDir) == key {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	unfinished, err := present.runtime.Unfinished(ctx)
+	if err != nil {
+		return fmt.Errorf("changing the queue's directory from %s to %s: %w", present.queueDir, a.queueDir, err)
+	}
+	if unfinished > 0 {
+		return fmt.Errorf("changing the queue's directory from %s to %s: %d deliveries there are unfinished; "+
+			"wait until they are done or cancel them, or go back to: queue sqlite %s",
+			present.queueDir, a.queueDir, unfinished, present.queueDir)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,184 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() { caddy.RegisterModule(new(adminProbe)) }
+
+// adminProbe is an app that only notes what adminAddresses says of the
+// configuration it is provisioned under.
+type adminProbe struct{}
+
+var probed []netip.AddrPort
+
+func (*adminProbe) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "event_relay_admin_probe", New: func() caddy.Module { return new(adminProbe) }}
+}
+
+func (*adminProbe) Provision(ctx caddy.Context) error {
+	probed = adminAddresses(ctx)
+	return nil
+}
+
+func (*adminProbe) Start() error { return nil }
+func (*adminProbe) Stop() error  { return nil }
+
+// TestAdminAddresses fails if Caddy's configuration changes shape: then no
+// action would be kept from calling the admin API.
+func TestAdminAddresses(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		admin *caddy.AdminConfig
+		want  []string
+	}{
+		{"nothing said", nil, []string{"127.0.0.1:2019", "[::1]:2019"}},
+		{"an address", &caddy.AdminConfig{Listen: "127.0.0.1:2999"}, []string{"127.0.0.1:2999"}},
+		{"a name that is no address", &caddy.AdminConfig{Listen: "relay.example:2999"}, []string{"0.0.0.0:2999"}},
+		{"all addresses", &caddy.AdminConfig{Listen: ":2999"}, []string{"0.0.0.0:2999"}},
+		{"a Unix socket", &caddy.AdminConfig{Listen: "unix//run/caddy-admin.sock|0600"}, nil},
+		{"off", &caddy.AdminConfig{Disabled: true}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			probed = nil
+			config := &caddy.Config{Admin: test.admin, AppsRaw: caddy.ModuleMap{"event_relay_admin_probe": json.RawMessage("{}")}}
+			if err := caddy.Validate(config); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, address := range probed {
+				got = append(got, address.String())
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestAdminRoutes registers the routes as Caddy does: patterns that clash
+// panic there.
+func TestAdminRoutes(t *testing.T) {
+	mux := http.NewServeMux()
+	for _, route := range new(adminAPI).Routes() {
+		mux.Handle(route.Pattern, http.NotFoundHandler())
+	}
+}
+
+func TestQueueKeyIsTheSameHoweverTheDirectoryIsWritten(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "real"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(root, "real"), filepath.Join(root, "link")); err != nil {
+		t.Skipf("making a link: %v", err)
+	}
+	want := "sqlite:" + filepath.Join(root, "real", "queue")
+	for _, directory := range []string{filepath.Join(root, "real", "queue"), filepath.Join(root, "link", "queue")} {
+		if got := queueKey(directory); got != want {
+			t.Errorf("before it exists, %s has the key %s, want %s", directory, got, want)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(root, "real", "queue"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := queueKey(filepath.Join(root, "link", "queue")); got != want {
+		t.Errorf("once it exists, it has the key %s, want %s", got, want)
+	}
+}
+
+// provisioned returns an app that was provisioned with its queue in directory.
+func provisioned(t *testing.T, directory string) *App {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	app := &App{
+		Queue:   &Queue{Directory: directory},
+		Sources: []Source{{Name: "icfm", Preset: "icfm", Auth: []Credential{{Kind: "bearer", Values: []string{"t"}}}}},
+	}
+	if err := app.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return app
+}
+
+// TestHandlersOutsideOfTheirAppsLife is about requests that Caddy lets through
+// before an app's Start and after its Cleanup.
+func TestHandlersOutsideOfTheirAppsLife(t *testing.T) {
+	directory := t.TempDir()
+	first := provisioned(t, directory)
+
+	brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, _, err := first.service(brief); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("before Start a request gets %v; it must wait", err)
+	}
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, generation, err := first.service(t.Context())
+	if err != nil || generation != first.generation {
+		t.Errorf("a started app serves with another generation or fails: %v", err)
+	}
+
+	// A configuration that fails to start after this app: Stop, then Cleanup.
+	failing := provisioned(t, directory)
+	if err := failing.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if first.runtime != failing.runtime {
+		t.Error("two generations of one queue have two runtimes")
+	}
+	must(t, failing.Stop())
+	must(t, failing.Cleanup())
+	must(t, failing.Cleanup())
+	if first.runtime.Newest() != first.generation {
+		t.Error("the generation below was not revived")
+	}
+	if _, generation, err = failing.service(t.Context()); err != nil || generation != first.generation {
+		t.Errorf("a request to the failed configuration is not served by the live one: %v", err)
+	}
+
+	// A configuration that was provisioned and never started.
+	must(t, provisioned(t, directory).Cleanup())
+	if _, _, err := first.service(t.Context()); err != nil {
+		t.Errorf("another configuration's Cleanup took the live one out of service: %v", err)
+	}
+
+	second := provisioned(t, directory)
+	must(t, second.Start())
+	must(t, first.Stop())
+	must(t, first.Cleanup())
+	if _, generation, err = first.service(t.Context()); err != nil || generation != second.generation {
+		t.Errorf("a request that outlived its configuration is not served by the newest: %v", err)
+	}
+	must(t, second.Stop())
+	if _, _, err = second.service(t.Context()); err != nil {
+		t.Errorf("between Stop and Cleanup an event is refused: %v", err)
+	}
+	must(t, second.Cleanup())
+	if len(started.apps) != 0 {
+		t.Errorf("%d apps are left in service", len(started.apps))
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

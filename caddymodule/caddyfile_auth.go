@@ -1,0 +1,91 @@
+package caddymodule
+
+import "slices"
+
+// credentialKinds holds the kinds of `auth` in a source.
+var credentialKinds = level[Credential]{name: "auth", settings: []setting[Credential]{
+	{name: "bearer", usage: "VALUE…", wants: "one or more tokens", least: 1, most: -1, read: func(l *line, c *Credential) (err error) {
+		c.Values, err = l.secrets(0)
+		return err
+	}},
+	{name: "basic", usage: "USER PASSWORD", wants: "a user and a password", least: 2, most: 2, read: func(l *line, c *Credential) error {
+		values, err := l.secrets(0)
+		if err != nil {
+			return err
+		}
+		c.User, c.Password = values[0], values[1]
+		return nil
+	}},
+	{name: "api_key", usage: "header|query|body NAME VALUE…", wants: "a place, a name and one or more values", least: 3, most: -1,
+		read: func(l *line, c *Credential) (err error) {
+			if c.In = l.text(0); !slices.Contains(apiKeyPlaces, c.In) {
+				return l.errf("unknown place of an api_key: %s%s The places are: %s", c.In, didYouMean(c.In, apiKeyPlaces), list(apiKeyPlaces))
+			}
+			if c.Name, err = l.nonEmpty(1, "name"); err != nil {
+				return err
+			}
+			c.Values, err = l.secrets(2)
+			return err
+		}},
+	{name: "path", usage: "VALUE…", wants: "one or more values of the path's last segment", least: 1, most: -1, read: func(l *line, c *Credential) (err error) {
+		c.Values, err = l.secrets(0)
+		return err
+	}},
+	{name: "hmac", usage: "HEADER ALGORITHM SECRET…", wants: "a header, an algorithm and one or more secrets", least: 3, most: -1, block: true, read: readHMAC},
+	{name: "standard_webhooks", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, block: true, read: func(l *line, c *Credential) (err error) {
+		if c.Values, err = l.secrets(0); err != nil {
+			return err
+		}
+		return standardWebhooksLevel.read(l.d, c)
+	}},
+	{name: "none", least: 0, most: 0, read: func(*line, *Credential) error { return nil }},
+}}
+
+var (
+	apiKeyPlaces   = []string{"header", "query", "body"}
+	hmacAlgorithms = []string{"sha256", "sha512", "sha1"}
+)
+
+// hmacLevel holds the settings of `auth hmac`.
+var hmacLevel = level[Credential]{name: "an auth hmac block", settings: []setting[Credential]{
+	{name: "timestamp", usage: "HEADER [TOLERANCE]", wants: "a header and perhaps a duration", least: 1, most: 2, read: func(l *line, c *Credential) (err error) {
+		if c.Timestamp, err = l.nonEmpty(0, "header"); err == nil && len(l.args) > 1 {
+			c.Tolerance, err = l.duration(1)
+		}
+		return err
+	}},
+}}
+
+// standardWebhooksLevel holds the settings of `auth standard_webhooks`.
+var standardWebhooksLevel = level[Credential]{name: "an auth standard_webhooks block", settings: []setting[Credential]{
+	{name: "tolerance", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, c *Credential) (err error) {
+		c.Tolerance, err = l.duration(0)
+		return err
+	}},
+}}
+
+func readHMAC(l *line, credential *Credential) (err error) {
+	if credential.Name, err = l.nonEmpty(0, "header"); err != nil {
+		return err
+	}
+	if credential.Algorithm = l.text(1); !slices.Contains(hmacAlgorithms, credential.Algorithm) {
+		return l.errf("unknown algorithm of hmac: %s%s The algorithms are: %s",
+			credential.Algorithm, didYouMean(credential.Algorithm, hmacAlgorithms), list(hmacAlgorithms))
+	}
+	if credential.Values, err = l.secrets(2); err != nil {
+		return err
+	}
+	return hmacLevel.read(l.d, credential)
+}
+
+func readCredential(l *line, source *Source) error {
+	credential := Credential{Kind: l.text(0)}
+	if err := credentialKinds.pick(l, &credential); err != nil {
+		return err
+	}
+	source.Auth = append(source.Auth, credential)
+	if err := checkOpen(source.Auth); err != nil {
+		return l.errf("%w", err)
+	}
+	return nil
+}

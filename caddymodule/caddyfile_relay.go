@@ -1,0 +1,75 @@
+package caddymodule
+
+import "github.com/caddy-event-relay/event-relay/handlers/forward"
+
+// relayLevel holds the settings of the relay as a whole.
+var relayLevel = level[App]{name: "an event_relay block", settings: []setting[App]{
+	{name: "active", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, app *App) (err error) {
+		app.Disabled, err = l.off()
+		return err
+	}},
+	{name: "queue", usage: "sqlite [DIR]", wants: "an engine", least: 1, most: -1, block: true, read: queueEngines.pick},
+	{name: "retention", usage: "AGE [SIZE]", wants: "an age and perhaps a size", least: 1, most: 2, read: readRetention},
+	{name: "targets", usage: "private_ranges|loopback|CIDR|HOST…", wants: "networks or hosts", least: 1, most: -1, repeat: true, read: readTargets},
+	{name: "max_pending", usage: "N", wants: "a number", least: 1, most: 1, read: func(l *line, app *App) (err error) {
+		app.MaxPending, err = l.count(0, "deliveries")
+		return err
+	}},
+	{name: "min_free", usage: "SIZE|off", wants: "a size, or off", least: 1, most: 1, read: func(l *line, app *App) (err error) {
+		if app.MinFree = minFreeOff; l.text(0) != "off" {
+			app.MinFree, err = l.size(0)
+		}
+		return err
+	}},
+	{name: "parameter", usage: "NAME VALUE", wants: "a name and a value", least: 2, most: 2, repeat: true, read: readParameter},
+	{name: "source", usage: "NAME [PRESET]", wants: "a name and perhaps a preset", least: 1, most: 2, repeat: true, block: true, read: readSource},
+	{name: "action", usage: "NAME", wants: "a name", least: 1, most: 1, repeat: true, block: true, read: readAction},
+	{name: "on", usage: "EVENT…", wants: "one or more events", least: 1, most: -1, repeat: true, block: true, read: readRule},
+}}
+
+// minFreeOff is the MinFree of a relay that does not look at free space.
+const minFreeOff = -1
+
+// queueEngines holds the engines of `queue`.
+var queueEngines = level[App]{name: "queue", settings: []setting[App]{
+	{name: "sqlite", usage: "[DIR]", wants: "at most a directory", least: 0, most: 1, read: func(l *line, app *App) error {
+		app.Queue = &Queue{Engine: "sqlite", Directory: l.text(0)}
+		return nil
+	}},
+}}
+
+func readRetention(l *line, app *App) (err error) {
+	app.Retention = new(Retention)
+	if app.Retention.Age, err = l.duration(0); err != nil {
+		return err
+	}
+	if len(l.args) > 1 {
+		app.Retention.Size, err = l.size(1)
+	}
+	return err
+}
+
+func readTargets(l *line, app *App) error {
+	for _, arg := range l.args {
+		if _, err := forward.NewTargets([]string{arg.Text}); err != nil {
+			return errAt(arg, "reading %w", err)
+		}
+		app.Targets = append(app.Targets, arg.Text)
+	}
+	return nil
+}
+
+func readParameter(l *line, app *App) error {
+	name := l.text(0)
+	if err := checkIdentifier("parameter", name); err != nil {
+		return l.errf("%w", err)
+	}
+	if err := l.unique("parameter", name); err != nil {
+		return err
+	}
+	if err := checkValue(l.text(1)); err != nil {
+		return l.errf("%w", err)
+	}
+	app.Parameters = append(app.Parameters, Parameter{Name: name, Value: l.text(1), Place: l.place()})
+	return nil
+}

@@ -1,0 +1,53 @@
+package caddymodule
+
+// ruleLevel holds the settings of a rule.
+var ruleLevel = level[Rule]{name: "an on block", settings: []setting[Rule]{
+	{name: "description", usage: `"TEXT"`, wants: "one text, in quotes", least: 1, most: 1, read: func(l *line, r *Rule) error {
+		r.Description = l.text(0)
+		return nil
+	}},
+	{name: "active", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, r *Rule) (err error) {
+		r.Disabled, err = l.off()
+		return err
+	}},
+	{name: "when", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, repeat: true, read: func(l *line, r *Rule) error {
+		condition, err := l.nonEmpty(0, "expression")
+		r.When = append(r.When, condition)
+		return err
+	}},
+	{name: "do", usage: "ACTION…", wants: "one or more actions", least: 1, most: -1, repeat: true, read: func(l *line, r *Rule) error {
+		for _, arg := range l.args {
+			if err := checkName("action", arg.Text); err != nil {
+				return errAt(arg, "%w", err)
+			}
+			r.Do = append(r.Do, arg.Text)
+		}
+		return nil
+	}},
+	{name: "ignore", usage: `["TEXT"]`, wants: "at most a reason, in quotes", least: 0, most: 1, read: func(l *line, r *Rule) error {
+		r.Ignore, r.Reason = true, l.text(0)
+		return nil
+	}},
+}}
+
+func readRule(l *line, app *App) error {
+	rule := Rule{Place: l.place()}
+	for i := range l.args {
+		event, err := l.nonEmpty(i, "name of an event")
+		if err != nil {
+			return err
+		}
+		rule.Events = append(rule.Events, event)
+	}
+	if err := ruleLevel.read(l.d, &rule); err != nil {
+		return err
+	}
+	switch {
+	case len(rule.Do) > 0 && rule.Ignore:
+		return l.errf("a rule either does something or ignores: put ignore into a rule of its own, below this one")
+	case len(rule.Do) == 0 && !rule.Ignore:
+		return l.errf("the rule leads to nothing: add do with one or more actions, or ignore")
+	}
+	app.Rules = append(app.Rules, rule)
+	return nil
+}

@@ -1,0 +1,281 @@
+package caddymodule
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// level is one kind of block in the Caddyfile, with every setting that may
+// stand in it. A setting that is not in the table is an error: a typing error
+// that is swallowed would switch off whatever it was meant to configure.
+type level[T any] struct {
+	// name is what messages call the block, with its article.
+	name     string
+	settings []setting[T]
+}
+
+// setting is one line of a block: a name, arguments, perhaps a block.
+type setting[T any] struct {
+	name string
+
+	// usage shows the arguments, and wants says in words what they are.
+	usage, wants string
+
+	// least and most bound the number of arguments. A negative most is no
+	// bound.
+	least, most int
+
+	// repeat lets the setting be given more than once.
+	repeat bool
+
+	// excludes is the name under which settings exclude each other. Empty means
+	// the setting's own name.
+	excludes string
+
+	// block lets a block follow. A setting with kinds leaves that to its kinds.
+	block bool
+
+	// read puts the line into the structure, with the block if one may follow.
+	read func(l *line, to *T) error
+}
+
+// line is a setting as it stands in the Caddyfile.
+type line struct {
+	d *caddyfile.Dispenser
+
+	// words are the tokens that lead to the arguments: the setting's name, and
+	// the kind where a setting has kinds.
+	words []caddyfile.Token
+	args  []caddyfile.Token
+
+	// seen holds what the block has already, and where.
+	seen map[string]caddyfile.Token
+}
+
+// read reads the block that follows on the dispenser's line, if there is one.
+func (lv *level[T]) read(d *caddyfile.Dispenser, to *T) error {
+	seen := make(map[string]caddyfile.Token)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Token()
+		s := lv.find(name.Text)
+		if s == nil {
+			return lv.unknown(name)
+		}
+		if !s.repeat {
+			if err := s.onlyOnce(name, seen); err != nil {
+				return err
+			}
+		}
+		l := &line{d: d, words: []caddyfile.Token{name}, args: d.RemainingArgsAsTokens(), seen: seen}
+		if err := s.take(l, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pick reads a line whose first argument says which of the level's settings it
+// is, as in `auth bearer VALUE`.
+func (lv *level[T]) pick(l *line, to *T) error {
+	name := l.args[0].Text
+	s := lv.find(name)
+	if s == nil {
+		return errAt(l.args[0], "%w", lv.unknownKind(name))
+	}
+	kind := &line{d: l.d, words: append(l.words, l.args[0]), args: l.args[1:], seen: l.seen}
+	return s.take(kind, to)
+}
+
+// unknownKind returns the error for a kind that is not in the table.
+func (lv *level[T]) unknownKind(name string) error {
+	return fmt.Errorf("unknown kind of %s: %s%s The kinds are: %s", lv.name, name, didYouMean(name, lv.names()), list(lv.names()))
+}
+
+func (lv *level[T]) find(name string) *setting[T] {
+	for i := range lv.settings {
+		if lv.settings[i].name == name {
+			return &lv.settings[i]
+		}
+	}
+	return nil
+}
+
+// unknown returns the error for a setting that is not in the table.
+func (lv *level[T]) unknown(name caddyfile.Token) error {
+	if err := refuseTag(name); err != nil {
+		return err
+	}
+	home := ""
+	if len(homes[name.Text]) > 0 {
+		// Mostly due to a brace too few or too many.
+		home = fmt.Sprintf(" (%s belongs in %s)", name.Text, strings.Join(homes[name.Text], " or "))
+	}
+	return errAt(name, "unknown setting %s in %s%s%s It takes: %s",
+		name.Text, lv.name, home, didYouMean(name.Text, lv.names()), list(lv.names()))
+}
+
+func (lv *level[T]) names() []string {
+	names := make([]string, len(lv.settings))
+	for i, s := range lv.settings {
+		names[i] = s.name
+	}
+	return names
+}
+
+func (s *setting[T]) onlyOnce(name caddyfile.Token, seen map[string]caddyfile.Token) error {
+	key := s.excludes
+	if key == "" {
+		key = s.name
+	}
+	first, given := seen[key]
+	if !given {
+		seen[key] = name
+		return nil
+	}
+	if first.Text == name.Text {
+		return errAt(name, "%s is given twice, first at %s; keep one of them", name.Text, position(first))
+	}
+	return errAt(name, "%s cannot be given beside %s, at %s; keep one of them", name.Text, first.Text, position(first))
+}
+
+// take checks the shape of a line and reads it.
+func (s *setting[T]) take(l *line, to *T) error {
+	for _, arg := range l.args {
+		if err := refuseTag(arg); err != nil {
+			return err
+		}
+	}
+	if !s.block {
+		if err := l.refuseBlock(); err != nil {
+			return err
+		}
+	}
+	if len(l.args) < s.least || s.most >= 0 && len(l.args) > s.most {
+		return s.wrongCount(l)
+	}
+	return s.read(l, to)
+}
+
+func (s *setting[T]) wrongCount(l *line) error {
+	words := make([]string, len(l.words))
+	for i, word := range l.words {
+		words[i] = word.Text
+	}
+	name := strings.Join(words, " ")
+	if s.most == 0 {
+		return l.errf("%s takes nothing after it, but %q follows", name, l.args[0].Text)
+	}
+	verb := "needs"
+	if s.least == 0 {
+		verb = "takes"
+	}
+	return l.errf("%s %s %s: %s %s", name, verb, s.wants, name, s.usage)
+}
+
+// refuseBlock returns an error if a block follows the line. The likeliest
+// reason is not a block at all, but `caddy fmt`: it takes a template that
+// stands without quotes for one.
+func (l *line) refuseBlock() error {
+	if !l.d.Next() {
+		return nil
+	}
+	defer l.d.Prev()
+	if brace := l.d.Token(); brace.Text != "{" || brace.Quoted() {
+		return nil
+	}
+	name := l.words[0].Text
+	if l.d.Next() {
+		defer l.d.Prev()
+		if rest := l.d.Token(); !rest.Quoted() && strings.HasPrefix(rest.Text, "{") && strings.Contains(rest.Text, "}") {
+			return l.errf("%s opens no block; this looks like a template without quotes, which `caddy fmt` has torn apart: "+
+				"remove the braces and line breaks that it added, and put the template in quotes: \"…{%s…\"", name, rest.Text)
+		}
+	}
+	return l.errf("%s opens no block: remove the { after it, or put it in quotes if it belongs to a text", name)
+}
+
+// refuseTag returns an error for a template without quotes. Caddy would read
+// it, until `caddy fmt` takes its braces for blocks.
+func refuseTag(token caddyfile.Token) error {
+	if token.Quoted() || !strings.Contains(token.Text, "{{") {
+		return nil
+	}
+	whole := token.Text
+	if !strings.Contains(whole, "}}") {
+		whole += " … }}"
+	}
+	return errAt(token, "a template needs quotes, or `caddy fmt` would tear it apart: put the whole of %s in \"…\"", whole)
+}
+
+// unique returns an error if the block has something of that kind and name
+// already.
+func (l *line) unique(kind, name string) error {
+	key := kind + " " + name
+	if first, given := l.seen[key]; given {
+		return l.errf("%s is defined twice, first at %s; rename or remove one of them", key, position(first))
+	}
+	l.seen[key] = l.words[0]
+	return nil
+}
+
+// errf returns an error at the place of the line.
+func (l *line) errf(format string, args ...any) error { return errAt(l.words[0], format, args...) }
+
+// place returns where the line stands, as the configuration keeps it.
+func (l *line) place() string { return place(l.words[0]) }
+
+// text returns an argument's text, or "" if there are not as many.
+func (l *line) text(i int) string {
+	if i < len(l.args) {
+		return l.args[i].Text
+	}
+	return ""
+}
+
+// errAt returns an error that ends with the place of a token, as Caddy's own
+// do.
+func errAt(token caddyfile.Token, format string, args ...any) error {
+	d := caddyfile.NewDispenser([]caddyfile.Token{token})
+	d.Next()
+	return d.Errf(format, args...)
+}
+
+// position returns where a token stands, in full.
+func position(token caddyfile.Token) string { return fmt.Sprintf("%s:%d", token.File, token.Line) }
+
+// place returns where a token stands, by the file's base name: imported files
+// come with absolute paths, and the history is to say the same wherever the
+// configuration lies.
+func place(token caddyfile.Token) string {
+	return fmt.Sprintf("%s:%d", filepath.Base(token.File), token.Line)
+}
+
+// homes maps the name of a setting to the blocks that it may stand in.
+var homes = make(map[string][]string)
+
+func init() {
+	note(&relayLevel)
+	note(&sourceLevel)
+	note(&hmacLevel)
+	note(&standardWebhooksLevel)
+	note(&actionLevel)
+	note(&ruleLevel)
+	note(&handlerLevel)
+}
+
+func note[T any](lv *level[T]) {
+	for _, name := range lv.names() {
+		homes[name] = append(homes[name], lv.name)
+	}
+}
+
+// list joins names for a message.
+func list(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,113 @@
+package caddymodule
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/dustin/go-humanize"
+)
+
+// off reads on or off, and reports whether it is off.
+func (l *line) off() (bool, error) {
+	switch l.text(0) {
+	case "on":
+		return false, nil
+	case "off":
+		return true, nil
+	}
+	return false, l.errf("%s is on or off, not %q", l.words[0].Text, l.text(0))
+}
+
+func (l *line) nonEmpty(i int, what string) (string, error) {
+	if strings.TrimSpace(l.text(i)) == "" {
+		return "", l.errf("%s has an empty %s", l.words[0].Text, what)
+	}
+	return l.text(i), nil
+}
+
+func (l *line) duration(i int) (caddy.Duration, error) {
+	duration, err := caddy.ParseDuration(l.text(i))
+	if err != nil || duration <= 0 {
+		return 0, l.errf("%s needs a duration above zero, such as 10s, 15m, 24h or 30d, not %q", l.words[0].Text, l.text(i))
+	}
+	return caddy.Duration(duration), nil
+}
+
+func (l *line) size(i int) (int64, error) {
+	size, err := humanize.ParseBytes(l.text(i))
+	if err != nil || size == 0 || size > math.MaxInt64 {
+		return 0, l.errf("%s needs a size above zero, such as 500MiB or 2GiB, not %q", l.words[0].Text, l.text(i))
+	}
+	return int64(size), nil
+}
+
+// count reads a number of things, of which there is at least one.
+func (l *line) count(i int, things string) (int, error) {
+	count, err := strconv.Atoi(l.text(i))
+	if err != nil || count < 1 {
+		return 0, l.errf("%s is a number of %s, 1 or more, not %q", l.words[0].Text, things, l.text(i))
+	}
+	return count, nil
+}
+
+// secrets returns the arguments from one on, which may be placeholders.
+func (l *line) secrets(from int) ([]string, error) {
+	for i := range l.args[from:] {
+		if l.text(from+i) == "" {
+			return nil, l.errf("%s has an empty value, which could never match", l.words[0].Text)
+		}
+		if err := checkValue(l.text(from + i)); err != nil {
+			return nil, l.errf("%w", err)
+		}
+	}
+	values := make([]string, 0, len(l.args)-from)
+	for _, arg := range l.args[from:] {
+		values = append(values, arg.Text)
+	}
+	return values, nil
+}
+
+// template returns an argument that is a template and must not be empty.
+func (l *line) template(i int, what string) (string, error) {
+	if err := checkTemplate(l.text(i)); err != nil {
+		return "", l.errf("%w", err)
+	}
+	return l.nonEmpty(i, what)
+}
+
+// placeholder finds Caddy's placeholders for secrets, but not an expression in
+// double braces that looks like one.
+var placeholder = regexp.MustCompile(`(?:^|[^{])(\{(?:env|file)\.[^{}]+\})`)
+
+func findPlaceholder(text string) string {
+	if found := placeholder.FindStringSubmatch(text); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// checkValue returns an error for a value that holds a placeholder among other
+// things: it would be taken as it stands.
+func checkValue(text string) error {
+	found := findPlaceholder(text)
+	if found == "" || found == text {
+		return nil
+	}
+	return fmt.Errorf("%s is read only where it is the whole value; what is no secret can be written {$NAME}, "+
+		"which Caddy replaces anywhere in the file", found)
+}
+
+// checkTemplate returns an error for a template that holds a placeholder:
+// Caddy's placeholders are never looked for in templates, because event data
+// could bring them.
+func checkTemplate(text string) error {
+	found := findPlaceholder(text)
+	if found == "" {
+		return nil
+	}
+	return fmt.Errorf("%s is not read in templates: define a parameter with it, as in `parameter my_secret %s`, and write {{my_secret}} here", found, found)
+}

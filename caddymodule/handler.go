@@ -1,0 +1,142 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// handlerState is what a Handler has besides its configuration.
+type handlerState struct {
+	app    *App
+	logger *zap.Logger
+}
+
+// Provision finds the relay and checks that the handler's sources exist.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	app, err := ctx.AppIfConfigured("event_relay")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return fmt.Errorf("finding the relay: there is no event_relay block among the global options; add one with at least a source: %w", err)
+	} else if err != nil {
+		return err
+	}
+	h.app = app.(*App)
+	if err := h.check(); err != nil {
+		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
+	}
+	if err := h.app.generation.CheckHandler(h.Sources); err != nil {
+		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
+	}
+	return nil
+}
+
+// ServeHTTP takes an event. It answers 2xx when the event is on stable
+// storage, and never calls the next handler: what is below the mount is the
+// relay's.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if !h.AccessLog {
+		// Caddy's access log takes the request with its credentials, before any
+		// handler can remove them.
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+
+	runtime, generation, err := h.app.service(r.Context())
+	if err != nil {
+		return notStored(w, err)
+	}
+	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	address, _ := netip.ParseAddr(client)
+	received, err := generation.Receive(r, receive.Origin{
+		Mount: h.Path, Client: address, Sources: h.Sources,
+		SetReadDeadline: http.NewResponseController(w).SetReadDeadline,
+	})
+	if err != nil {
+		return refuse(w, runtime, address, err)
+	}
+	if received.Ping {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	_, err = runtime.Accept(r.Context(), generation, received)
+	if errors.Is(err, queue.ErrClosed) {
+		// A reload gave the relay another queue while this request was read.
+		if newest := newestApp(); newest != nil && newest.runtime != runtime {
+			_, err = newest.runtime.Accept(r.Context(), newest.generation, received)
+		}
+	}
+	if err != nil {
+		return notStored(w, err)
+	}
+	return answer(w, received)
+}
+
+// answer tells the sender that its events are stored.
+func answer(w http.ResponseWriter, received *receive.Received) error {
+	if received.Respond == http.StatusNoContent {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	body := make([]byte, 0, 64)
+	if len(received.Events) == 1 {
+		body = append(body, `{"id":"`...)
+		body = append(body, received.Events[0].ID...)
+		body = append(body, `"}`...)
+	} else {
+		ids := make([]string, len(received.Events))
+		for i, event := range received.Events {
+			ids[i] = event.ID
+		}
+		body, _ = json.Marshal(map[string][]string{"ids": ids})
+	}
+	w.Header()["Content-Type"] = jsonContentType
+	w.WriteHeader(received.Respond)
+	// The events are stored: a sender that hangs up before it reads this has
+	// lost the answer and nothing else.
+	_, _ = w.Write(append(body, '\n'))
+	return nil
+}
+
+var jsonContentType = []string{"application/json"}
+
+// refuse turns an error of receiving into Caddy's, so that handle_errors works
+// and the outside learns nothing but the status.
+func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, err error) error {
+	var refusal *receive.Refusal
+	if !errors.As(err, &refusal) {
+		return notStored(w, err)
+	}
+	runtime.Rejected(client, refusal)
+	switch refusal.Status {
+	case http.StatusServiceUnavailable:
+		return notStored(w, err)
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", receive.Methods)
+	}
+	return caddyhttp.Error(refusal.Status, err)
+}
+
+// retryAfter asks a sender that can wait to come again, in seconds. Disk space
+// and restarts take about that long to mend.
+const retryAfter = "30"
+
+func notStored(w http.ResponseWriter, err error) error {
+	w.Header().Set("Retry-After", retryAfter)
+	return caddyhttp.Error(http.StatusServiceUnavailable, fmt.Errorf("storing the event: %w", err))
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,57 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// didYouMean ends the part of a message that tells of an unknown name: with the
+// question whether the nearest known one was meant, if one is near.
+func didYouMean(name string, known []string) string {
+	if nearest := rules.Nearest(name, known); nearest != "" {
+		return fmt.Sprintf("; did you mean %s?", nearest)
+	}
+	return "."
+}
+
+// relaySource is the name of the source that the relay's own events have.
+const relaySource = "relay"
+
+// checkName returns an error if a source or an action cannot be called name:
+// its name must be one word in rules (`source:event`), in a handler's list, in
+// commands and as a label.
+func checkName(kind, name string) error {
+	if name == "" {
+		return fmt.Errorf("the name of the %s is empty", kind)
+	}
+	for i, r := range name {
+		letter := unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_'
+		if !letter && (i == 0 || r != '-' && r != '.') {
+			return fmt.Errorf("%q cannot be the name of the %s: a name is made of letters, digits, _, - and ., and begins with a letter, a digit or _",
+				name, kind)
+		}
+	}
+	if kind == "source" && strings.EqualFold(name, relaySource) {
+		return fmt.Errorf("the source cannot be called %s: that is the relay itself", name)
+	}
+	return nil
+}
+
+// checkIdentifier returns an error if a parameter or a field cannot be called
+// name in an expression.
+func checkIdentifier(kind, name string) error {
+	for i, r := range name {
+		letter := r == '_' && i > 0 || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return fmt.Errorf("%q cannot be the name of a %s: a name is made of letters, digits and underscores, and begins with a letter",
+				name, kind)
+		}
+	}
+	if name == "" {
+		return fmt.Errorf("the name of the %s is empty", kind)
+	}
+	return nil
+}

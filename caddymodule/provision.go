@@ -1,0 +1,231 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// The retention of a configuration that says nothing about it. A month covers
+// "what happened last week"; the size keeps a busy PBX from filling a small
+// server's disk before that.
+const (
+	defaultRetentionAge  = 30 * 24 * time.Hour
+	defaultRetentionSize = 2 << 30
+)
+
+// The limits of a configuration that says nothing about them.
+const (
+	defaultMaxPending = 1_000_000
+	defaultMinFree    = 256 << 20
+)
+
+// compile turns the configuration into what the rooms understand and has them
+// check it. Everything that is wrong with single values is reported together;
+// if there is nothing, everything that the rooms find.
+func (a *App) compile(admin []netip.AddrPort) (*relay.Generation, error) {
+	configuration, err := a.configuration()
+	if err != nil {
+		return nil, err
+	}
+	configuration.Admin = admin
+	return relay.Compile(configuration)
+}
+
+// configuration checks the values of the configuration and converts them.
+func (a *App) configuration() (relay.Configuration, error) {
+	configuration := relay.Configuration{
+		Off:       a.Disabled,
+		Actions:   a.actions(),
+		Rules:     a.rules(),
+		Targets:   a.Targets,
+		UserAgent: userAgent(),
+		Retention: a.retention(),
+		Limits:    a.limits(),
+		Logger:    a.logger,
+	}
+	wrong := a.check()
+	for i := range a.Parameters {
+		configuration.Parameters = append(configuration.Parameters, customParameter(&a.Parameters[i], &wrong))
+	}
+	for i := range a.Sources {
+		configuration.Sources = append(configuration.Sources, a.source(&a.Sources[i], &wrong))
+	}
+	return configuration, errors.Join(wrong...)
+}
+
+func (a *App) retention() relay.Retention {
+	retention := relay.Retention{Age: defaultRetentionAge, Size: defaultRetentionSize}
+	if a.Retention == nil {
+		return retention
+	}
+	if a.Retention.Age > 0 {
+		retention.Age = time.Duration(a.Retention.Age)
+	}
+	if a.Retention.Size > 0 {
+		retention.Size = a.Retention.Size
+	}
+	return retention
+}
+
+func (a *App) limits() relay.Limits {
+	limits := relay.Limits{MaxPending: defaultMaxPending, MinFree: defaultMinFree}
+	if a.MaxPending > 0 {
+		limits.MaxPending = a.MaxPending
+	}
+	if a.MinFree != 0 {
+		limits.MinFree = a.MinFree
+	}
+	return limits
+}
+
+// customParameter resolves the value of a parameter. A secret that is empty is
+// an error: requests that need it would be sent without.
+func customParameter(parameter *Parameter, wrong *findings) rules.CustomParameter {
+	value, secret := resolve(parameter.Value)
+	if secret && value == "" {
+		wrong.add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",
+			parameter.Name, parameter.Value))
+	}
+	return rules.CustomParameter{Name: parameter.Name, Value: value, Secret: secret}
+}
+
+func (a *App) source(source *Source, wrong *findings) receive.Source {
+	converted := receive.Source{
+		Name: source.Name, Preset: source.Preset, NameFrom: source.NameFrom, Batch: source.Batch,
+		Redact: source.Redact, MaxBody: source.MaxBody, Respond: source.Respond,
+	}
+	if source.Dedupe != nil {
+		converted.DedupeWindow, converted.DedupeKey = time.Duration(source.Dedupe.Window), source.Dedupe.Key
+	}
+	for _, event := range source.Events {
+		converted.Events = append(converted.Events, rules.EventType(event))
+	}
+	for _, field := range source.Fields {
+		converted.Fields = append(converted.Fields, receive.Field(field))
+	}
+	if source.Timezone != "" {
+		location, err := timezone(source.Timezone)
+		if err != nil {
+			wrong.add(source.Place, fmt.Errorf("reading timezone of source %s: %w", source.Name, err))
+		}
+		converted.Timezone = location
+	}
+	for _, network := range source.Allow {
+		prefixes, err := networks(network)
+		if err != nil {
+			wrong.add(source.Place, fmt.Errorf("reading allow of source %s: %w", source.Name, err))
+		}
+		converted.Allow = append(converted.Allow, prefixes...)
+	}
+	for i := range source.Auth {
+		credential, err := a.credential(source.Name, &source.Auth[i])
+		wrong.add(source.Place, err)
+		converted.Credentials = append(converted.Credentials, credential)
+	}
+	return converted
+}
+
+func (a *App) credential(source string, credential *Credential) (receive.Credential, error) {
+	if err := credential.check(); err != nil {
+		return receive.Credential{}, fmt.Errorf("reading auth of source %s: %w", source, err)
+	}
+	converted := receive.Credential{
+		Kind: receive.Kind(credential.Kind), In: receive.Place(credential.In), Name: credential.Name, User: credential.User,
+		Algorithm: credential.Algorithm, Timestamp: credential.Timestamp, Tolerance: time.Duration(credential.Tolerance),
+	}
+	if credential.Kind == "none" {
+		return converted, nil
+	}
+	texts := credential.Values
+	if credential.Kind == "basic" {
+		converted.User, _ = resolve(credential.User)
+		texts = []string{credential.Password}
+	}
+	var err error
+	converted.Values, err = a.secrets(source, credential.Kind, texts)
+	return converted, err
+}
+
+// networks reads an entry of allow.
+func networks(text string) ([]netip.Prefix, error) {
+	if text == "private_ranges" {
+		var prefixes []netip.Prefix
+		for _, network := range caddyhttp.PrivateRangesCIDR() {
+			// Caddy's list holds single addresses too.
+			prefix, err := networks(network)
+			if err != nil {
+				return nil, err
+			}
+			prefixes = append(prefixes, prefix...)
+		}
+		return prefixes, nil
+	}
+	if address, err := netip.ParseAddr(text); err == nil {
+		address = address.Unmap()
+		return []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}, nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither a network such as 203.0.113.0/24, nor an address, nor private_ranges", text)
+	}
+	return []netip.Prefix{prefix.Masked()}, nil
+}
+
+func (a *App) actions() []forward.Action {
+	actions := make([]forward.Action, len(a.Actions))
+	for i := range a.Actions {
+		action := &a.Actions[i]
+		converted := forward.Action{
+			Name: action.Name, Description: action.Description, Place: action.Place,
+			Method: strings.ToUpper(action.Method), URL: action.URL,
+			Query: pairs(action.Query), Headers: pairs(action.Headers),
+			Timeout: time.Duration(action.Timeout), Success: action.Success,
+			RetryFor: time.Duration(action.RetryFor), Concurrency: action.Concurrency,
+		}
+		if converted.Method == "" {
+			converted.Method = http.MethodPost
+		}
+		if action.Body != nil {
+			converted.Body = forward.Body{Kind: action.Body.Kind, Type: action.Body.Type, Text: action.Body.Text}
+		}
+		if action.RetryInterval != nil {
+			converted.RetryFirst = time.Duration(action.RetryInterval.First)
+			converted.RetryCap = time.Duration(action.RetryInterval.Cap)
+		}
+		actions[i] = converted
+	}
+	return actions
+}
+
+func pairs(values []NameValue) []forward.Pair {
+	converted := make([]forward.Pair, len(values))
+	for i, value := range values {
+		converted[i] = forward.Pair(value)
+	}
+	return converted
+}
+
+func (a *App) rules() []rules.Rule {
+	converted := make([]rules.Rule, len(a.Rules))
+	for i, rule := range a.Rules {
+		converted[i] = rules.Rule{
+			Place: rule.Place, Events: rule.Events, Description: rule.Description, Inactive: rule.Disabled,
+			When: rule.When, Do: rule.Do, Ignore: rule.Ignore, IgnoreReason: rule.Reason,
+		}
+		if rule.Place == "" {
+			converted[i].Place = fmt.Sprintf("rule %d", i+1)
+		}
+	}
+	return converted
+}

@@ -1,0 +1,45 @@
+package caddymodule
+
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+// secretReference is a value that is wholly a reference to the environment or
+// to a file. Nothing else is replaced, because a replacer would destroy JSON
+// and templates.
+var secretReference = regexp.MustCompile(`^\{(env|file)\.[^{}]+\}$`)
+
+// resolve returns the value that a configured text stands for, and whether it
+// came from outside the configuration and is therefore a secret. A reference
+// to something unset, unreadable or empty gives an empty value.
+func resolve(text string) (value string, secret bool) {
+	if !secretReference.MatchString(text) {
+		return text, false
+	}
+	return caddy.NewReplacer().ReplaceAll(text, ""), true
+}
+
+// secrets resolves the values of a credential. Empty ones are left out with a
+// warning, because an empty secret would let everybody in; it is an error when
+// none remains.
+func (a *App) secrets(source, kind string, texts []string) ([]string, error) {
+	values := make([]string, 0, len(texts))
+	for _, text := range texts {
+		value, _ := resolve(text)
+		if value == "" {
+			a.logger.Warn("a secret is empty and was left out", zap.String("source", source),
+				zap.String("auth", kind), zap.String("value", text))
+			continue
+		}
+		values = append(values, value)
+	}
+	if len(values) == 0 {
+		return nil, fmt.Errorf("reading the secrets of source %s, auth %s: every value is empty; "+
+			"set the environment variable or the file that %v names", source, kind, texts)
+	}
+	return values, nil
+}
