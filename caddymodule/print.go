@@ -107,6 +107,9 @@ func writeRequest(w io.Writer, detail relay.Detail) {
 	values := make(map[string]any)
 	for _, group := range []map[string]any{detail.Parameters, detail.Fields} {
 		for name, value := range group {
+			if value == nil || value == "" {
+				continue
+			}
 			names = append(names, name)
 			values[name] = value
 		}
