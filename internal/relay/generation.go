@@ -70,6 +70,7 @@ type Generation struct {
 	actions   []*forward.Prepared
 	targets   *forward.Targets
 	retention Retention
+	limits    Limits
 	logger    *zap.Logger
 }
 
@@ -78,7 +79,7 @@ type Generation struct {
 func Compile(configuration Configuration) (*Generation, error) {
 	g := &Generation{
 		off: configuration.Off, sources: configuration.Sources,
-		retention: configuration.Retention, logger: configuration.Logger,
+		retention: configuration.Retention, limits: configuration.Limits, logger: configuration.Logger,
 	}
 	if g.logger == nil {
 		g.logger = zap.NewNop()

@@ -18,6 +18,10 @@ import (
 type Engine interface {
 	queue.Queue
 	queue.Activity
+
+	// Limit sets how many deliveries may be unfinished and how many bytes must
+	// be free on the disk (negative: any) for Put to store anything new.
+	Limit(maxPending int, minFree int64)
 }
 
 // pruneEvery is how often the history is cut back to its retention. A pass
@@ -115,6 +119,7 @@ func (r *Runtime) use(generation *Generation) {
 		return
 	}
 	r.log.use(generation.logger)
+	r.engine.Limit(generation.limits.MaxPending, generation.limits.MinFree)
 	r.sender.Restrict(generation.targets)
 	if generation.off {
 		r.dispatcher.Use(nil)

@@ -22,7 +22,8 @@ func (s *span) include(t int64) {
 	s.oldest, s.newest = min(s.oldest, t), max(s.newest, t)
 }
 
-const second = 1e6
+// roundTo is what times in blocks are rounded to, in microseconds.
+const roundTo = 50_000
 
 // newEvent returns the id of a new event and notes its times.
 func (tx *transaction) newEvent(s span) int64 {
@@ -45,11 +46,10 @@ func (tx *transaction) newEvent(s span) int64 {
 	return id
 }
 
-// round widens a range to whole seconds, so that its row changes once a second
-// and not with each event.
+// round widens a range, so that its row does not change with each event.
 func (s *span) round() {
-	s.oldest -= mod(s.oldest, second)
-	s.newest += second - 1 - mod(s.newest, second)
+	s.oldest -= mod(s.oldest, roundTo)
+	s.newest += roundTo - 1 - mod(s.newest, roundTo)
 }
 
 func mod(n, m int64) int64 { return (n%m + m) % m }

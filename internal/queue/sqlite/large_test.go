@@ -4,8 +4,10 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -212,4 +214,67 @@ func TestLargePages(t *testing.T) {
 	began = time.Now()
 	removed, err := db.Prune(context.Background(), middle, 0)
 	t.Logf("%d pruned in %v, %v", removed, time.Since(began).Round(time.Millisecond), err)
+}
+
+// TestLatency measures how long Put takes at 1,000 events a second, each with a
+// delivery that is settled, alone and while the activity is read and pruned.
+func TestLatency(t *testing.T) {
+	n := large(t) / 100
+	db, err := Open(Options{Dir: t.TempDir(), MinFree: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var settled atomic.Int64
+	go settler(ctx, db, "x", &settled)
+	measure := func(what string) {
+		took := make([]time.Duration, n)
+		var done sync.WaitGroup
+		began := time.Now()
+		for i := range took {
+			at := began.Add(time.Duration(i) * time.Millisecond)
+			time.Sleep(time.Until(at))
+			e := benchEntry("x")
+			done.Go(func() {
+				began := time.Now()
+				if _, err := db.Put(ctx, []queue.Entry{e}); err != nil {
+					t.Error(err)
+				}
+				took[i] = time.Since(began)
+			})
+		}
+		done.Wait()
+		slices.Sort(took)
+		t.Logf("%-28s p50 %v, p99 %v, p99.9 %v, worst %v", what, took[n/2], took[n*99/100], took[n*999/1000], took[n-1])
+	}
+	measure("alone")
+	busy, stop := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	others.Go(func() {
+		for busy.Err() == nil {
+			for _, f := range []queue.Filter{{}, {Action: "x", State: queue.Delivered}, {State: queue.Failed}, {Source: "icfm"}} {
+				db.Page(busy, f, "", 50)
+			}
+		}
+	})
+	measure("with pages all the time")
+	others.Go(func() {
+		for busy.Err() == nil {
+			db.Prune(busy, time.Now().Add(-3*time.Second), 0)
+		}
+	})
+	measure("with pages and pruning")
+	stop()
+	others.Wait()
+	fill(t, db, 10*n, "")
+	busy, stop = context.WithCancel(ctx)
+	others.Go(func() {
+		n, err := db.Prune(busy, time.Now(), 0)
+		t.Log("pruned", n, err)
+	})
+	measure("with pruning of much")
+	stop()
+	others.Wait()
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,6 +40,8 @@ type DB struct {
 	lock    *os.File
 	space   *space
 	readers *readers
+	// maxPending is Options.MaxPending, or what Limit made of it.
+	maxPending atomic.Int64
 
 	kick       chan struct{} // wakes the writer
 	written    chan struct{} // closed when the writer has ended
@@ -106,6 +109,7 @@ func Open(options Options) (_ *DB, err error) {
 		space: newSpace(options), kick: make(chan struct{}, 1), written: make(chan struct{}), closed: make(chan struct{}),
 		actions: make(map[string]*action), armed: never,
 	}
+	db.maxPending.Store(int64(options.MaxPending))
 	db.close = sync.OnceValue(db.shut)
 	db.readers = newReaders(db.file)
 	if err := db.openFile(); err != nil {

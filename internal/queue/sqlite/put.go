@@ -200,8 +200,9 @@ func (p *put) write(tx *transaction) error {
 			deliveries += len(e.deliveries)
 		}
 	}
-	if pending := tx.pending + deliveries; deliveries > 0 && pending > tx.db.options.MaxPending {
-		p.refused = fmt.Errorf("%w: there would be %d unfinished deliveries and max_pending is %d", queue.ErrFull, pending, tx.db.options.MaxPending)
+	limit := int(tx.db.maxPending.Load())
+	if pending := tx.pending + deliveries; deliveries > 0 && pending > limit {
+		p.refused = fmt.Errorf("%w: there would be %d unfinished deliveries and max_pending is %d", queue.ErrFull, pending, limit)
 		return nil
 	}
 	for i := range p.entries {

@@ -14,7 +14,7 @@ import (
 // would stop too.
 type space struct {
 	dir     string
-	min     int64
+	min     atomic.Int64
 	free    func(dir string) (int64, error)
 	every   time.Duration
 	logger  *zap.Logger
@@ -24,13 +24,16 @@ type space struct {
 }
 
 func newSpace(o Options) *space {
-	return &space{dir: o.Dir, min: o.MinFree, free: o.limits.free, every: o.limits.freeEvery, logger: o.Logger, started: time.Now()}
+	s := &space{dir: o.Dir, free: o.limits.free, every: o.limits.freeEvery, logger: o.Logger, started: time.Now()}
+	s.min.Store(o.MinFree)
+	return s
 }
 
 // low reports whether there is too little space to store anything new. It asks
 // the file system at most once in a while, one caller at a time.
 func (s *space) low() bool {
-	if s.min == math.MinInt64 {
+	least := s.min.Load()
+	if least == math.MinInt64 {
 		return false
 	}
 	last, now := s.checked.Load(), int64(time.Since(s.started))+1
@@ -41,10 +44,10 @@ func (s *space) low() bool {
 			s.logger.Warn("reading the free space of the queue's file system", zap.String("dir", s.dir), zap.Error(err))
 			free = math.MaxInt64
 		}
-		if short := free < s.min; s.short.Swap(short) != short {
+		if short := free < least; s.short.Swap(short) != short {
 			if short {
 				s.logger.Error("the queue's file system is nearly full: events are refused until there is room again",
-					zap.String("dir", s.dir), zap.String("free", humanize.IBytes(uint64(max(free, 0)))), zap.String("min_free", humanize.IBytes(uint64(s.min))))
+					zap.String("dir", s.dir), zap.String("free", humanize.IBytes(uint64(max(free, 0)))), zap.String("min_free", humanize.IBytes(uint64(least))))
 			} else {
 				s.logger.Info("the queue's file system has room again", zap.String("dir", s.dir))
 			}

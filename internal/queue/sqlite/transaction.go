@@ -230,12 +230,14 @@ func (s *statements) list() []statement {
 		{&s.pause, "UPDATE actions SET paused = ? WHERE id = ?"},
 		{&s.findKind, "SELECT id FROM kinds WHERE source = ? AND event = ? AND decision = ? AND actions = ?"},
 		{&s.putKind, "INSERT INTO kinds (source, event, decision, actions) VALUES (?, ?, ?, ?)"},
-		{&s.putEvent, "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+		{&s.putEvent, `INSERT INTO events (id, kind, received, uuid, test, tenant, parse_error, duplicate_of, verdict, deliveries, record, body)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.wait, "INSERT INTO waiting (action, delivery) VALUES (?, ?)"},
 		{&s.waitTimed, "INSERT INTO waiting (action, delivery, due, order_key) VALUES (?, ?, ?, ?)"},
 		{&s.again, "UPDATE waiting SET due = ?, attempts = ?, first_attempt = ? WHERE action = ? AND delivery = ?"},
 		{&s.end, "DELETE FROM waiting WHERE action = ? AND delivery = ?"},
-		{&s.putAttempt, "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+		{&s.putAttempt, `INSERT OR REPLACE INTO attempts (id, action, state, at, began, took, status, error, request, response, empty)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.firstOfKey, "SELECT 1 FROM waiting INDEXED BY waiting_order WHERE action = ? AND order_key = ? LIMIT 1"},
 		{&s.nextOfKey, nextOfKey},
 		{&s.release, "UPDATE waiting SET due = ? WHERE action = ? AND delivery = ?"},
