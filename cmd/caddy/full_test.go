@@ -25,13 +25,16 @@ func TestFullQueueRefusesAndRecovers(t *testing.T) {
 			t.Fatalf("reloading: %d %s", status, answer)
 		}
 	}
+	sender := newSender()
 	expect := func(id, want int) {
 		t.Helper()
-		response, err := http.Post("http://"+machine.site+"/listen.php?key=icfm-key", "application/json",
-			strings.NewReader(fmt.Sprintf(`{"event":"project_status_change","id":"%d"}`, id)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		var response *http.Response
+		waitFor(t, "an answer", func() bool {
+			var err error
+			response, err = sender.Post("http://"+machine.site+"/listen.php?key=icfm-key", "application/json",
+				strings.NewReader(fmt.Sprintf(`{"event":"project_status_change","id":"%d"}`, id)))
+			return err == nil
+		})
 		response.Body.Close()
 		if response.StatusCode != want {
 			t.Errorf("event %d was answered %d, want %d", id, response.StatusCode, want)

@@ -80,17 +80,22 @@ type load struct {
 	cut int
 }
 
+// newSender returns a client that makes a connection for each request: an idle
+// one that the server closes at the moment a request is written on it would
+// look like a refusal.
+func newSender() *http.Client {
+	return &http.Client{
+		Timeout:   patience,
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext},
+	}
+}
+
 // startLoad posts to a URL; every event has an id of its own, and status
 // Approved.
 func startLoad(url string, posters, firstID int) *load {
 	l := &load{stop: make(chan struct{})}
 	l.next.Store(int64(firstID))
-	// A connection for each request: an idle connection that the server closes
-	// at the moment a request is written on it would look like a refusal.
-	client := &http.Client{
-		Timeout:   patience,
-		Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext},
-	}
+	client := newSender()
 	for range posters {
 		l.done.Go(func() {
 			for {
