@@ -33,7 +33,7 @@ func init() {
 //	    targets   private_ranges|loopback|<cidr>|<host>...
 //	    max_pending <n>
 //	    min_free  <size>|off
-//	    parameter <name> <value>
+//	    parameter <name> <value> | <name> { ... }
 //	    source    <name> [<preset>] { ... }
 //	    action    <name> { ... }
 //	    on        <event...> { ... }

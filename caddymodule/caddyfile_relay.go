@@ -21,7 +21,7 @@ var relayLevel = level[App]{name: "an event_relay block", settings: []setting[Ap
 		}
 		return err
 	}},
-	{name: "parameter", usage: "NAME VALUE", wants: "a name and a value", least: 2, most: 2, repeat: true, read: readParameter},
+	{name: "parameter", usage: "NAME VALUE", wants: "a name and a value", least: 1, most: 2, repeat: true, block: true, read: readParameter},
 	{name: "source", usage: "NAME [PRESET]", wants: "a name and perhaps a preset", least: 1, most: 2, repeat: true, block: true, read: readSource},
 	{name: "action", usage: "NAME", wants: "a name", least: 1, most: 1, repeat: true, block: true, read: readAction},
 	{name: "on", usage: "EVENT…", wants: "one or more events", least: 1, most: -1, repeat: true, block: true, read: readRule},
@@ -56,20 +56,5 @@ func readTargets(l *line, app *App) error {
 		}
 		app.Targets = append(app.Targets, arg.Text)
 	}
-	return nil
-}
-
-func readParameter(l *line, app *App) error {
-	name := l.text(0)
-	if err := checkIdentifier("parameter", name); err != nil {
-		return l.errf("%w", err)
-	}
-	if err := l.unique("parameter", name); err != nil {
-		return err
-	}
-	if err := checkValue(l.text(1)); err != nil {
-		return l.errf("%w", err)
-	}
-	app.Parameters = append(app.Parameters, Parameter{Name: name, Value: l.text(1), Place: l.place()})
 	return nil
 }

@@ -258,6 +258,7 @@ var homes = make(map[string][]string)
 
 func init() {
 	note(&relayLevel)
+	note(&parameterLevel)
 	note(&sourceLevel)
 	note(&hmacLevel)
 	note(&standardWebhooksLevel)

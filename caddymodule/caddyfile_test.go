@@ -121,6 +121,7 @@ func TestEverySettingHasFixtures(t *testing.T) {
 		}
 	}
 	check("relay", relayLevel.names(), "")
+	check("parameter", parameterLevel.names(), "")
 	check("source", sourceLevel.names(), "")
 	check("action", actionLevel.names(), "")
 	check("rule", ruleLevel.names(), "")

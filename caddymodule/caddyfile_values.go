@@ -54,14 +54,22 @@ func (l *line) count(i int, things string) (int, error) {
 	return count, nil
 }
 
+// value returns an argument that is as it stands or wholly a placeholder.
+func (l *line) value(i int) (string, error) {
+	if err := checkValue(l.text(i)); err != nil {
+		return "", l.errf("%w", err)
+	}
+	return l.text(i), nil
+}
+
 // secrets returns the arguments from one on, which may be placeholders.
 func (l *line) secrets(from int) ([]string, error) {
 	for i := range l.args[from:] {
 		if l.text(from+i) == "" {
 			return nil, l.errf("%s has an empty value, which could never match", l.words[0].Text)
 		}
-		if err := checkValue(l.text(from + i)); err != nil {
-			return nil, l.errf("%w", err)
+		if _, err := l.value(from + i); err != nil {
+			return nil, err
 		}
 	}
 	values := make([]string, 0, len(l.args)-from)

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -65,8 +66,10 @@ func (p *Parameter) check() error {
 	if err := checkIdentifier("parameter", p.Name); err != nil {
 		return err
 	}
-	if err := checkValue(p.Value); err != nil {
-		return fmt.Errorf("reading parameter %s: %w", p.Name, err)
+	for _, value := range slices.AppendSeq([]string{p.Value}, maps.Values(p.Tenants)) {
+		if err := checkValue(value); err != nil {
+			return fmt.Errorf("reading parameter %s: %w", p.Name, err)
+		}
 	}
 	return nil
 }

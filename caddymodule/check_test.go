@@ -68,6 +68,8 @@ func TestJSONIsChecked(t *testing.T) {
 			[]string{"parameter lan is defined twice; rename or remove one of them, at a.caddy:1"}},
 		{"parameter with a secret in it", `{"parameters": [{"name": "lan", "value": "http://{env.LAN}"}]}`,
 			[]string{"reading parameter lan: {env.LAN} is read only where it is the whole value"}},
+		{"parameter with tenants", `{"parameters": [{"name": "lan", "tenants": {"101": "http://{env.LAN}", "102": "x"}}, {"name": "token", "tenants": {"101": "{env.EVENT_RELAY_EMPTY}"}}]}`,
+			[]string{"reading parameter lan: {env.LAN} is read only where", "reading parameter token: {env.EVENT_RELAY_EMPTY} is empty"}},
 		{"parameter with an empty secret", `{"parameters": [{"name": "token", "value": "{env.EVENT_RELAY_EMPTY}", "place": "a.caddy:1"}]}`,
 			[]string{"reading parameter token: {env.EVENT_RELAY_EMPTY} is empty; set the environment variable or the file that it names, at a.caddy:1"}},
 

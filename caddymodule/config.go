@@ -119,8 +119,13 @@ type Parameter struct {
 	// The value. It may hold other custom parameters, as `{{name}}`. A value
 	// that is wholly `{env.NAME}` or `{file./path}` is a secret: it is read
 	// when the configuration is loaded, is never searched for tags, and is
-	// masked wherever requests are shown.
-	Value string `json:"value"`
+	// masked wherever requests are shown. Default: none, so that events of
+	// other tenants than those of `tenants` have no such value.
+	Value string `json:"value,omitempty"`
+
+	// The values for events of single tenants, by the tenant's code, instead of
+	// `value`. The same goes for them.
+	Tenants map[string]string `json:"tenants,omitempty"`
 
 	// Where this stands in the Caddyfile, as `FILE:LINE`. Default: empty.
 	Place string `json:"place,omitempty"`

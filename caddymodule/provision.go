@@ -3,8 +3,10 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,15 +91,29 @@ func (a *App) limits() relay.Limits {
 	return limits
 }
 
-// customParameter resolves the value of a parameter. A secret that is empty is
+// customParameter resolves the values of a parameter. A secret that is empty is
 // an error: requests that need it would be sent without.
 func customParameter(parameter *Parameter, wrong *findings) rules.CustomParameter {
-	value, secret := resolve(parameter.Value)
-	if secret && value == "" {
-		wrong.add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",
-			parameter.Name, parameter.Value))
+	resolved := func(text string) (value string, secret bool) {
+		if value, secret = resolve(text); secret && value == "" {
+			wrong.add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",
+				parameter.Name, text))
+		}
+		return value, secret
 	}
-	return rules.CustomParameter{Name: parameter.Name, Value: value, Secret: secret}
+	converted := rules.CustomParameter{Name: parameter.Name}
+	converted.Value, converted.Secret = resolved(parameter.Value)
+	if len(parameter.Tenants) == 0 {
+		return converted
+	}
+	converted.NoDefault = parameter.Value == ""
+	converted.Tenants = make(map[string]rules.TenantValue, len(parameter.Tenants))
+	// In order, so that what is wrong is reported in the same order each time.
+	for _, code := range slices.Sorted(maps.Keys(parameter.Tenants)) {
+		value, secret := resolved(parameter.Tenants[code])
+		converted.Tenants[code] = rules.TenantValue{Value: value, Secret: secret}
+	}
+	return converted
 }
 
 func (a *App) source(source *Source, wrong *findings) receive.Source {

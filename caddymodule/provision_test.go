@@ -88,6 +88,16 @@ func TestSourceReachesReceive(t *testing.T) {
 	}
 }
 
+func TestTenantsReachTheRules(t *testing.T) {
+	t.Setenv("EVENT_RELAY_SECRET", "from outside")
+	configuration, err := fromCaddyfile(t, "parameter crm {\ndefault a\ntenant b {env.EVENT_RELAY_SECRET}\ntenant a c\n}").configuration()
+	want := []rules.CustomParameter{{Name: "crm", Value: "a", Tenants: map[string]rules.TenantValue{
+		"a": {Value: "c"}, "b": {Value: "from outside", Secret: true}}}}
+	if err != nil || !reflect.DeepEqual(configuration.Parameters, want) {
+		t.Errorf("got %+v, %v; want %+v", configuration.Parameters, err, want)
+	}
+}
+
 func TestLimitsReachTheRelay(t *testing.T) {
 	for _, test := range []struct {
 		settings string

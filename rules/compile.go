@@ -64,7 +64,7 @@ func (l *Language) compile(source string) (_ *Expression, err error) {
 	if tooLarge(&tree.Node) {
 		return nil, fmt.Errorf("it has more than %d parts", maxNodes)
 	}
-	c := &compilation{language: l, source: source, config: config}
+	c := &compilation{language: l, source: source, config: config, byTenant: map[ast.Node]*configured{}}
 	x := &Expression{source: source}
 	node := tree.Node
 	if call, ok := node.(*ast.CallNode); ok && isCallOf(call, "verbatim") && len(call.Arguments) == 1 {
@@ -76,8 +76,15 @@ func (l *Language) compile(source string) (_ *Expression, err error) {
 		return x, c.err()
 	}
 	tree.Node = c.rewrite(node)
+	x.named = c.named
 	if err := c.err(); err != nil {
 		return nil, err
+	}
+	if value := c.configuredOf(tree.Node); value != nil && !c.untrusted {
+		if x.configured, err = value.plain(); err != nil {
+			return nil, err
+		}
+		return x, nil
 	}
 	if _, err := checker.Check(tree, config); err != nil {
 		return nil, oneLine(err)
@@ -86,13 +93,9 @@ func (l *Language) compile(source string) (_ *Expression, err error) {
 		return nil, oneLine(err)
 	}
 	if !c.untrusted {
-		// Nothing in it depends on the event: what it gives now, it gives always,
-		// and if it fails now, it fails always.
-		value, err := l.Bind(new(Event)).run(x)
-		if err != nil {
-			return nil, errors.Unwrap(err)
+		if err := x.settle(l); err != nil {
+			return nil, err
 		}
-		x.program, x.constant, x.value = nil, true, value
 	}
 	return x, nil
 }
@@ -141,8 +144,13 @@ type compilation struct {
 	source   string
 	config   *conf.Config
 	errs     []error
-	// untrusted says that the value depends on the event or on the time.
+	// untrusted says that the value depends on the time or on more of the event
+	// than its tenant's choice among configured values.
 	untrusted bool
+	// named are the custom parameters in the expression, each once.
+	named []*parameter
+	// byTenant are the values of the nodes that depend on the tenant alone.
+	byTenant map[ast.Node]*configured
 	// variables are the names that let has declared, the innermost last.
 	variables []string
 	// predicates counts the conditions over lists around the current node.
@@ -167,22 +175,26 @@ func (c *compilation) declared(name string) bool { return slices.Contains(c.vari
 // event is the node for the Bound itself. Only nodes made here may name it.
 func eventNode() ast.Node { return &ast.IdentifierNode{Value: "$env"} }
 
-// call returns a node that calls fn. If all arguments are constant, fn is called
-// now and the node is its result.
+// call returns a node that calls fn. If all arguments are configured, fn is
+// called now, for each tenant, and the node is its result.
 func (c *compilation) call(fn func(args ...any) (any, error), args ...ast.Node) ast.Node {
-	values := make([]any, len(args))
+	parts := make([]*configured, len(args))
 	for i, arg := range args {
-		value, ok := literal(arg)
-		if !ok {
+		if parts[i] = c.configuredOf(arg); parts[i] == nil {
 			return c.callLater(fn, args...)
 		}
-		values[i] = value
 	}
-	value, err := fn(values...)
+	result, err := combine(parts, func(tenant string) (any, error) {
+		values := make([]any, len(parts))
+		for i, part := range parts {
+			values[i] = part.of(tenant)
+		}
+		return fn(values...)
+	})
 	if err != nil {
 		return c.fail(err)
 	}
-	return constantNode(value)
+	return c.configuredNode(result)
 }
 
 func (c *compilation) callLater(fn func(args ...any) (any, error), args ...ast.Node) ast.Node {
@@ -193,8 +205,8 @@ func (c *compilation) callLater(fn func(args ...any) (any, error), args ...ast.N
 
 // hold evaluates a node once and gives its value a name for use in body.
 func (c *compilation) hold(value ast.Node, body func(held func() ast.Node) ast.Node) ast.Node {
-	if _, ok := literal(value); ok {
-		return body(func() ast.Node { return value })
+	if v := c.configuredOf(value); v != nil {
+		return body(func() ast.Node { return c.configuredNode(v) })
 	}
 	name := "_v" + strconv.Itoa(c.temporary)
 	c.temporary++
@@ -255,7 +267,7 @@ func (c *compilation) constant(node ast.Node) (any, bool) {
 			return int64(-i.Value), true
 		}
 	case *ast.IdentifierNode:
-		if p, ok := c.language.parameters[n.Value]; ok && !c.declared(n.Value) {
+		if p := c.parameter(n); p != nil && len(p.Tenants) == 0 {
 			return p.Value, true
 		}
 	}
@@ -351,8 +363,11 @@ func (c *compilation) identifier(n *ast.IdentifierNode) ast.Node {
 	if c.declared(n.Value) {
 		return &ast.IdentifierNode{Value: n.Value}
 	}
-	if p, ok := c.language.parameters[n.Value]; ok {
-		return constantNode(p.Value)
+	if p := c.parameter(n); p != nil {
+		if !slices.Contains(c.named, p) {
+			c.named = append(c.named, p)
+		}
+		return c.configuredNode(p.value)
 	}
 	if isFunction(n.Value) {
 		return c.fail(fmt.Errorf("%s is a function and needs brackets: %s(…)", n.Value, n.Value))
@@ -372,6 +387,9 @@ func (c *compilation) member(whole, base, key ast.Node) ast.Node {
 	text := partOf(whole)
 	if value, ok := c.constant(base); ok && value != nil && kindOf(value) != listKind {
 		return c.fail(fmt.Errorf("`%s`: %s has no members", text, kindOf(value)))
+	}
+	if c.parameter(base) != nil {
+		return c.fail(fmt.Errorf("`%s`: %s has no members", text, textKind))
 	}
 	return c.callLater(func(args ...any) (any, error) {
 		v := memberOf(args[1], args[2])

@@ -56,42 +56,159 @@ func (r *parameterResolver) resolve(name string, within []string) (CustomParamet
 		r.fail(name, fmt.Errorf("it holds itself: %s", strings.Join(append(within[i:], name), " → ")))
 		return CustomParameter{}, false
 	}
-	p := r.defined[name]
-	if p.Secret {
-		r.resolved[name] = p
-		return p, true
+	p, err := r.putIn(r.defined[name], append(within, name))
+	if err != nil {
+		if errors.Is(err, errReported) {
+			r.failed[name] = true
+		} else {
+			r.fail(name, err)
+		}
+		return CustomParameter{}, false
 	}
-	var value strings.Builder
-	for rest := p.Value; rest != ""; {
+	r.resolved[name] = p
+	return p, true
+}
+
+// errReported means that a parameter cannot be used because one in it cannot.
+var errReported = errors.New("reported already, where it went wrong")
+
+// putIn returns a parameter with the parameters in its values put in. It then
+// has a value for each tenant that makes a difference.
+func (r *parameterResolver) putIn(p CustomParameter, within []string) (CustomParameter, error) {
+	result := CustomParameter{Name: p.Name, NoDefault: p.NoDefault}
+	if p.NoDefault && len(p.Tenants) == 0 {
+		return result, errors.New("it has neither a default nor a value for a tenant")
+	}
+	var standard holding
+	var err error
+	tenants := map[string]bool{}
+	if !p.NoDefault {
+		if standard, err = r.cut(TenantValue{Value: p.Value, Secret: p.Secret}, within); err != nil {
+			return result, err
+		}
+		value, missing, err := standard.forTenant("")
+		if err != nil {
+			return result, err
+		}
+		if result.NoDefault = missing != ""; missing == "" {
+			result.Value, result.Secret = value.Value, value.Secret
+		}
+		for _, held := range standard.held {
+			for tenant := range held.Tenants {
+				tenants[tenant] = true
+			}
+		}
+	}
+	for tenant := range p.Tenants {
+		tenants[tenant] = true
+	}
+	if len(tenants) > 0 {
+		result.Tenants = make(map[string]TenantValue, len(tenants))
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(tenants)) {
+		if tenant == "" {
+			return result, errors.New("the code of a tenant is empty; events without a tenant have the default")
+		}
+		holds := standard
+		own, listed := p.Tenants[tenant]
+		if listed {
+			holds, err = r.cut(own, within)
+		}
+		var value TenantValue
+		var missing string
+		if err == nil {
+			value, missing, err = holds.forTenant(tenant)
+		}
+		switch {
+		case errors.Is(err, errReported):
+			return result, err
+		case err != nil:
+			return result, fmt.Errorf("for tenant %s: %w", tenant, err)
+		case missing == "":
+			result.Tenants[tenant] = value
+		case listed:
+			return result, fmt.Errorf("for tenant %s: {{%s}} has neither a value for that tenant nor a default", tenant, missing)
+		}
+	}
+	if result.NoDefault && len(result.Tenants) == 0 {
+		return result, errors.New("there is no tenant for which all the parameters that it holds have a value")
+	}
+	return result, nil
+}
+
+// holding is a value of a parameter, cut at the parameters that it holds.
+type holding struct {
+	// texts stand around the parameters: there is one more of them.
+	texts  []string
+	held   []CustomParameter
+	secret bool
+}
+
+// cut cuts a value at the parameters that it holds, and resolves those.
+func (r *parameterResolver) cut(value TenantValue, within []string) (holding, error) {
+	result := holding{secret: value.Secret}
+	rest := value.Value
+	for !value.Secret {
 		before, tagAndRest, opened := strings.Cut(rest, "{{")
 		tag, after, closed := strings.Cut(tagAndRest, "}}")
 		if !opened || !closed {
-			value.WriteString(rest)
 			break
 		}
-		value.WriteString(before)
 		inner, err := r.inner(strings.TrimSpace(tag))
 		if err != nil {
-			r.fail(name, err)
-			return CustomParameter{}, false
+			return result, err
 		}
-		held, ok := r.resolve(inner, append(within, name))
+		held, ok := r.resolve(inner, within)
 		if !ok {
-			// Reported already, where it went wrong.
-			r.failed[name] = true
-			return CustomParameter{}, false
+			return result, errReported
 		}
-		value.WriteString(held.Value)
-		p.Secret = p.Secret || held.Secret
-		if value.Len() > maxParameterSize {
-			r.fail(name, fmt.Errorf("its value is larger than %d KiB", maxParameterSize>>10))
-			return CustomParameter{}, false
-		}
+		result.texts, result.held = append(result.texts, before), append(result.held, held)
 		rest = after
 	}
-	p.Value = value.String()
-	r.resolved[name] = p
-	return p, true
+	result.texts = append(result.texts, rest)
+	return result, nil
+}
+
+// forTenant puts the parameters' values for a tenant in. missing names one that
+// has none.
+func (h *holding) forTenant(tenant string) (result TenantValue, missing string, err error) {
+	if len(h.held) == 0 {
+		return TenantValue{Value: h.texts[0], Secret: h.secret}, "", nil
+	}
+	var text strings.Builder
+	for i, held := range h.held {
+		value, ok := held.valueFor(tenant)
+		if !ok {
+			return result, held.Name, nil
+		}
+		text.WriteString(h.texts[i])
+		text.WriteString(value.Value)
+		if text.Len() > maxParameterSize {
+			return result, "", fmt.Errorf("its value is larger than %d KiB", maxParameterSize>>10)
+		}
+		result.Secret = result.Secret || value.Secret
+	}
+	text.WriteString(h.texts[len(h.held)])
+	result.Value = text.String()
+	return result, "", nil
+}
+
+// secretsOf returns the values that are secret by themselves, each once.
+func secretsOf(parameters []CustomParameter) []string {
+	var secrets []string
+	add := func(value string, secret bool) {
+		if secret && value != "" {
+			secrets = append(secrets, value)
+		}
+	}
+	for _, p := range parameters {
+		add(p.Value, p.Secret)
+		for _, value := range p.Tenants {
+			add(value.Value, value.Secret)
+		}
+	}
+	slices.Sort(secrets)
+	return slices.Compact(secrets)
 }
 
 // inner checks that a tag names a custom parameter and returns the name.

@@ -15,23 +15,55 @@ import (
 // Expression is a compiled expression. It is safe for concurrent use.
 type Expression struct {
 	source string
-	// Exactly one of these says what the value is: a constant, what the event
-	// has at a reference, or what a program gives.
-	constant  bool
-	value     any
-	reference *reference
-	program   *vm.Program
-	verbatim  bool
+	// Exactly one of these says what the value is: the configuration, what the
+	// event has at a reference, or what a program gives.
+	configured *configured
+	reference  *reference
+	program    *vm.Program
+	verbatim   bool
+	// named are the custom parameters in the expression, each once.
+	named []*parameter
 }
 
 // String returns the expression as the administrator wrote it.
 func (x *Expression) String() string { return x.source }
 
-// Constant returns the value of an expression that names nothing but custom
-// parameters and functions of their values: what the administrator wrote, and
-// therefore trusted. Any other expression is untrusted, also one that calls
-// now().
-func (x *Expression) Constant() (value any, trusted bool) { return x.value, x.constant }
+// Trusted reports whether an expression names nothing but custom parameters and
+// functions of their values: what the administrator wrote. An event can do no
+// more than choose, by its tenant, among values that were configured. Any other
+// expression is untrusted, also one that calls now().
+func (x *Expression) Trusted() bool { return x.configured != nil }
+
+// Tenants returns the tenants that have a value of their own in one of the
+// parameters that a trusted expression names, sorted. The expression must be
+// trusted.
+func (x *Expression) Tenants() []string { return tenantsOf([]*configured{x.configured}) }
+
+// TrustedValue is the value of a trusted expression for the events of a tenant.
+type TrustedValue struct {
+	// Value is as Evaluate returns it.
+	Value any
+	// Secret says that a secret parameter is named in the expression.
+	Secret bool
+	// Missing are the parameters named in the expression that have neither a
+	// value for the tenant nor a default.
+	Missing []string
+}
+
+// For returns the value of a trusted expression for the events of a tenant. For
+// a tenant that is not listed, such as "", it is the default. The expression must
+// be trusted.
+func (x *Expression) For(tenant string) TrustedValue {
+	result := TrustedValue{Value: x.configured.of(tenant)}
+	for _, p := range x.named {
+		value, ok := p.valueFor(tenant)
+		if !ok {
+			result.Missing = append(result.Missing, p.Name)
+		}
+		result.Secret = result.Secret || value.Secret
+	}
+	return result
+}
 
 // Verbatim reports whether the whole expression is a call verbatim(…), by which
 // an administrator asks that the value not be escaped in a body. Evaluating such
@@ -61,8 +93,8 @@ func (l *Language) Bind(event *Event) *Bound { return &Bound{event: event} }
 // never panics.
 func (b *Bound) Evaluate(x *Expression) (any, error) {
 	switch {
-	case x.constant:
-		return x.value, nil
+	case x.configured != nil:
+		return x.configured.value(b), nil
 	case x.reference != nil:
 		// What an event holds is plain, but for a few of its own variables.
 		switch v := x.reference.value(b).(type) {

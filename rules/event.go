@@ -57,3 +57,17 @@ type Event struct {
 	// Fields are the values of the source's own fields, nil where absent.
 	Fields map[string]any
 }
+
+// Tenant returns the code of the tenant at which the event happened, "" if there
+// is none.
+func (e *Event) Tenant() string {
+	switch tenant := e.Parameters[Tenant].(type) {
+	case string:
+		return tenant
+	case nil:
+		return ""
+	default:
+		text, _ := textOf(tenant)
+		return text
+	}
+}

@@ -33,12 +33,38 @@ type EventType struct {
 	Description string
 }
 
-// CustomParameter is a named value from the configuration.
+// CustomParameter is a named value from the configuration: one for all events, or
+// several, among which the tenant of an event chooses.
 type CustomParameter struct {
-	Name, Value string
+	Name string
+	// Value is for the events of all tenants that Tenants does not list, and for
+	// events without a tenant.
+	Value string
 	// Secret says that the value came whole from the environment or a file. It
 	// is never searched for tags and is masked wherever requests are shown.
 	Secret bool
+	// NoDefault says that there is no such value: for tenants that are not listed
+	// the parameter is absent. Default: false.
+	NoDefault bool
+	// Tenants are the values for single tenants, by the tenant's code as the
+	// system parameter tenant has it. Default: none.
+	Tenants map[string]TenantValue
+}
+
+// TenantValue is the value of a custom parameter for the events of a tenant.
+type TenantValue struct {
+	Value string
+	// Secret is as in CustomParameter.
+	Secret bool
+}
+
+// valueFor returns the value for the events of a tenant, and whether there is
+// one.
+func (p *CustomParameter) valueFor(tenant string) (TenantValue, bool) {
+	if value, listed := p.Tenants[tenant]; listed {
+		return value, true
+	}
+	return TenantValue{Value: p.Value, Secret: p.Secret}, !p.NoDefault
 }
 
 // Language compiles the expressions of one configuration. It is safe for
@@ -72,7 +98,8 @@ type CustomParameter struct {
 type Language struct {
 	sources    []Source
 	fields     map[string]string // name of each field, and the source that has it
-	parameters map[string]CustomParameter
+	parameters map[string]*parameter
+	secrets    []string
 }
 
 // words are the names that expr's grammar keeps for itself.
@@ -88,7 +115,7 @@ func NewLanguage(definitions Definitions) (*Language, error) {
 	l := &Language{
 		sources:    definitions.Sources,
 		fields:     map[string]string{},
-		parameters: map[string]CustomParameter{},
+		parameters: map[string]*parameter{},
 	}
 	var errs []error
 	for _, source := range definitions.Sources {
@@ -112,23 +139,35 @@ func NewLanguage(definitions Definitions) (*Language, error) {
 			errs = append(errs, fmt.Errorf("defining parameter %s: %w", parameter.Name, err))
 			continue
 		}
-		l.parameters[parameter.Name] = parameter
+		l.parameters[parameter.Name] = nil
 		defined = append(defined, parameter)
 	}
 	resolved, err := resolveParameters(defined)
-	l.parameters = resolved
+	for name, parameter := range resolved {
+		l.parameters[name] = newParameter(parameter)
+	}
+	l.secrets = secretsOf(defined)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-// Parameter returns the value of a custom parameter, with the parameters in it
-// put in. A value that a secret was put into is itself secret.
+// Parameter returns a custom parameter with the parameters in it put in: its
+// values for all tenants that it or one of those in it lists. A value that a
+// secret was put into is itself secret. The result must not be changed.
 func (l *Language) Parameter(name string) (CustomParameter, bool) {
 	p, ok := l.parameters[name]
-	return p, ok
+	if !ok {
+		return CustomParameter{}, false
+	}
+	return p.CustomParameter, true
 }
+
+// Secrets returns the secret values of all custom parameters and tenants, each
+// once: what must not be shown. Values that a secret was put into are not among
+// them. The result must not be changed.
+func (l *Language) Secrets() []string { return l.secrets }
 
 // checkNew reports why a name cannot be given to a field, a custom parameter or
 // a variable of an expression.

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -55,7 +56,7 @@ func TestCustomParameters(t *testing.T) {
 		"twice":  {Value: "londonlondon"},
 	} {
 		want.Name = name
-		if got, ok := l.Parameter(name); !ok || got != want {
+		if got, ok := l.Parameter(name); !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("parameter %s is %+v, want %+v", name, got, want)
 		}
 	}
@@ -213,7 +214,7 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 	}
 }
 
-func TestConstant(t *testing.T) {
+func TestTrusted(t *testing.T) {
 	l := newLanguage(t, typicalDefinitions())
 	for source, want := range map[string]any{
 		`studio_api`:                        "http://192.168.1.20:8080",
@@ -232,12 +233,15 @@ func TestConstant(t *testing.T) {
 		`if true { approved } else { nil }`: "Approved",
 	} {
 		x := compile(t, l, source)
-		value, trusted := x.Constant()
 		if text, ok := want.(string); ok && source == "1.5" {
 			want = numberOf(text)
 		}
-		if !trusted || value != want {
-			t.Errorf("`%s` gives %#v, trusted %t; want %#v", source, value, trusted, want)
+		if !x.Trusted() {
+			t.Errorf("`%s` is not trusted", source)
+			continue
+		}
+		if got := x.For("200"); got.Value != want || got.Secret || got.Missing != nil || len(x.Tenants()) != 0 {
+			t.Errorf("`%s` gives %+v, want %#v", source, got, want)
 		}
 		if evaluated, err := l.Bind(typicalEvent(t)).Evaluate(x); err != nil || evaluated != want {
 			t.Errorf("`%s` evaluates to %#v, %v", source, evaluated, err)
@@ -247,8 +251,8 @@ func TestConstant(t *testing.T) {
 		`body.status`, `studio_api + body.status`, `now()`, `now().Year()`, `string(now())`, `true or test`, `order_id`, `caller_id`,
 		`approved == "x" and test`, `false ? body.x : "a"`, `source`, `verbatim(body.x)`, `headers["x"] ?? "a"`, `len(query)`,
 	} {
-		if value, trusted := compile(t, l, source).Constant(); trusted {
-			t.Errorf("`%s` is trusted to be %#v", source, value)
+		if x := compile(t, l, source); x.Trusted() {
+			t.Errorf("`%s` is trusted to be %#v", source, x.For("").Value)
 		}
 	}
 }

@@ -181,9 +181,14 @@ func (c *compilation) equality(text *part, left, right ast.Node) ast.Node {
 			}
 		}
 	}
+	leftIsConfigured, rightIsConfigured := c.configuredOf(left) != nil, c.configuredOf(right) != nil
 	return c.call(func(args ...any) (any, error) {
 		a, b := args[0], args[1]
 		if a == nil || b == nil {
+			// What a tenant has configured may be the empty text of x == "".
+			if leftIsConfigured && a == "" || rightIsConfigured && b == "" {
+				return true, nil
+			}
 			return nil, nil
 		}
 		if x, ok := a.(string); ok {
@@ -219,24 +224,49 @@ func onTexts(text *part, operator string, holds func(a, b string) bool) func(arg
 	}
 }
 
-// matching compiles a constant pattern once. One that comes with the event is
+// pattern is a regular expression as a value. It is not a pointer, because the
+// machine follows pointers.
+type pattern struct{ *regexp.Regexp }
+
+// matching compiles a configured pattern once. One that comes with the event is
 // bounded, because the time to compile it is not. What is wrong with a pattern
 // is quoted only if it is written in the expression: it may be a secret.
 func (c *compilation) matching(text *part, left, right ast.Node, written bool) ast.Node {
 	const maxPattern = 1000
-	if pattern, ok := literal(right); ok && pattern != nil {
-		source, ok := pattern.(string)
-		if !ok {
-			return c.fail(fmt.Errorf("`%s`: a pattern must be text, not %s", text, kindOf(pattern)))
+	wrong := func(err error) error {
+		if !written {
+			return fmt.Errorf("`%s`: the pattern is not a regular expression", text)
 		}
-		compiled, err := regexp.Compile(source)
-		if err != nil && written {
-			return c.fail(fmt.Errorf("`%s`: %w", text, err))
-		}
+		return fmt.Errorf("`%s`: %w", text, err)
+	}
+	if value := c.configuredOf(right); value != nil {
+		compiled, err := combine([]*configured{value}, func(tenant string) (any, error) {
+			switch source := value.of(tenant).(type) {
+			case nil:
+				return nil, nil
+			case string:
+				compiled, err := regexp.Compile(source)
+				if err != nil {
+					return nil, wrong(err)
+				}
+				return pattern{compiled}, nil
+			default:
+				return nil, fmt.Errorf("`%s`: a pattern must be text, not %s", text, kindOf(source))
+			}
+		})
 		if err != nil {
-			return c.fail(fmt.Errorf("`%s`: the pattern is not a regular expression", text))
+			return c.fail(err)
 		}
-		return c.call(onTexts(text, "matches", func(a, _ string) bool { return compiled.MatchString(a) }), left, right)
+		return c.call(func(args ...any) (any, error) {
+			compiled, ok := args[1].(pattern)
+			if text, isText := args[0].(string); ok && isText {
+				return compiled.MatchString(text), nil
+			}
+			if !ok {
+				return nil, nil
+			}
+			return onTexts(text, "matches", nil)(args[0], "")
+		}, left, c.configuredNode(compiled))
 	}
 	return c.call(func(args ...any) (any, error) {
 		pattern, ok := args[1].(string)
@@ -248,7 +278,7 @@ func (c *compilation) matching(text *part, left, right ast.Node, written bool) a
 		}
 		compiled, err := regexp.Compile(pattern)
 		if err != nil {
-			return nil, fmt.Errorf("`%s`: the pattern is not a regular expression", text)
+			return nil, wrong(err)
 		}
 		return onTexts(text, "matches", func(a, _ string) bool { return compiled.MatchString(a) })(args...)
 	}, left, right)

@@ -82,6 +82,25 @@ func (l *Language) NewRuleset(rules []Rule, actions []string) (*Ruleset, error) 
 	return &Ruleset{byEvent: b.byEvent}, nil
 }
 
+// checkCondition reports a trusted expression that is no condition.
+func (x *Expression) checkCondition() error {
+	if !x.Trusted() {
+		return nil
+	}
+	for _, tenant := range append(x.Tenants(), "") {
+		value := x.For(tenant)
+		if _, ok := value.Value.(bool); ok || value.Value == nil && len(value.Missing) > 0 {
+			continue
+		}
+		err := fmt.Errorf("the condition `%s` is %s, but must be true or false", x, kindOf(value.Value))
+		if tenant != "" {
+			err = fmt.Errorf("for tenant %s: %w", tenant, err)
+		}
+		return err
+	}
+	return nil
+}
+
 type rulesetBuilder struct {
 	language *Language
 	actions  []string
@@ -151,10 +170,8 @@ func (b *rulesetBuilder) add(rule Rule) {
 			fail(err)
 			continue
 		}
-		if value, constant := x.Constant(); constant {
-			if _, ok := value.(bool); !ok {
-				fail(fmt.Errorf("the condition `%s` is %s, but must be true or false", condition, kindOf(value)))
-			}
+		if err := x.checkCondition(); err != nil {
+			fail(err)
 		}
 		compiled.when = append(compiled.when, x)
 	}

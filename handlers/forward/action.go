@@ -23,7 +23,9 @@ type Action struct {
 	Method string
 
 	// URL is a template. Expressions that name anything of the event may stand
-	// in its path and query only.
+	// in its path and query only. Custom parameters may stand anywhere, also those
+	// with values by tenant: an event's tenant then chooses among the hosts that
+	// are configured.
 	URL string
 
 	// Query holds further query values, added to those of the URL in order.

@@ -8,45 +8,41 @@ import (
 	"unicode"
 )
 
-// body compiles the body, after the headers, because a Content-Type among them
+// makeBody makes the body, after the headers, because a Content-Type among them
 // decides how values are escaped.
-func (c *actionCompiler) body(p *Prepared) {
-	body := c.action.Body
+func (b *builder) makeBody() {
+	body, fixed := b.action.Body, b.made.fixed
+	if b.body.wrong {
+		return
+	}
 	if body.Kind == BodyNone {
 		if body.Text != "" {
-			c.fail("body", errors.New("body none has no text"))
+			b.fail("body", errors.New("body none has no text"))
 		}
-		return
-	}
-	if body.Kind == BodyJSON && looksTorn(body.Text) {
-		c.fail("body", errTorn)
-		return
-	}
-	text, ok := c.template("body", body.Text)
-	if !ok {
 		return
 	}
 	if strings.ContainsFunc(body.Type, unicode.IsControl) {
-		c.fail("body", fmt.Errorf("%q cannot be a Content-Type", body.Type))
+		b.fail("body", fmt.Errorf("%q cannot be a Content-Type", body.Type))
 		return
 	}
-	if len(p.fixed["Content-Type"]) == 0 {
-		p.fixed["Content-Type"] = []string{contentType(body)}
+	if len(fixed["Content-Type"]) == 0 {
+		fixed["Content-Type"] = []string{contentType(body)}
 	}
-	how, verify := escapeFor(body.Kind, p.fixed["Content-Type"][0])
+	text := b.fill(b.body)
+	how, oneJSON := escapeFor(body.Kind, fixed["Content-Type"][0])
 	if how != jsonText {
-		p.body = text.with(unchanged, how)
+		b.made.body = text.with(unchanged, how)
 		return
 	}
-	p.body, p.verifyJSON = jsonTemplate(text), false
-	if verify {
-		unsure, err := checkJSON(body.Text, p.body)
+	text = jsonTemplate(text)
+	if oneJSON {
+		unsure, err := checkJSON(body.Text, text)
 		if err != nil {
-			c.fail("body", err)
+			b.fail("body", err)
 		}
-		p.verifyJSON = unsure
+		b.made.verifyJSON = unsure
 	}
-	p.body = p.body.joined()
+	b.made.body = text.joined()
 }
 
 func contentType(body Body) string {

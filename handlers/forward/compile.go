@@ -3,8 +3,8 @@ package forward
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"regexp"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -12,9 +12,9 @@ import (
 
 // Settings are what actions need to know of the relay around them.
 type Settings struct {
-	// Secrets are the texts to be masked wherever a request, an answer or an
-	// error is shown: the values of all secret custom parameters, and any other
-	// credential.
+	// Secrets are further texts to be masked wherever a request, an answer or an
+	// error is shown, such as the credentials of sources. The values of secret
+	// custom parameters are known from the language.
 	Secrets []string
 
 	// UserAgent is the User-Agent of requests. Default: event-relay.
@@ -26,19 +26,17 @@ type Prepared struct {
 	action   Action
 	language *rules.Language
 	success  *statuses
+	targets  []string
+	masker   *masker
 
-	target  target
-	path    []pathPart
-	query   template
-	hasMark bool // a ? is sent, also when nothing follows it
-	headers []header
-	// fixed holds the header fields that are the same in every request.
-	fixed http.Header
-	host  string
-	body  template
-	// verifyJSON says that a value could make the body no JSON.
-	verifyJSON bool
-	masker     *masker
+	// What is sent depends on the event's tenant where custom parameters do. All
+	// variants are checked when the action is compiled, but those of single
+	// tenants are kept from their first use only, so that memory is spent on
+	// tenants that send something. A tenant that no parameter lists has the
+	// standard variant, so events cannot add any.
+	written  *writtenAction
+	standard *variant
+	tenants  map[string]*atomic.Pointer[variant]
 }
 
 // Name returns the action's name.
@@ -47,8 +45,9 @@ func (p *Prepared) Name() string { return p.action.Name }
 // Action returns the action as configured, with defaults filled in.
 func (p *Prepared) Action() Action { return p.action }
 
-// Target returns the scheme, host and port that the action calls, as a URL.
-func (p *Prepared) Target() string { return p.target.scheme + "://" + p.target.host }
+// Targets returns the schemes, hosts and ports that the action calls, as URLs,
+// sorted: one, or several if the tenant of an event chooses among them.
+func (p *Prepared) Targets() []string { return p.targets }
 
 // Timeout returns how long an attempt may last.
 func (p *Prepared) Timeout() time.Duration { return p.action.Timeout }
@@ -56,14 +55,29 @@ func (p *Prepared) Timeout() time.Duration { return p.action.Timeout }
 // Concurrency returns how many attempts may be in flight at once.
 func (p *Prepared) Concurrency() int { return p.action.Concurrency }
 
+// variantFor returns the variant for the events of a tenant.
+func (p *Prepared) variantFor(tenant string) *variant {
+	kept, listed := p.tenants[tenant]
+	if !listed {
+		return p.standard
+	}
+	made := kept.Load()
+	if made == nil {
+		made = p.written.build(tenant).made
+		kept.Store(made)
+	}
+	return made
+}
+
 // Compile checks and compiles actions. What is wrong is reported together: each
 // mistake by itself, and all undefined parameters of all actions as one
-// UndefinedError.
+// UndefinedError. Each action is checked with the values that its parameters
+// have for each tenant.
 func Compile(actions []Action, language *rules.Language, settings Settings) ([]*Prepared, error) {
 	if settings.UserAgent == "" {
 		settings.UserAgent = "event-relay"
 	}
-	all := &compilation{language: language, secrets: append([]string(nil), settings.Secrets...)}
+	all := &compilation{language: language, secrets: slices.Concat(settings.Secrets, language.Secrets())}
 	prepared := make([]*Prepared, 0, len(actions))
 	places := map[string]string{}
 	for _, action := range actions {
@@ -111,107 +125,35 @@ func (c *actionCompiler) fail(place string, err error) {
 	c.errors = append(c.errors, fmt.Errorf("%s: %w", title, err))
 }
 
-// template compiles a template: custom parameters are put in as they are, and
-// what remains as tags comes with the event. It reports mistakes and then
-// returns false.
-func (c *actionCompiler) template(place, text string) (template, bool) {
-	pieces, err := parseTemplate(text)
-	if err != nil {
-		c.fail(place, err)
-		return nil, false
-	}
-	ok := true
-	for i, p := range pieces {
-		if p.tag == nil {
-			continue
-		}
-		expression, err := c.language.Compile(p.tag.source)
-		if err != nil {
-			ok = false
-			names, only := unknownNames(err)
-			for _, unknown := range names {
-				c.undefined = append(c.undefined, UndefinedName{Name: unknown.Name, Nearest: unknown.Suggestion,
-					Action: c.action.Name, Configured: c.action.Place, Place: place})
-			}
-			if !only {
-				c.fail(place, fmt.Errorf("%s: %w", position(text, p.offset), err))
-			}
-			continue
-		}
-		if expression.Verbatim() {
-			ok = false
-			c.fail(place, fmt.Errorf("%s: %s: verbatim is not available yet", position(text, p.offset), p.tag))
-			continue
-		}
-		value, trusted := expression.Constant()
-		if !trusted {
-			p.tag.expression = expression
-			continue
-		}
-		put, err := textOf(value)
-		if err != nil {
-			c.fail(place, fmt.Errorf("%s: %s: %w", position(text, p.offset), p.tag, err))
-			ok = false
-			continue
-		}
-		if c.namesSecret(p.tag.source) {
-			c.secrets = append(c.secrets, put)
-		}
-		pieces[i] = piece{text: put, offset: p.offset, put: true}
-	}
-	return pieces, ok
-}
-
-var identifier = regexp.MustCompile(`[\pL_][\pL\pN_]*`)
-
-// namesSecret reports whether an expression names a secret parameter: what it
-// makes of that (in capitals, in base64) is as secret.
-func (c *actionCompiler) namesSecret(source string) bool {
-	for _, name := range identifier.FindAllString(source, -1) {
-		if parameter, ok := c.language.Parameter(name); ok && parameter.Secret {
-			return true
-		}
-	}
-	return false
-}
-
 func (c *actionCompiler) compile(settings Settings) *Prepared {
 	p := &Prepared{action: c.action, language: c.language}
 	if err := c.action.check(); err != nil {
 		c.fail("", err)
 	}
 	p.success, _ = parseStatuses(c.action.Success)
-	c.url(p)
-	c.query(p)
-	c.headers(p, settings)
-	c.body(p)
+	p.written = c.write(settings.UserAgent)
+
+	var found findings
+	tenants := p.written.listTenants()
+	for _, tenant := range append(tenants, "") {
+		b := p.written.build(tenant)
+		found.add(tenant, b.problems)
+		c.secrets = append(c.secrets, b.secrets...)
+		if b.made.missing == nil {
+			p.targets = append(p.targets, b.made.target.String())
+		}
+		if tenant == "" {
+			p.standard = b.made
+		}
+	}
+	found.report(c, p.written, len(tenants)+1)
+	slices.Sort(p.targets)
+	p.targets = slices.Compact(p.targets)
+
+	p.tenants = make(map[string]*atomic.Pointer[variant], len(tenants))
+	kept := make([]atomic.Pointer[variant], len(tenants))
+	for i, tenant := range tenants {
+		p.tenants[tenant] = &kept[i]
+	}
 	return p
 }
-
-// query adds the query settings to the query that the URL has.
-func (c *actionCompiler) query(p *Prepared) {
-	for _, pair := range c.action.Query {
-		place := "query " + pair.Name
-		if looksTorn(pair.Name) || looksTorn(pair.Value) {
-			c.fail(place, errTorn)
-			continue
-		}
-		name, ok := c.template(place, pair.Name)
-		value, valueOK := c.template(place, pair.Value)
-		if !ok || !valueOK {
-			continue
-		}
-		if pair.Name == "" {
-			c.fail("query", errors.New("a query value needs a name"))
-		}
-		if len(p.query) > 0 {
-			p.query = append(p.query, piece{text: "&"})
-		}
-		p.query = append(p.query, name.with(encodeWith(staysInQueryName), percent)...)
-		p.query = append(p.query, piece{text: "="})
-		p.query = append(p.query, value.with(encodeWith(staysInQueryValue), percent)...)
-	}
-	p.query = p.query.joined()
-}
-
-var errTorn = errors.New("this looks like what caddy fmt leaves of an unquoted template" + quoteHint)

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -158,8 +159,8 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("defaults are %+v", a)
 	}
 	p := prepare(t, Action{URL: "HTTPS://Example.com:8443/x?y"})
-	if p.Target() != "https://example.com:8443" || p.Name() != "test" || p.Timeout() != 10e9 || p.Concurrency() != 8 {
-		t.Errorf("target is %s", p.Target())
+	if !slices.Equal(p.Targets(), []string{"https://example.com:8443"}) || p.Name() != "test" || p.Timeout() != 10e9 || p.Concurrency() != 8 {
+		t.Errorf("targets are %s", p.Targets())
 	}
 	if a := prepare(t, Action{URL: "http://h/", RetryFirst: 600e9}).Action(); a.RetryCap != 600e9 {
 		t.Errorf("a first pause longer than the default cap gives the cap %s", a.RetryCap)

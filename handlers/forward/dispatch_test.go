@@ -102,10 +102,10 @@ func TestEndsWithoutSending(t *testing.T) {
 	w := newWorkbench(t)
 	var count atomic.Int64
 	url := serve(t, func(http.ResponseWriter, *http.Request) { count.Add(1) })
-	w.Use([]*Prepared{prepare(t, Action{URL: url + "/{{body.id}}"})})
+	w.Use([]*Prepared{prepare(t, Action{URL: url + "/{{body.number}}"})})
 
 	r := w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Failed)
-	if want := "url: {{body.id}} is absent or empty, and the path needs a value there; not sent"; r.attempts[0].Error != want {
+	if want := "url: {{body.number}} is absent or empty, and the path needs a value there; not sent"; r.attempts[0].Error != want {
 		t.Errorf("absent: %q", r.attempts[0].Error)
 	}
 	r = w.settledAs(t, w.queue.add("test", nil, 1)[0], queue.Failed)
@@ -129,7 +129,7 @@ func TestEndsWithoutSending(t *testing.T) {
 func TestPanic(t *testing.T) {
 	w := newWorkbench(t)
 	broken := prepare(t, Action{URL: "http://127.0.0.1/{{body.id}}"})
-	broken.path = []pathPart{{}, {segment: template{{tag: &tag{}}}}}
+	broken.standard.path = []pathPart{{}, {segment: template{{tag: &tag{}}}}}
 	w.Use([]*Prepared{broken})
 	for range 3 {
 		r := w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Failed)

@@ -3,6 +3,7 @@
 //
 // One rule runs through it: what the administrator wrote is trusted, what came
 // with the event is not. A value of the event is escaped for the place where it
-// is put, can never choose a scheme, a host or a header, and where no escaping
-// would keep the request's shape the request is not sent at all.
+// is put, can never name a scheme, a host or a header, and where no escaping
+// would keep the request's shape the request is not sent at all. The most that an
+// event can do is to choose, by its tenant, among values that were configured.
 package forward

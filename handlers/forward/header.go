@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -24,40 +25,37 @@ var framing = map[string]bool{
 	"Te": true, "Trailer": true, "Expect": true, "Keep-Alive": true,
 }
 
-// headers compiles the header settings.
-func (c *actionCompiler) headers(p *Prepared, settings Settings) {
-	p.fixed = http.Header{"User-Agent": {settings.UserAgent}}
+// makeHeaders makes the header fields.
+func (b *builder) makeHeaders() {
+	fixed := http.Header{"User-Agent": {b.userAgent}}
+	if b.authorization != "" {
+		fixed["Authorization"] = []string{b.authorization}
+	}
 	byName := map[string]int{}
 	var groups []header
-	for _, pair := range c.action.Headers {
-		place := "header " + pair.Name
-		if looksTorn(pair.Name) || looksTorn(pair.Value) {
-			c.fail(place, errTorn)
+	for _, pair := range b.headers {
+		if pair.wrong() {
 			continue
 		}
-		name, ok := c.template(place, pair.Name)
-		value, valueOK := c.template(place, pair.Value)
-		if !ok || !valueOK {
-			continue
-		}
-		field, err := headerName(name)
+		field, err := headerName(b.fill(pair.name))
+		var value template
 		if err == nil {
-			value, err = headerValue(field, value)
+			value, err = headerValue(field, b.fill(pair.value))
 		}
 		if err != nil {
-			c.fail(place, err)
+			b.fail(pair.name.place, err)
 			continue
 		}
 		key := http.CanonicalHeaderKey(field)
 		switch key {
 		case "Host":
-			p.host, _ = value.text()
+			b.made.host, _ = value.text()
 			continue
 		case "User-Agent", "Content-Type", "Idempotency-Key", "X-Event-Id", "Traceparent":
 			// net/http and the code here look for these by this spelling.
 			field = key
-			delete(p.fixed, key)
 		}
+		delete(fixed, key)
 		at, known := byName[key]
 		if !known {
 			at = len(groups)
@@ -67,18 +65,19 @@ func (c *actionCompiler) headers(p *Prepared, settings Settings) {
 		groups[at].values = append(groups[at].values, value)
 	}
 	for _, group := range groups {
-		var fixed []string
+		var texts []string
 		for _, value := range group.values {
 			if text, ok := value.text(); ok {
-				fixed = append(fixed, text)
+				texts = append(texts, text)
 			}
 		}
-		if len(fixed) == len(group.values) {
-			p.fixed[group.name] = fixed
+		if len(texts) == len(group.values) {
+			fixed[group.name] = texts
 		} else {
-			p.headers = append(p.headers, group)
+			b.made.headers = append(b.made.headers, group)
 		}
 	}
+	b.made.fixed = fixed
 }
 
 // headerName checks the name of a header field.
@@ -86,9 +85,13 @@ func headerName(t template) (string, error) {
 	name, fixed := t.text()
 	name = strings.TrimSpace(name)
 	if !fixed {
-		return "", fmt.Errorf("%s comes with the event and may not name a header", t.firstTag())
+		return "", t.firstTag().mayNot("name a header")
 	}
 	if !httpguts.ValidHeaderFieldName(name) {
+		if slices.ContainsFunc(t, func(p piece) bool { return p.put }) {
+			// The error would show what parameters hold, secret ones too.
+			return "", errors.New("with the parameters put in, the name of the header is not valid")
+		}
 		return "", fmt.Errorf("%q cannot be the name of a header", name)
 	}
 	if key := http.CanonicalHeaderKey(name); framing[key] || strings.HasPrefix(key, "Proxy-") {
@@ -102,9 +105,9 @@ func headerValue(name string, value template) (template, error) {
 	if tag := value.firstTag(); tag != nil {
 		switch key := http.CanonicalHeaderKey(name); key {
 		case "Host":
-			return nil, fmt.Errorf("%s comes with the event and may not choose the host; only the configuration can say where a request goes", tag)
+			return nil, tag.mayNot("choose the host; only the configuration can say where a request goes")
 		case "Content-Type":
-			return nil, fmt.Errorf("%s comes with the event and may not choose the Content-Type, which decides how values in the body are escaped", tag)
+			return nil, tag.mayNot("choose the Content-Type, which decides how values in the body are escaped")
 		}
 	}
 	value = value.with(unchanged, headerText)

@@ -21,8 +21,10 @@ type masker struct {
 }
 
 func newMasker(secrets []string) *masker {
+	secrets = slices.Clone(secrets)
+	slices.Sort(secrets)
 	var forms []string
-	for _, secret := range secrets {
+	for _, secret := range slices.Compact(secrets) {
 		forms = append(forms, formsOf(secret)...)
 		// Files end with a newline that is not sent, headers lose their blanks.
 		forms = append(forms, formsOf(strings.TrimSpace(secret))...)

@@ -39,24 +39,28 @@ func (p *Prepared) Render(event *rules.Event, delivery string) (*Request, error)
 // RenderBound is Render for an event that is bound to the language of the
 // action's configuration already.
 func (p *Prepared) RenderBound(bound *rules.Bound, event *rules.Event, delivery string) (*Request, error) {
+	v := p.variantFor(event.Tenant())
+	if v.missing != nil {
+		return nil, v.missing.unsent(event.Tenant())
+	}
 	r := rendering{bound: bound, buffer: make([]byte, 0, 512)}
-	request := &Request{Method: p.action.Method, Host: p.host, masker: p.masker}
-	path, err := r.path(p.path)
+	request := &Request{Method: p.action.Method, Host: v.host, masker: p.masker}
+	path, err := r.path(v.path)
 	if err != nil {
 		return nil, err
 	}
-	query, err := r.text("query", p.query)
+	query, err := r.text("query", v.query)
 	if err != nil {
 		return nil, err
 	}
 	request.path = path
-	request.URL = p.target.url(path)
-	request.URL.RawQuery, request.URL.ForceQuery = query, p.hasMark
-	if request.Header, err = r.header(p, event, delivery); err != nil {
+	request.URL = v.target.url(path)
+	request.URL.RawQuery, request.URL.ForceQuery = query, v.hasMark
+	if request.Header, err = r.header(v, event, delivery); err != nil {
 		return nil, err
 	}
-	if len(p.body) > 0 {
-		if request.Body, err = r.body(p); err != nil {
+	if len(v.body) > 0 {
+		if request.Body, err = r.body(v); err != nil {
 			return nil, err
 		}
 	}
@@ -211,11 +215,11 @@ func decodePercent(text string) string {
 func fromHex(c byte) int { return strings.IndexByte("0123456789abcdef", c|0x20) }
 
 // header renders the header fields.
-func (r *rendering) header(p *Prepared, event *rules.Event, delivery string) (http.Header, error) {
-	header := make(http.Header, len(p.fixed)+len(p.headers)+3)
-	maps.Copy(header, p.fixed)
-	for i := range p.headers {
-		h := &p.headers[i]
+func (r *rendering) header(v *variant, event *rules.Event, delivery string) (http.Header, error) {
+	header := make(http.Header, len(v.fixed)+len(v.headers)+3)
+	maps.Copy(header, v.fixed)
+	for i := range v.headers {
+		h := &v.headers[i]
 		values := make([]string, len(h.values))
 		for j, value := range h.values {
 			text, err := r.text("header "+h.name, value)
@@ -265,15 +269,15 @@ func isTraceparent(text string) bool {
 var errNotJSON = errors.New("body: what was rendered is not well-formed JSON; not sent")
 
 // body renders the body.
-func (r *rendering) body(p *Prepared) ([]byte, error) {
-	if len(p.body) == 1 && p.body[0].tag == nil {
-		return []byte(p.body[0].text), nil
+func (r *rendering) body(v *variant) ([]byte, error) {
+	if len(v.body) == 1 && v.body[0].tag == nil {
+		return []byte(v.body[0].text), nil
 	}
-	out, err := r.append(r.buffer[:0], "body", p.body)
+	out, err := r.append(r.buffer[:0], "body", v.body)
 	if err != nil {
 		return nil, err
 	}
-	if p.verifyJSON && !json.Valid(out) {
+	if v.verifyJSON && !json.Valid(out) {
 		return nil, errNotJSON
 	}
 	// The buffer was only lent to path, query and headers, which hold copies.

@@ -77,7 +77,7 @@ func checkShape(t testing.TB, prepared []*Prepared, value any) {
 		t.Fatal(err)
 	}
 	event := eventWith(map[string]any{"v": value})
-	if seen, err := prepared[0].language.Bind(event).Evaluate(prepared[2].body.firstTag().expression); err != nil || seen == nil {
+	if seen, err := prepared[0].language.Bind(event).Evaluate(prepared[2].standard.body.firstTag().expression); err != nil || seen == nil {
 		// It counts as absent: nothing is put in.
 		return
 	}

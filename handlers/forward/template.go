@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
-// piece is a part of a template: literal text, or a tag. Once compiled, tags
-// are what came with the event, and everything else is literal.
+// piece is a part of a template: literal text, or a tag. In a variant, tags are
+// what comes with the event or is absent, and everything else is literal.
 type piece struct {
 	// text is the literal, when tag is nil.
 	text string
@@ -26,12 +26,24 @@ type tag struct {
 	// source is the expression as written, without outer blanks.
 	source     string
 	expression *rules.Expression
+	// missing is a custom parameter that has no value and leaves the tag's absent,
+	// "" for a tag that comes with the event.
+	missing string
 	// escape says how its value is put in.
 	escape escape
 }
 
 // String shows the tag as an administrator knows it.
 func (t *tag) String() string { return "{{" + t.source + "}}" }
+
+// mayNot is the error for a tag that stands where only the configuration may
+// choose.
+func (t *tag) mayNot(choose string) error {
+	if t.missing != "" {
+		return &missingError{parameter: t.missing}
+	}
+	return fmt.Errorf("%s comes with the event and may not %s", t, choose)
+}
 
 // parseTemplate cuts a template into literals and tags. It knows as much of
 // the expression language as it takes to find the }} that ends a tag: strings
@@ -124,7 +136,7 @@ func position(text string, offset int) string {
 	return fmt.Sprintf("at line %d, character %d", line, column)
 }
 
-// template is a compiled template.
+// template is a template with the custom parameters put in.
 type template []piece
 
 // text returns the whole template if nothing in it comes with the event.

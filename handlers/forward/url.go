@@ -19,30 +19,45 @@ type pathPart struct {
 	segment template
 }
 
-// url compiles the URL: scheme and authority from the configuration alone,
-// then path and query with their tags.
-func (c *actionCompiler) url(p *Prepared) {
-	if looksTorn(c.action.URL) {
-		c.fail("url", errTorn)
+// String returns the target as a URL.
+func (t target) String() string { return t.scheme + "://" + t.host }
+
+// makeURL makes the URL: scheme and authority from the configuration alone, then
+// path and query with their tags.
+func (b *builder) makeURL() {
+	if b.url.wrong {
 		return
 	}
-	whole, ok := c.template("url", c.action.URL)
-	if !ok {
-		return
-	}
-	whole = trimmed(whole.joined())
-	rest, err := c.authority(p, whole)
+	whole := trimmed(b.fill(b.url).joined())
+	rest, err := b.authority(whole)
 	if err != nil {
-		c.fail("url", err)
+		b.fail("url", err)
 		return
 	}
 	path, query, hasMark, err := cutPath(rest)
 	if err != nil {
-		c.fail("url", err)
+		b.fail("url", err)
 		return
 	}
-	p.path = pathParts(path)
-	p.query, p.hasMark = query.with(encodeWith(staysInQuery), percent), hasMark
+	b.made.path = pathParts(path)
+	b.made.query, b.made.hasMark = query.with(encodeWith(staysInQuery), percent), hasMark
+}
+
+// makeQuery adds the query settings to the query that the URL has.
+func (b *builder) makeQuery() {
+	query := b.made.query
+	for _, pair := range b.query {
+		if pair.wrong() {
+			continue
+		}
+		if len(query) > 0 {
+			query = append(query, piece{text: "&"})
+		}
+		query = append(query, b.fill(pair.name).with(encodeWith(staysInQueryName), percent)...)
+		query = append(query, piece{text: "="})
+		query = append(query, b.fill(pair.value).with(encodeWith(staysInQueryValue), percent)...)
+	}
+	b.made.query = query.joined()
 }
 
 // trimmed returns a template without blanks around it.
@@ -59,7 +74,7 @@ func trimmed(t template) template {
 // authority reads scheme and authority and returns what follows them. Both must
 // stand in the text before the first tag, and the authority must end there:
 // glued to a tag, an event could lengthen it.
-func (c *actionCompiler) authority(p *Prepared, whole template) (template, error) {
+func (b *builder) authority(whole template) (template, error) {
 	first := whole.firstTag()
 	if len(whole) == 0 {
 		return nil, errors.New("the URL is empty")
@@ -68,32 +83,32 @@ func (c *actionCompiler) authority(p *Prepared, whole template) (template, error
 	scheme, rest, found := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme)
 	if !found && first != nil && !strings.ContainsAny(text, "/?#") {
-		return nil, fmt.Errorf("%s comes with the event and may not choose the scheme; only the configuration can say where a request goes", first)
+		return nil, first.mayNot("choose the scheme; only the configuration can say where a request goes")
 	}
 	if scheme != "http" && scheme != "https" || !found {
-		return nil, fmt.Errorf("the URL must begin with http:// or https://, not %q", beginning(c.action.URL))
+		return nil, fmt.Errorf("the URL must begin with http:// or https://, not %q", beginning(b.action.URL))
 	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		if first != nil {
-			return nil, fmt.Errorf("%s comes with the event and may not choose the host or port; only the configuration can say where a request goes: put a / before it", first)
+			return nil, first.mayNot("choose the host or port; only the configuration can say where a request goes: put a / before it")
 		}
 		end = len(rest)
 	}
 	parsed, err := parseAuthority(scheme, rest[:end])
 	if err != nil {
-		if !strings.HasPrefix(strings.TrimSpace(c.action.URL), text[:len(text)-len(rest)+end]) {
+		if !strings.HasPrefix(strings.TrimSpace(b.action.URL), text[:len(text)-len(rest)+end]) {
 			// The error would show what parameters hold, secret ones too.
 			err = errors.New("with the parameters put in, host and port are not valid")
 		}
 		return nil, err
 	}
-	p.target = target{scheme: scheme, host: strings.TrimSuffix(strings.ToLower(parsed.Host), ":")}
+	b.made.target = target{scheme: scheme, host: strings.TrimSuffix(strings.ToLower(parsed.Host), ":")}
 	if user := parsed.User; user != nil {
 		password, _ := user.Password()
 		credentials := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
-		c.secrets = append(c.secrets, password, credentials)
-		c.action.Headers = withoutRepeat(c.action.Headers, Pair{Name: "Authorization", Value: "Basic " + credentials})
+		b.secrets = append(b.secrets, password, credentials)
+		b.authorization = "Basic " + credentials
 	}
 	remainder := template{{text: rest[end:]}}
 	return append(remainder, whole[1:]...), nil
@@ -126,16 +141,6 @@ func beginning(text string) string {
 		return text[:12] + "…"
 	}
 	return text
-}
-
-// withoutRepeat adds a header unless one of that name is there.
-func withoutRepeat(headers []Pair, added Pair) []Pair {
-	for _, h := range headers {
-		if strings.EqualFold(h.Name, added.Name) {
-			return headers
-		}
-	}
-	return append(headers[:len(headers):len(headers)], added)
 }
 
 // cutPath cuts what follows the authority into path and query. The fragment is

@@ -106,7 +106,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	g.targets, err = forward.NewTargets(configuration.Targets, configuration.Admin...)
 	keep(err)
 	g.actions, err = forward.Compile(configuration.Actions, g.language, forward.Settings{
-		Secrets:   configuration.secrets(),
+		Secrets:   configuration.credentials(),
 		UserAgent: configuration.UserAgent,
 	})
 	keep(err)
@@ -136,14 +136,9 @@ func actionNames(actions []forward.Action) []string {
 	return names
 }
 
-// secrets returns all texts that must not be shown: a target may echo them.
-func (c *Configuration) secrets() []string {
+// credentials returns the secrets of the sources: a target may echo them.
+func (c *Configuration) credentials() []string {
 	var secrets []string
-	for _, parameter := range c.Parameters {
-		if parameter.Secret {
-			secrets = append(secrets, parameter.Value)
-		}
-	}
 	for _, source := range c.Sources {
 		for _, credential := range source.Credentials {
 			secrets = append(secrets, credential.Values...)

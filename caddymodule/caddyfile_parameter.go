@@ -1,0 +1,53 @@
+package caddymodule
+
+// parameterLevel holds the settings of a parameter.
+var parameterLevel = level[Parameter]{name: "a parameter block", settings: []setting[Parameter]{
+	{name: "default", usage: "VALUE", wants: "one value", least: 1, most: 1, read: func(l *line, p *Parameter) (err error) {
+		p.Value, err = l.value(0)
+		return err
+	}},
+	{name: "tenant", usage: "CODE VALUE", wants: "the code of a tenant and a value", least: 2, most: 2, repeat: true, read: readTenant},
+}}
+
+// readParameter reads `parameter NAME VALUE` or `parameter NAME { … }`.
+func readParameter(l *line, app *App) (err error) {
+	parameter := Parameter{Name: l.text(0), Place: l.place()}
+	if err := checkIdentifier("parameter", parameter.Name); err != nil {
+		return l.errf("%w", err)
+	}
+	if err := l.unique("parameter", parameter.Name); err != nil {
+		return err
+	}
+	if len(l.args) > 1 {
+		if err := l.refuseBlock(); err != nil {
+			return err
+		}
+		if parameter.Value, err = l.value(1); err != nil {
+			return err
+		}
+	} else {
+		if err := parameterLevel.read(l.d, &parameter); err != nil {
+			return err
+		}
+		if parameter.Value == "" && len(parameter.Tenants) == 0 {
+			return l.errf("parameter %s has no value: parameter NAME VALUE, or a block with default VALUE and tenant CODE VALUE", parameter.Name)
+		}
+	}
+	app.Parameters = append(app.Parameters, parameter)
+	return nil
+}
+
+func readTenant(l *line, parameter *Parameter) error {
+	code, err := l.nonEmpty(0, "code")
+	if err != nil {
+		return err
+	}
+	if err := l.unique("tenant", code); err != nil {
+		return err
+	}
+	if parameter.Tenants == nil {
+		parameter.Tenants = make(map[string]string)
+	}
+	parameter.Tenants[code], err = l.value(1)
+	return err
+}
