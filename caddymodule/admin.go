@@ -39,6 +39,10 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 //	GET /event_relay/activity    events, newest first; query: since until source
 //	                             event verdict action state after n
 //	GET /event_relay/events/{id} one event with its deliveries and attempts
+//	GET /event_relay/explain/{id} what the running configuration does about a
+//	                             stored event, and why; a dry run
+//	GET /event_relay/stored/{id} one event as it is stored, for explain by another
+//	                             configuration
 //	GET /event_relay/backlog     what waits for each action
 //	GET /event_relay/rejections  who was turned away and why, and when each
 //	                             credential was last used
@@ -46,6 +50,8 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/event_relay/activity", Handler: answering(activityPage)},
 		{Pattern: "/event_relay/events/", Handler: answering(eventDetail)},
+		{Pattern: "/event_relay/explain/", Handler: answering(eventExplanation)},
+		{Pattern: "/event_relay/stored/", Handler: answering(storedEvent)},
 		{Pattern: "/event_relay/backlog", Handler: answering(backlog)},
 		{Pattern: "/event_relay/rejections", Handler: answering(rejected)},
 	}

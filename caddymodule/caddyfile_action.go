@@ -2,7 +2,11 @@ package caddymodule
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // actionLevel holds the settings of an action.
@@ -22,7 +26,8 @@ var actionLevel = level[Action]{name: "an action block", settings: []setting[Act
 	{name: "header", usage: `NAME "VALUE"`, wants: "a name and a value", least: 2, most: 2, repeat: true, read: func(l *line, a *Action) error {
 		return readNameValue(l, &a.Headers)
 	}},
-	{name: "body", usage: "none|json|raw …", wants: "a kind", least: 1, most: -1, block: true, read: bodyKinds.pick},
+	{name: "auth", usage: "bearer|basic|api_key|none …", wants: "a kind", least: 1, most: -1, block: true, read: actionAuthKinds.pick},
+	{name: "body", usage: "none|form|urlencoded|raw|json|xml|forward …", wants: "a kind", least: 1, most: -1, block: true, read: bodyKinds.pick},
 	{name: "timeout", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
 		a.Timeout, err = l.duration(0)
 		return err
@@ -38,6 +43,38 @@ var actionLevel = level[Action]{name: "an action block", settings: []setting[Act
 	{name: "concurrency", usage: "N", wants: "a number", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
 		a.Concurrency, err = l.count(0, "attempts")
 		return err
+	}},
+	{name: "rate", usage: "N/s|N/m|N/h", wants: "a number of attempts in a second, a minute or an hour", least: 1, most: 1, read: readRate},
+	{name: "expires", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
+		a.Expires, err = l.duration(0)
+		return err
+	}},
+	{name: "order_by", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
+		a.OrderBy, err = l.nonEmpty(0, "expression")
+		return err
+	}},
+	{name: "sign", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, read: func(l *line, a *Action) (err error) {
+		if a.Sign, err = l.secrets(0); err != nil {
+			return err
+		}
+		for i, secret := range a.Sign {
+			if err := checkSigning(secret); err != nil {
+				return errAt(l.args[i], "%w", err)
+			}
+		}
+		return nil
+	}},
+	// By the names that they have in the transport of Caddy's reverse_proxy, so
+	// that lines can be copied from there.
+	{name: "tls_trust_pool", usage: "file FILE…", wants: "the word file and one or more files", least: 2, most: -1, read: readTrustPool},
+	{name: "tls_client_auth", usage: "CERT_FILE KEY_FILE", wants: "the file of a certificate and that of its key", least: 2, most: 2, read: readClientAuth},
+	{name: "tls_server_name", usage: "NAME", wants: "one name", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
+		a.tls().ServerName, err = l.nonEmpty(0, "name")
+		return err
+	}},
+	{name: "tls_insecure_skip_verify", least: 0, most: 0, read: func(_ *line, a *Action) error {
+		a.tls().InsecureSkipVerify = true
+		return nil
 	}},
 }}
 
@@ -83,29 +120,51 @@ func readNameValue(l *line, list *[]NameValue) error {
 	return nil
 }
 
-// bodyKinds holds the kinds of `body`.
-var bodyKinds = level[Action]{name: "body", settings: []setting[Action]{
-	{name: "none", least: 0, most: 0, read: func(*line, *Action) error { return nil }},
-	{name: "json", usage: "`TEXT`", wants: "one text, in backticks or as a heredoc", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
-		a.Body = &Body{Kind: "json"}
-		a.Body.Text, err = l.template(0, "JSON text")
+// tls returns the action's TLS settings, to be filled in.
+func (a *Action) tls() *TLS {
+	if a.TLS == nil {
+		a.TLS = new(TLS)
+	}
+	return a.TLS
+}
+
+func readTrustPool(l *line, action *Action) error {
+	if l.text(0) != "file" {
+		return errAt(l.args[0], "unknown kind of tls_trust_pool: %s. The kinds are: file", l.text(0))
+	}
+	for i := range l.args[1:] {
+		file, err := l.nonEmpty(i+1, "file name")
+		if err != nil {
+			return err
+		}
+		action.tls().CAFiles = append(action.tls().CAFiles, file)
+	}
+	return nil
+}
+
+func readClientAuth(l *line, action *Action) (err error) {
+	if action.tls().ClientCertificateFile, err = l.nonEmpty(0, "file name"); err != nil {
 		return err
-	}},
-	{name: "raw", usage: "[TYPE] `TEXT`", wants: "one text, in backticks or as a heredoc, perhaps after its type", least: 1, most: 2, read: func(l *line, a *Action) error {
-		text := len(l.args) - 1
-		a.Body = &Body{Kind: "raw", Text: l.text(text)}
-		if text == 1 {
-			a.Body.Type = l.text(0)
-			if !strings.Contains(a.Body.Type, "/") {
-				return l.errf("%q is not a type of body: body raw [TYPE] `TEXT`, with a type such as text/plain", a.Body.Type)
-			}
-		}
-		if err := checkTemplate(a.Body.Text); err != nil {
-			return l.errf("%w", err)
-		}
-		return nil
-	}},
-}}
+	}
+	action.tls().ClientCertificateKeyFile, err = l.nonEmpty(1, "file name")
+	return err
+}
+
+var ratePattern = regexp.MustCompile(`^([1-9][0-9]{0,8})/([smh])$`)
+
+func readRate(l *line, action *Action) error {
+	match := ratePattern.FindStringSubmatch(l.text(0))
+	if match == nil {
+		return l.errf("rate is a number of attempts in a time, such as 5/s, 100/m or 1000/h, not %q", l.text(0))
+	}
+	count, err := strconv.Atoi(match[1])
+	if err != nil {
+		return l.errf("reading rate: %w", err)
+	}
+	per := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[match[2]]
+	action.Rate = &Rate{Count: count, Per: caddy.Duration(per)}
+	return nil
+}
 
 var statusPattern = regexp.MustCompile(`^[2-5](xx|[0-9][0-9])$`)
 

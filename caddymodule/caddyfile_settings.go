@@ -165,7 +165,7 @@ func (s *setting[T]) wrongCount(l *line) error {
 		words[i] = word.Text
 	}
 	name := strings.Join(words, " ")
-	if s.most == 0 {
+	if s.most == 0 && s.wants == "" {
 		return l.errf("%s takes nothing after it, but %q follows", name, l.args[0].Text)
 	}
 	verb := "needs"

@@ -127,6 +127,7 @@ func TestEverySettingHasFixtures(t *testing.T) {
 	check("rule", ruleLevel.names(), "")
 	check("queue", queueEngines.names(), "queue ")
 	check("auth", credentialKinds.names(), "auth ")
+	check("action_auth", actionAuthKinds.names(), "auth ")
 	check("hmac", hmacLevel.names(), "")
 	check("standard_webhooks", standardWebhooksLevel.names(), "")
 	check("body", bodyKinds.names(), "body ")

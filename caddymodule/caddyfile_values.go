@@ -66,7 +66,7 @@ func (l *line) value(i int) (string, error) {
 func (l *line) secrets(from int) ([]string, error) {
 	for i := range l.args[from:] {
 		if l.text(from+i) == "" {
-			return nil, l.errf("%s has an empty value, which could never match", l.words[0].Text)
+			return nil, l.errf("%s has an empty value, which is no secret", l.words[0].Text)
 		}
 		if _, err := l.value(from + i); err != nil {
 			return nil, err

@@ -152,33 +152,6 @@ func (c *Credential) check() error {
 	return nil
 }
 
-func (a *Action) check(wrong *findings) {
-	if err := checkName("action", a.Name); err != nil {
-		wrong.add(a.Place, err)
-		return
-	}
-	add := func(part string, err error) {
-		if err != nil {
-			wrong.add(a.Place, fmt.Errorf("reading %s of action %s: %w", part, a.Name, err))
-		}
-	}
-	add("the URL", checkTemplate(a.URL))
-	for _, pair := range a.Query {
-		add("query "+pair.Name, checkTemplate(pair.Name))
-		add("query "+pair.Name, checkTemplate(pair.Value))
-	}
-	for _, pair := range a.Headers {
-		add("header "+pair.Name, checkTemplate(pair.Name))
-		add("header "+pair.Name, checkTemplate(pair.Value))
-	}
-	if a.Body != nil {
-		add("the body", checkTemplate(a.Body.Text))
-	}
-	if a.RetryFor != retryOff {
-		add("retry_for", checkSign("it", time.Duration(a.RetryFor)))
-	}
-}
-
 // check finds what the parser of the directive refuses, and writes the mount
 // as the parser does.
 func (h *Handler) check() error {

@@ -35,7 +35,8 @@ configuration given by --config, else localhost:2019.`,
 			root.PersistentFlags().StringP("config", "c", "", "Configuration file to find the admin API's address in")
 			root.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter of --config")
 			root.PersistentFlags().Bool("json", false, "Print data as JSON")
-			root.AddCommand(activityCommand(), showCommand(), rejectionsCommand())
+			root.AddCommand(activityCommand(), showCommand(), rejectionsCommand(), explainCommand(),
+				importPostmanCommand(), exportActionsCommand())
 		},
 	})
 }

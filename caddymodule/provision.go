@@ -4,15 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -48,7 +45,6 @@ func (a *App) compile(admin []netip.AddrPort) (*relay.Generation, error) {
 func (a *App) configuration() (relay.Configuration, error) {
 	configuration := relay.Configuration{
 		Off:       a.Disabled,
-		Actions:   a.actions(),
 		Rules:     a.rules(),
 		Targets:   a.Targets,
 		UserAgent: userAgent(),
@@ -62,6 +58,9 @@ func (a *App) configuration() (relay.Configuration, error) {
 	}
 	for i := range a.Sources {
 		configuration.Sources = append(configuration.Sources, a.source(&a.Sources[i], &wrong))
+	}
+	for i := range a.Actions {
+		configuration.Actions = append(configuration.Actions, a.action(&a.Actions[i], &wrong))
 	}
 	return configuration, errors.Join(wrong...)
 }
@@ -169,7 +168,7 @@ func (a *App) credential(source string, credential *Credential) (receive.Credent
 		texts = []string{credential.Password}
 	}
 	var err error
-	converted.Values, err = a.secrets(source, credential.Kind, texts)
+	converted.Values, err = a.secrets("source "+source, "auth "+credential.Kind, texts)
 	return converted, err
 }
 
@@ -196,40 +195,6 @@ func networks(text string) ([]netip.Prefix, error) {
 		return nil, fmt.Errorf("%q is neither a network such as 203.0.113.0/24, nor an address, nor private_ranges", text)
 	}
 	return []netip.Prefix{prefix.Masked()}, nil
-}
-
-func (a *App) actions() []forward.Action {
-	actions := make([]forward.Action, len(a.Actions))
-	for i := range a.Actions {
-		action := &a.Actions[i]
-		converted := forward.Action{
-			Name: action.Name, Description: action.Description, Place: action.Place,
-			Method: strings.ToUpper(action.Method), URL: action.URL,
-			Query: pairs(action.Query), Headers: pairs(action.Headers),
-			Timeout: time.Duration(action.Timeout), Success: action.Success,
-			RetryFor: time.Duration(action.RetryFor), Concurrency: action.Concurrency,
-		}
-		if converted.Method == "" {
-			converted.Method = http.MethodPost
-		}
-		if action.Body != nil {
-			converted.Body = forward.Body{Kind: action.Body.Kind, Type: action.Body.Type, Text: action.Body.Text}
-		}
-		if action.RetryInterval != nil {
-			converted.RetryFirst = time.Duration(action.RetryInterval.First)
-			converted.RetryCap = time.Duration(action.RetryInterval.Cap)
-		}
-		actions[i] = converted
-	}
-	return actions
-}
-
-func pairs(values []NameValue) []forward.Pair {
-	converted := make([]forward.Pair, len(values))
-	for i, value := range values {
-		converted[i] = forward.Pair(value)
-	}
-	return converted
 }
 
 func (a *App) rules() []rules.Rule {

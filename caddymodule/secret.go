@@ -23,23 +23,23 @@ func resolve(text string) (value string, secret bool) {
 	return caddy.NewReplacer().ReplaceAll(text, ""), true
 }
 
-// secrets resolves the values of a credential. Empty ones are left out with a
-// warning, because an empty secret would let everybody in; it is an error when
-// none remains.
-func (a *App) secrets(source, kind string, texts []string) ([]string, error) {
+// secrets resolves the secrets of a setting of something. Empty ones are left
+// out with a warning, because an empty secret would let everybody in, or sign
+// what everybody can sign; it is an error when none remains.
+func (a *App) secrets(of, setting string, texts []string) ([]string, error) {
 	values := make([]string, 0, len(texts))
 	for _, text := range texts {
 		value, _ := resolve(text)
 		if value == "" {
-			a.logger.Warn("a secret is empty and was left out", zap.String("source", source),
-				zap.String("auth", kind), zap.String("value", text))
+			a.logger.Warn("a secret is empty and was left out", zap.String("of", of),
+				zap.String("setting", setting), zap.String("value", text))
 			continue
 		}
 		values = append(values, value)
 	}
 	if len(values) == 0 {
-		return nil, fmt.Errorf("reading the secrets of source %s, auth %s: every value is empty; "+
-			"set the environment variable or the file that %v names", source, kind, texts)
+		return nil, fmt.Errorf("reading the secrets of %s, %s: every value is empty; "+
+			"set the environment variable or the file that %v names", of, setting, texts)
 	}
 	return values, nil
 }

@@ -48,13 +48,17 @@ func (l *Language) Compile(source string) (*Expression, error) {
 	return x, nil
 }
 
-func (l *Language) compile(source string) (_ *Expression, err error) {
-	// A defect of the parser must not end the server that loads a configuration.
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the expression cannot be compiled: %v", r)
-		}
-	}()
+func (l *Language) compile(source string) (*Expression, error) {
+	tree, err := parse(source)
+	if err != nil {
+		return nil, err
+	}
+	return l.compileTree(source, tree)
+}
+
+// parse returns the tree of an expression as the administrator wrote it.
+func parse(source string) (_ *parser.Tree, err error) {
+	defer recoverCompile(&err)
 	config := conf.New(struct{}{})
 	config.MaxNodes = maxNodes
 	tree, err := parser.ParseWithConfig(source, config)
@@ -64,6 +68,22 @@ func (l *Language) compile(source string) (_ *Expression, err error) {
 	if tooLarge(&tree.Node) {
 		return nil, fmt.Errorf("it has more than %d parts", maxNodes)
 	}
+	return tree, nil
+}
+
+// recoverCompile turns a panic into an error: a defect of the parser must not
+// end the server that loads a configuration.
+func recoverCompile(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("the expression cannot be compiled: %v", r)
+	}
+}
+
+// compileTree compiles a parsed expression. It changes the tree's root and none
+// of its nodes.
+func (l *Language) compileTree(source string, tree *parser.Tree) (_ *Expression, err error) {
+	defer recoverCompile(&err)
+	config := conf.New(struct{}{})
 	c := &compilation{language: l, source: source, config: config, byTenant: map[ast.Node]*configured{}}
 	x := &Expression{source: source}
 	node := tree.Node

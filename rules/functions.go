@@ -26,6 +26,9 @@ type function struct {
 	absent bool
 	// changing says that equal arguments can give different results.
 	changing bool
+	// check finds mistakes in the arguments that are known before an event comes;
+	// the others are nil. A nil check finds none.
+	check func(args []any) error
 }
 
 var functions map[string]function
@@ -69,9 +72,12 @@ func init() {
 		"date":     {least: 1, most: 3, call: texts(parseDate)},
 		"duration": {least: 1, most: 1, call: texts(parseDuration)},
 		"timezone": {least: 1, most: 1, call: texts(loadZone)},
+
+		"format_time": {least: 2, most: 3, call: formatTime, check: checkFormatTime},
 	}
 	addListFunctions(functions)
 	addBitFunctions(functions)
+	addTextFunctions(functions)
 }
 
 // isFunction reports whether a name is called with brackets in the language.
@@ -122,6 +128,15 @@ func (c *compilation) function(n ast.Node, name string, arguments []ast.Node) as
 		return c.fail(fmt.Errorf("`%s`: %s", partOf(n), f.arity(name)))
 	}
 	text := partOf(n)
+	if f.check != nil {
+		known := make([]any, len(arguments))
+		for i, argument := range arguments {
+			known[i], _ = c.constant(argument)
+		}
+		if err := f.check(known); err != nil {
+			return c.fail(fmt.Errorf("`%s`: %w", text, err))
+		}
+	}
 	call := func(args ...any) (any, error) {
 		for i, arg := range args {
 			if arg == nil && !f.absent {

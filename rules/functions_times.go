@@ -52,6 +52,93 @@ func loadZone(t []string) (any, error) {
 	return zone{location}, nil
 }
 
+// formatTime is format_time(when, layout) and format_time(when, layout, zone).
+// When is a time, a number of seconds since 1970, or a text that date() reads.
+func formatTime(args []any) (any, error) {
+	layout, ok := args[1].(string)
+	if !ok {
+		return nil, wrongKind("a layout as text", args[1])
+	}
+	if !showsTime(layout) {
+		return nil, errLayout
+	}
+	location := time.UTC
+	if len(args) == 3 {
+		name, ok := args[2].(string)
+		if !ok {
+			return nil, wrongKind("a time zone as text", args[2])
+		}
+		named, err := loadZone([]string{name})
+		if err != nil {
+			return nil, err
+		}
+		location = named.(zone).location
+	}
+	when, err := timeOf(args[0])
+	if err != nil {
+		return nil, err
+	}
+	return when.In(location).Format(layout), nil
+}
+
+// timeOf reads what stands for a time.
+func timeOf(v any) (time.Time, error) {
+	text, isText := v.(string)
+	switch {
+	case isText && isNumberLiteral(text):
+		number, err := DecodeJSON([]byte(text))
+		if err != nil {
+			return time.Time{}, errors.New("the text is not a time")
+		}
+		return timeOf(number)
+	case isText:
+		parsed, err := parseDate([]string{text})
+		if err != nil {
+			return time.Time{}, errors.New("the text is not a date and time such as 2026-03-13T10:41:58Z")
+		}
+		return parsed.(time.Time), nil
+	case isNumber(v):
+		// The first and the last second that a layout can write.
+		const first, last = -62167219200, 253402300799
+		if compareNumbers(v, int64(first)) < 0 || compareNumbers(v, int64(last)) > 0 {
+			return time.Time{}, errors.New("the number is not a time in seconds since 1970; milliseconds must be divided by 1000")
+		}
+		whole, err := rounded(v, 0)
+		if err != nil {
+			return time.Time{}, err
+		}
+		seconds, _ := wholeNumber(whole)
+		return time.Unix(seconds, 0), nil
+	}
+	if t, ok := v.(time.Time); ok {
+		return t, nil
+	}
+	return time.Time{}, wrongKind("a time, a number of seconds or text", v)
+}
+
+var errLayout = errors.New("the layout shows no part of a time; it is written with 2 January 2006, 15:04:05, as in 2006-01-02 15:04:05")
+
+// showsTime reports whether a layout has any part of a time in it: %Y-%m-%d and
+// the like have none.
+func showsTime(layout string) bool {
+	odd := time.Date(1999, 11, 28, 21, 48, 57, 123456789, time.FixedZone("XYZ", 5*3600+1800))
+	return odd.Format(layout) != layout
+}
+
+// checkFormatTime finds a layout or zone that is of no use.
+func checkFormatTime(args []any) error {
+	if layout, ok := args[1].(string); ok && !showsTime(layout) {
+		return errLayout
+	}
+	if len(args) == 3 {
+		if name, ok := args[2].(string); ok {
+			_, err := loadZone([]string{name})
+			return err
+		}
+	}
+	return nil
+}
+
 // methods are what can be asked of times and durations, by their names in Go.
 // Months are numbers and days of the week English names.
 var methods = map[string]struct {

@@ -94,7 +94,8 @@ func (p *CustomParameter) valueFor(tenant string) (TenantValue, bool) {
 //     over elements whose condition is not true, as WHERE does.
 //   - Functions are pure, but for now(). date and duration are system
 //     parameters; date(…) and duration(…) with brackets are expr's functions.
-//     urlencode, tojson, toxml and verbatim are added for templates.
+//     default, digits, format_time, hmac_sha256, urlencode, tojson, toxml and
+//     verbatim are added for templates.
 type Language struct {
 	sources    []Source
 	fields     map[string]string // name of each field, and the source that has it

@@ -45,6 +45,10 @@ type Ruleset struct {
 	// byEvent holds the rules for each event that a source declares, in order,
 	// and for UnknownName where a rule names it.
 	byEvent map[eventKey]*eventRules
+
+	// language and written, the rules as configured, are for Explain alone.
+	language *Language
+	written  []Rule
 }
 
 type eventKey struct{ source, event string }
@@ -70,16 +74,17 @@ type compiledRule struct {
 // wrong is reported together, each with the place of its rule.
 func (l *Language) NewRuleset(rules []Rule, actions []string) (*Ruleset, error) {
 	b := newRulesetBuilder(l, actions)
-	for i, rule := range rules {
-		if rule.Place == "" {
-			rule.Place = fmt.Sprintf("rule %d", i+1)
+	written := slices.Clone(rules)
+	for i := range written {
+		if written[i].Place == "" {
+			written[i].Place = fmt.Sprintf("rule %d", i+1)
 		}
-		b.add(rule)
+		b.add(written[i])
 	}
 	if len(b.errs) > 0 {
 		return nil, errors.Join(b.errs...)
 	}
-	return &Ruleset{byEvent: b.byEvent}, nil
+	return &Ruleset{byEvent: b.byEvent, language: l, written: written}, nil
 }
 
 // checkCondition reports a trusted expression that is no condition.

@@ -38,6 +38,10 @@ type Action struct {
 	// X-Event-Id, traceparent) is replaced by one of that name.
 	Headers []Pair
 
+	// Auth is what the request proves itself with. Default: nothing.
+	Auth Auth
+
+	// Body is what the request carries. Default: nothing.
 	Body Body
 
 	// Timeout bounds a whole attempt. Default: 10s.
@@ -57,35 +61,152 @@ type Action struct {
 
 	// Concurrency is how many attempts may be in flight at once. Default: 8.
 	Concurrency int
+
+	// Expires is the age of an event, counted from its receipt, from which on it
+	// is not sent any more. Default: 0, never.
+	Expires time.Duration
+
+	// OrderBy is an expression. Deliveries of this action for which it has the
+	// same value go one after another, in the order in which their events were
+	// received. Default: "", in any order.
+	OrderBy string
+
+	// Rate bounds how many attempts begin in a time. Default: no bound.
+	Rate Rate
+
+	// Sign holds secrets in base64, with or without whsec_ before them. For each
+	// of them the request carries a signature after Standard Webhooks, so that
+	// the target can go over from one secret to the next. They are no templates.
+	// Default: none, not signed.
+	Sign []string
+
+	// TLS says how connections to an https target are made. Default: nil, as the
+	// system does.
+	TLS *TLS
 }
 
 // Pair is one query value or header field.
 type Pair struct{ Name, Value string }
 
+// Auth is what a request proves itself with. Wherever a request is shown, it is
+// masked, also if it holds no secret parameter.
+type Auth struct {
+	// Kind is AuthNone, AuthAPIKey, AuthBasic or AuthBearer. Default: AuthNone.
+	Kind string
+
+	// In says where an API key stands: InHeader or InQuery. It must be given for
+	// AuthAPIKey, and for no other kind.
+	In string
+
+	// Name is the name of the header or query value that holds an API key. It is
+	// a template, as a header's or a query value's name is.
+	Name string
+
+	// User is the user name of AuthBasic, a template. What it becomes must not
+	// hold a colon. Default: "".
+	User string
+
+	// Value is the API key, the password or the token, a template.
+	Value string
+}
+
+// The kinds of credentials.
+const (
+	AuthNone   = "none"
+	AuthAPIKey = "api_key"
+	AuthBasic  = "basic"
+	AuthBearer = "bearer"
+)
+
+// The places of an API key.
+const (
+	InHeader = "header"
+	InQuery  = "query"
+)
+
 // Body is the body of an action's request.
 type Body struct {
-	// Kind is BodyNone, BodyJSON or BodyRaw. Default: BodyNone.
+	// Kind is one of BodyNone, BodyForm, BodyURLEncoded, BodyRaw, BodyJSON,
+	// BodyXML and BodyForward. Default: BodyNone.
 	Kind string
 
 	// Type is the Content-Type of a raw body. Default: text/plain;
 	// charset=utf-8. If it says JSON or XML, values are escaped for that.
 	Type string
 
-	// Text is a template.
+	// Text is the template of a raw, JSON or XML body.
 	Text string
+
+	// Fields are the values of a form or urlencoded body. Their order is kept,
+	// and a name may come more than once.
+	Fields []Field
+}
+
+// Field is one value of a form or urlencoded body.
+type Field struct {
+	// Name and Value are templates.
+	Name, Value string
+
+	// Type is the Content-Type of a form's part, a template that may name custom
+	// parameters only. If it says JSON or XML, values in the part are escaped
+	// for that. Default: "", none is sent.
+	Type string
 }
 
 // The kinds of bodies.
 const (
+	// BodyNone is no body.
 	BodyNone = "none"
+	// BodyForm is multipart/form-data with one part for each field.
+	BodyForm = "form"
+	// BodyURLEncoded is application/x-www-form-urlencoded.
+	BodyURLEncoded = "urlencoded"
+	// BodyRaw is text that is sent as it is written.
+	BodyRaw = "raw"
+	// BodyJSON is one JSON value.
 	BodyJSON = "json"
-	BodyRaw  = "raw"
+	// BodyXML is one XML document.
+	BodyXML = "xml"
+	// BodyForward is the event's own body, byte for byte, with its own
+	// Content-Type. An event without a body makes a request without one.
+	BodyForward = "forward"
 )
+
+var bodyKinds = []string{BodyNone, BodyForm, BodyURLEncoded, BodyRaw, BodyJSON, BodyXML, BodyForward}
+
+// Rate is how many attempts may begin in a time. The zero Rate sets no bound.
+type Rate struct {
+	Count int
+	Per   time.Duration
+}
+
+// TLS says how connections to https targets are made. Its files are read when
+// the action is compiled, so that changed ones count from the next reload on.
+type TLS struct {
+	// CAFiles are PEM files with the authorities that a target's certificate may
+	// come from, in place of the system's. Default: none, the system's.
+	CAFiles []string
+
+	// ClientCertificateFile and ClientKeyFile are PEM files with the certificate
+	// that is shown to a target which asks for one, and its key. Default: none.
+	ClientCertificateFile, ClientKeyFile string
+
+	// ServerName is the name that the target's certificate must be for. Default:
+	// the host of the URL.
+	ServerName string
+
+	// InsecureSkipVerify accepts any certificate, so that anybody on the way can
+	// read and change what is sent. Default: false.
+	InsecureSkipVerify bool
+}
 
 var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
 
 // withDefaults returns the action with its defaults filled in.
 func (a Action) withDefaults() Action {
+	if a.Auth.Kind == "" {
+		a.Auth.Kind = AuthNone
+	}
 	if a.Body.Kind == "" {
 		a.Body.Kind = BodyNone
 	}
@@ -125,11 +246,6 @@ func (a Action) check() error {
 	if !slices.Contains(methods, a.Method) {
 		add("unknown method %q; there are %s", a.Method, strings.Join(methods, ", "))
 	}
-	switch a.Body.Kind {
-	case BodyNone, BodyJSON, BodyRaw:
-	default:
-		add("unknown kind of body %q; there are %s, %s, %s", a.Body.Kind, BodyNone, BodyJSON, BodyRaw)
-	}
 	if a.Timeout < 0 {
 		add("timeout must be longer than 0, not %s", a.Timeout)
 	}
@@ -138,6 +254,12 @@ func (a Action) check() error {
 	}
 	if a.Concurrency < 0 {
 		add("concurrency must be at least 1, not %d", a.Concurrency)
+	}
+	if a.Expires < 0 {
+		add("expires must be longer than 0, not %s", a.Expires)
+	}
+	if a.Rate.Count < 0 || (a.Rate.Count > 0) != (a.Rate.Per > 0) {
+		add("rate must be a number of attempts in a time, such as 5/s")
 	}
 	if _, err := parseStatuses(a.Success); err != nil {
 		wrong = append(wrong, err)

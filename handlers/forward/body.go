@@ -1,63 +1,169 @@
 package forward
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
+	"slices"
 	"strings"
 	"unicode"
 )
+
+// wellFormed is what a body must be once it is rendered, where that depends on
+// the values.
+type wellFormed uint8
+
+const (
+	anything wellFormed = iota
+	oneJSON
+	oneXML
+)
+
+// check returns an error if a rendered text is not what it must be. The error
+// holds nothing of the text.
+func (w wellFormed) check(text []byte) error {
+	switch {
+	case w == oneJSON && !json.Valid(text):
+		return errors.New("what was rendered is not well-formed JSON")
+	case w == oneXML && readXML(text) != nil:
+		return errors.New("what was rendered is not well-formed XML")
+	}
+	return nil
+}
+
+// check finds what is wrong with a body apart from its templates.
+func (b Body) check() error {
+	hasText, hasFields := false, false
+	switch b.Kind {
+	case BodyNone, BodyForward:
+	case BodyRaw, BodyJSON, BodyXML:
+		hasText = true
+	case BodyForm, BodyURLEncoded:
+		hasFields = true
+	default:
+		return fmt.Errorf("unknown kind of body %q; there are %s", b.Kind, strings.Join(bodyKinds, ", "))
+	}
+	var wrong []error
+	add := func(format string, arguments ...any) { wrong = append(wrong, fmt.Errorf(format, arguments...)) }
+	if b.Text != "" && !hasText {
+		add("body %s has no text", b.Kind)
+	}
+	if len(b.Fields) > 0 && !hasFields {
+		add("body %s has no fields", b.Kind)
+	}
+	if b.Type != "" && b.Kind != BodyRaw {
+		add("body %s has no type to choose: a header Content-Type can name another", b.Kind)
+	}
+	if strings.ContainsFunc(b.Type, unicode.IsControl) {
+		add("%q cannot be a Content-Type", b.Type)
+	}
+	for _, field := range b.Fields {
+		if field.Name == "" {
+			add("a field needs a name")
+		}
+		if field.Type != "" && b.Kind != BodyForm {
+			add("field %s: only the parts of a form have a type", field.Name)
+		}
+	}
+	return errors.Join(wrong...)
+}
 
 // makeBody makes the body, after the headers, because a Content-Type among them
 // decides how values are escaped.
 func (b *builder) makeBody() {
 	body, fixed := b.action.Body, b.made.fixed
-	if b.body.wrong {
+	switch body.Kind {
+	case BodyNone:
 		return
-	}
-	if body.Kind == BodyNone {
-		if body.Text != "" {
-			b.fail("body", errors.New("body none has no text"))
-		}
+	case BodyForward:
+		b.made.forward = true
 		return
-	}
-	if strings.ContainsFunc(body.Type, unicode.IsControl) {
-		b.fail("body", fmt.Errorf("%q cannot be a Content-Type", body.Type))
+	case BodyForm:
+		b.makeForm()
 		return
 	}
 	if len(fixed["Content-Type"]) == 0 {
 		fixed["Content-Type"] = []string{contentType(body)}
 	}
-	text := b.fill(b.body)
-	how, oneJSON := escapeFor(body.Kind, fixed["Content-Type"][0])
-	if how != jsonText {
-		b.made.body = text.with(unchanged, how)
+	if body.Kind == BodyURLEncoded {
+		b.makeURLEncoded()
 		return
 	}
-	text = jsonTemplate(text)
-	if oneJSON {
-		unsure, err := checkJSON(body.Text, text)
-		if err != nil {
-			b.fail("body", err)
-		}
-		b.made.verifyJSON = unsure
+	if !b.body.wrong {
+		b.made.body, b.made.verify = b.escaped(b.body, body.Kind, fixed["Content-Type"][0])
 	}
-	b.made.body = text.joined()
 }
 
 func contentType(body Body) string {
 	switch {
 	case body.Kind == BodyJSON:
 		return "application/json"
+	case body.Kind == BodyXML:
+		return "application/xml"
+	case body.Kind == BodyURLEncoded:
+		return "application/x-www-form-urlencoded"
 	case body.Type != "":
 		return body.Type
 	}
 	return "text/plain; charset=utf-8"
 }
 
-// escapeFor returns how values are escaped in a body, and whether the body must
-// be one JSON value.
-func escapeFor(kind, contentType string) (how escape, oneJSON bool) {
+// makeURLEncoded makes an urlencoded body. A blank becomes %20, which every
+// reader understands, also one that takes a plus for a plus.
+func (b *builder) makeURLEncoded() {
+	encode := encodeWith(isUnreserved)
+	var body template
+	for _, field := range b.fields {
+		if field.wrong() {
+			continue
+		}
+		if len(body) > 0 {
+			body = append(body, piece{text: "&"})
+		}
+		body = append(body, b.fill(field.name).with(encode, percent)...)
+		body = append(body, piece{text: "="})
+		body = append(body, b.fill(field.value).with(encode, percent)...)
+	}
+	b.made.body = body.joined()
+}
+
+// escaped makes a body, or a part of one, in which values are escaped as its
+// kind or type asks. verify is what must be checked of what is rendered.
+func (b *builder) escaped(w writtenText, kind, contentType string) (t template, verify wellFormed) {
+	text := b.fill(w)
+	how, whole := escapeFor(kind, contentType)
+	unsure := false
+	var err error
+	switch {
+	case how == jsonText:
+		t = jsonTemplate(text)
+		if whole == oneJSON {
+			unsure, err = checkJSON(w.text, t)
+		}
+		t = t.joined()
+	case how == xmlText && (kind == BodyXML || mediaType(contentType) != "text/html"):
+		if t, err = xmlTemplate(text.joined()); err == nil && whole == oneXML {
+			unsure, err = checkXML(text)
+		}
+	default:
+		t = text.with(unchanged, how)
+		escaped := func(p piece) bool { return p.tag != nil && !p.tag.verbatim() }
+		if i := slices.IndexFunc(t, escaped); i >= 0 && strings.HasPrefix(mediaType(contentType), "multipart/") {
+			err = t[i].tag.mayNot("stand in a multipart text, whose boundary it could hold: write body form")
+		}
+	}
+	if err != nil {
+		b.fail(w.place, err)
+	}
+	if !unsure {
+		whole = anything
+	}
+	return t, whole
+}
+
+// mediaType returns the media type that a Content-Type names.
+func mediaType(contentType string) string {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		// Rather read too much into a Content-Type that is slightly wrong than
@@ -65,16 +171,25 @@ func escapeFor(kind, contentType string) (how escape, oneJSON bool) {
 		media, _, _ = strings.Cut(contentType, ";")
 		media = strings.ToLower(strings.TrimSpace(media))
 	}
+	return media
+}
+
+// escapeFor returns how values are escaped in a body, and what the whole body
+// must be.
+func escapeFor(kind, contentType string) (how escape, whole wellFormed) {
+	media := mediaType(contentType)
 	switch {
+	case kind == BodyXML:
+		return xmlText, oneXML
 	case kind == BodyJSON, media == "application/json", media == "text/json", strings.HasSuffix(media, "+json"):
-		return jsonText, true
+		return jsonText, oneJSON
 	case strings.Contains(media, "json"):
 		// A list of JSON values: lines, or a sequence.
-		return jsonText, false
+		return jsonText, anything
 	case media == "application/xml", media == "text/xml", strings.HasSuffix(media, "+xml"), media == "text/html":
-		return xmlText, false
+		return xmlText, anything
 	case media == "application/x-www-form-urlencoded":
-		return percent, false
+		return percent, anything
 	}
-	return asIs, false
+	return asIs, anything
 }

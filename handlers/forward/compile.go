@@ -19,6 +19,9 @@ type Settings struct {
 
 	// UserAgent is the User-Agent of requests. Default: event-relay.
 	UserAgent string
+
+	// Now is the clock by which requests are signed. Default: time.Now.
+	Now func() time.Time
 }
 
 // Prepared is a compiled action. It is safe for concurrent use.
@@ -28,6 +31,10 @@ type Prepared struct {
 	success  *statuses
 	targets  []string
 	masker   *masker
+	signer   *signer
+	// orderBy is nil for deliveries in any order.
+	orderBy *rules.Expression
+	tls     *tlsSetting
 
 	// What is sent depends on the event's tenant where custom parameters do. All
 	// variants are checked when the action is compiled, but those of single
@@ -77,6 +84,9 @@ func Compile(actions []Action, language *rules.Language, settings Settings) ([]*
 	if settings.UserAgent == "" {
 		settings.UserAgent = "event-relay"
 	}
+	if settings.Now == nil {
+		settings.Now = time.Now
+	}
 	all := &compilation{language: language, secrets: slices.Concat(settings.Secrets, language.Secrets())}
 	prepared := make([]*Prepared, 0, len(actions))
 	places := map[string]string{}
@@ -108,6 +118,7 @@ type compilation struct {
 	secrets   []string
 	errors    []error
 	undefined []UndefinedName
+	tlsByKey  map[[32]byte]*tlsSetting
 }
 
 // actionCompiler compiles one action.
@@ -130,8 +141,17 @@ func (c *actionCompiler) compile(settings Settings) *Prepared {
 	if err := c.action.check(); err != nil {
 		c.fail("", err)
 	}
+	if err := c.action.Auth.check(); err != nil {
+		c.fail("auth", err)
+	}
+	if err := c.action.Body.check(); err != nil {
+		c.fail("body", err)
+	}
 	p.success, _ = parseStatuses(c.action.Success)
 	p.written = c.write(settings.UserAgent)
+	p.signer = c.signer(settings.Now)
+	p.tls = c.tls()
+	p.orderBy = c.orderBy()
 
 	var found findings
 	tenants := p.written.listTenants()

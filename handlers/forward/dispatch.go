@@ -28,6 +28,22 @@ type Options struct {
 	Now func() time.Time
 	// OnOutcome is told of each attempt, and must return soon. Default: none.
 	OnOutcome func(Outcome)
+	// OnTarget is told once when a target is found to be down, and once when it
+	// is up again, and must return soon. Default: none.
+	OnTarget func(TargetChange)
+}
+
+// TargetChange says that a target cannot be reached any more, or can again.
+type TargetChange struct {
+	// Target is the scheme, host and port as a URL.
+	Target string
+	Down   bool
+	// Action is the name of the action whose attempt showed it.
+	Action string
+	// DownFor is how long the target was down, when it is up again.
+	DownFor time.Duration
+	// Error says why it is down, as a sentence for an administrator.
+	Error string
 }
 
 // Outcome is what came of an attempt, or of a delivery that ended without one.
@@ -48,14 +64,19 @@ type Outcome struct {
 }
 
 // Dispatcher takes due deliveries from a queue and carries them out. It outlives
-// reloads, so that the limit of an action holds across them.
+// reloads, so that the limit and the rate of an action hold across them, and a
+// target that is down is not tried anew because of one.
 type Dispatcher struct {
-	queue   queue.Queue
-	sender  *Sender
-	logger  *zap.Logger
-	now     func() time.Time
-	tell    func(Outcome)
-	running sync.WaitGroup
+	queue  queue.Queue
+	sender *Sender
+	logger *zap.Logger
+	now    func() time.Time
+	// timer is time.NewTimer, but for a time of the clock.
+	timer      func(time.Time) (at <-chan time.Time, stop func() bool)
+	tell       func(Outcome)
+	tellTarget func(TargetChange)
+	reaches    reaches
+	running    sync.WaitGroup
 
 	// attempts ends when attempts in flight are to be broken off.
 	attempts  context.Context
@@ -69,7 +90,8 @@ type Dispatcher struct {
 
 // New returns a Dispatcher that takes nothing until Use is called.
 func New(q queue.Queue, sender *Sender, options Options) *Dispatcher {
-	d := &Dispatcher{queue: q, sender: sender, logger: options.Logger, now: options.Now, tell: options.OnOutcome, lanes: map[string]*lane{}}
+	d := &Dispatcher{queue: q, sender: sender, logger: options.Logger, now: options.Now,
+		tell: options.OnOutcome, tellTarget: options.OnTarget, lanes: map[string]*lane{}}
 	d.attempts, d.interrupt = context.WithCancel(context.Background())
 	if d.logger == nil {
 		d.logger = zap.NewNop()
@@ -77,8 +99,15 @@ func New(q queue.Queue, sender *Sender, options Options) *Dispatcher {
 	if d.now == nil {
 		d.now = time.Now
 	}
+	d.timer = func(at time.Time) (<-chan time.Time, func() bool) {
+		timer := time.NewTimer(at.Sub(d.now()))
+		return timer.C, timer.Stop
+	}
 	if d.tell == nil {
 		d.tell = func(Outcome) {}
+	}
+	if d.tellTarget == nil {
+		d.tellTarget = func(TargetChange) {}
 	}
 	return d
 }
@@ -99,13 +128,18 @@ func (d *Dispatcher) Use(actions []*Prepared) {
 		if d.lanes[name] == nil {
 			d.lanes[name] = &lane{dispatcher: d, name: name}
 		}
-		d.lanes[name].open(means{action, d.sender.current.Load()})
+		with := means{action: action, sender: d.sender.current.Load()}
+		if only, ok := action.onlyEndpoint(); ok {
+			with.reach = d.reaches.of(only, d.now())
+		}
+		d.lanes[name].open(with)
 	}
 	for name, lane := range d.lanes {
 		if !used[name] {
 			lane.close()
 		}
 	}
+	d.sender.keep(actions)
 }
 
 // Stop takes nothing more and waits for the attempts in flight. When ctx ends
@@ -134,9 +168,11 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 	return err
 }
 
-// attempt carries out one delivery. The action is nil if it is gone meanwhile.
-func (d *Dispatcher) attempt(with means, lease *queue.Lease) {
-	action := with.action
+// attempt carries out one delivery.
+func (d *Dispatcher) attempt(l *lane, j job) {
+	action, lease := j.action, j.lease
+	// Whatever comes of a probe, others must be able to probe after it.
+	defer func() { j.reach.leave(j.probe) }()
 	defer func() {
 		// An event that brings the code down must not bring the server down,
 		// nor come back to do it again.
@@ -146,18 +182,14 @@ func (d *Dispatcher) attempt(with means, lease *queue.Lease) {
 			d.end(lease, queue.Failed, &queue.Attempt{Began: d.now(), Error: "the relay itself failed at this attempt; its log has the details"})
 		}
 	}()
-	if action == nil || d.attempts.Err() != nil {
+	if d.attempts.Err() != nil {
 		d.giveBack(lease)
 		return
 	}
 	began := d.now()
 	delivery := &lease.Delivery
-	switch {
-	case lease.Event == nil:
+	if lease.Event == nil {
 		d.end(lease, queue.Failed, &queue.Attempt{Began: began, Error: "the stored event cannot be read; not sent"})
-		return
-	case !delivery.Expires.IsZero() && !began.Before(delivery.Expires):
-		d.end(lease, queue.Expired, nil)
 		return
 	}
 	needed := action.Timeout() + leaseMargin
@@ -176,7 +208,7 @@ func (d *Dispatcher) attempt(with means, lease *queue.Lease) {
 		d.end(lease, queue.Failed, attempt)
 		return
 	}
-	result := with.sender.send(d.attempts, request, action.Timeout())
+	result := j.sender.send(d.attempts, request, action.Timeout())
 	if result.Err != nil && d.attempts.Err() != nil {
 		d.giveBack(lease)
 		return
@@ -186,7 +218,7 @@ func (d *Dispatcher) attempt(with means, lease *queue.Lease) {
 	if first.IsZero() {
 		first = began
 	}
-	judged := action.judge(result, delivery.Attempts+1, first, now, rand.Float64())
+	judged := d.judge(l, j, result, first, began, now)
 	attempt.Took, attempt.Status, attempt.Error = now.Sub(began), result.Status, judged.reason
 	attempt.Request, attempt.Response, attempt.Empty = request.String(), result.Response, request.Empty
 	if judged.state == queue.Pending {
@@ -197,9 +229,83 @@ func (d *Dispatcher) attempt(with means, lease *queue.Lease) {
 	d.end(lease, judged.state, attempt)
 }
 
+// judge decides what an attempt means for its delivery, and notes what it says
+// about the target.
+func (d *Dispatcher) judge(l *lane, j job, result Result, first, began, now time.Time) verdict {
+	attempts := j.lease.Delivery.Attempts + 1
+	judged := verdict{}
+	next, down := d.heard(l, j, result, began, now)
+	switch {
+	case down:
+		judged = j.action.judgeUnreached(result, attempts, j.reach.spent(first, now), next)
+	case result.Err == nil && j.action.success.has(result.Status):
+		return verdict{state: queue.Delivered}
+	default:
+		if j.reach != nil {
+			first = now.Add(-j.reach.spent(first, now))
+		}
+		judged = j.action.judge(result, attempts, first, now, rand.Float64())
+	}
+	if expires := j.lease.Delivery.Expires; judged.state == queue.Pending && !expires.IsZero() && !judged.again.Before(expires) {
+		judged.state = queue.Expired
+		judged.reason += "; it expires before it could be tried again"
+	}
+	return judged
+}
+
+// heard notes what an attempt says about its target. If the target is down, it
+// returns when that is tested next.
+func (d *Dispatcher) heard(l *lane, j job, result Result, began, now time.Time) (next time.Time, down bool) {
+	if j.reach == nil {
+		return time.Time{}, false
+	}
+	if result.Err == nil {
+		if downFor, over := j.reach.answer(now); over {
+			d.logger.Info("target can be reached again", zap.String("target", j.reach.name), zap.String("action", l.name), zap.Duration("down_for", downFor))
+			d.tellTarget(TargetChange{Target: j.reach.name, Action: l.name, DownFor: downFor})
+		}
+		return time.Time{}, false
+	}
+	if !isUnreached(result.Err) {
+		return time.Time{}, false
+	}
+	action := j.action.action
+	next, down, news := j.reach.fail(l, began, now, func(failures int) time.Duration {
+		return backoff(action.RetryFirst, action.RetryCap, failures, rand.Float64())
+	})
+	if news {
+		reason, _ := j.action.explain(result)
+		d.logger.Warn("target cannot be reached; one delivery at a time tests it, the others wait",
+			zap.String("target", j.reach.name), zap.String("action", l.name), zap.String("error", reason))
+		d.tellTarget(TargetChange{Target: j.reach.name, Down: true, Action: l.name, Error: reason})
+	}
+	return next, down
+}
+
 // giveBack returns a delivery that was not attempted.
 func (d *Dispatcher) giveBack(lease *queue.Lease) {
 	d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: queue.Pending, Again: d.now()}))
+}
+
+// putOff returns a delivery whose target is down. An action that has no other
+// target takes nothing until it may probe, so its deliveries stay due; those of
+// one with several would be in the way of the others.
+func (d *Dispatcher) putOff(with means, target *reach, lease *queue.Lease, now time.Time) {
+	again := now
+	if with.reach == nil {
+		again = target.putOffUntil(now)
+		if expires := lease.Delivery.Expires; !expires.IsZero() && expires.Before(again) {
+			again = expires
+		}
+	}
+	d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: queue.Pending, Again: again}))
+}
+
+// expire ends a delivery that is older than its action allows, without an
+// attempt.
+func (d *Dispatcher) expire(lease *queue.Lease) {
+	d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: queue.Expired}))
+	d.report(lease, queue.Expired, nil)
 }
 
 // end settles a delivery in its last state.
@@ -226,6 +332,8 @@ func (d *Dispatcher) report(lease *queue.Lease, state queue.State, attempt *queu
 	if attempt != nil {
 		outcome.Attempts++
 		outcome.Status, outcome.Took, outcome.Error = attempt.Status, attempt.Took, attempt.Error
+	} else if state == queue.Expired {
+		outcome.Error = "it had expired when its turn came (expires); not sent"
 	}
 	level, message := zap.DebugLevel, "attempt"
 	if state == queue.Failed {
@@ -241,4 +349,20 @@ func (d *Dispatcher) report(lease *queue.Lease, state queue.State, attempt *queu
 			zap.Duration("took", outcome.Took), zap.String("error", outcome.Error))
 	}
 	d.tell(outcome)
+}
+
+// wait waits until a time or until something changes, but not longer than ctx.
+func (d *Dispatcher) wait(ctx context.Context, what waiting) {
+	var at <-chan time.Time
+	if !what.until.IsZero() {
+		timer, stop := d.timer(what.until)
+		defer stop()
+		at = timer
+	}
+	select {
+	case <-at:
+	case <-what.changed:
+	case <-what.renewed:
+	case <-ctx.Done():
+	}
 }

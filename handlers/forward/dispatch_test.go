@@ -35,6 +35,7 @@ func newWorkbench(t testing.TB) *workbench {
 	sender := NewSender(mustTargets(t), nil)
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.Lock(zapcore.AddSync(w.log)), zap.InfoLevel)
 	w.Dispatcher = New(w.queue, sender, Options{Logger: zap.New(core), Now: w.clock.Now})
+	w.timer = w.clock.timer
 	t.Cleanup(func() {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -42,6 +43,12 @@ func newWorkbench(t testing.TB) *workbench {
 		sender.Close()
 	})
 	return w
+}
+
+// advance moves the clock, also for the queue.
+func (w *workbench) advance(d time.Duration) {
+	w.clock.advance(d)
+	w.queue.poke()
 }
 
 // settledAs waits until a delivery is in a state and returns it.
@@ -172,6 +179,8 @@ func TestTakeFails(t *testing.T) {
 	url := serve(t, func(http.ResponseWriter, *http.Request) {})
 	id := w.queue.add("test", eventWith(nil), 1)[0]
 	w.Use([]*Prepared{prepare(t, Action{URL: url})})
+	eventually(t, "the lane pauses", func() bool { return w.clock.waiting() == 1 })
+	w.advance(takeAgain)
 	w.settledAs(t, id, queue.Delivered)
 }
 

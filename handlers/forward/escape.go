@@ -24,6 +24,11 @@ const (
 	jsonValue
 	// xmlText is for XML text and attributes.
 	xmlText
+	// cdataText is for inside a CDATA section of XML. The section ends before the
+	// value and begins again after it, because nothing can be escaped in one.
+	cdataText
+	// partName is for the name of a form's part.
+	partName
 	// headerText is for header values.
 	headerText
 )
@@ -51,6 +56,10 @@ func (e escape) append(dst []byte, value any) ([]byte, error) {
 		return appendJSONText(dst, text), nil
 	case xmlText:
 		return appendXML(dst, text), nil
+	case cdataText:
+		return append(appendXML(append(dst, "]]>"...), text), "<![CDATA["...), nil
+	case partName:
+		return appendPartName(dst, text), nil
 	case headerText:
 		if i := strings.IndexFunc(text, unicode.IsControl); i >= 0 {
 			return dst, fmt.Errorf("%w (%U)", errControl, []rune(text[i:])[0])

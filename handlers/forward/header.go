@@ -47,6 +47,10 @@ func (b *builder) makeHeaders() {
 			continue
 		}
 		key := http.CanonicalHeaderKey(field)
+		b.given[key] = true
+		if len(b.action.Sign) > 0 && isSignature(key) {
+			b.fail(pair.name.place, errors.New("sign makes this header: remove the one or the other"))
+		}
 		switch key {
 		case "Host":
 			b.made.host, _ = value.text()

@@ -61,6 +61,9 @@ func jsonTemplate(t template) template {
 				tagged.escape = jsonValue
 				reader.last = 0
 			}
+			if tagged.verbatim() {
+				tagged.escape = asIs
+			}
 			p.tag = &tagged
 		}
 		out[i] = p
@@ -80,6 +83,9 @@ func checkJSON(source string, t template) (unsure bool, err error) {
 		text := p.text
 		switch {
 		case p.tag == nil:
+		case p.tag.verbatim():
+			// What it puts in can be anything.
+			return true, nil
 		case p.tag.escape == jsonText:
 			text = "x"
 		case reader.atKey():

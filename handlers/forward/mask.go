@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -18,6 +19,10 @@ type masker struct {
 	replacer *strings.Replacer
 	// longest is the length of the longest form of a secret.
 	longest int
+	// own makes the masker for further secrets of a single request, nil for none.
+	// They are apart because all the others may be many, and are prepared only
+	// when something is shown, because that costs more than to make the request.
+	own func() *masker
 }
 
 func newMasker(secrets []string) *masker {
@@ -50,6 +55,23 @@ func newMasker(secrets []string) *masker {
 		return nil
 	}
 	return &masker{replacer: strings.NewReplacer(pairs...), longest: len(pairs[0])}
+}
+
+// longestAdded bounds the secrets that are added to a masker for one request. A
+// value of the event can be of any length, and each becomes some thirty forms.
+const longestAdded = 8 << 10
+
+// and returns a masker that replaces further secrets too.
+func (m *masker) and(secrets ...string) *masker {
+	secrets = slices.DeleteFunc(secrets, func(secret string) bool { return strings.TrimSpace(secret) == "" || len(secret) > longestAdded })
+	if len(secrets) == 0 {
+		return m
+	}
+	all := &masker{replacer: strings.NewReplacer(), own: sync.OnceValue(func() *masker { return newMasker(secrets) })}
+	if m != nil {
+		all.replacer, all.longest = m.replacer, m.longest
+	}
+	return all
 }
 
 // formsOf returns the forms that a secret takes in the places of a request.
@@ -121,11 +143,17 @@ func (m *masker) mask(text string, limit int) string { return m.maskPart(text, t
 // and may end in the middle of a secret.
 func (m *masker) maskPart(text string, whole bool, limit int) string {
 	if m != nil {
-		short := bounded{limit: limit + m.longest}
+		longest := m.longest
+		if m.own != nil {
+			own := m.own()
+			text = own.replacer.Replace(text)
+			longest = max(longest, own.longest)
+		}
+		short := bounded{limit: limit + longest}
 		_, _ = m.replacer.WriteString(&short, text)
 		text = short.String()
 		if !whole {
-			text = text[:max(0, len(text)-m.longest)]
+			text = text[:max(0, len(text)-longest)]
 		}
 	}
 	text = strings.ToValidUTF8(cut(text, limit), "\uFFFD")

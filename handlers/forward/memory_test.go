@@ -22,6 +22,8 @@ type memory struct {
 	loseLeases bool
 	// failTakes makes as many calls of Take fail.
 	failTakes int
+	// settled is told of settlements, if set.
+	settled func(queue.Delivery, queue.Settlement)
 	// taken is called once, between taking and returning.
 	taken func()
 
@@ -58,12 +60,17 @@ func (m *memory) wake() {
 
 // add puts deliveries of an action and returns their ids.
 func (m *memory) add(action string, event *rules.Event, n int) []string {
+	return m.addExpiring(action, event, time.Time{}, n)
+}
+
+// addExpiring is add for deliveries that expire at a time.
+func (m *memory) addExpiring(action string, event *rules.Event, expires time.Time, n int) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var ids []string
 	for range n {
 		id := uuid.Must(uuid.NewV7()).String()
-		r := &remembered{delivery: queue.Delivery{ID: id, Action: action}, event: event, state: queue.Pending}
+		r := &remembered{delivery: queue.Delivery{ID: id, Action: action, Expires: expires}, event: event, state: queue.Pending}
 		m.byID[id] = r
 		m.waiting = append(m.waiting, r)
 		ids = append(ids, id)
@@ -84,6 +91,19 @@ func (m *memory) poke() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wake()
+}
+
+// leased returns how many deliveries are leased.
+func (m *memory) leased() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, r := range m.byID {
+		if r.leased {
+			n++
+		}
+	}
+	return n
 }
 
 // idle returns how many goroutines wait in Take for an action.
@@ -172,6 +192,9 @@ func (m *memory) Settle(token queue.Token, s queue.Settlement) error {
 	r := m.held(token)
 	if r == nil {
 		return queue.ErrLeaseLost
+	}
+	if m.settled != nil {
+		m.settled(r.delivery, s)
 	}
 	r.leased, r.state, r.delivery.Due = false, s.State, s.Again
 	if s.Attempt != nil {

@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -27,6 +28,12 @@ type Request struct {
 
 	path   string
 	masker *masker
+	// tls is how a connection is made, nil for the usual way.
+	tls *tlsSetting
+	// authHeader is the header field that holds credentials, and shownQuery how
+	// much of the query comes before those in it; "" and 0 if there are none.
+	authHeader string
+	shownQuery int
 }
 
 // Render makes the request for an event. The delivery's id becomes the
@@ -44,7 +51,7 @@ func (p *Prepared) RenderBound(bound *rules.Bound, event *rules.Event, delivery 
 		return nil, v.missing.unsent(event.Tenant())
 	}
 	r := rendering{bound: bound, buffer: make([]byte, 0, 512)}
-	request := &Request{Method: p.action.Method, Host: v.host, masker: p.masker}
+	request := &Request{Method: p.action.Method, Host: v.host, masker: p.masker, tls: p.tls}
 	path, err := r.path(v.path)
 	if err != nil {
 		return nil, err
@@ -59,11 +66,13 @@ func (p *Prepared) RenderBound(bound *rules.Bound, event *rules.Event, delivery 
 	if request.Header, err = r.header(v, event, delivery); err != nil {
 		return nil, err
 	}
-	if len(v.body) > 0 {
-		if request.Body, err = r.body(v); err != nil {
-			return nil, err
-		}
+	if err := r.authenticate(v.auth, request); err != nil {
+		return nil, err
 	}
+	if err := r.body(v, event, request); err != nil {
+		return nil, err
+	}
+	p.signer.sign(request, delivery)
 	request.Empty = r.empty
 	return request, nil
 }
@@ -266,21 +275,50 @@ func isTraceparent(text string) bool {
 	return true
 }
 
-var errNotJSON = errors.New("body: what was rendered is not well-formed JSON; not sent")
-
 // body renders the body.
-func (r *rendering) body(v *variant) ([]byte, error) {
-	if len(v.body) == 1 && v.body[0].tag == nil {
-		return []byte(v.body[0].text), nil
+func (r *rendering) body(v *variant, event *rules.Event, request *Request) error {
+	switch {
+	case v.forward:
+		return forwardBody(event, request)
+	case v.form != nil:
+		body, boundary, err := r.form(v.form)
+		request.Body = body
+		request.Header["Content-Type"] = []string{"multipart/form-data; boundary=" + boundary}
+		return err
+	case len(v.body) == 0:
+		return nil
+	case len(v.body) == 1 && v.body[0].tag == nil:
+		request.Body = []byte(v.body[0].text)
+		return nil
 	}
 	out, err := r.append(r.buffer[:0], "body", v.body)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = v.verify.check(out)
+		if err != nil {
+			err = fmt.Errorf("body: %w; not sent", err)
+		}
 	}
-	if v.verifyJSON && !json.Valid(out) {
-		return nil, errNotJSON
+	if err != nil {
+		return err
 	}
 	// The buffer was only lent to path, query and headers, which hold copies.
 	r.buffer = nil
-	return out, nil
+	request.Body = out
+	return nil
+}
+
+// forwardBody makes the event's body that of the request, with the Content-Type
+// it came with unless the action names another.
+func forwardBody(event *rules.Event, request *Request) error {
+	if len(event.RawBody) == 0 {
+		return nil
+	}
+	request.Body = event.RawBody
+	if kind := event.Headers["Content-Type"]; len(kind) > 0 {
+		if !httpguts.ValidHeaderFieldValue(kind[0]) {
+			return errors.New("body: the event's Content-Type holds a character that a header cannot carry; not sent")
+		}
+		setUnlessGiven(request.Header, "Content-Type", kind[:1:1])
+	}
+	return nil
 }

@@ -55,6 +55,29 @@ func (p *Prepared) judge(result Result, attempts int, first, now time.Time, rand
 	return verdict{state: queue.Pending, again: again, reason: reason}
 }
 
+// judgeUnreached decides about a delivery whose target is down and is tested
+// next at a time. Spent is how much of retry_for has been used up; it does not
+// go on meanwhile.
+func (p *Prepared) judgeUnreached(result Result, attempts int, spent time.Duration, next time.Time) verdict {
+	reason, _ := p.explain(result)
+	switch {
+	case p.action.RetryFor < 0:
+		return verdict{state: queue.Failed, reason: reason + "; retry_for is off"}
+	case spent >= p.action.RetryFor:
+		return verdict{state: queue.Failed, reason: fmt.Sprintf("%s; given up after %s, as retry_for says", reason, attemptCount(attempts))}
+	}
+	return verdict{state: queue.Pending, again: next, reason: reason + "; the target is tested again before anything else is sent there"}
+}
+
+// isUnreached reports whether an error of an attempt means that the target could
+// not be reached: that it gave no answer, be it because no connection came about,
+// because of TLS, or because it took too long or hung up. A target that may not
+// be called is none.
+func isUnreached(err error) bool {
+	var refused *TargetError
+	return !errors.As(err, &refused)
+}
+
 func attemptCount(n int) string {
 	if n == 1 {
 		return "1 attempt"

@@ -3,6 +3,7 @@ package forward
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,12 @@ type Sender struct {
 type guarded struct {
 	*http.Transport
 	targets *Targets
+	// make makes a further transport to the same targets.
+	make func(*tls.Config) *http.Transport
+
+	mu sync.Mutex
+	// byTLS are the transports for the TLS settings of actions.
+	byTLS map[[32]byte]*http.Transport
 }
 
 // NewSender returns a Sender that calls only the given targets. The resolver is
@@ -65,12 +72,20 @@ func (s *Sender) Restrict(targets *Targets) {
 func (s *Sender) Close() { s.current.Load().CloseIdleConnections() }
 
 func (s *Sender) transport(targets *Targets) *guarded {
-	g := &guarded{targets: targets}
-	g.Transport = &http.Transport{
+	g := &guarded{targets: targets, byTLS: map[[32]byte]*http.Transport{}}
+	dial := s.dialer(targets)
+	g.make = func(config *tls.Config) *http.Transport { return newTransport(dial, config) }
+	g.Transport = g.make(nil)
+	return g
+}
+
+func newTransport(dial func(context.Context, string, string) (net.Conn, error), config *tls.Config) *http.Transport {
+	return &http.Transport{
 		// Explicitly none: a proxy from the environment would see every
 		// request, and the dialer would check the proxy's address only.
 		Proxy:                  nil,
-		DialContext:            s.dialer(targets),
+		DialContext:            dial,
+		TLSClientConfig:        config,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		MaxIdleConnsPerHost:    512,
@@ -78,7 +93,53 @@ func (s *Sender) transport(targets *Targets) *guarded {
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: responseHeader,
 	}
-	return g
+}
+
+// through returns the transport for a TLS setting. It is made at its first use
+// and kept for the actions, also those of later configurations, that have the
+// same.
+func (g *guarded) through(setting *tlsSetting) *http.Transport {
+	if setting == nil {
+		return g.Transport
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	transport := g.byTLS[setting.key]
+	if transport == nil {
+		transport = g.make(setting.config.Clone())
+		g.byTLS[setting.key] = transport
+	}
+	return transport
+}
+
+// keep closes the transports for TLS settings that none of the actions has.
+func (s *Sender) keep(actions []*Prepared) {
+	used := map[[32]byte]bool{}
+	for _, action := range actions {
+		if action.tls != nil {
+			used[action.tls.key] = true
+		}
+	}
+	g := s.current.Load()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for key, transport := range g.byTLS {
+		if !used[key] {
+			transport.CloseIdleConnections()
+			delete(g.byTLS, key)
+		}
+	}
+}
+
+// CloseIdleConnections closes the connections of all transports that are not in
+// use.
+func (g *guarded) CloseIdleConnections() {
+	g.Transport.CloseIdleConnections()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, transport := range g.byTLS {
+		transport.CloseIdleConnections()
+	}
 }
 
 // dialer returns the function that connects to a target. Every address is
@@ -144,7 +205,7 @@ func (s *Sender) Send(ctx context.Context, request *Request, timeout time.Durati
 func (g *guarded) send(ctx context.Context, request *Request, timeout time.Duration) Result {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	response, err := g.RoundTrip(request.http(ctx))
+	response, err := g.through(request.tls).RoundTrip(request.http(ctx))
 	if err != nil {
 		if ctx.Err() != nil {
 			// Which of the two came first is a matter of microseconds.

@@ -16,37 +16,64 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// All methods with all bodies, as the bytes that a target receives.
+// All methods with all kinds of bodies and of credentials, as the bytes that a
+// target receives.
 func TestOnTheWire(t *testing.T) {
+	fields := []Field{{Name: "name", Value: "{{body.name}}"}, {Name: "a b&{{body.id}}", Value: "1 + 1\r\n= 2"}, {Name: "name", Value: `{"id": {{body.id}}}`, Type: "application/json"}}
+	untyped := []Field{fields[0], fields[1], {Name: "name", Value: "{{body.none}}"}}
 	bodies := []struct {
 		name string
 		body Body
 	}{
 		{"none", Body{}},
-		{"json", Body{Kind: BodyJSON, Text: "{\n  \"project\": {{body.id}}, \"name\": \"{{body.name}}\"\n}"}},
+		{"form", Body{Kind: BodyForm, Fields: fields}},
+		{"urlencoded", Body{Kind: BodyURLEncoded, Fields: untyped}},
 		{"raw", Body{Kind: BodyRaw, Text: "line 1\r\n{{body.name}}\n"}},
 		{"raw csv", Body{Kind: BodyRaw, Type: "text/csv", Text: "{{body.id}};{{body.none}}"}},
+		{"json", Body{Kind: BodyJSON, Text: "{\n  \"project\": {{body.id}}, \"name\": \"{{body.name}}\"\n}"}},
+		{"xml", Body{Kind: BodyXML, Text: "<p id=\"{{body.id}}\"><![CDATA[{{body.name}}]]><b>{{body.name}}</b></p>"}},
+		{"forward", Body{Kind: BodyForward}},
+	}
+	auths := []struct {
+		name string
+		auth Auth
+	}{
+		{"none", Auth{}},
+		{"api_key header", Auth{Kind: AuthAPIKey, In: InHeader, Name: "x-api-key", Value: "{{studio_token}}"}},
+		{"api_key query", Auth{Kind: AuthAPIKey, In: InQuery, Name: "api key", Value: "{{studio_token}}"}},
+		{"basic", Auth{Kind: AuthBasic, User: "Bob {{body.id}}", Value: "{{studio_password}}é"}},
+		{"bearer", Auth{Kind: AuthBearer, Value: "{{studio_token}}"}},
 	}
 	sender := NewSender(mustTargets(t), nil)
 	defer sender.Close()
 	target := record(t)
 	event := decoded(t, `{"id": 4711, "name": "Bob \"B\" Lée"}`)
+	event.RawBody = []byte(`{"id":   4711}`)
+	event.Headers = map[string][]string{"Content-Type": {"application/json; charset=utf-8"}}
 	var got bytes.Buffer
+	send := func(title string, action Action) {
+		t.Helper()
+		action.URL = "http://" + target.address + "/folders/{{body.name}}/%zz^|?a=b c"
+		action.Query = []Pair{{"q", "{{body.name}}"}, {"q", "two"}}
+		action.Headers = []Pair{{"X-Project", "{{body.id}}"}, {"X-Project", "b"}}
+		request, err := prepare(t, action).Render(event, testDelivery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 || result.Response != "ok" {
+			t.Fatalf("%+v", result)
+		}
+		text := strings.ReplaceAll(target.last(), target.address, "TARGET")
+		if _, boundary, ok := strings.Cut(request.Header.Get("Content-Type"), "boundary="); ok {
+			text = strings.ReplaceAll(text, boundary, "BOUNDARY")
+		}
+		fmt.Fprintf(&got, "=== %s\n%s\n", title, text)
+	}
 	for _, method := range methods {
 		for _, body := range bodies {
-			p := prepare(t, Action{
-				Method: method, URL: "http://" + target.address + "/folders/{{body.name}}/%zz^|?a=b c",
-				Query: []Pair{{"q", "{{body.name}}"}, {"q", "two"}}, Body: body.body,
-				Headers: []Pair{{"X-Project", "{{body.id}}"}, {"authorization", "Bearer {{studio_token}}"}, {"X-Project", "b"}},
-			})
-			request, err := p.Render(event, testDelivery)
-			if err != nil {
-				t.Fatal(err)
+			for _, auth := range auths {
+				send(fmt.Sprintf("%s, body %s, auth %s", method, body.name, auth.name), Action{Method: method, Body: body.body, Auth: auth.auth})
 			}
-			if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 || result.Response != "ok" {
-				t.Fatalf("%+v", result)
-			}
-			fmt.Fprintf(&got, "=== %s, %s\n%s\n", method, body.name, strings.ReplaceAll(target.last(), target.address, "TARGET"))
 		}
 	}
 	const file = "testdata/wire.golden"
@@ -60,8 +87,19 @@ func TestOnTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("differs from %s (write it anew with -update):\n%s", file, got.String())
+		t.Errorf("differs from %s (write it anew with -update):\n%s", file, firstDifference(got.String(), string(want)))
 	}
+}
+
+// firstDifference returns the first part of a golden file that differs.
+func firstDifference(got, want string) string {
+	parts := strings.Split(want, "=== ")
+	for i, part := range strings.Split(got, "=== ") {
+		if i >= len(parts) || part != parts[i] {
+			return part
+		}
+	}
+	return "the end is missing"
 }
 
 // The request as the activity shows it, with every form of a secret masked.

@@ -34,6 +34,20 @@ var shapeActions = []Action{
 		URL: "http://127.0.0.1:8080/x?{{body.v}}", Method: "PATCH",
 		Body: Body{Kind: BodyRaw, Text: "raw {{body.v}} end"},
 	},
+	{
+		URL: "http://127.0.0.1:8080/x", Method: "POST", Auth: Auth{Kind: AuthBasic, User: "u{{body.v}}", Value: "{{body.v}}"},
+		Body: Body{Kind: BodyURLEncoded, Fields: []Field{{Name: "a", Value: "a {{body.v}}"}, {Name: "fixed", Value: "&"}, {Name: "n{{body.v}}", Value: "1"}}},
+	},
+	{
+		URL: "http://127.0.0.1:8080/x", Method: "POST", Auth: Auth{Kind: AuthAPIKey, In: InQuery, Name: "k{{body.v}}", Value: "{{body.v}}"},
+		Body: Body{Kind: BodyForm, Fields: []Field{
+			{Name: "a", Value: "<{{body.v}}>"}, {Name: "n{{body.v}}", Value: "{{body.v}}", Type: "text/plain"}, {Name: "fixed", Value: "{{body.v}}"}, {Name: "j", Value: `["{{body.v}}"]`, Type: "application/json"},
+		}},
+	},
+	{
+		URL: "http://127.0.0.1:8080/x", Method: "DELETE", Auth: Auth{Kind: AuthBearer, Value: "{{body.v}}"},
+		Body: Body{Kind: BodyXML, Text: `<a b='{{body.v}}'><![CDATA[{{body.v}}]]><fixed/></a>`},
+	},
 }
 
 // onWire returns the bytes of a request as net/http writes them.
@@ -84,8 +98,8 @@ func checkShape(t testing.TB, prepared []*Prepared, value any) {
 	for i, p := range prepared {
 		request, err := p.Render(event, testDelivery)
 		if err != nil {
-			if i == 2 {
-				t.Errorf("%q: query and raw body can carry everything, but: %v", text, err)
+			if i == 2 || i == 4 {
+				t.Errorf("%q: query, raw body and form can carry everything, but: %v", text, err)
 			}
 			continue
 		}
@@ -116,6 +130,21 @@ func checkShape(t testing.TB, prepared []*Prepared, value any) {
 			if string(body) != "raw "+text+" end" {
 				t.Errorf("%q: raw body is %q", text, body)
 			}
+		case 3:
+			names = append(names, "Authorization")
+			if user, password, ok := got.BasicAuth(); !ok || user != "u"+text || password != text {
+				t.Errorf("%q: basic is %q, %q", text, user, password)
+			}
+			checkQuery(t, string(body), [][2]string{{"a", "a " + text}, {"fixed", "&"}, {"n" + text, "1"}})
+		case 4:
+			checkQuery(t, query, [][2]string{{"k" + text, text}})
+			checkForm(t, got.Header.Get("Content-Type"), body, text)
+		case 5:
+			names = append(names, "Authorization")
+			if values := got.Header["Authorization"]; len(values) != 1 || values[0] != strings.TrimSpace("Bearer "+strings.TrimSpace(text)) {
+				t.Errorf("%q: Authorization is %q", text, values)
+			}
+			checkXMLBody(t, body, text)
 		}
 		for name := range got.Header {
 			if !slices.Contains(names, name) {
@@ -211,12 +240,36 @@ func checkXMLBody(t testing.TB, body []byte, text string) {
 	}
 }
 
+func checkForm(t testing.TB, contentType string, body []byte, text string) {
+	t.Helper()
+	parts := readForm(t, contentType, body)
+	if len(parts) != 4 {
+		t.Fatalf("%q: there are %d parts in %q", text, len(parts), body)
+	}
+	var list []string
+	if err := json.Unmarshal([]byte(parts[3].value), &list); err != nil || len(list) != 1 || list[0] != valid(text) {
+		t.Errorf("%q: the part with JSON is %q", text, parts[3].value)
+	}
+	// A backslash before a quote or another one is all that is undone by a reader
+	// of names.
+	name := strings.ReplaceAll(escapePartName("n"+text), `\\`, `\`)
+	for i, want := range []part{{name: "a", value: "<" + text + ">"}, {name: name, value: text}, {name: "fixed", value: text}, {name: "j", value: parts[3].value}} {
+		fields := 1
+		if i%2 == 1 {
+			fields = 2
+		}
+		if got := parts[i]; got.name != want.name || got.value != want.value || len(got.header) != fields {
+			t.Errorf("%q: part %d is %q, want %q", text, i, got, want)
+		}
+	}
+}
+
 // hostile are values that have broken other systems.
 var hostile = []string{
 	"x", " ", " x ", ".", "..", "...", "../x", "a/../b", `..\x`, "%2e%2e", "%252e", "%", "%zz", "%00", "/", "//", "/etc/passwd", `\`, `"`, `'`, "`",
 	"&a=b", "=", "+", "#f", "?q=1", ";x", "a b", "\r\nX-Evil: 1", "\n", "\r", "\t", "\x00", "\x7f", "\u0085", "\u2028", "\ufeff", "\ufffe",
 	"é", "日本", "😀", "\xff", "\xc3", "\xed\xa0\x80", `","evil":"`, `\"`, `\u0022`, "}", "{", "{{body.id}}", "{{studio_token}}", "{env.PATH}", "{$PATH}",
-	"</a><evil/>", "<!--", "]]>", "&lt;", "@evil.example", "http://evil.example/", ":80", "--boundary\r\n", "null", "true", "1", "0x1f", "\x1b[31m",
+	"</a><evil/>", "<!--", "]]>", "&lt;", "@evil.example", "http://evil.example/", ":80", "--boundary\r\n", "--event-relay-\r\n", "\r\n--\r\n", `\`, `x\"`, `"; filename="x`, "a:b", "]]>", "]]", "]", "null", "true", "1", "0x1f", "\x1b[31m",
 	strings.Repeat("x", 5000),
 }
 

@@ -34,7 +34,12 @@ func (r *Request) String() string {
 	}
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		b.WriteByte('?')
-		b.WriteString(r.URL.RawQuery)
+		if r.shownQuery > 0 {
+			b.WriteString(r.URL.RawQuery[:r.shownQuery])
+			b.WriteString(masked)
+		} else {
+			b.WriteString(r.URL.RawQuery)
+		}
 	}
 	b.WriteString(" HTTP/1.1\nHost: ")
 	b.WriteString(host)
@@ -43,6 +48,9 @@ func (r *Request) String() string {
 			b.WriteByte('\n')
 			b.WriteString(name)
 			b.WriteString(": ")
+			if name == r.authHeader && name != "Authorization" {
+				value = masked
+			}
 			writeHeaderValue(&b, name, value)
 		}
 	}

@@ -170,11 +170,19 @@ func eventually(t testing.TB, what string, condition func() bool) {
 
 // clock is a clock that tests move.
 type clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu     sync.Mutex
+	now    time.Time
+	timers map[*alarm]bool
 }
 
-func newClock() *clock { return &clock{now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)} }
+type alarm struct {
+	at time.Time
+	ch chan time.Time
+}
+
+func newClock() *clock {
+	return &clock{now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), timers: map[*alarm]bool{}}
+}
 
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
@@ -182,8 +190,41 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
+// advance moves the clock and lets the timers go whose time has come.
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+	for a := range c.timers {
+		if !c.now.Before(a.at) {
+			delete(c.timers, a)
+			a.ch <- c.now
+		}
+	}
+}
+
+// timer is as Dispatcher.timer.
+func (c *clock) timer(at time.Time) (<-chan time.Time, func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := &alarm{at: at, ch: make(chan time.Time, 1)}
+	if !c.now.Before(at) {
+		a.ch <- c.now
+	} else {
+		c.timers[a] = true
+	}
+	return a.ch, func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		set := c.timers[a]
+		delete(c.timers, a)
+		return set
+	}
+}
+
+// waiting returns how many timers are set.
+func (c *clock) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.timers)
 }

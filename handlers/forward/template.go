@@ -36,6 +36,9 @@ type tag struct {
 // String shows the tag as an administrator knows it.
 func (t *tag) String() string { return "{{" + t.source + "}}" }
 
+// verbatim reports whether the value is put into a body without being escaped.
+func (t *tag) verbatim() bool { return t.expression.Verbatim() }
+
 // mayNot is the error for a tag that stands where only the configuration may
 // choose.
 func (t *tag) mayNot(choose string) error {
@@ -169,6 +172,9 @@ func (t template) with(literal func(string) string, how escape) template {
 		if p.tag != nil {
 			tagged := *p.tag
 			tagged.escape = how
+			if tagged.verbatim() {
+				tagged.escape = asIs
+			}
 			out = append(out, piece{tag: &tagged, offset: p.offset})
 			continue
 		}

@@ -16,7 +16,8 @@ type UndefinedName struct {
 	Name string
 	// Action is the action's name and Configured where that stands.
 	Action, Configured string
-	// Place is the part of the action: url, query NAME, header NAME or body.
+	// Place is the part of the action: url, query NAME, header NAME,
+	// auth, body or body field NAME.
 	Place string
 	// Nearest is the known name that was most likely meant, or empty.
 	Nearest string

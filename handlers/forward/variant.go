@@ -20,9 +20,14 @@ type variant struct {
 	// fixed holds the header fields that are the same in every request.
 	fixed http.Header
 	host  string
+	auth  *credentials
 	body  template
-	// verifyJSON says that a value could make the body no JSON.
-	verifyJSON bool
+	// verify is what a value could keep the body from being.
+	verify wellFormed
+	// form are the parts of a form, in place of body.
+	form []formPart
+	// forward says that the body is the event's.
+	forward bool
 	// missing says why no request can be made, nil if one can.
 	missing *missingError
 }
@@ -53,6 +58,8 @@ type builder struct {
 	made   *variant
 	// authorization is the header that user and password in the URL ask for.
 	authorization string
+	// given are the header fields that the action names itself.
+	given map[string]bool
 	// secrets are what was put in and must not be shown.
 	secrets  []string
 	problems []problem
@@ -60,10 +67,11 @@ type builder struct {
 
 // build makes the variant for a tenant. The builder says what is wrong with it.
 func (w *writtenAction) build(tenant string) *builder {
-	b := &builder{writtenAction: w, tenant: tenant, made: new(variant)}
+	b := &builder{writtenAction: w, tenant: tenant, made: new(variant), given: map[string]bool{}}
 	b.makeURL()
 	b.makeQuery()
 	b.makeHeaders()
+	b.makeAuth()
 	b.makeBody()
 	return b
 }

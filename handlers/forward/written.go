@@ -15,6 +15,8 @@ type writtenAction struct {
 	userAgent      string
 	url, body      writtenText
 	query, headers []writtenPair
+	auth           writtenAuth
+	fields         []writtenField
 }
 
 // writtenText is one template.
@@ -22,6 +24,8 @@ type writtenText struct {
 	// place is the part of the action, for messages.
 	place, text string
 	pieces      []piece
+	// inBody says that values may go unescaped.
+	inBody bool
 	// wrong says that it is of no use, which has been reported.
 	wrong bool
 }
@@ -30,9 +34,22 @@ type writtenPair struct{ name, value writtenText }
 
 func (p *writtenPair) wrong() bool { return p.name.wrong || p.value.wrong }
 
+type writtenAuth struct{ name, user, value writtenText }
+
+func (a *writtenAuth) wrong() bool { return a.name.wrong || a.user.wrong || a.value.wrong }
+
+// writtenField is a field of a form, or of an urlencoded body; kind is the
+// Content-Type of a form's part.
+type writtenField struct{ name, value, kind writtenText }
+
+func (f *writtenField) wrong() bool { return f.name.wrong || f.value.wrong || f.kind.wrong }
+
 // texts returns all templates of the action.
 func (w *writtenAction) texts() []writtenText {
-	texts := []writtenText{w.url, w.body}
+	texts := []writtenText{w.url, w.body, w.auth.name, w.auth.user, w.auth.value}
+	for _, field := range w.fields {
+		texts = append(texts, field.name, field.value, field.kind)
+	}
 	for _, pairs := range [][]writtenPair{w.query, w.headers} {
 		for _, pair := range pairs {
 			texts = append(texts, pair.name, pair.value)
@@ -70,9 +87,27 @@ func (c *actionCompiler) write(userAgent string) *writtenAction {
 	for _, pair := range c.action.Headers {
 		w.headers = append(w.headers, c.pair("header", pair))
 	}
+	auth := c.action.Auth
+	w.auth = writtenAuth{c.fragment("auth", auth.Name), c.fragment("auth", auth.User), c.fragment("auth", auth.Value)}
 	body := c.action.Body
-	w.body = c.text("body", body.Text, body.Kind == BodyJSON && looksTorn(body.Text))
+	w.body = c.bodyText("body", body.Text, body.Kind == BodyJSON && looksTorn(body.Text))
+	for _, field := range body.Fields {
+		place := "body field " + field.Name
+		w.fields = append(w.fields, writtenField{
+			c.fragment(place, field.Name), c.bodyText(place, field.Value, looksTorn(field.Value)), c.fragment(place, field.Type),
+		})
+	}
 	return w
+}
+
+// fragment is text for a short template, which has no business with braces.
+func (c *actionCompiler) fragment(place, text string) writtenText {
+	return c.text(place, text, looksTorn(text))
+}
+
+// bodyText is text for a template in which values may go unescaped.
+func (c *actionCompiler) bodyText(place, text string, torn bool) writtenText {
+	return c.parse(writtenText{place: place, text: text, inBody: true}, torn)
 }
 
 func (c *actionCompiler) pair(kind string, pair Pair) writtenPair {
@@ -87,15 +122,18 @@ func (c *actionCompiler) pair(kind string, pair Pair) writtenPair {
 
 // text parses a template and compiles its expressions.
 func (c *actionCompiler) text(place, text string, torn bool) writtenText {
-	w := writtenText{place: place, text: text}
+	return c.parse(writtenText{place: place, text: text}, torn)
+}
+
+func (c *actionCompiler) parse(w writtenText, torn bool) writtenText {
 	if torn {
-		c.fail(place, errTorn)
-		return writtenText{place: place, wrong: true}
+		c.fail(w.place, errTorn)
+		return writtenText{place: w.place, wrong: true}
 	}
-	pieces, err := parseTemplate(text)
+	pieces, err := parseTemplate(w.text)
 	if err != nil {
-		c.fail(place, err)
-		return writtenText{place: place, wrong: true}
+		c.fail(w.place, err)
+		return writtenText{place: w.place, wrong: true}
 	}
 	for _, p := range pieces {
 		if p.tag != nil && !c.expression(&w, p) {
@@ -123,8 +161,9 @@ func (c *actionCompiler) expression(w *writtenText, p piece) bool {
 		}
 		return false
 	}
-	if expression.Verbatim() {
-		c.fail(w.place, fmt.Errorf("%s: %s: verbatim is not available yet", position(w.text, p.offset), p.tag))
+	if expression.Verbatim() && !w.inBody {
+		c.fail(w.place, fmt.Errorf("%s: %s: verbatim is for the values of a body; here every value is escaped, so write it without verbatim",
+			position(w.text, p.offset), p.tag))
 		return false
 	}
 	p.tag.expression = expression

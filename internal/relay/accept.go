@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/google/uuid"
+	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -38,13 +39,19 @@ func (g *Generation) decide(event *rules.Event) queue.Entry {
 		entry.Verdict = rules.Verdict{Decision: rules.Disabled, Reason: "the relay was switched off (active off)"}
 		return entry
 	}
-	entry.Verdict = g.ruleset.Decide(g.language.Bind(event))
+	bound := g.language.Bind(event)
+	entry.Verdict = g.ruleset.Decide(bound)
 	if len(entry.Verdict.Actions) == 0 {
 		return entry
 	}
 	entry.Deliveries = make([]queue.Delivery, len(entry.Verdict.Actions))
 	for i, call := range entry.Verdict.Actions {
-		entry.Deliveries[i] = queue.Delivery{ID: newID(), Action: call.Action}
+		delivery := &entry.Deliveries[i]
+		delivery.ID, delivery.Action = newID(), call.Action
+		var err error
+		if delivery.OrderKey, delivery.Expires, err = g.byName[call.Action].Schedule(bound, event.Received); err != nil {
+			g.logger.Debug("order_by failed; the delivery goes in any order", zap.String("event", event.ID), zap.Error(err))
+		}
 	}
 	return entry
 }

@@ -68,6 +68,7 @@ type Generation struct {
 	sources   []receive.Source
 	ruleset   *rules.Ruleset
 	actions   []*forward.Prepared
+	byName    map[string]*forward.Prepared
 	targets   *forward.Targets
 	retention Retention
 	limits    Limits
@@ -112,6 +113,10 @@ func Compile(configuration Configuration) (*Generation, error) {
 	keep(err)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	g.byName = make(map[string]*forward.Prepared, len(g.actions))
+	for _, action := range g.actions {
+		g.byName[action.Name()] = action
 	}
 	return g, nil
 }

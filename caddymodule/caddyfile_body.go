@@ -1,0 +1,103 @@
+package caddymodule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// bodyKinds holds the kinds of `body`.
+var bodyKinds = level[Action]{name: "body", settings: []setting[Action]{
+	{name: "none", least: 0, most: 0, read: func(*line, *Action) error { return nil }},
+	{name: "form", usage: `{ NAME "VALUE" [TYPE] }`, wants: "a block of fields and nothing else", least: 0, most: 0, block: true,
+		read: func(l *line, a *Action) error {
+			return readFields(l, a, "form", 2)
+		}},
+	{name: "urlencoded", usage: `{ NAME "VALUE" }`, wants: "a block of fields and nothing else", least: 0, most: 0, block: true,
+		read: func(l *line, a *Action) error {
+			return readFields(l, a, "urlencoded", 1)
+		}},
+	{name: "raw", usage: "[TYPE] `TEXT`", wants: "one text, in backticks or as a heredoc, perhaps after its type", least: 1, most: 2, read: func(l *line, a *Action) error {
+		text := len(l.args) - 1
+		a.Body = &Body{Kind: "raw", Text: l.text(text)}
+		if text == 1 {
+			a.Body.Type = l.text(0)
+			if err := checkType(a.Body.Type); err != nil {
+				return l.errf("%w: body raw [TYPE] `TEXT`", err)
+			}
+		}
+		if err := a.Body.check(); err != nil {
+			return l.errf("%w", err)
+		}
+		return nil
+	}},
+	document("json", "JSON text"),
+	document("xml", "XML text"),
+	{name: "forward", least: 0, most: 0, read: func(_ *line, a *Action) error {
+		a.Body = &Body{Kind: "forward"}
+		return nil
+	}},
+}}
+
+// document is the kind of a body that is one text of a known type.
+func document(kind, what string) setting[Action] {
+	return setting[Action]{name: kind, usage: "`TEXT`", wants: "one text, in backticks or as a heredoc", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
+		a.Body = &Body{Kind: kind}
+		a.Body.Text, err = l.template(0, what)
+		return err
+	}}
+}
+
+// readFields reads the block of a body that is made of fields, each with its
+// name and at most as many arguments as given.
+func readFields(l *line, action *Action, kind string, most int) error {
+	body := &Body{Kind: kind}
+	for nesting := l.d.Nesting(); l.d.NextBlock(nesting); {
+		// The name stands where other blocks have a setting's, but it may be
+		// anything.
+		name := l.d.Token()
+		field := &line{d: l.d, words: []caddyfile.Token{name}, args: l.d.RemainingArgsAsTokens()}
+		for _, token := range slices.Concat(field.words, field.args) {
+			if err := refuseTag(token); err != nil {
+				return err
+			}
+			if err := checkTemplate(token.Text); err != nil {
+				return errAt(token, "%w", err)
+			}
+		}
+		if err := field.refuseBlock(); err != nil {
+			return err
+		}
+		if strings.TrimSpace(name.Text) == "" {
+			return field.errf("a field of body %s has an empty name", kind)
+		}
+		if len(field.args) == 0 || len(field.args) > most {
+			return field.errf("field %s of body %s needs %s", name.Text, kind,
+				[...]string{1: "a value", 2: "a value and perhaps the type of its part"}[most])
+		}
+		value := BodyField{Name: name.Text, Value: field.text(0), Type: field.text(1)}
+		if len(field.args) > 1 {
+			// A parameter may be all of a type.
+			if err := checkType(value.Type); err != nil && !strings.Contains(value.Type, "{{") {
+				return errAt(field.args[1], "%w: NAME \"VALUE\" [TYPE]", err)
+			}
+		}
+		body.Fields = append(body.Fields, value)
+	}
+	if len(body.Fields) == 0 {
+		return l.errf("body %s has no fields: give it a block with a name and a value on each line, or write body none", kind)
+	}
+	action.Body = body
+	return nil
+}
+
+// checkType returns an error for what cannot be a Content-Type. It finds a text
+// that should have been in quotes, and what stands in the wrong order.
+func checkType(text string) error {
+	if !strings.Contains(text, "/") {
+		return fmt.Errorf("%q is not a type of body, such as text/plain", text)
+	}
+	return checkTemplate(text)
+}

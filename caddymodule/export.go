@@ -1,0 +1,216 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/forward/postman"
+)
+
+func exportActionsCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "export-actions [NAME...]",
+		Short: "Writes actions of a configuration as Caddyfile text that can be imported elsewhere",
+		Long: `
+Writes all actions of a configuration, or those that are named, with the
+parameters that they use, as text to be imported into the event_relay block of
+another Caddyfile. Secrets stay what they are in the configuration: {env.NAME}
+is written as {env.NAME}. The configuration is read and not loaded, so that the
+environment and the files that it names need not be there.`,
+		Example: `  caddy event-relay export-actions --config Caddyfile --output actions.caddy
+  caddy event-relay export-actions screen_pop create_ticket`,
+		RunE: func(command *cobra.Command, arguments []string) error {
+			// The exit status says it; cobra would add a line that says that it does.
+			command.SilenceErrors = true
+			return caddycmd.WrapCommandFuncForCobra(func(flags caddycmd.Flags) (int, error) {
+				err := runExportActions(flags, command.OutOrStdout())
+				return exitStatus(err), err
+			})(command, arguments)
+		},
+	}
+	flags := command.Flags()
+	flags.StringP("config", "c", "", "Configuration file to take the actions from")
+	flags.StringP("adapter", "a", "", "Name of the adapter of --config")
+	flags.StringP("output", "o", "", "File to write to, which must not exist")
+	return command
+}
+
+func runExportActions(flags caddycmd.Flags, out io.Writer) error {
+	config, file, _, err := caddycmd.LoadConfig(flags.String("config"), flags.String("adapter"))
+	if err != nil {
+		return err
+	}
+	if file == "" {
+		return errors.New("reading the configuration: there is no Caddyfile here; name a file with --config")
+	}
+	text, err := exportActions(config, flags.Args())
+	if err != nil {
+		return fmt.Errorf("exporting the actions of %s: %w", file, err)
+	}
+	if output := flags.String("output"); output != "" {
+		return writeNew(output, text)
+	}
+	_, err = io.WriteString(out, text)
+	return err
+}
+
+// exportActions writes actions of a configuration in JSON as Caddyfile text.
+func exportActions(config []byte, names []string) (string, error) {
+	var parsed struct {
+		Apps struct {
+			Relay json.RawMessage `json:"event_relay"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(config, &parsed); err != nil {
+		return "", err
+	}
+	if parsed.Apps.Relay == nil {
+		return "", errors.New("there is no event_relay block among the global options")
+	}
+	app := new(App)
+	if err := caddy.StrictUnmarshalJSON(parsed.Apps.Relay, app); err != nil {
+		return "", err
+	}
+	chosen, err := app.chooseActions(names)
+	if err != nil {
+		return "", err
+	}
+	actions := make([]forward.Action, len(chosen))
+	for i, action := range chosen {
+		actions[i] = action.asWritten()
+	}
+	text, err := postman.Caddyfile(app.parametersOf(actions), actions)
+	if err != nil {
+		return "", err
+	}
+	return "# Actions, to be imported into the event_relay block.\n" + separated(text), nil
+}
+
+// separated puts a blank line before text that does not begin with one.
+func separated(text string) string {
+	if text == "" || strings.HasPrefix(text, "\n") {
+		return text
+	}
+	return "\n" + text
+}
+
+func (a *App) chooseActions(names []string) (chosen []*Action, err error) {
+	var known []string
+	for i := range a.Actions {
+		known = append(known, a.Actions[i].Name)
+		if len(names) == 0 || slices.Contains(names, a.Actions[i].Name) {
+			chosen = append(chosen, &a.Actions[i])
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("unknown action %s%s There are: %s", name, didYouMean(name, known), list(known))
+		}
+	}
+	return chosen, nil
+}
+
+// asWritten returns the action with its secrets and file names as the
+// configuration has them.
+func (a *Action) asWritten() forward.Action {
+	written := forward.Action{
+		Name: a.Name, Description: a.Description, Method: a.Method, URL: a.URL,
+		Query: pairs(a.Query), Headers: pairs(a.Headers),
+		Timeout: time.Duration(a.Timeout), Success: a.Success, RetryFor: time.Duration(a.RetryFor), Concurrency: a.Concurrency,
+		Expires: time.Duration(a.Expires), OrderBy: a.OrderBy, Sign: a.Sign,
+	}
+	if written.Method == "" {
+		written.Method = http.MethodPost
+	}
+	if auth := a.Auth; auth != nil {
+		written.Auth = forward.Auth{Kind: auth.Kind, In: auth.In, Name: auth.Name, User: auth.User, Value: auth.Value}
+		if auth.Kind == forward.AuthBasic {
+			written.Auth.Value = auth.Password
+		}
+	}
+	if body := a.Body; body != nil {
+		written.Body = forward.Body{Kind: body.Kind, Type: body.Type, Text: body.Text}
+		for _, field := range body.Fields {
+			written.Body.Fields = append(written.Body.Fields, forward.Field(field))
+		}
+	}
+	if interval := a.RetryInterval; interval != nil {
+		written.RetryFirst, written.RetryCap = time.Duration(interval.First), time.Duration(interval.Cap)
+	}
+	if a.Rate != nil {
+		written.Rate = forward.Rate{Count: a.Rate.Count, Per: time.Duration(a.Rate.Per)}
+	}
+	if a.TLS != nil {
+		written.TLS = &forward.TLS{CAFiles: a.TLS.CAFiles, ClientCertificateFile: a.TLS.ClientCertificateFile,
+			ClientKeyFile: a.TLS.ClientCertificateKeyFile, ServerName: a.TLS.ServerName, InsecureSkipVerify: a.TLS.InsecureSkipVerify}
+	}
+	return written
+}
+
+var (
+	tagsInText = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	wordInTag  = regexp.MustCompile(`[A-Za-z][A-Za-z0-9_]*`)
+)
+
+// parametersOf returns the parameters that actions use, and those that these
+// hold, in the order of the configuration. One too many does no harm, so that a
+// word in a tag is enough to count.
+func (a *App) parametersOf(actions []forward.Action) []postman.Parameter {
+	used := map[string]bool{}
+	var note func(text string)
+	words := func(expression string) {
+		for _, word := range wordInTag.FindAllString(expression, -1) {
+			i := slices.IndexFunc(a.Parameters, func(p Parameter) bool { return p.Name == word })
+			if i < 0 || used[word] {
+				continue
+			}
+			used[word] = true
+			note(a.Parameters[i].Value)
+			for _, value := range a.Parameters[i].Tenants {
+				note(value)
+			}
+		}
+	}
+	note = func(text string) {
+		for _, tag := range tagsInText.FindAllString(text, -1) {
+			words(tag)
+		}
+	}
+	for _, action := range actions {
+		words(action.OrderBy)
+		for _, text := range texts(&action) {
+			note(text)
+		}
+	}
+	var parameters []postman.Parameter
+	for _, p := range a.Parameters {
+		if used[p.Name] {
+			parameters = append(parameters, postman.Parameter{Name: p.Name, Value: p.Value, Tenants: p.Tenants})
+		}
+	}
+	return parameters
+}
+
+// texts returns the templates of an action.
+func texts(a *forward.Action) []string {
+	all := append([]string{a.URL, a.Body.Type, a.Body.Text, a.Auth.Name, a.Auth.User, a.Auth.Value}, a.Sign...)
+	for _, pair := range slices.Concat(a.Query, a.Headers) {
+		all = append(all, pair.Name, pair.Value)
+	}
+	for _, field := range a.Body.Fields {
+		all = append(all, field.Name, field.Value, field.Type)
+	}
+	return all
+}

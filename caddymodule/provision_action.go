@@ -1,0 +1,89 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+)
+
+func (a *App) action(action *Action, wrong *findings) forward.Action {
+	converted := forward.Action{
+		Name: action.Name, Description: action.Description, Place: action.Place,
+		Method: strings.ToUpper(action.Method), URL: action.URL,
+		Query: pairs(action.Query), Headers: pairs(action.Headers),
+		Timeout: time.Duration(action.Timeout), Success: action.Success,
+		RetryFor: time.Duration(action.RetryFor), Concurrency: action.Concurrency,
+		Expires: time.Duration(action.Expires), OrderBy: action.OrderBy,
+	}
+	if converted.Method == "" {
+		converted.Method = http.MethodPost
+	}
+	if auth := action.Auth; auth != nil {
+		converted.Auth = forward.Auth{Kind: auth.Kind, In: auth.In, Name: auth.Name, User: auth.User, Value: auth.Value}
+		if auth.Kind == "basic" {
+			converted.Auth.Value = auth.Password
+		}
+	}
+	if body := action.Body; body != nil {
+		converted.Body = forward.Body{Kind: body.Kind, Type: body.Type, Text: body.Text}
+		for _, field := range body.Fields {
+			converted.Body.Fields = append(converted.Body.Fields, forward.Field(field))
+		}
+	}
+	if action.RetryInterval != nil {
+		converted.RetryFirst = time.Duration(action.RetryInterval.First)
+		converted.RetryCap = time.Duration(action.RetryInterval.Cap)
+	}
+	if action.Rate != nil {
+		converted.Rate = forward.Rate{Count: action.Rate.Count, Per: time.Duration(action.Rate.Per)}
+	}
+	if len(action.Sign) > 0 {
+		var err error
+		converted.Sign, err = a.secrets("action "+action.Name, "sign", action.Sign)
+		wrong.add(action.Place, err)
+	}
+	if action.TLS != nil {
+		var err error
+		converted.TLS, err = action.TLS.resolved()
+		if err != nil {
+			wrong.add(action.Place, fmt.Errorf("reading tls of action %s: %w", action.Name, err))
+		}
+	}
+	return converted
+}
+
+func pairs(values []NameValue) []forward.Pair {
+	converted := make([]forward.Pair, len(values))
+	for i, value := range values {
+		converted[i] = forward.Pair(value)
+	}
+	return converted
+}
+
+// resolved returns the settings with the placeholders of file names replaced.
+func (t *TLS) resolved() (*forward.TLS, error) {
+	converted := &forward.TLS{
+		CAFiles: make([]string, len(t.CAFiles)), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
+	}
+	replacer := caddy.NewReplacer()
+	var wrong findings
+	file := func(name string) string {
+		resolved, err := replacer.ReplaceOrErr(name, true, true)
+		if err != nil {
+			wrong.add("", fmt.Errorf("reading the file name %q: %w", name, err))
+		}
+		return resolved
+	}
+	for i, name := range t.CAFiles {
+		converted.CAFiles[i] = file(name)
+	}
+	converted.ClientCertificateFile = file(t.ClientCertificateFile)
+	converted.ClientKeyFile = file(t.ClientCertificateKeyFile)
+	return converted, errors.Join(wrong...)
+}

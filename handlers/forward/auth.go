@@ -1,0 +1,185 @@
+package forward
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// check finds what is wrong with credentials apart from their templates.
+func (a Auth) check() error {
+	if !slices.Contains([]string{AuthNone, AuthAPIKey, AuthBasic, AuthBearer}, a.Kind) {
+		return fmt.Errorf("unknown kind %q; there are %s, %s, %s, %s", a.Kind, AuthNone, AuthAPIKey, AuthBasic, AuthBearer)
+	}
+	var wrong []error
+	unwanted := func(what, value string, kinds ...string) {
+		if value != "" && !slices.Contains(kinds, a.Kind) {
+			wrong = append(wrong, fmt.Errorf("%s has no %s", a.Kind, what))
+		}
+	}
+	unwanted("place", a.In, AuthAPIKey)
+	unwanted("name", a.Name, AuthAPIKey)
+	unwanted("user", a.User, AuthBasic)
+	unwanted("value", a.Value, AuthAPIKey, AuthBasic, AuthBearer)
+	if a.Kind == AuthAPIKey {
+		if a.In != InHeader && a.In != InQuery {
+			wrong = append(wrong, fmt.Errorf("an API key stands in the %s or the %s, not in %q", InHeader, InQuery, a.In))
+		}
+		if strings.TrimSpace(a.Name) == "" {
+			wrong = append(wrong, fmt.Errorf("an API key needs the name of the %s or %s value that holds the key", InHeader, InQuery))
+		}
+	}
+	if a.Value == "" && (a.Kind == AuthAPIKey || a.Kind == AuthBearer) {
+		wrong = append(wrong, fmt.Errorf("%s is empty and proves nothing; write auth none if that is meant", a.Kind))
+	}
+	return errors.Join(wrong...)
+}
+
+// credentials are what the requests of a variant prove themselves with.
+type credentials struct {
+	kind string
+	// header is the name of the header field they stand in, "" if they stand in
+	// the query; query is then what comes before the value there.
+	header string
+	query  template
+	// fixed says that they are the same in every request. Those of a header are
+	// among the variant's fixed header fields then.
+	fixed       bool
+	user, value template
+}
+
+// makeAuth makes the credentials, after URL and headers, which must not hold any
+// of the same kind.
+func (b *builder) makeAuth() {
+	if b.action.Auth.Kind == AuthNone || b.auth.wrong() {
+		return
+	}
+	a := &credentials{kind: b.action.Auth.Kind, user: b.fill(b.auth.user).joined(), value: b.fill(b.auth.value).joined()}
+	user, userFixed := a.user.text()
+	value, valueFixed := a.value.text()
+	a.fixed = userFixed && valueFixed
+	if valueFixed {
+		b.secrets = append(b.secrets, value)
+	}
+	if err := b.placeAuth(a); err != nil {
+		b.fail("auth", err)
+		return
+	}
+	if a.fixed && a.header != "" {
+		text, err := a.headerValue(user, value)
+		if err != nil {
+			b.fail("auth", err)
+			return
+		}
+		b.made.fixed[a.header] = []string{text}
+		if a.kind == AuthBasic {
+			b.secrets = append(b.secrets, strings.TrimPrefix(text, "Basic "))
+		}
+	}
+	b.made.auth = a
+}
+
+// placeAuth finds the place of credentials, which must be free.
+func (b *builder) placeAuth(a *credentials) error {
+	name := b.fill(b.auth.name)
+	switch {
+	case a.kind != AuthAPIKey:
+		a.header = "Authorization"
+		if b.authorization != "" {
+			return fmt.Errorf("user and password stand in the URL too, which make the same header as auth %s: remove the one or the other", a.kind)
+		}
+	case b.action.Auth.In == InQuery:
+		a.query = append(name.with(encodeWith(staysInQueryName), percent), piece{text: "="}).joined()
+		return nil
+	default:
+		field, err := headerName(name)
+		if err != nil {
+			return err
+		}
+		a.header = http.CanonicalHeaderKey(field)
+		if a.header == "Host" || a.header == "Content-Type" || a.header == "Authorization" && b.authorization != "" ||
+			len(b.action.Sign) > 0 && isSignature(a.header) {
+			return fmt.Errorf("%s cannot hold an API key: the request needs it for something else", a.header)
+		}
+	}
+	if b.given[a.header] {
+		return fmt.Errorf("the header %s is given too, and auth %s makes it: remove the one or the other", a.header, a.kind)
+	}
+	return nil
+}
+
+// headerValue returns the value of the header field. The error says nothing of
+// what the credentials are.
+func (a *credentials) headerValue(user, value string) (string, error) {
+	for _, text := range []string{user, value} {
+		if strings.ContainsFunc(text, unicode.IsControl) {
+			return "", fmt.Errorf("what proves the request holds a control character, which %s cannot carry", a.header)
+		}
+	}
+	switch a.kind {
+	case AuthBasic:
+		if strings.Contains(user, ":") {
+			return "", errors.New("the user name holds a colon, which auth basic cannot carry: the password would begin there")
+		}
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+value)), nil
+	case AuthBearer:
+		return strings.TrimSpace("Bearer " + strings.TrimSpace(value)), nil
+	}
+	return strings.TrimSpace(value), nil
+}
+
+// authenticate adds the credentials to a request.
+func (r *rendering) authenticate(a *credentials, request *Request) error {
+	if a == nil {
+		return nil
+	}
+	request.authHeader = a.header
+	if a.fixed && a.header != "" {
+		return nil
+	}
+	value, err := r.text("auth", a.value)
+	if err != nil {
+		return err
+	}
+	if a.header == "" {
+		if !a.fixed {
+			request.masker = request.masker.and(value)
+		}
+		return r.addKey(a, value, request)
+	}
+	user, err := r.text("auth", a.user)
+	if err != nil {
+		return err
+	}
+	text, err := a.headerValue(user, value)
+	if err != nil {
+		return fmt.Errorf("auth: %w; not sent", err)
+	}
+	request.Header[a.header] = []string{text}
+	if a.kind == AuthBasic {
+		request.masker = request.masker.and(value, strings.TrimPrefix(text, "Basic "))
+	} else {
+		request.masker = request.masker.and(value)
+	}
+	return nil
+}
+
+// addKey appends an API key to the query.
+func (r *rendering) addKey(a *credentials, value string, request *Request) error {
+	name, err := r.text("auth", a.query)
+	if err != nil {
+		return err
+	}
+	query := request.URL.RawQuery
+	if query != "" {
+		query += "&"
+	}
+	query += name
+	request.shownQuery = len(query)
+	request.URL.RawQuery = string(appendPercent([]byte(query), value, isUnreserved))
+	return nil
+}

@@ -1,0 +1,185 @@
+package forward
+
+import (
+	"context"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+func TestAuthLoadErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		action Action
+		want   string
+	}{
+		"kind":            {Action{Auth: Auth{Kind: "digest", Value: "x"}}, `auth: unknown kind "digest"; there are none, api_key, basic, bearer`},
+		"place":           {Action{Auth: Auth{Kind: AuthAPIKey, In: "body", Name: "k", Value: "x"}}, `auth: an API key stands in the header or the query, not in "body"`},
+		"no place":        {Action{Auth: Auth{Kind: AuthAPIKey, Name: "k", Value: "x"}}, `not in ""`},
+		"no name":         {Action{Auth: Auth{Kind: AuthAPIKey, In: InQuery, Value: "x"}}, "auth: an API key needs the name"},
+		"no key":          {Action{Auth: Auth{Kind: AuthAPIKey, In: InQuery, Name: "k"}}, "auth: api_key is empty and proves nothing"},
+		"no token":        {Action{Auth: Auth{Kind: AuthBearer}}, "auth: bearer is empty and proves nothing"},
+		"needless":        {Action{Auth: Auth{Kind: AuthBearer, User: "u", Value: "x"}}, "auth: bearer has no user"},
+		"none":            {Action{Auth: Auth{Value: "x"}}, "auth: none has no value"},
+		"colon":           {Action{Auth: Auth{Kind: AuthBasic, User: "a:b", Value: "x"}}, "auth: the user name holds a colon"},
+		"control in user": {Action{Auth: Auth{Kind: AuthBasic, User: "a\n", Value: "x"}}, "auth: what proves the request holds a control character"},
+		"control":         {Action{Auth: Auth{Kind: AuthBearer, Value: "s3cret\r\nX: y"}}, "auth: what proves the request holds a control character"},
+		"twice":           {Action{Auth: Auth{Kind: AuthBasic, User: "a"}, Headers: []Pair{{"authorization", "x"}}}, "auth: the header Authorization is given too, and auth basic makes it"},
+		"twice, bearer":   {Action{Auth: Auth{Kind: AuthBearer, Value: "x"}, Headers: []Pair{{"Authorization", "{{body.t}}"}}}, "auth: the header Authorization is given too, and auth bearer makes it"},
+		"twice, key":      {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "x"}, Headers: []Pair{{"x-key", "x"}}}, "auth: the header X-Key is given too"},
+		"twice, URL":      {Action{URL: "http://u:p@h/", Auth: Auth{Kind: AuthBearer, Value: "x"}}, "auth: user and password stand in the URL too"},
+		"URL and key":     {Action{URL: "http://u:p@h/", Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "authorization", Value: "x"}}, "Authorization cannot hold an API key"},
+		"Host":            {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "host", Value: "x"}}, "auth: Host cannot hold an API key"},
+		"framing":         {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "Content-Length", Value: "1"}}, "auth: Content-Length belongs to the connection"},
+		"signature":       {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "Webhook-Id", Value: "1"}, Sign: []string{"c2VjcmV0"}}, "auth: Webhook-Id cannot hold an API key"},
+		"event names it":  {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-{{body.n}}", Value: "1"}}, "auth: {{body.n}} comes with the event and may not name a header"},
+		"verbatim":        {Action{Auth: Auth{Kind: AuthBearer, Value: "{{verbatim(body.t)}}"}}, "auth: at character 1: {{verbatim(body.t)}}: verbatim is for the values of a body"},
+		"undefined":       {Action{Auth: Auth{Kind: AuthBearer, Value: "{{studio_tokn}}"}}, "studio_tokn in action a, auth; did you mean studio_token?"},
+		"torn":            {Action{Auth: Auth{Kind: AuthBearer, Value: "{studio_token}}"}}, "auth: this looks like what caddy fmt leaves"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.action.Name, c.action.Method = "a", "POST"
+			if c.action.URL == "" {
+				c.action.URL = "http://h/"
+			}
+			_, err := Compile([]Action{c.action}, testLanguage(t), Settings{})
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("got  %v\nwant …%s", err, c.want)
+			}
+		})
+	}
+}
+
+// Values of the event can be credentials, and where they cannot, nothing is
+// sent.
+func TestAuthOfTheEvent(t *testing.T) {
+	user := func(value string) (Auth, string) {
+		return Auth{Kind: AuthBasic, User: "{{body}}", Value: "p"}, value
+	}
+	bearer := func(value string) (Auth, string) { return Auth{Kind: AuthBearer, Value: "{{body}}"}, value }
+	key := func(value string) (Auth, string) {
+		return Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "k-{{body}}"}, value
+	}
+	query := func(value string) (Auth, string) {
+		return Auth{Kind: AuthAPIKey, In: InQuery, Name: "k{{body}}", Value: "{{body}}"}, value
+	}
+	basic := func(text string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(text)) }
+	for _, c := range []struct {
+		make  func(string) (Auth, string)
+		value string
+		// want is a header's value or the query; an error begins with !.
+		want string
+	}{
+		{user, "Bob", basic("Bob:p")}, {user, "Jürgen", basic("Jürgen:p")}, {user, "a:b", "!colon"}, {user, "a\x00", "!control character"}, {user, "", basic(":p")},
+		{bearer, "tok", "Bearer tok"}, {bearer, "a\r\nX-Evil: 1", "!control character"}, {bearer, "é", "Bearer é"}, {bearer, "", "Bearer"}, {bearer, " ", "Bearer"},
+		{key, "v", "k-v"}, {key, "\n", "!control character"},
+		{query, "a&b=c", "first=1&ka%26b%3Dc=a%26b%3Dc"}, {query, "\r\n#", "first=1&k%0D%0A%23=%0D%0A%23"},
+	} {
+		auth, value := c.make(c.value)
+		p := prepare(t, Action{URL: "http://h/?first=1", Auth: auth})
+		request, err := p.Render(eventWith(value), testDelivery)
+		if part, fails := strings.CutPrefix(c.want, "!"); fails {
+			if err == nil || !strings.Contains(err.Error(), part) || !strings.HasSuffix(err.Error(), "; not sent") || len(c.value) > 2 && strings.Contains(err.Error(), c.value) {
+				t.Errorf("%+v with %q: %v", auth, c.value, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%+v with %q: %v", auth, c.value, err)
+			continue
+		}
+		got := request.Header.Get("Authorization") + request.Header.Get("X-Key")
+		if auth.In == InQuery {
+			got = request.URL.RawQuery
+		}
+		if got != c.want {
+			t.Errorf("%+v with %q: got %q, want %q", auth, c.value, got, c.want)
+		}
+		if (c.value == "") != (len(request.Empty) == 1) {
+			t.Errorf("%q: empty are %q", c.value, request.Empty)
+		}
+	}
+}
+
+// Credentials are masked in what is shown also when nobody has declared them a
+// secret: in the request, and where the answer repeats them.
+func TestAuthIsMasked(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, password, _ := r.BasicAuth()
+		_, _ = io.WriteString(w, "bad: "+strings.Join([]string{r.Header.Get("Authorization"), password, r.Header.Get("X-Key"), r.URL.RawQuery}, " "))
+	}))
+	defer target.Close()
+	for _, value := range []string{"plainsecret", "{{body}}", "{{spoken}}", "{{studio_token}}", "{{body}}{{spoken}}"} {
+		for _, auth := range []Auth{
+			{Kind: AuthBearer, Value: value}, {Kind: AuthBasic, User: "somebody", Value: value},
+			{Kind: AuthAPIKey, In: InHeader, Name: "x-key", Value: value}, {Kind: AuthAPIKey, In: InQuery, Name: "k", Value: value},
+		} {
+			p := prepare(t, Action{URL: target.URL + "/?a=1", Auth: auth}, rules.CustomParameter{Name: "spoken", Value: "open sesame"})
+			request, err := p.Render(eventWith("fromevent"), testDelivery)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sender := NewSender(mustTargets(t), nil)
+			result := sender.Send(context.Background(), request, time.Minute)
+			sender.Close()
+			for _, shown := range []string{request.String(), result.Response} {
+				if !strings.Contains(shown, masked) {
+					t.Errorf("%+v: nothing is masked in %s", auth, shown)
+				}
+				for _, part := range []string{"plain", "fromevent", "sesame", "s3cret", "c29tZWJvZHk6"} {
+					if strings.Contains(shown, part) {
+						t.Errorf("%+v: %s", auth, shown)
+					}
+				}
+			}
+			if shown := request.String(); auth.In == InQuery && !strings.Contains(shown, "/?a=1&k=*** HTTP/1.1") || auth.In == InHeader && !strings.Contains(shown, "\nX-Key: ***\n") {
+				t.Errorf("%+v: %s", auth, shown)
+			}
+		}
+	}
+}
+
+// However long a credential is, its place in the request is masked.
+func TestLongAuthIsMasked(t *testing.T) {
+	value := strings.Repeat("fromevent", longestAdded)
+	for _, auth := range []Auth{
+		{Kind: AuthBearer, Value: "{{body}}"}, {Kind: AuthBasic, Value: "{{body}}"},
+		{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "{{body}}"}, {Kind: AuthAPIKey, In: InQuery, Name: "k", Value: "{{body}}"},
+	} {
+		request, err := prepare(t, Action{URL: "http://h/", Auth: auth}).Render(eventWith(value), testDelivery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shown := request.String(); !strings.Contains(shown, masked) || strings.Contains(shown, "from") || strings.Contains(shown, "ZnJvb") {
+			t.Errorf("%+v: %.200s", auth, shown)
+		}
+	}
+}
+
+// A tenant can have credentials of its own, and without any nothing is sent.
+func TestAuthByTenant(t *testing.T) {
+	p := prepare(t, Action{URL: "http://h/", Auth: Auth{Kind: AuthBasic, User: "{{site}}", Value: "{{site_password}}"}},
+		rules.CustomParameter{Name: "site", Value: "all", Tenants: map[string]rules.TenantValue{"200": {Value: "two"}}},
+		rules.CustomParameter{Name: "site_password", Value: "p", Tenants: map[string]rules.TenantValue{"200": {Value: "own", Secret: true}}})
+	for tenant, want := range map[string]string{"": "all:p", "200": "two:own", "300": "all:p"} {
+		event := eventWith(nil)
+		event.Parameters[rules.Tenant] = tenant
+		request, err := p.Render(event, testDelivery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user, password, _ := request.http(context.Background()).BasicAuth(); user+":"+password != want {
+			t.Errorf("tenant %q: %s:%s, want %s", tenant, user, password, want)
+		}
+	}
+	_, err := Compile([]Action{{Name: "a", Method: "GET", URL: "http://h/", Auth: Auth{Kind: AuthBasic, User: "{{site}}", Value: "x"}}},
+		testLanguage(t, rules.CustomParameter{Name: "site", Value: "all", Tenants: map[string]rules.TenantValue{"200": {Value: "a:b"}}}), Settings{})
+	if want := "action a, auth, with site for tenant 200: the user name holds a colon"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

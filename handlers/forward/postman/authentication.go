@@ -1,0 +1,212 @@
+package postman
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+)
+
+// authentication is what a request proves itself with, once it is known what
+// the relay makes of it.
+type authentication struct {
+	// kind is that of the action, or "header" for a whole Authorization header.
+	kind, in string
+	name     template
+	user     template
+	value    template
+}
+
+// authOf returns the authentication of a request, which it may have from a
+// folder or the collection: what has a type counts, the nearest first.
+func (c *conversion) authOf(it *item) (kind string, parameters map[string]json.RawMessage) {
+	candidates := []json.RawMessage{it.request.Auth}
+	for i := len(it.folders) - 1; i >= 0; i-- {
+		candidates = append(candidates, it.folders[i].Auth)
+	}
+	for _, data := range append(candidates, c.collection.root.Auth) {
+		var fields map[string]json.RawMessage
+		if isObject(data) {
+			decode(data, &fields)
+		}
+		if kind := textOf(fields["type"]); kind != "" {
+			return kind, authParameters(fields[kind])
+		}
+	}
+	return "", nil
+}
+
+// authParameters reads the parameters of an authentication: an object, or a
+// list of keys and values, whatever the version of the collection says.
+func authParameters(data json.RawMessage) map[string]json.RawMessage {
+	parameters := map[string]json.RawMessage{}
+	if isObject(data) {
+		decode(data, &parameters)
+		return parameters
+	}
+	for _, p := range listOf(data) {
+		parameters[textOf(p.Key)] = p.Value
+	}
+	return parameters
+}
+
+// auth converts the authentication, nil for none.
+func (c *conversion) auth(it *item) *authentication {
+	kind, parameters := c.authOf(it)
+	get := func(name string) template { return c.parse(textOf(parameters[name])) }
+	switch kind {
+	case "", "noauth":
+		return nil
+	case "basic":
+		return &authentication{kind: "basic", user: get("username"), value: get("password")}
+	case "bearer":
+		token := get("token")
+		if token.isEmpty() {
+			return nil
+		}
+		return &authentication{kind: "bearer", value: token}
+	case "apikey":
+		return c.apiKey(get("key"), get("value"), get("in").known())
+	case "oauth2":
+		return c.oauth2(get)
+	case "digest", "ntlm", "hawk", "awsv4", "oauth1", "edgegrid", "jwt", "asap":
+		c.note(Flagged, "authentication %s is computed for each request, which an action cannot: it is sent without", kind)
+	default:
+		c.note(Flagged, "authentication %q is unknown to Postman as well: it is sent without", kind)
+	}
+	return nil
+}
+
+func (c *conversion) apiKey(name, value template, in string) *authentication {
+	if name.isEmpty() && value.isEmpty() {
+		return nil
+	}
+	if name.isEmpty() {
+		c.note(Flagged, "the API key has no name and is left out")
+		return nil
+	}
+	if in != "query" {
+		in = forward.InHeader
+	}
+	return &authentication{kind: forward.AuthAPIKey, in: in, name: name, value: value}
+}
+
+func (c *conversion) oauth2(get func(string) template) *authentication {
+	token := get("accessToken")
+	if token.isEmpty() {
+		c.note(Flagged, "authentication oauth2 has no token, which Postman fetches by itself: it is sent without")
+		return nil
+	}
+	c.note(Flagged, "the token of authentication oauth2 is used as it is; it expires, and nothing renews it")
+	if get("addTokenTo").known() == "queryParams" {
+		return &authentication{kind: forward.AuthAPIKey, in: forward.InQuery, name: literalOf("access_token"), value: token}
+	}
+	prefix, fixed := get("headerPrefix").fixed()
+	prefix = strings.TrimSpace(prefix)
+	if fixed && (prefix == "" || prefix == "Bearer") {
+		return &authentication{kind: "bearer", value: token}
+	}
+	if prefix == "" {
+		return &authentication{kind: "header", value: append(append(get("headerPrefix"), piece{literal: " "}), token...)}
+	}
+	return &authentication{kind: "header", value: append(literalOf(prefix+" "), token...)}
+}
+
+// writeAuth puts the authentication into the action and returns the headers
+// that remain: it replaces one of the same name.
+func (c *conversion) writeAuth(a *authentication, fields []field) []field {
+	if a == nil {
+		return fields
+	}
+	c.warnOfCredentials(a)
+	switch {
+	case a.kind == "header" || a.kind == "basic" && (a.user.isEmpty() && a.value.isEmpty() || strings.Contains(a.user.known(), ":")):
+		value := a.value
+		if a.kind == "basic" {
+			// Nobody and nothing, or a colon in the user's name: the setting
+			// would not have them.
+			all := append(append(a.user[:len(a.user):len(a.user)], piece{literal: ":"}), a.value...).joined()
+			value = template{{literal: "Basic "}, {expression: "toBase64(" + c.expression(all) + ")"}}
+		}
+		return append(c.replace(fields, "Authorization"), field{name: literalOf("Authorization"), value: value})
+	case a.kind == forward.AuthAPIKey && a.value.isEmpty():
+		// A key without a value is none, but the name is sent.
+		if a.in == forward.InQuery {
+			c.dropQuery(a.name)
+			c.action.Query = append(c.action.Query, forward.Pair{Name: c.write(a.name, anywhere)})
+			return fields
+		}
+		name, _ := a.name.fixed()
+		return append(c.replace(fields, name), field{name: a.name})
+	case a.kind == forward.AuthAPIKey && a.in == forward.InQuery:
+		c.dropQuery(a.name)
+		c.action.Auth = forward.Auth{Kind: a.kind, In: a.in, Name: c.write(a.name, anywhere), Value: c.write(a.value, anywhere)}
+		if !means(a.value, "!$()*,:@/?[]=") {
+			c.note(Changed, "the API key arrives as it reads: the relay encodes + and %% in it, and Postman does not")
+		}
+	case a.kind == forward.AuthAPIKey:
+		if name, fixed := a.name.fixed(); fixed {
+			fields = c.replace(fields, name)
+		}
+		c.action.Auth = forward.Auth{Kind: a.kind, In: a.in, Name: c.write(a.name, headerName), Value: c.write(a.value, anywhere)}
+	default:
+		fields = c.replace(fields, "Authorization")
+		c.action.Auth = forward.Auth{Kind: a.kind, Value: c.write(a.value, anywhere)}
+		if a.kind == "basic" {
+			c.action.Auth.User = c.write(a.user, anywhere)
+		}
+	}
+	return fields
+}
+
+// replace drops the headers that an authentication replaces. Postman does not
+// tell - from _ there.
+func (c *conversion) replace(fields []field, name string) []field {
+	alike := func(text string) string { return strings.ToLower(strings.ReplaceAll(text, "_", "-")) }
+	rest, found := without(fields, func(f *field) bool {
+		text, fixed := f.name.fixed()
+		return fixed && alike(text) == alike(name)
+	})
+	if found {
+		c.note(Changed, "header %s is left out: the authentication replaces it", name)
+	}
+	return rest
+}
+
+// dropQuery drops the query values that an API key replaces.
+func (c *conversion) dropQuery(name template) {
+	key := c.write(name, anywhere)
+	dropped := false
+	var rest []forward.Pair
+	for _, pair := range c.action.Query {
+		if pair.Name == key {
+			dropped = true
+			continue
+		}
+		rest = append(rest, pair)
+	}
+	c.action.Query = rest
+	if path, query, found := strings.Cut(c.action.URL, "?"); found {
+		var kept []string
+		for one := range strings.SplitSeq(query, "&") {
+			if text, _, _ := strings.Cut(one, "="); text == key {
+				dropped = true
+				continue
+			}
+			kept = append(kept, one)
+		}
+		if c.action.URL = path; kept != nil {
+			c.action.URL += "?" + strings.Join(kept, "&")
+		}
+	}
+	if dropped {
+		c.note(Changed, "query value %s is left out: the authentication replaces it", key)
+	}
+}
+
+// warnOfCredentials flags a secret that stands in the collection as plain text.
+func (c *conversion) warnOfCredentials(a *authentication) {
+	if text, fixed := a.value.fixed(); fixed && text != "" {
+		c.note(Flagged, "the credentials stand in the collection as plain text; better write: parameter NAME {env.NAME}, and {{NAME}} in their place")
+	}
+}

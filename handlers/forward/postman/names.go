@@ -1,0 +1,62 @@
+package postman
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// maxName bounds the names of actions, in characters.
+const maxName = 60
+
+// names gives every request of a collection the name of its action, so that a
+// name does not depend on which requests are chosen.
+type names map[*item]string
+
+func newNames(items []*item, prefix string) names {
+	counts := map[string]int{}
+	for _, it := range items {
+		counts[actionName(it.Name)]++
+	}
+	result, taken := names{}, map[string]bool{}
+	for _, it := range items {
+		name := actionName(it.Name)
+		if name == "" {
+			name = fmt.Sprintf("request_%d", it.Number)
+		} else if counts[name] > 1 && len(it.folders) > 0 {
+			// Several have the name: that of the folder may tell them apart.
+			if folder := actionName(textOf(it.folders[len(it.folders)-1].Name)); folder != "" {
+				name = folder + "_" + name
+			}
+		}
+		base := prefix + name
+		name = base
+		for n := 2; taken[name]; n++ {
+			name = base + "_" + strconv.Itoa(n)
+		}
+		taken[name] = true
+		result[it] = name
+	}
+	return result
+}
+
+func (n names) of(it *item) string { return n[it] }
+
+// actionName makes a name of an action: small letters and digits, and _ for all
+// else.
+func actionName(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(text) {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			b.WriteRune(r)
+		} else if b.Len() > 0 && !strings.HasSuffix(b.String(), "_") {
+			b.WriteByte('_')
+		}
+		if b.Len() > maxName*4 {
+			break
+		}
+	}
+	name := []rune(strings.TrimRight(b.String(), "_"))
+	return strings.TrimRight(string(name[:min(len(name), maxName)]), "_")
+}

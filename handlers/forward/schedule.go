@@ -1,0 +1,57 @@
+package forward
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// longestOrderKey bounds an order key, in bytes. A longer one is hashed: it is
+// compared, never read, and it is stored with each delivery.
+const longestOrderKey = 128
+
+// Schedule says how a delivery for an event, received at the given time, is to
+// be scheduled: the order key that order_by gives (empty for none, also when its
+// value is absent) and when the delivery expires (zero for never).
+//
+// The error says that order_by failed. The delivery then has no order key:
+// holding it back would be worse than sending it out of order, and no other
+// delivery could be named that it belongs behind. The message holds no value of
+// the event.
+func (p *Prepared) Schedule(bound *rules.Bound, received time.Time) (orderKey string, expires time.Time, err error) {
+	if p.action.Expires > 0 {
+		expires = received.Add(p.action.Expires)
+	}
+	if p.orderBy == nil {
+		return "", expires, nil
+	}
+	value, err := bound.Evaluate(p.orderBy)
+	if err == nil {
+		orderKey, err = textOf(value)
+	}
+	if err != nil {
+		return "", expires, fmt.Errorf("action %s: order_by: %w", p.action.Name, err)
+	}
+	if len(orderKey) > longestOrderKey {
+		sum := sha256.Sum256([]byte(orderKey))
+		orderKey = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return orderKey, expires, nil
+}
+
+// orderBy compiles the expression of order_by, nil if there is none. It reports
+// mistakes.
+func (c *actionCompiler) orderBy() *rules.Expression {
+	if c.action.OrderBy == "" {
+		return nil
+	}
+	// It is like a template that is one tag.
+	by := &tag{source: c.action.OrderBy}
+	if !c.expression(&writtenText{place: "order_by", text: c.action.OrderBy}, piece{tag: by}) {
+		return nil
+	}
+	return by.expression
+}

@@ -1,0 +1,96 @@
+package forward
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// tlsSetting is a TLS setting with what its files hold.
+type tlsSetting struct {
+	// key is the same for settings that are the same, also from one configuration
+	// to the next, so that connections are kept as long as nothing changes.
+	key    [32]byte
+	config *tls.Config
+}
+
+// tls reads the action's TLS setting, nil if it has none. It reports what is
+// wrong with its files.
+func (c *actionCompiler) tls() *tlsSetting {
+	if c.action.TLS == nil {
+		return nil
+	}
+	setting, err := readTLS(c.action.TLS)
+	if err != nil {
+		c.fail("tls", err)
+		return nil
+	}
+	// Many actions call one target: what is the same is kept once.
+	if known := c.tlsByKey[setting.key]; known != nil {
+		return known
+	}
+	if c.tlsByKey == nil {
+		c.tlsByKey = map[[32]byte]*tlsSetting{}
+	}
+	c.tlsByKey[setting.key] = setting
+	return setting
+}
+
+func readTLS(from *TLS) (*tlsSetting, error) {
+	// What makes two settings differ, each part with its length before it.
+	hash := sha256.New()
+	add := func(part []byte) {
+		_, _ = hash.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		_, _ = hash.Write(part)
+	}
+	var wrong []error
+	read := func(what, name string) []byte {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("reading %s: %w", what, err))
+		}
+		add(content)
+		return content
+	}
+	config := &tls.Config{ServerName: from.ServerName, InsecureSkipVerify: from.InsecureSkipVerify}
+	if strings.ContainsAny(from.ServerName, "/ \t\r\n") {
+		wrong = append(wrong, fmt.Errorf("%q is no server name: write the name in the target's certificate alone", from.ServerName))
+	}
+	for _, name := range from.CAFiles {
+		content := read("a CA file", name)
+		if config.RootCAs == nil {
+			config.RootCAs = x509.NewCertPool()
+		}
+		if content != nil && !config.RootCAs.AppendCertsFromPEM(content) {
+			wrong = append(wrong, fmt.Errorf("reading a CA file: %s holds no certificate in PEM form", name))
+		}
+	}
+	certificate, key := from.ClientCertificateFile, from.ClientKeyFile
+	switch {
+	case (certificate == "") != (key == ""):
+		wrong = append(wrong, errors.New("a client certificate needs its key and a key its certificate: name both files or none"))
+	case certificate != "":
+		certificatePEM, keyPEM := read("the client certificate", certificate), read("the client key", key)
+		if certificatePEM == nil || keyPEM == nil {
+			break
+		}
+		pair, err := tls.X509KeyPair(certificatePEM, keyPEM)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("reading the client certificate %s with its key %s: %w", certificate, key, err))
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
+	add([]byte(from.ServerName))
+	add(fmt.Appendf(nil, "%d %t", len(from.CAFiles), from.InsecureSkipVerify))
+	setting := &tlsSetting{config: config}
+	hash.Sum(setting.key[:0])
+	return setting, nil
+}

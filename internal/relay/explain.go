@@ -1,0 +1,243 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// Explanation says what a configuration does about a request or a stored event,
+// and why. Nothing is stored or sent to find out. It is plain data, and shows
+// secrets as ***.
+type Explanation struct {
+	// Outcome is what it comes to.
+	Outcome Outcome `json:"outcome"`
+
+	// Status is what a request would be answered, Refused why it would be turned
+	// away. Both are empty for a stored event.
+	Status  int    `json:"status,omitempty"`
+	Refused string `json:"refused,omitempty"`
+
+	// Ping says that the request only tries whether somebody is there.
+	Ping bool `json:"ping,omitempty"`
+
+	// Events are the events of the request, of which there are several in a
+	// batch, or the stored event.
+	Events []EventExplanation `json:"events"`
+}
+
+// Outcome is what an explanation comes to.
+type Outcome string
+
+const (
+	// OutcomeAction means that at least one request would be sent, and that
+	// nothing is wrong.
+	OutcomeAction Outcome = "action"
+	// OutcomeIgnored means that the event would be stored and nothing sent.
+	OutcomeIgnored Outcome = "ignored"
+	// OutcomeError means that the request would be turned away, that a condition
+	// cannot be evaluated, or that a request cannot be made.
+	OutcomeError Outcome = "error"
+)
+
+// EventExplanation says what the rules decide about one event, and what would be
+// sent.
+type EventExplanation struct {
+	// ID is empty for the event of a request, which would get one when stored.
+	ID         string    `json:"id,omitempty"`
+	Source     string    `json:"source"`
+	Event      string    `json:"event"`
+	Received   time.Time `json:"received"`
+	Test       bool      `json:"test,omitempty"`
+	ParseError string    `json:"parse_error,omitempty"`
+
+	rules.Explanation
+
+	// Requests are those of the verdict's actions, in their order.
+	Requests []PlannedRequest `json:"requests,omitempty"`
+}
+
+// PlannedRequest is what an action would send.
+type PlannedRequest struct {
+	Action string `json:"action"`
+
+	// Request is the request as it would be sent, secrets masked and cut when it
+	// is long. If it cannot be made, Error says why: it would not be sent.
+	Request string `json:"request,omitempty"`
+	Error   string `json:"error,omitempty"`
+
+	// Empty names the tags that give nothing. Warning says what else is wrong
+	// and does not keep the request from being sent.
+	Empty   []string `json:"empty,omitempty"`
+	Warning string   `json:"warning,omitempty"`
+}
+
+// What stands in planned requests for ids that there are not yet: always the
+// same, so that what is told of a request can be compared.
+const (
+	plannedEvent    = "ID-OF-THE-EVENT"
+	plannedDelivery = "ID-OF-THE-DELIVERY"
+)
+
+// ExplainRequest says what would be done about a request. If source is not
+// empty, the request counts as one of that source, whatever its credentials and
+// address. The error is about the call, such as an unknown source; a request
+// that would be turned away is no error.
+func (g *Generation) ExplainRequest(request *http.Request, origin receive.Origin, source string) (Explanation, error) {
+	var received *receive.Received
+	var err error
+	if source == "" {
+		received, err = g.receiver.Receive(request, origin)
+	} else {
+		if err := g.checkSource(source); err != nil {
+			return Explanation{}, err
+		}
+		received, err = g.receiver.ReceiveAs(source, request, origin)
+	}
+	if refusal := (*receive.Refusal)(nil); errors.As(err, &refusal) {
+		return Explanation{Outcome: OutcomeError, Status: refusal.Status, Refused: refusal.Reason, Events: []EventExplanation{}}, nil
+	}
+	if err != nil {
+		return Explanation{}, err
+	}
+	if received.Ping {
+		return Explanation{Outcome: OutcomeIgnored, Status: http.StatusOK, Ping: true, Events: []EventExplanation{}}, nil
+	}
+	for _, event := range received.Events {
+		event.ID = plannedEvent
+	}
+	explanation := g.explain(received.Events)
+	for i := range explanation.Events {
+		explanation.Events[i].ID = ""
+	}
+	explanation.Status = received.Respond
+	return explanation, nil
+}
+
+func (g *Generation) checkSource(name string) error {
+	known := make([]string, len(g.sources))
+	for i, source := range g.sources {
+		known[i] = source.Name
+	}
+	if !slices.Contains(known, name) {
+		return unknownSource(name, known)
+	}
+	return nil
+}
+
+func (g *Generation) explain(events []*rules.Event) Explanation {
+	explanation := Explanation{Outcome: OutcomeIgnored, Events: make([]EventExplanation, len(events))}
+	for i, event := range events {
+		explained := g.explainEvent(event)
+		explanation.Events[i] = explained
+		failed := slices.ContainsFunc(explained.Requests, func(r PlannedRequest) bool { return r.Error != "" })
+		switch {
+		case explained.Verdict.Decision == rules.RuleError, failed:
+			explanation.Outcome = OutcomeError
+		case explained.Verdict.Decision == rules.Act && explanation.Outcome == OutcomeIgnored:
+			explanation.Outcome = OutcomeAction
+		}
+	}
+	return explanation
+}
+
+func (g *Generation) explainEvent(event *rules.Event) EventExplanation {
+	explained := EventExplanation{
+		ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
+		Test: event.Test, ParseError: event.ParseError,
+		Explanation: g.ruleset.Explain(g.language.Bind(event)),
+	}
+	if g.off {
+		explained.Verdict = g.decide(event).Verdict
+	}
+	for _, call := range explained.Verdict.Actions {
+		explained.Requests = append(explained.Requests, g.plan(call.Action, event))
+	}
+	return explained
+}
+
+// plan renders the request of an action.
+func (g *Generation) plan(action string, event *rules.Event) PlannedRequest {
+	planned := PlannedRequest{Action: action}
+	prepared := g.actions[slices.IndexFunc(g.actions, func(p *forward.Prepared) bool { return p.Name() == action })]
+	if _, _, err := prepared.Schedule(g.language.Bind(event), event.Received); err != nil {
+		planned.Warning = err.Error()
+	}
+	request, err := prepared.Render(event, plannedDelivery)
+	if err != nil {
+		planned.Error = err.Error()
+		return planned
+	}
+	planned.Request, planned.Empty = request.String(), request.Empty
+	return planned
+}
+
+// Explain says what the newest generation does about a stored event, by its id
+// or the id of one of its deliveries, or a beginning of either. It wraps
+// queue.ErrNotFound.
+func (r *Runtime) Explain(ctx context.Context, id string) (Explanation, error) {
+	event, err := r.find(ctx, id)
+	if err != nil {
+		return Explanation{}, err
+	}
+	generation := r.Newest()
+	if generation == nil {
+		return Explanation{}, errors.New("explaining an event: no configuration is in service")
+	}
+	return generation.explain([]*rules.Event{event}), nil
+}
+
+func (r *Runtime) find(ctx context.Context, id string) (*rules.Event, error) {
+	history, err := r.engine.Find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if history.Event == nil {
+		return nil, fmt.Errorf("reading event %s: its request is no longer stored: %w", id, queue.ErrNotFound)
+	}
+	return history.Event, nil
+}
+
+// StoredEvent is an event as it is stored, to be carried to another process
+// without loss.
+type StoredEvent struct {
+	ID       string    `json:"id"`
+	Source   string    `json:"source"`
+	Event    string    `json:"event"`
+	Received time.Time `json:"received"`
+	// Record is what rules.Event's Record returns.
+	Record  json.RawMessage `json:"record"`
+	RawBody []byte          `json:"raw_body,omitempty"`
+}
+
+// Stored returns an event as it is stored. See Explain for the id.
+func (r *Runtime) Stored(ctx context.Context, id string) (StoredEvent, error) {
+	event, err := r.find(ctx, id)
+	if err != nil {
+		return StoredEvent{}, err
+	}
+	return StoredEvent{
+		ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
+		Record: event.Record(), RawBody: event.RawBody,
+	}, nil
+}
+
+// ExplainStored says what would be done about an event that is stored elsewhere.
+// Its parameters and fields are those that were read when it came.
+func (g *Generation) ExplainStored(stored StoredEvent) (Explanation, error) {
+	event, err := rules.DecodeRecord(stored.Record, stored.RawBody)
+	if err != nil {
+		return Explanation{}, err
+	}
+	event.ID, event.Source, event.Name, event.Received = stored.ID, stored.Source, stored.Event, stored.Received
+	return g.explain([]*rules.Event{event}), nil
+}

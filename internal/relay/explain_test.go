@@ -1,0 +1,150 @@
+package relay_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+func request(method, uri, body string) *http.Request {
+	r := httptest.NewRequest(method, uri, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
+func TestExplainRequest(t *testing.T) {
+	target := newService(t)
+	configured := configuration(target, "/record/{{body.id}}")
+	configured.Parameters = []rules.CustomParameter{{Name: "token", Value: "very-s3cret", Secret: true}}
+	configured.Actions[0].Headers = []forward.Pair{{Name: "X-Token", Value: "{{token}}"}, {Name: "X-Echo", Value: "{{body.echo}}"}}
+	configured.Rules[0].When = append(configured.Rules[0].When, `body.echo == token or body.id != 0`)
+	configured.Sources[0].Allow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	generation := compile(t, configured)
+
+	for _, test := range []struct {
+		name, method, uri, body, source string
+		outcome                         relay.Outcome
+		status                          int
+		decisions                       string
+	}{
+		{"an action", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":"Approved","echo":"very-s3cret"}`, "", relay.OutcomeAction, 200, "action"},
+		{"ignored", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":"Pencil"}`, "", relay.OutcomeIgnored, 200, "ignored"},
+		{"a condition that fails", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":5}`, "", relay.OutcomeError, 200, "rule_error"},
+		{"a path without a value", "POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved","echo":"very-s3cret"}`, "", relay.OutcomeError, 200, "action"},
+		{"a batch with an action", "POST", "/l?key=icfm-key", `[{"event":"dmg_work_started"},{"event":"job_saved","id":1,"status":"Approved"},{"event":"job_saved"}]`, "", relay.OutcomeAction, 200, "ignored action ignored"},
+		{"a batch with an error", "POST", "/l?key=icfm-key", `[{"event":"job_saved","status":5},{"event":"job_saved","id":1,"status":"Approved"}]`, "", relay.OutcomeError, 200, "rule_error action"},
+		{"a ping", "GET", "/l?key=icfm-key", "", "", relay.OutcomeIgnored, 200, ""},
+		{"a wrong credential", "POST", "/l?key=wrong", `{"event":"job_saved"}`, "", relay.OutcomeError, 401, ""},
+		{"a wrong method", "OPTIONS", "/l?key=icfm-key", "", "", relay.OutcomeError, 405, ""},
+		{"as a source", "POST", "/l?key=wrong", `{"event":"job_saved","id":1,"status":"Approved"}`, "icfm", relay.OutcomeAction, 200, "action"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := generation.ExplainRequest(request(test.method, test.uri, test.body),
+				receive.Origin{Mount: "/l", Client: netip.MustParseAddr("203.0.113.9")}, test.source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var decisions []string
+			for _, event := range got.Events {
+				decisions = append(decisions, string(event.Verdict.Decision))
+				if len(event.Requests) != len(event.Verdict.Actions) {
+					t.Errorf("%d requests for %d actions", len(event.Requests), len(event.Verdict.Actions))
+				}
+			}
+			if got.Outcome != test.outcome || got.Status != test.status || strings.Join(decisions, " ") != test.decisions ||
+				(got.Refused != "") != (test.status >= 400) {
+				t.Errorf("got %s, status %d, %v, %s", got.Outcome, got.Status, decisions, got.Refused)
+			}
+			encoded, err := json.Marshal(got)
+			if err != nil || strings.Contains(string(encoded), "s3cret") || strings.Contains(string(encoded), "icfm-key") {
+				t.Errorf("%v; a secret is shown: %s", err, encoded)
+			}
+		})
+	}
+
+	if got, err := generation.ExplainRequest(request("POST", "/l?key=icfm-key", "{}"), receive.Origin{}, ""); err != nil || got.Status != http.StatusForbidden {
+		t.Errorf("from nowhere: status %d, %v", got.Status, err)
+	}
+	if _, err := generation.ExplainRequest(request("POST", "/l", "{}"), receive.Origin{}, "icmf"); err == nil || !strings.Contains(err.Error(), "did you mean icfm?") {
+		t.Errorf("no such source: %v", err)
+	}
+	if got := target.got(); got != "" {
+		t.Errorf("a dry run sent %s", got)
+	}
+}
+
+func TestExplainWhenSwitchedOff(t *testing.T) {
+	off := configuration(newService(t), "/record")
+	off.Off = true
+	got, err := compile(t, off).ExplainRequest(request("POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved"}`), receive.Origin{Mount: "/l"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if event := got.Events[0]; got.Outcome != relay.OutcomeIgnored || event.Verdict.Decision != rules.Disabled || len(event.Requests) > 0 ||
+		event.Rules[0].Outcome != rules.RuleApplied {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestExplainStoredEvent asks for the same event in the relay that has it and
+// elsewhere.
+func TestExplainStoredEvent(t *testing.T) {
+	target := newService(t)
+	runtime := open(t, t.TempDir())
+	generation := compile(t, configuration(target, "/record"))
+	runtime.Push(generation)
+	for _, body := range []string{
+		`{"event":"job_saved","id":4823400000000000001,"status":"Pencil"}`,
+		`{"event":"job_saved","id":3,"status":"Pen"cil"}`,
+		"{\"event\":\"job_saved\",\"id\":4,\"status\":\"Pencil\",\"name\":\"\xff\"}",
+	} {
+		id := post(t, runtime, generation, body)
+		show(t, runtime, id)
+		here, err := runtime.Explain(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, err := runtime.Stored(t.Context(), id[:23])
+		if err != nil {
+			t.Fatal(err)
+		}
+		carried, err := json.Marshal(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var arrived relay.StoredEvent
+		if err := json.Unmarshal(carried, &arrived); err != nil {
+			t.Fatal(err)
+		}
+		there, err := generation.ExplainStored(arrived)
+		if err != nil || !reflect.DeepEqual(here, there) {
+			t.Errorf("%v: here %+v\nthere %+v", err, here, there)
+		}
+		if here.Events[0].ID != id || len(here.Events[0].Rules) != 1 {
+			t.Errorf("got %+v", here)
+		}
+		// By other rules it would be another matter.
+		other := configuration(target, "/record")
+		other.Rules[0].When = nil
+		if got, err := compile(t, other).ExplainStored(arrived); err != nil || got.Outcome != relay.OutcomeAction {
+			t.Errorf("by other rules: %+v, %v", got, err)
+		}
+	}
+	if _, err := runtime.Explain(t.Context(), "0195903e-0000-7000-8000-000000000000"); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("an event that there is not: %v", err)
+	}
+	if got := target.got(); got != "" {
+		t.Errorf("a dry run sent %s", got)
+	}
+}

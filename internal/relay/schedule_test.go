@@ -1,0 +1,73 @@
+package relay_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// TestOrderBy checks that order_by reaches the queue: a delivery is not sent
+// before the one with the same key that came first.
+func TestOrderBy(t *testing.T) {
+	var mutex sync.Mutex
+	var got []string
+	failed := map[string]bool{}
+	target := &service{Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		id := r.URL.Query().Get("id")
+		got = append(got, id)
+		if id != "other" && !failed[id] {
+			failed[id] = true
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))}
+	t.Cleanup(target.Close)
+	ordered := configuration(target, "/record")
+	ordered.Actions[0].OrderBy = `body.job + 0`
+	ordered.Actions[0].RetryFirst, ordered.Actions[0].RetryCap = time.Millisecond, time.Millisecond
+	runtime := open(t, t.TempDir())
+	generation := compile(t, ordered)
+	runtime.Push(generation)
+	var want []string
+	for n := range 5 {
+		id := fmt.Sprint(n)
+		post(t, runtime, generation, `{"event":"job_saved","id":"`+id+`","job":7,"status":"Approved"}`)
+		want = append(want, id, id)
+	}
+	// For this one order_by fails: it has no order, and is sent all the same.
+	post(t, runtime, generation, `{"event":"job_saved","id":"other","job":"seven","status":"Approved"}`)
+	waitFor(t, "all to arrive", func() bool {
+		mutex.Lock()
+		defer mutex.Unlock()
+		return len(got) == len(want)+1
+	})
+	got = slices.DeleteFunc(got, func(id string) bool { return id == "other" })
+	if !slices.Equal(got, want) {
+		t.Errorf("target got %s", strings.Join(got, " "))
+	}
+}
+
+// TestExpires checks that a delivery which is too old is not sent.
+func TestExpires(t *testing.T) {
+	target := newService(t)
+	late := configuration(target, "/record")
+	late.Actions[0].Expires = time.Nanosecond
+	runtime := open(t, t.TempDir())
+	generation := compile(t, late)
+	runtime.Push(generation)
+	id := post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Approved"}`)
+	waitFor(t, "the delivery to expire", func() bool {
+		return show(t, runtime, id).Deliveries[0].State == queue.Expired
+	})
+	if got := target.got(); got != "" {
+		t.Errorf("target got %s", got)
+	}
+}

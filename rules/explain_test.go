@@ -1,0 +1,457 @@
+package rules
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// tell writes a part and what it is made of, one line each.
+func tell(b *strings.Builder, p Part, depth int) {
+	fmt.Fprintf(b, "%s%s → %s", strings.Repeat("  ", depth), p.Expression, p.Result)
+	if p.Value != "" {
+		fmt.Fprintf(b, " %s", p.Value)
+	}
+	if len(p.Absent) > 0 {
+		fmt.Fprintf(b, " absent %s", strings.Join(p.Absent, ", "))
+	}
+	if p.Error != "" {
+		fmt.Fprintf(b, " (%s)", p.Error)
+	}
+	if p.Unread {
+		b.WriteString(" unread")
+	}
+	if p.More {
+		b.WriteString(" more")
+	}
+	b.WriteByte('\n')
+	for _, part := range p.Parts {
+		tell(b, part, depth+1)
+	}
+}
+
+func TestExplainCondition(t *testing.T) {
+	definitions := typicalDefinitions()
+	definitions.Parameters = append(definitions.Parameters,
+		CustomParameter{Name: "vip", Value: "02079460123", Secret: true},
+		CustomParameter{Name: "desk", Value: "100", Tenants: map[string]TenantValue{"200": {Value: "s3cret-desk", Secret: true}}},
+	)
+	long := strings.Repeat("é", 300)
+	body := `{"status":"Pencil","n":"45","count":3,"flag":true,"items":[{"price":2},{"price":9}],"to":"02079460123","name":"Zoë","note":"s3cret-desk is here","long":"` + long + `"}`
+	for _, test := range []struct{ condition, want string }{
+		{`body.status in ["Approved", "Confirmed"]`, `
+body.status in ["Approved", "Confirmed"] → false
+  body.status → value "Pencil"`},
+		{`body.status  ==  'Pencil'`, `
+body.status  ==  'Pencil' → true
+  body.status → value "Pencil"`},
+		{`body.flag`, `
+body.flag → true`},
+		{`body.stauts == "Approved"`, `
+body.stauts == "Approved" → unknown absent body.stauts
+  body.stauts → unknown absent body.stauts`},
+		// Kleene: what decides, and what was not needed for it.
+		{`body.gone == 1 and body.status == "Approved" and body.count > 1`, `
+body.gone == 1 and body.status == "Approved" and body.count > 1 → false absent body.gone
+  body.gone == 1 → unknown absent body.gone
+    body.gone → unknown absent body.gone
+  body.status == "Approved" → false
+    body.status → value "Pencil"
+  body.count > 1 → true unread
+    body.count → value 3`},
+		{`body.gone == 1 || body.flag`, `
+body.gone == 1 || body.flag → true absent body.gone
+  body.gone == 1 → unknown absent body.gone
+    body.gone → unknown absent body.gone
+  body.flag → true`},
+		{`not (body.gone == 1 or body.count == 4)`, `
+not (body.gone == 1 or body.count == 4) → unknown absent body.gone
+  body.gone == 1 or body.count == 4 → unknown absent body.gone
+    body.gone == 1 → unknown absent body.gone
+      body.gone → unknown absent body.gone
+    body.count == 4 → false
+      body.count → value 3`},
+		{`body.count == 3 and (body.gone == nil or body.n > 3)`, `
+body.count == 3 and (body.gone == nil or body.n > 3) → true absent body.gone
+  body.count == 3 → true
+    body.count → value 3
+  body.gone == nil or body.n > 3 → true absent body.gone
+    body.gone == nil → true absent body.gone
+      body.gone → unknown absent body.gone
+    body.n > 3 → error (evaluating ` + "`body.n > 3`" + ` compares text with a number; convert one of them with int(), float() or string()) unread
+      body.n → value "45"`},
+		// Errors of types.
+		{`body.flag and body.n > 30`, `
+body.flag and body.n > 30 → error (evaluating ` + "`body.flag and body.n > 30`: `body.n > 30`" + ` compares text with a number; convert one of them with int(), float() or string())
+  body.flag → true
+  body.n > 30 → error (evaluating ` + "`body.n > 30`" + ` compares text with a number; convert one of them with int(), float() or string())
+    body.n → value "45"`},
+		{`body.status and body.flag`, `
+body.status and body.flag → error (evaluating ` + "`body.status and body.flag`: `body.status`" + ` is text, but must be true or false)
+  body.status → value "Pencil"
+  body.flag → true unread`},
+		{`body.status`, `
+body.status → error (the condition ` + "`body.status`" + ` is text, but must be true or false)`},
+		// Presence, choices, variables.
+		{`(body.gone ?? body.status) == "Pencil"`, `
+(body.gone ?? body.status) == "Pencil" → true absent body.gone
+  body.gone ?? body.status → value "Pencil" absent body.gone
+    body.gone → unknown absent body.gone
+    body.status → value "Pencil"`},
+		{`(body.status ?? body.name) != ""`, `
+(body.status ?? body.name) != "" → true
+  body.status ?? body.name → value "Pencil"
+    body.status → value "Pencil"
+    body.name → value "Zoë" unread`},
+		{`body.flag ? body.count > 5 : body.n == "45"`, `
+body.flag ? body.count > 5 : body.n == "45" → false
+  body.flag → true
+  body.count > 5 → false
+    body.count → value 3
+  body.n == "45" → true unread
+    body.n → value "45"`},
+		{`let x = body.count * 2; let y = body.gone; x > 5 and y == 1`, `
+let x = body.count * 2; let y = body.gone; x > 5 and y == 1 → unknown absent body.gone
+  let x = body.count * 2 → value 6
+    body.count → value 3
+  let y = body.gone → unknown absent body.gone
+  x > 5 → true
+    x → value 6
+  y == 1 → unknown absent body.gone
+    y → unknown absent body.gone`},
+		// Functions, lists, times.
+		{`lower(body.status) startsWith approved`, `
+lower(body.status) startsWith approved → false
+  lower(body.status) → value "pencil"
+    body.status → value "Pencil"
+  approved → value "Approved"`},
+		{`any(body.items, .price > body.count)`, `
+any(body.items, .price > body.count) → true
+  body.items → value [{"price":2},{"price":9}]
+  body.count → value 3`},
+		{`received.Year() == 2026 and 1 < body.count < 4`, `
+received.Year() == 2026 and 1 < body.count < 4 → true
+  received.Year() == 2026 → true
+    received.Year() → value 2026
+      received → value "2026-03-13T10:41:58Z"
+  1 < body.count → true
+    body.count → value 3
+  body.count < 4 → true
+    body.count → value 3`},
+		// Secrets: neither theirs nor what is made from them, nor what equals them.
+		{`body.to == vip`, `
+body.to == vip → true
+  body.to → value "***"
+  vip → value ***`},
+		{`len(vip) > 5 and vip[0:3] == "020"`, `
+len(vip) > 5 and vip[0:3] == "020" → true
+  len(vip) > 5 → true
+    len(vip) → value ***
+      vip → value ***
+  vip[0:3] == "020" → true
+    vip[0:3] → value ***
+      vip → value ***`},
+		{`body.long startsWith "é"`, `
+body.long startsWith "é" → true
+  body.long → value "` + long[:198] + `…`},
+		{`body.note contains desk`, `
+body.note contains desk → true
+  body.note → value "*** is here"
+  desk → value ***`},
+	} {
+		t.Run(test.condition, func(t *testing.T) {
+			l := newLanguage(t, definitions)
+			event := tenantEvent(t, "200")
+			event.Body = decoded(t, body)
+			ruleset, err := l.NewRuleset([]Rule{{Place: "f:1", Events: []string{"*"}, When: []string{test.condition}, Do: []string{"tell"}}}, []string{"tell"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			explained := ruleset.Explain(l.Bind(event))
+			var got strings.Builder
+			tell(&got, explained.Rules[0].When[0], 0)
+			if got.String() != strings.TrimPrefix(test.want, "\n")+"\n" {
+				t.Errorf("got\n%swant%s", got.String(), test.want)
+			}
+			if encoded, _ := json.Marshal(explained); strings.Contains(string(encoded), "02079460123") || strings.Contains(string(encoded), "s3cret") {
+				t.Errorf("a secret is shown: %s", encoded)
+			}
+		})
+	}
+}
+
+func decoded(tb testing.TB, text string) any {
+	tb.Helper()
+	value, err := DecodeJSON([]byte(text))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return value
+}
+
+func TestExplainRules(t *testing.T) {
+	l := newLanguage(t, rulesDefinitions())
+	ruleset, err := l.NewRuleset([]Rule{
+		{Place: "f:1", Events: []string{"dmg_*"}, When: []string{`body.x == 1`, `body.y == 2`}, Do: []string{"tell"}},
+		{Place: "f:2", Events: []string{"project_created"}, Do: []string{"tell"}},
+		{Place: "f:3", Events: []string{"dmg_input_added", "*"}, Description: "All", When: []string{`body.y == 2`}, Do: []string{"screen_pop", "tell"}},
+		{Place: "f:4", Events: []string{"icfm:dmg_*"}, Inactive: true, Ignore: true},
+		{Place: "f:5", Events: []string{"*"}, When: []string{`body.y > "1"`}, Do: []string{"create_folder"}},
+		{Place: "f:6", Events: []string{"*"}, When: []string{`body.y < 3`}, Do: []string{"tell", "create_folder"}},
+		{Place: "f:7", Events: []string{"dmg_*"}, Ignore: true},
+		{Place: "f:8", Events: []string{"dmg_*"}, When: []string{`body.z`}, Do: []string{"tell"}},
+		{Place: "f:9", Events: []string{"unknown"}, Do: []string{"tell"}},
+	}, rulesActions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := &Event{Source: "icfm", Name: "dmg_input_added", Body: decoded(t, `{"y":2}`)}
+	got := ruleset.Explain(l.Bind(event))
+	var lines []string
+	for _, rule := range got.Rules {
+		line := fmt.Sprintf("%s %s: %s", rule.Place, rule.Outcome, rule.Reason)
+		if len(rule.Adds) > 0 {
+			line += " + " + strings.Join(rule.Adds, " ")
+		}
+		for _, condition := range rule.When {
+			if condition.Unread {
+				line += fmt.Sprintf(" (unread: %s)", condition.Result)
+			}
+		}
+		lines = append(lines, line)
+	}
+	want := []string{
+		"f:1 not_held: `body.x == 1` is unknown because body.x is absent (unread: true)",
+		"f:3 applied: all conditions are true + screen_pop tell",
+		"f:4 inactive: the rule is switched off (active off)",
+		"f:5 error: evaluating `body.y > \"1\"` compares a number with text; convert one of them with int(), float() or string()",
+		"f:6 applied: all conditions are true + create_folder",
+		"f:7 applied: the rule has no conditions",
+		"f:8 not_read: the ignore at f:7 ended the reading",
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+	if got.OtherRules != 2 {
+		t.Errorf("%d rules are for other events, want 2", got.OtherRules)
+	}
+	if decided := ruleset.Decide(l.Bind(event)); !reflect.DeepEqual(got.Verdict, decided) {
+		t.Errorf("verdict %+v, decided %+v", got.Verdict, decided)
+	}
+
+	for name, rules := range map[string]int{"no_such_event": 0, UnknownName: 1, "DMG_INPUT_ADDED": 0} {
+		event := &Event{Source: "icfm", Name: name}
+		if got := ruleset.Explain(l.Bind(event)); len(got.Rules) != rules || got.OtherRules != 9-rules {
+			t.Errorf("%s: %d rules name it and %d do not", name, len(got.Rules), got.OtherRules)
+		}
+	}
+	// An event may come under its normal name.
+	event = &Event{Source: "icfm", Name: "order.paid"}
+	if got := ruleset.Explain(l.Bind(event)); len(got.Rules) != 3 {
+		t.Errorf("%d rules name order.paid", len(got.Rules))
+	}
+}
+
+// generator makes conditions of which it is not known what they give.
+type generator struct{ *rand.Rand }
+
+func (g generator) of(choices ...string) string { return choices[g.IntN(len(choices))] }
+
+func (g generator) operand(depth int) string {
+	switch g.IntN(8 + min(depth, 3)) {
+	case 0, 1, 2:
+		return g.of("body.a", "body.b", "body.c", "body.list", "caller_id", "body.deep.er", "setting", "hidden", "query.q", `headers["X-A"]`)
+	case 3, 4:
+		return g.of("1", "2.5", "-1", `"x"`, `""`, "nil", "true", "[1, 2]", `["x", nil]`, "[body.a, 2]")
+	case 5:
+		return g.of("lower", "len", "string", "int", "type") + "(" + g.of("body.a", "body.b", "caller_id", "hidden") + ")"
+	case 6:
+		return g.of("count(body.list, # > body.a)", "filter(body.list, # == 1)", "map(body.list, [#, body.b])[0]", "received.Year()")
+	case 7:
+		return "(" + g.of("body.a", "body.b", "setting") + g.of(" ?? ", " + ", " * ") + g.of("body.c", "3", "hidden") + ")"
+	default:
+		return "(" + g.condition(depth-1) + ")"
+	}
+}
+
+func (g generator) condition(depth int) string {
+	if depth <= 0 {
+		return g.operand(0) + g.of(" == ", " != ", " < ", " >= ", " in ", " contains ", " startsWith ") + g.operand(0)
+	}
+	switch g.IntN(8) {
+	case 0, 1:
+		return g.condition(depth-1) + " and " + g.condition(depth-1)
+	case 2, 3:
+		return "(" + g.condition(depth-1) + ") or " + g.condition(depth-1)
+	case 4:
+		return g.of("not ", "!") + "(" + g.condition(depth-1) + ")"
+	case 5:
+		return "(" + g.condition(depth-1) + ") ? " + g.operand(depth) + " : (" + g.condition(depth-1) + ")"
+	case 6:
+		return "let v" + fmt.Sprint(depth) + " = " + g.operand(0) + "; v" + fmt.Sprint(depth) + " == 1 or " + g.condition(depth-1)
+	default:
+		return g.operand(depth)
+	}
+}
+
+func (g generator) value() any {
+	return []any{nil, int64(1), int64(2), "x", "", true, false, []any{int64(1), "x", nil}, map[string]any{"er": int64(1)}}[g.IntN(9)]
+}
+
+func (g generator) event() *Event {
+	e := &Event{Source: "icfm", Name: g.of("dmg_input_added", "project_created", "hangup", "Order.Paid", UnknownName, "new_one"),
+		Headers: map[string][]string{"X-A": {g.of("1", "x")}}, Query: map[string][]string{g.of("q", "p"): {"x"}}}
+	e.Body = map[string]any{"a": g.value(), "b": g.value(), "c": g.value(), "list": g.value(), "deep": g.value()}
+	e.Parameters[CallerID] = []any{nil, "1", "x", "h1dden-value"}[g.IntN(4)]
+	e.Parameters[Tenant] = g.of("", "200")
+	return e
+}
+
+// TestExplainAgreesWithDecide explains random rules for random events, and
+// checks that what is told leads to what is decided.
+func TestExplainAgreesWithDecide(t *testing.T) {
+	definitions := rulesDefinitions()
+	definitions.Parameters = []CustomParameter{
+		{Name: "setting", Value: "x", Tenants: map[string]TenantValue{"200": {Value: "1"}}},
+		{Name: "hidden", Value: "h1dden-value", Secret: true},
+	}
+	l := newLanguage(t, definitions)
+	g := generator{rand.New(rand.NewPCG(1, 2))}
+	outcomes := map[RuleOutcome]int{}
+	decisions := map[Decision]int{}
+	for range 1500 {
+		var written []Rule
+		for i := range 1 + g.IntN(5) {
+			rule := Rule{Place: fmt.Sprintf("f:%d", i+1), Events: []string{g.of("*", "dmg_*", "icfm:hangup", "project_created", "unknown")}, Inactive: g.IntN(8) == 0}
+			for range g.IntN(3) {
+				rule.When = append(rule.When, g.condition(g.IntN(4)))
+			}
+			if rule.Ignore = g.IntN(4) == 0; !rule.Ignore {
+				rule.Do = [][]string{{"tell"}, {"screen_pop", "tell"}, {"create_folder"}}[g.IntN(3)]
+			}
+			if _, err := l.NewRuleset([]Rule{rule}, rulesActions); err == nil {
+				written = append(written, rule)
+			}
+		}
+		ruleset, err := l.NewRuleset(written, rulesActions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		event := g.event()
+		explained, decided := ruleset.Explain(l.Bind(event)), ruleset.Decide(l.Bind(event))
+		if !reflect.DeepEqual(explained.Verdict, decided) {
+			t.Fatalf("explained %+v\ndecided   %+v\nrules %+v", explained.Verdict, decided, written)
+		}
+		if told := verdictOf(explained); told.Decision != decided.Decision || told.Rule != decided.Rule ||
+			!slices.Equal(told.Actions, decided.Actions) || !slices.Equal(told.Errors, decided.Errors) {
+			t.Fatalf("told    %+v\ndecided %+v\nrules %+v", told, decided, written)
+		}
+		if len(explained.Rules)+explained.OtherRules != len(written) {
+			t.Fatalf("%d rules and %d others of %d", len(explained.Rules), explained.OtherRules, len(written))
+		}
+		decisions[decided.Decision]++
+		for _, rule := range explained.Rules {
+			outcomes[rule.Outcome]++
+			for _, condition := range rule.When {
+				checkParts(t, condition)
+			}
+		}
+		if encoded, _ := json.Marshal(explained); strings.Contains(string(encoded), "h1dden") {
+			t.Fatalf("a secret is shown: %s\nrules %+v", encoded, written)
+		}
+	}
+	// The property means nothing unless everything happens.
+	if len(outcomes) != 5 || len(decisions) != 3 {
+		t.Errorf("outcomes %v, decisions %v", outcomes, decisions)
+	}
+}
+
+// verdictOf makes a verdict from what was told of the rules alone.
+func verdictOf(x Explanation) Verdict {
+	v := Verdict{Decision: Ignored}
+	failed := ""
+	for _, rule := range x.Rules {
+		switch rule.Outcome {
+		case RuleFailed:
+			v.Errors = append(v.Errors, rule.Place+": "+rule.Reason)
+			if failed == "" {
+				failed = rule.Place
+			}
+		case RuleApplied:
+			if v.Rule == "" && (rule.Ignore || len(rule.Do) > 0) {
+				v.Rule = rule.Place
+			}
+			for _, action := range rule.Adds {
+				v.Decision = Act
+				v.Actions = append(v.Actions, ActionCall{Action: action, Rule: rule.Place})
+			}
+		}
+	}
+	if failed != "" {
+		v.Decision = RuleError
+		if v.Rule == "" {
+			v.Rule = failed
+		}
+	}
+	return v
+}
+
+// checkParts checks that a part's result follows from those of its own parts.
+func checkParts(t *testing.T, p Part) {
+	t.Helper()
+	if (p.Result == ResultValue) != (p.Value != "") || (p.Result == ResultError) != (p.Error != "") {
+		t.Fatalf("%+v: value and error do not go with the result", p)
+	}
+	failed := p.Result == ResultError
+	for _, part := range p.Parts {
+		checkParts(t, part)
+		if part.Result == ResultError && !part.Unread && !failed {
+			t.Fatalf("%s is %s although %s failed", p.Expression, p.Result, part.Expression)
+		}
+	}
+	if len(p.Parts) == 0 || p.More {
+		return
+	}
+	if strings.HasPrefix(p.Expression, "not (") && strings.HasSuffix(p.Expression, ")") && len(p.Parts) == 1 && p.Parts[0].Expression == p.Expression[5:len(p.Expression)-1] {
+		want := map[Result]Result{ResultTrue: ResultFalse, ResultFalse: ResultTrue, ResultUnknown: ResultUnknown, ResultError: ResultError, ResultValue: ResultError}
+		if p.Result != want[p.Parts[0].Result] {
+			t.Fatalf("%s is %s, but %s is %s", p.Expression, p.Result, p.Parts[0].Expression, p.Parts[0].Result)
+		}
+	}
+}
+
+// TestExplainLongConditions is about the work: parts are compiled one by one,
+// and each costs as much as it is long.
+func TestExplainLongConditions(t *testing.T) {
+	l := newLanguage(t, typicalDefinitions())
+	for name, condition := range map[string]string{
+		"and":      strings.Repeat(`body.a == 1 and `, 300) + "true",
+		"plus":     strings.Repeat(`body.a + `, 480) + "1 == 1",
+		"brackets": strings.Repeat(`(`, 300) + "body.a == 1" + strings.Repeat(` or test)`, 300),
+		"let":      `let v = body.a; ` + strings.Repeat("v == 1 or ", 400) + "v == 2",
+	} {
+		ruleset, err := l.NewRuleset([]Rule{{Events: []string{"*"}, When: []string{condition}, Do: []string{"tell"}}}, []string{"tell"})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		explained := ruleset.Explain(l.Bind(typicalEvent(t)))
+		p := explained.Rules[0].When[0]
+		if n := countParts(p); n > maxParts+1 || !hasMore(p) {
+			t.Errorf("%s: %d parts, and more: %v", name, n, hasMore(p))
+		}
+	}
+}
+
+func countParts(p Part) int {
+	n := 1
+	for _, part := range p.Parts {
+		n += countParts(part)
+	}
+	return n
+}
+
+func hasMore(p Part) bool { return p.More || slices.ContainsFunc(p.Parts, hasMore) }
