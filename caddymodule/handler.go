@@ -113,7 +113,11 @@ var jsonContentType = []string{"application/json"}
 // and the outside learns nothing but the status.
 func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, err error) error {
 	var refusal *receive.Refusal
-	if !errors.As(err, &refusal) {
+	switch {
+	case errors.As(err, &refusal):
+	case errors.Is(err, receive.ErrSenderGone):
+		return caddyhttp.Error(statusSenderGone, err)
+	default:
 		return notStored(w, err)
 	}
 	runtime.Rejected(client, refusal)
@@ -125,6 +129,10 @@ func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, er
 	}
 	return caddyhttp.Error(refusal.Status, err)
 }
+
+// statusSenderGone is what Caddy, as others, calls a request whose sender went
+// away. Nobody gets to see it but the debug log.
+const statusSenderGone = 499
 
 // retryAfter asks a sender that can wait to come again, in seconds. Disk space
 // and restarts take about that long to mend.

@@ -175,6 +175,7 @@ func (r *Runtime) Close() error {
 // Destruct lets a caddy.UsagePool close the runtime with its last user.
 func (r *Runtime) Destruct() error { return r.Close() }
 
+// prune keeps the history within its retention until ctx ends.
 func (r *Runtime) prune(ctx context.Context) {
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
@@ -184,16 +185,22 @@ func (r *Runtime) prune(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		generation := r.newest.Load()
-		if generation == nil {
-			continue
-		}
-		before := time.Now().Add(-generation.retention.Age)
-		removed, err := r.engine.Prune(ctx, before, generation.retention.Size)
-		if err != nil && ctx.Err() == nil {
+		if err := r.pruneOnce(ctx); err != nil && ctx.Err() == nil {
 			r.logger.Error("removing old activity; it is tried again in a minute", zap.Error(err))
-		} else if removed > 0 {
-			r.logger.Debug("removed old activity", zap.Int("events", removed))
 		}
 	}
+}
+
+// pruneOnce removes what the newest generation does not keep. Without one,
+// nothing says how long to keep.
+func (r *Runtime) pruneOnce(ctx context.Context) error {
+	generation := r.newest.Load()
+	if generation == nil {
+		return nil
+	}
+	removed, err := r.engine.Prune(ctx, time.Now().Add(-generation.retention.Age), generation.retention.Size)
+	if removed > 0 {
+		r.logger.Debug("removed old activity", zap.Int("events", removed))
+	}
+	return err
 }
