@@ -142,7 +142,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 		plans[i] = plan{ID: d.ID, Action: d.Action}
 		names[i] = d.Action
 		if !d.Due.IsZero() {
-			e.due[i] = max(microsUp(d.Due), 1)
+			e.due[i] = dueAt(d.Due)
 			plans[i].Due = e.due[i]
 		}
 		if !d.Expires.IsZero() {
