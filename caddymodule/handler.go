@@ -1,11 +1,13 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -68,11 +70,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	_, err = runtime.Accept(r.Context(), generation, received)
+	// The event is here. A sender that closes its side once it has sent must not
+	// undo the storing of it: some do, and wait for the answer all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+	defer cancel()
+	_, err = runtime.Accept(ctx, generation, received)
 	if errors.Is(err, queue.ErrClosed) {
 		// A reload gave the relay another queue while this request was read.
 		if newest := newestApp(); newest != nil && newest.runtime != runtime {
-			_, err = newest.runtime.Accept(r.Context(), newest.generation, received)
+			_, err = newest.runtime.Accept(ctx, newest.generation, received)
 		}
 	}
 	if err != nil {
@@ -80,6 +86,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	}
 	return answer(w, received)
 }
+
+// storeTimeout is how long a disk may take to store an event before its sender
+// is told to come again.
+const storeTimeout = 30 * time.Second
 
 // answer tells the sender that its events are stored.
 func answer(w http.ResponseWriter, received *receive.Received) error {
