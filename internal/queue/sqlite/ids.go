@@ -24,7 +24,6 @@ const (
 )
 
 func deliveryID(event int64, n int) int64 { return event<<deliveryBits | int64(n) }
-func eventOf(delivery int64) int64        { return delivery >> deliveryBits }
 func placeOf(delivery int64) int          { return int(delivery & (maxDeliveries - 1)) }
 func attemptID(delivery int64, n int) int64 {
 	return delivery<<attemptBits | int64(min(n, lastAttempt))
