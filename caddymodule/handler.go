@@ -22,6 +22,11 @@ import (
 type handlerState struct {
 	app    *App
 	logger *zap.Logger
+
+	// sources are the sources that may post here, all by name: a request that
+	// outlives this configuration must not reach a source that a later one has
+	// elsewhere.
+	sources []string
 }
 
 // Provision finds the relay and checks that the handler's sources exist.
@@ -37,7 +42,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
 	}
-	if err := h.app.generation.CheckHandler(h.Sources); err != nil {
+	h.sources, err = h.app.generation.HandlerSources(h.Sources)
+	if err != nil {
 		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
 	}
 	return nil
@@ -60,7 +66,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	address, _ := netip.ParseAddr(client)
 	received, err := generation.Receive(r, receive.Origin{
-		Mount: h.Path, Client: address, Sources: h.Sources,
+		Mount: h.Path, Client: address, Sources: h.sources,
 		SetReadDeadline: http.NewResponseController(w).SetReadDeadline,
 	})
 	if err != nil {
@@ -82,6 +88,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		}
 	}
 	if err != nil {
+		if errors.Is(err, queue.ErrFull) {
+			runtime.Rejected(address, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
+		}
 		return notStored(w, err)
 	}
 	return answer(w, received)

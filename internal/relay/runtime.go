@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,19 +137,6 @@ func (r *Runtime) Drain(ctx context.Context) {
 	if err := r.dispatcher.Stop(ctx); err != nil {
 		r.logger.Warn("attempts were cut off by the exit; they are made again after the next start", zap.Error(err))
 	}
-}
-
-// Unfinished counts the deliveries that wait or are being attempted.
-func (r *Runtime) Unfinished(ctx context.Context) (int, error) {
-	backlogs, err := r.engine.Backlog(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("counting unfinished deliveries: %w", err)
-	}
-	count := 0
-	for _, b := range backlogs {
-		count += b.Count
-	}
-	return count, nil
 }
 
 // Close cuts off what is in flight and closes the queue. It may be called more
