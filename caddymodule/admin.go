@@ -90,6 +90,9 @@ func apiError(err error) error {
 	return caddy.APIError{HTTPStatus: status, Err: err}
 }
 
+// mostPerPage bounds what one answer of the activity holds in memory.
+const mostPerPage = 1000
+
 func activityPage(runtime *relay.Runtime, r *http.Request) (any, error) {
 	query := r.URL.Query()
 	filter, err := parseFilter(query)
@@ -99,8 +102,8 @@ func activityPage(runtime *relay.Runtime, r *http.Request) (any, error) {
 	count := 50
 	if text := query.Get("n"); text != "" {
 		count, err = strconv.Atoi(text)
-		if err != nil || count < 1 || count > 1000 {
-			return nil, &wrongFilter{"n", text, "a number from 1 to 1000"}
+		if err != nil || count < 1 || count > mostPerPage {
+			return nil, &wrongFilter{"n", text, fmt.Sprintf("a number from 1 to %d", mostPerPage)}
 		}
 	}
 	page, err := runtime.Activity(r.Context(), filter, queue.Cursor(query.Get("after")), count)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -194,16 +195,20 @@ func (a *App) refuseToLeaveBehind(key string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	unfinished, err := present.runtime.Unfinished(ctx)
+	waiting, err := present.runtime.Backlog(ctx)
 	if err != nil {
 		return fmt.Errorf("changing the queue's directory from %s to %s: %w", present.queueDir, a.queueDir, err)
 	}
-	if unfinished > 0 {
-		return fmt.Errorf("changing the queue's directory from %s to %s: %d deliveries there are unfinished; "+
-			"wait until they are done or cancel them, or go back to: queue sqlite %s",
-			present.queueDir, a.queueDir, unfinished, present.queueDir)
+	if len(waiting) == 0 {
+		return nil
 	}
-	return nil
+	actions := make([]string, len(waiting))
+	for i, backlog := range waiting {
+		actions[i] = fmt.Sprintf("%s (%d)", backlog.Action, backlog.Count)
+	}
+	return fmt.Errorf("changing the queue's directory from %s to %s: there are unfinished deliveries of %s; "+
+		"keep `queue sqlite %s` until they are done (those of an action that is gone wait for it to come back)",
+		present.queueDir, a.queueDir, strings.Join(actions, ", "), present.queueDir)
 }
 
 // Interface guards

@@ -14,6 +14,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -23,10 +24,11 @@ func init() {
 		Usage: "<command>",
 		Short: "Shows what the event relay received and did",
 		Long: `
-Talks to a running Caddy over its admin API.
+Most commands talk to a running Caddy over its admin API.
 
   caddy event-relay activity --since 2h --verdict ignored
   caddy event-relay show 0199f3c2
+  caddy event-relay setup pbx
 
 The admin API's address is found as by 'caddy reload': --address, else the
 configuration given by --config, else localhost:2019.`,
@@ -35,8 +37,8 @@ configuration given by --config, else localhost:2019.`,
 			root.PersistentFlags().StringP("config", "c", "", "Configuration file to find the admin API's address in")
 			root.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter of --config")
 			root.PersistentFlags().Bool("json", false, "Print data as JSON")
-			root.AddCommand(activityCommand(), showCommand(), rejectionsCommand(), explainCommand(),
-				importPostmanCommand(), exportActionsCommand())
+			root.AddCommand(activityCommand(), showCommand(), rejectionsCommand(), setupCommand(),
+				explainCommand(), importPostmanCommand(), exportActionsCommand())
 		},
 	})
 }
@@ -100,21 +102,39 @@ func runRejections(flags caddycmd.Flags) (int, error) {
 }
 
 func runActivity(flags caddycmd.Flags) (int, error) {
-	query := url.Values{"n": {strconv.Itoa(flags.Int("number"))}}
+	wanted := flags.Int("number")
+	if wanted < 1 {
+		return caddy.ExitCodeFailedStartup, fmt.Errorf("reading --number: %d is not a number of events; use 1 or more", wanted)
+	}
+	query := url.Values{}
 	for _, field := range filterFields {
 		if value := flags.String(field); value != "" {
 			query.Set(field, value)
 		}
 	}
-	var page activityAnswer
-	raw, err := ask(flags, "/event_relay/activity?"+query.Encode(), &page)
-	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
+	// The relay ends a search that takes long and says where to go on.
+	list := activityAnswer{Events: []queue.Summary{}}
+	for {
+		query.Set("n", strconv.Itoa(min(wanted-len(list.Events), mostPerPage)))
+		var page activityAnswer
+		if _, err := ask(flags, "/event_relay/activity?"+query.Encode(), &page); err != nil {
+			return caddy.ExitCodeFailedStartup, err
+		}
+		list.Events = append(list.Events, page.Events...)
+		list.Next = page.Next
+		if page.Next == "" || len(list.Events) >= wanted {
+			break
+		}
+		query.Set("after", page.Next)
 	}
 	if flags.Bool("json") {
-		return printRaw(raw)
+		raw, err := json.Marshal(list)
+		if err != nil {
+			return caddy.ExitCodeFailedQuit, err
+		}
+		return printRaw(append(raw, '\n'))
 	}
-	writeActivity(os.Stdout, page)
+	writeActivity(os.Stdout, list)
 	return caddy.ExitCodeSuccess, nil
 }
 

@@ -163,7 +163,7 @@ func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (relay.Expl
 		handler.Path = request.URL.Path
 	}
 	if err == nil {
-		if err := loaded.generation.CheckHandler(handler.Sources); err != nil {
+		if _, err := loaded.generation.HandlerSources(handler.Sources); err != nil {
 			return relay.Explanation{}, fmt.Errorf("providing event_relay %s: %w", handler.Path, err)
 		}
 	}

@@ -1,11 +1,13 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -20,6 +22,11 @@ import (
 type handlerState struct {
 	app    *App
 	logger *zap.Logger
+
+	// sources are the sources that may post here, all by name: a request that
+	// outlives this configuration must not reach a source that a later one has
+	// elsewhere.
+	sources []string
 }
 
 // Provision finds the relay and checks that the handler's sources exist.
@@ -35,7 +42,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
 	}
-	if err := h.app.generation.CheckHandler(h.Sources); err != nil {
+	h.sources, err = h.app.generation.HandlerSources(h.Sources)
+	if err != nil {
 		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
 	}
 	return nil
@@ -58,7 +66,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	address, _ := netip.ParseAddr(client)
 	received, err := generation.Receive(r, receive.Origin{
-		Mount: h.Path, Client: address, Sources: h.Sources,
+		Mount: h.Path, Client: address, Sources: h.sources,
 		SetReadDeadline: http.NewResponseController(w).SetReadDeadline,
 	})
 	if err != nil {
@@ -68,18 +76,29 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	_, err = runtime.Accept(r.Context(), generation, received)
+	// The event is here. A sender that closes its side once it has sent must not
+	// undo the storing of it: some do, and wait for the answer all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+	defer cancel()
+	_, err = runtime.Accept(ctx, generation, received)
 	if errors.Is(err, queue.ErrClosed) {
 		// A reload gave the relay another queue while this request was read.
 		if newest := newestApp(); newest != nil && newest.runtime != runtime {
-			_, err = newest.runtime.Accept(r.Context(), newest.generation, received)
+			_, err = newest.runtime.Accept(ctx, newest.generation, received)
 		}
 	}
 	if err != nil {
+		if errors.Is(err, queue.ErrFull) {
+			runtime.Rejected(address, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
+		}
 		return notStored(w, err)
 	}
 	return answer(w, received)
 }
+
+// storeTimeout is how long a disk may take to store an event before its sender
+// is told to come again.
+const storeTimeout = 30 * time.Second
 
 // answer tells the sender that its events are stored.
 func answer(w http.ResponseWriter, received *receive.Received) error {
@@ -113,7 +132,11 @@ var jsonContentType = []string{"application/json"}
 // and the outside learns nothing but the status.
 func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, err error) error {
 	var refusal *receive.Refusal
-	if !errors.As(err, &refusal) {
+	switch {
+	case errors.As(err, &refusal):
+	case errors.Is(err, receive.ErrSenderGone):
+		return caddyhttp.Error(statusSenderGone, err)
+	default:
 		return notStored(w, err)
 	}
 	runtime.Rejected(client, refusal)
@@ -125,6 +148,10 @@ func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, er
 	}
 	return caddyhttp.Error(refusal.Status, err)
 }
+
+// statusSenderGone is what Caddy, as others, calls a request whose sender went
+// away. Nobody gets to see it but the debug log.
+const statusSenderGone = 499
 
 // retryAfter asks a sender that can wait to come again, in seconds. Disk space
 // and restarts take about that long to mend.

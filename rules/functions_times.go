@@ -159,7 +159,7 @@ var methods = map[string]struct {
 		t, ok := args[0].(time.Time)
 		layout, isText := args[1].(string)
 		if !ok || !isText {
-			return nil, errors.New("Format is for a time and takes a layout as text")
+			return nil, errors.New("calling Format: it is for a time and takes a layout as text")
 		}
 		return t.Format(layout), nil
 	}},
@@ -167,7 +167,7 @@ var methods = map[string]struct {
 		t, ok := args[0].(time.Time)
 		z, isZone := args[1].(zone)
 		if !ok || !isZone {
-			return nil, errors.New("In is for a time and takes a time zone")
+			return nil, errors.New("calling In: it is for a time and takes a time zone")
 		}
 		return t.In(z.location), nil
 	}},

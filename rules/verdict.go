@@ -9,8 +9,8 @@ const (
 	// Ignored means that no rule asked for an action, or that one said ignore.
 	Ignored Decision = "ignored"
 	// RuleError means that a condition could not be evaluated. Actions of
-	// other rules that held are carried out all the same; the event is decided
-	// again once the rule is mended.
+	// other rules that held are carried out all the same. The event is kept, so
+	// that it can be decided again once the rule is mended.
 	RuleError Decision = "rule_error"
 	// Disabled means that the relay was switched off when the event came.
 	Disabled Decision = "disabled"

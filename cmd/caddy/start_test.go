@@ -147,7 +147,7 @@ func TestQueueIsNotLeftBehind(t *testing.T) {
 		t.Fatalf("answered %d", status)
 	}
 	status, answer := caddy.load(queueCaddyfile(machine, second, service.URL))
-	if status == http.StatusOK || !strings.Contains(answer, "unfinished") || !strings.Contains(answer, "queue sqlite "+first) {
+	if status == http.StatusOK || !strings.Contains(answer, "unfinished deliveries of record (1)") || !strings.Contains(answer, "queue sqlite "+first) {
 		t.Errorf("changing the queue while a delivery waits was answered %d %s", status, answer)
 	}
 	if status, answer := caddy.load(queueCaddyfile(machine, first, service.URL)); status != http.StatusOK {

@@ -143,12 +143,6 @@ func (r *recorder) last() string {
 	return r.got[len(r.got)-1]
 }
 
-func (r *recorder) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.got)
-}
-
 func mustTargets(t testing.TB, words ...string) *Targets {
 	t.Helper()
 	targets, err := NewTargets(words)

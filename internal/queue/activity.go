@@ -14,7 +14,9 @@ import (
 // SQLite database, so that reading is the same code.
 type Activity interface {
 	// Page returns up to n events, newest first, that pass the filter and are
-	// older than the cursor. An empty cursor begins with the newest.
+	// older than the cursor. An empty cursor begins with the newest. A page may
+	// hold fewer events than n, even none, and still have a Next: an engine may
+	// end a search that takes long, and go on with the next page.
 	Page(ctx context.Context, filter Filter, after Cursor, n int) (Page, error)
 
 	// Find returns one event with its deliveries and their attempts, by the id
@@ -89,7 +91,7 @@ type DeliveryState struct {
 // History is all that is known of one event.
 type History struct {
 	Summary Summary
-	// Event is the event as it was stored.
+	// Event is the event as it was stored, nil when that cannot be read.
 	Event *rules.Event
 	// Attempts holds the attempts of each delivery, by the delivery's id,
 	// oldest first.

@@ -25,7 +25,9 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	entries := make([]queue.Entry, len(received.Events))
 	for i, event := range received.Events {
 		entries[i] = generation.decide(event)
-		if received.DedupeKeys != nil {
+		// While the relay is off nothing is done about an event, so one that
+		// repeats it later is no duplicate of anything that was done.
+		if received.DedupeKeys != nil && !generation.off {
 			entries[i].DedupeKey = received.DedupeKeys[i]
 			entries[i].DedupeWindow = received.DedupeWindow
 		}

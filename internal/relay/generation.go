@@ -152,9 +152,9 @@ func (c *Configuration) credentials() []string {
 	return secrets
 }
 
-// CheckHandler reports what is wrong with a handler that lets the named sources
-// in; none named means all.
-func (g *Generation) CheckHandler(names []string) error {
+// HandlerSources returns the sources of a handler that lets the named ones in,
+// or all if none is named, and checks that they may share it.
+func (g *Generation) HandlerSources(names []string) ([]string, error) {
 	known := make([]string, len(g.sources))
 	for i, source := range g.sources {
 		known[i] = source.Name
@@ -163,17 +163,17 @@ func (g *Generation) CheckHandler(names []string) error {
 	for _, name := range names {
 		i := slices.Index(known, name)
 		if i < 0 {
-			return unknownSource(name, known)
+			return nil, unknownSource(name, known)
 		}
 		chosen = append(chosen, g.sources[i])
 	}
 	if len(names) == 0 {
-		chosen = g.sources
+		chosen, names = g.sources, known
 	}
 	if len(chosen) == 0 {
-		return errors.New("there is no source: nobody could post here; add one to the event_relay global option")
+		return nil, errors.New("there is no source: nobody could post here; add one to the event_relay global option")
 	}
-	return receive.CheckSharing(chosen)
+	return names, receive.CheckSharing(chosen)
 }
 
 func unknownSource(name string, known []string) error {

@@ -146,8 +146,8 @@ func TestEventGoesItsWay(t *testing.T) {
 				t.Errorf("stored body %q, want %q", detail.Request.Body, test.body)
 			}
 			waitFor(t, "deliveries to end", func() bool {
-				unfinished, err := runtime.Unfinished(t.Context())
-				return err == nil && unfinished == 0
+				waiting, err := runtime.Backlog(t.Context())
+				return err == nil && len(waiting) == 0
 			})
 			if got := target.got(); got != test.requests {
 				t.Errorf("target got %q, want %q", got, test.requests)
@@ -252,9 +252,31 @@ func TestHandlerSources(t *testing.T) {
 		{[]string{"icfm", "lobby"}, "auth none"},
 		{[]string{"icmf"}, "did you mean icfm?"},
 	} {
-		err := generation.CheckHandler(test.sources)
+		_, err := generation.HandlerSources(test.sources)
 		if (err == nil) != (test.problem == "") || err != nil && !strings.Contains(err.Error(), test.problem) {
 			t.Errorf("sources %v: %v, want %q", test.sources, err, test.problem)
 		}
+	}
+}
+
+// TestSwitchedOffRelayMarksNothingAsDone: what came while nothing was done may
+// come again once something is.
+func TestSwitchedOffRelayMarksNothingAsDone(t *testing.T) {
+	target := newService(t)
+	runtime := open(t, t.TempDir())
+	on := configuration(target, "/record")
+	on.Sources[0].DedupeWindow, on.Sources[0].DedupeKey = time.Hour, "body.id"
+	off := on
+	off.Off = true
+	body := `{"event":"job_saved","id":1,"status":"Approved"}`
+	disabled, enabled := compile(t, off), compile(t, on)
+	runtime.Push(disabled)
+	post(t, runtime, disabled, body)
+	runtime.Push(enabled)
+	post(t, runtime, enabled, body)
+	waitFor(t, "the delivery", func() bool { return target.got() == "/record?id=1" })
+	id := post(t, runtime, enabled, body)
+	if detail := show(t, runtime, id); detail.DuplicateOf == "" || len(detail.Deliveries) > 0 {
+		t.Errorf("a repeated event is %+v, want a duplicate without deliveries", detail.Summary)
 	}
 }

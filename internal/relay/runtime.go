@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,19 +139,6 @@ func (r *Runtime) Drain(ctx context.Context) {
 	}
 }
 
-// Unfinished counts the deliveries that wait or are being attempted.
-func (r *Runtime) Unfinished(ctx context.Context) (int, error) {
-	backlogs, err := r.engine.Backlog(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("counting unfinished deliveries: %w", err)
-	}
-	count := 0
-	for _, b := range backlogs {
-		count += b.Count
-	}
-	return count, nil
-}
-
 // Close cuts off what is in flight and closes the queue. It may be called more
 // than once.
 func (r *Runtime) Close() error {
@@ -175,6 +161,7 @@ func (r *Runtime) Close() error {
 // Destruct lets a caddy.UsagePool close the runtime with its last user.
 func (r *Runtime) Destruct() error { return r.Close() }
 
+// prune keeps the history within its retention until ctx ends.
 func (r *Runtime) prune(ctx context.Context) {
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
@@ -184,16 +171,22 @@ func (r *Runtime) prune(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		generation := r.newest.Load()
-		if generation == nil {
-			continue
-		}
-		before := time.Now().Add(-generation.retention.Age)
-		removed, err := r.engine.Prune(ctx, before, generation.retention.Size)
-		if err != nil && ctx.Err() == nil {
+		if err := r.pruneOnce(ctx); err != nil && ctx.Err() == nil {
 			r.logger.Error("removing old activity; it is tried again in a minute", zap.Error(err))
-		} else if removed > 0 {
-			r.logger.Debug("removed old activity", zap.Int("events", removed))
 		}
 	}
+}
+
+// pruneOnce removes what the newest generation does not keep. Without one,
+// nothing says how long to keep.
+func (r *Runtime) pruneOnce(ctx context.Context) error {
+	generation := r.newest.Load()
+	if generation == nil {
+		return nil
+	}
+	removed, err := r.engine.Prune(ctx, time.Now().Add(-generation.retention.Age), generation.retention.Size)
+	if removed > 0 {
+		r.logger.Debug("removed old activity", zap.Int("events", removed))
+	}
+	return err
 }

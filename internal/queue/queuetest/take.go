@@ -201,6 +201,18 @@ var takeTests = map[string]func(*fixture){
 		f.deliver(lease)
 	},
 
+	"reopening, then old and new": func(f *fixture) {
+		old := f.put(f.entry("x")).Deliveries[0].ID
+		f.reopen()
+		f.deliver(f.one("x", old))
+		for range 3 {
+			done := f.waiting("x")
+			id := f.put(f.entry("x")).Deliveries[0].ID
+			f.deliver(f.woken(done, id))
+		}
+		f.nothing("x")
+	},
+
 	"reopening ends leases and keeps what is unfinished": func(f *fixture) {
 		leased := f.put(f.entry("x")).Deliveries[0].ID
 		old := f.one("x", leased)
@@ -238,6 +250,31 @@ var settleTests = map[string]func(*fixture){
 		equal(f, "attempts", lease.Delivery.Attempts, 1)
 		f.deliver(lease)
 		equal(f, "attempts in the end", f.state(id, queue.Delivered).Attempts, 2)
+	},
+
+	"many again at a time, for one taker": func(f *fixture) {
+		const n = 40
+		waiting := make(map[string]bool)
+		for range n {
+			waiting[f.put(f.entry("x")).Deliveries[0].ID] = true
+		}
+		for _, lease := range f.take("x", n) {
+			f.again(lease, f.Lease())
+		}
+		f.nothing("x")
+		done := f.waiting("x")
+		f.Advance(f.Lease())
+		got := <-done
+		if got.err != nil || len(got.leases) != 1 {
+			f.Fatalf("the waiting Take gave %s and %v", ids(got.leases), got.err)
+		}
+		for _, lease := range append(got.leases, f.take("x", n-1)...) {
+			if !waiting[lease.Delivery.ID] {
+				f.Errorf("delivery %s came twice", lease.Delivery.ID)
+			}
+			delete(waiting, lease.Delivery.ID)
+		}
+		f.nothing("x")
 	},
 
 	"again at once": func(f *fixture) {

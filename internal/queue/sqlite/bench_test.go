@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -162,7 +161,7 @@ func BenchmarkWriter(b *testing.B) {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
 			db := benchOpen(b, Options{limits: limits{settleDelay: time.Hour}})
 			attempt := &queue.Attempt{Began: time.Now(), Took: 3 * time.Millisecond, Status: 200, Request: strings.Repeat("r", 300), Response: "ok"}
-			var putting, settling, cpuPut, cpuSettle time.Duration
+			var putting, settling time.Duration
 			events := 0
 			b.ReportAllocs()
 			for b.Loop() {
@@ -178,12 +177,11 @@ func BenchmarkWriter(b *testing.B) {
 					db.mu.Unlock()
 					batch[i] = p
 				}
-				began, cpu := time.Now(), cpuTime()
+				began := time.Now()
 				if err := db.commit(batch); err != nil {
 					b.Fatal(err)
 				}
 				putting += time.Since(began)
-				cpuPut += cpuTime() - cpu
 				leases, err := db.Take(context.Background(), "folder", size)
 				if err != nil || len(leases) != size {
 					b.Fatal(len(leases), err)
@@ -194,30 +192,49 @@ func BenchmarkWriter(b *testing.B) {
 					}
 				}
 				batch, _ = db.nextBatch()
-				began, cpu = time.Now(), cpuTime()
+				began = time.Now()
 				if err := db.commit(batch); err != nil {
 					b.Fatal(err)
 				}
 				settling += time.Since(began)
-				cpuSettle += cpuTime() - cpu
 				db.checkpointIfLarge()
 				events += size
 			}
 			each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 / float64(events) }
 			b.ReportMetric(each(putting), "µs/put")
 			b.ReportMetric(each(settling), "µs/settle")
-			b.ReportMetric(each(cpuPut), "cpu-µs/put")
-			b.ReportMetric(each(cpuSettle), "cpu-µs/settle")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
-// cpuTime is the processor time of this process until now.
-func cpuTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0
+// BenchmarkPage reads pages of a history with filters of each way of searching.
+func BenchmarkPage(b *testing.B) {
+	db := benchOpen(b, Options{MinFree: -1})
+	for i := range 200 {
+		var entries []queue.Entry
+		for j := range 100 {
+			e := benchEntry("")
+			e.Event.Name = "event_" + fmt.Sprint(j%40)
+			entries = append(entries, e)
+		}
+		if i%20 == 0 {
+			entries = append(entries, benchEntry("rare"))
+		}
+		if _, err := db.Put(context.Background(), entries); err != nil {
+			b.Fatal(err)
+		}
 	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	for name, f := range map[string]queue.Filter{
+		"all": {}, "event": {Event: "event_7"}, "action": {Action: "rare"}, "pending": {State: queue.Pending}, "none": {Source: "none"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := db.Page(context.Background(), f, "", 50); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -176,6 +177,27 @@ func TestMaxPending(t *testing.T) {
 	if _, err := db.Put(ctx, []queue.Entry{benchEntry("x")}); !errors.Is(err, queue.ErrFull) {
 		t.Errorf("Put after reopening gave %v, want ErrFull", err)
 	}
+}
+
+// When the table cannot be read, what memory has is handed out, and the rest
+// once it can.
+func TestUnreadableTable(t *testing.T) {
+	db := benchOpen(t, Options{MinFree: -1, limits: limits{fresh: 2}})
+	for range 6 {
+		mustPut(t, db, benchEntry("x"))
+	}
+	if err := os.Rename(db.file, db.file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	takeN(t, db, "x", 2)
+	nothingToTake(t, db, "x")
+	if _, err := db.Page(context.Background(), queue.Filter{}, "", 1); err == nil {
+		t.Error("the file could be read: this shows nothing")
+	}
+	if err := os.Rename(db.file+".away", db.file); err != nil {
+		t.Fatal(err)
+	}
+	takeN(t, db, "x", 4)
 }
 
 // failing is a command that meets an error of the database.

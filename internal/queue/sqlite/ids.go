@@ -24,7 +24,6 @@ const (
 )
 
 func deliveryID(event int64, n int) int64 { return event<<deliveryBits | int64(n) }
-func eventOf(delivery int64) int64        { return delivery >> deliveryBits }
 func placeOf(delivery int64) int          { return int(delivery & (maxDeliveries - 1)) }
 func attemptID(delivery int64, n int) int64 {
 	return delivery<<attemptBits | int64(min(n, lastAttempt))
@@ -42,6 +41,10 @@ func micros(t time.Time) int64 { return t.UnixMicro() }
 
 // microsUp rounds up, so that what is due then is never early.
 func microsUp(t time.Time) int64 { return t.Add(time.Microsecond - 1).UnixMicro() }
+
+// dueAt is a due time as the table has it: neither 0, which is no time, nor one
+// that says that a delivery is behind another.
+func dueAt(t time.Time) int64 { return min(max(microsUp(t), 1), behind-1) }
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 

@@ -257,12 +257,14 @@ func TestLatency(t *testing.T) {
 			for _, f := range []queue.Filter{{}, {Action: "x", State: queue.Delivered}, {State: queue.Failed}, {Source: "icfm"}} {
 				db.Page(busy, f, "", 50)
 			}
+			time.Sleep(100 * time.Millisecond)
 		}
 	})
-	measure("with pages all the time")
+	measure("with pages")
 	others.Go(func() {
 		for busy.Err() == nil {
 			db.Prune(busy, time.Now().Add(-3*time.Second), 0)
+			time.Sleep(time.Second)
 		}
 	})
 	measure("with pages and pruning")

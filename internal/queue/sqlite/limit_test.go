@@ -28,3 +28,16 @@ func TestLimitCountsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyQueueTakesABatchBeyondItsLimit: refused with 503, its sender would
+// come again for ever.
+func TestEmptyQueueTakesABatchBeyondItsLimit(t *testing.T) {
+	db := benchOpen(t, Options{MinFree: -1, MaxPending: 1})
+	batch := []queue.Entry{benchEntry("record"), benchEntry("record")}
+	if _, err := db.Put(t.Context(), batch); err != nil {
+		t.Errorf("an empty queue refused a batch: %v", err)
+	}
+	if _, err := db.Put(t.Context(), []queue.Entry{benchEntry("record")}); !errors.Is(err, queue.ErrFull) {
+		t.Errorf("a queue beyond its limit took another event: %v", err)
+	}
+}

@@ -18,12 +18,19 @@ import (
 // that the transaction stays short and the first of them are soon at work.
 const loadAtOnce = 512
 
+// retryLoading is how long after an error the table is read again.
+const retryLoading = time.Second
+
 // loadIfLow starts to read deliveries of an action from the table when memory
 // has few and the table may have more. DB.mu is held.
 func (db *DB) loadIfLow(a *action, now int64) {
 	fresh := a.overflow && a.fresh.len() <= db.options.limits.fresh/2
 	timed := a.nextLoad <= now && a.due.Len() <= db.options.limits.fresh/8
 	if a.loading || !fresh && !timed || db.closing {
+		return
+	}
+	if wait := time.Until(a.loadAfter); wait > 0 {
+		db.arm(now + wait.Microseconds() + 1)
 		return
 	}
 	order := loadOrder{action: a.id, now: now}
@@ -53,7 +60,8 @@ func (db *DB) loadIfLow(a *action, now int64) {
 			}
 			if !errors.Is(err, errReadersClosed) {
 				db.logger.Error("reading waiting deliveries", zap.String("action", a.name), zap.Error(err))
-				time.AfterFunc(time.Second, a.signal)
+				a.loadAfter = time.Now().Add(retryLoading)
+				a.signal()
 			}
 			return
 		}

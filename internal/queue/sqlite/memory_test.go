@@ -225,6 +225,34 @@ func TestRetriesToComeDoNotCrowdOutWhatIsDue(t *testing.T) {
 	nothingToTake(t, db, "x")
 }
 
+// The timer knows of retries that went to the table while nobody was taking.
+func TestRetriesInTheTableWakeALaterTaker(t *testing.T) {
+	db := benchOpen(t, Options{MinFree: -1, limits: limits{fresh: 1}})
+	for range 5 {
+		mustPut(t, db, benchEntry("x"))
+	}
+	again := time.Now().Add(200 * time.Millisecond)
+	for i, l := range takeN(t, db, "x", 5) {
+		s := queue.Settlement{State: queue.Pending, Again: again}
+		if i == 0 {
+			s.Again = again.Add(time.Hour) // takes the only place in memory
+		}
+		if err := db.Settle(l.Token, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the settlements are written", func() bool {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		return db.actions["x"].unwritten == 0
+	})
+	for range 4 {
+		if l := takeN(t, db, "x", 1)[0]; l.Delivery.Due.Before(again.Add(-time.Millisecond)) || time.Now().Before(again) {
+			t.Errorf("a delivery due at %v came at %v", l.Delivery.Due, time.Now())
+		}
+	}
+}
+
 // Setting the clock back neither delays what is due since it was put, nor makes
 // retries come early; and a dedupe mark from the future does not last for ever.
 func TestClockSetBack(t *testing.T) {

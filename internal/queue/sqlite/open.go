@@ -78,6 +78,7 @@ type DB struct {
 	failed      bool  // the last transaction could not be written
 	failures    int   // how many could not
 	lagging     bool  // the last checkpoint could not be made
+	retryTimer  *time.Timer
 	reconnectAt time.Time
 }
 
@@ -126,6 +127,8 @@ func Open(options Options) (_ *DB, err error) {
 	db.timer.Stop()
 	db.settleTimer = time.AfterFunc(time.Hour, db.wakeWriter)
 	db.settleTimer.Stop()
+	db.retryTimer = time.AfterFunc(time.Hour, db.wakeWriter)
+	db.retryTimer.Stop()
 	go db.runWriter()
 	return db, nil
 }
@@ -237,7 +240,7 @@ func (db *DB) loadState() (err error) {
 		db.pending += a.waiting
 		if a.waiting > 0 {
 			// All of them may be in the table only.
-			a.overflow, a.dropped, a.nextLoad = true, deliveryID(db.lastEvent+1, 0), 0
+			a.overflow, a.dropped, a.nextLoad = true, deliveryID(db.lastEvent+1, 0)-1, 0
 			a.signal()
 		}
 		return nil
@@ -268,6 +271,7 @@ func (db *DB) shut() error {
 	close(db.closed)
 	db.wakeWriter()
 	<-db.written
+	db.retryTimer.Stop()
 
 	var errs []error
 	if n := len(db.unsettled); n > 0 {

@@ -28,7 +28,7 @@ const longestPage = 1000
 func (db *DB) Page(ctx context.Context, filter queue.Filter, after queue.Cursor, n int) (page queue.Page, err error) {
 	before := int64(maxEvent)
 	if after != "" {
-		if before, err = strconv.ParseInt(string(after), 10, 64); err != nil || before < 1 {
+		if before, err = strconv.ParseInt(string(after), 10, 64); err != nil || before < 1 || before > maxEvent {
 			return page, fmt.Errorf("reading a page of the activity: %q is not a cursor", after)
 		}
 	}

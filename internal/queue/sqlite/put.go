@@ -142,7 +142,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 		plans[i] = plan{ID: d.ID, Action: d.Action}
 		names[i] = d.Action
 		if !d.Due.IsZero() {
-			e.due[i] = max(microsUp(d.Due), 1)
+			e.due[i] = dueAt(d.Due)
 			plans[i].Due = e.due[i]
 		}
 		if !d.Expires.IsZero() {
@@ -201,7 +201,9 @@ func (p *put) write(tx *transaction) error {
 		}
 	}
 	limit := int(tx.db.maxPending.Load())
-	if pending := tx.pending + deliveries; deliveries > 0 && pending > limit {
+	// An empty queue takes what comes: a batch with more deliveries than the limit
+	// would otherwise be refused for ever.
+	if pending := tx.pending + deliveries; deliveries > 0 && tx.pending > 0 && pending > limit {
 		p.refused = fmt.Errorf("%w: there would be %d unfinished deliveries and max_pending is %d", queue.ErrFull, pending, limit)
 		return nil
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"container/heap"
 	"math"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -63,7 +64,8 @@ type action struct {
 	// that memory does not: microseconds, never = math.MaxInt64.
 	nextLoad int64
 
-	loading bool
+	loading   bool
+	loadAfter time.Time // after an error: not before
 	// left are deliveries that left memory, or were cancelled, while the table is
 	// being read: what was read of them is out of date.
 	left map[int64]struct{}

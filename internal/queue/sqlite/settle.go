@@ -85,7 +85,7 @@ func (db *DB) settle(s *settlement, again time.Time) {
 	if again.Before(now) {
 		again = now
 	}
-	s.at = microsUp(again)
+	s.at = dueAt(again)
 	d.Due, d.due, d.since = again, s.at, s.at
 	switch {
 	case s.at > micros(now) && db.roomLater(a, 0):

@@ -79,13 +79,24 @@ func (db *DB) leaseOut(a *action, n int) []queue.Lease {
 		heap.Push(&db.leases, l)
 		leases = append(leases, queue.Lease{Token: l, Delivery: d.Delivery, Event: d.event, Expires: fromMicros(l.expires)})
 	}
+	db.loadIfLow(a, now)
 	if len(leases) > 0 {
 		db.arm(db.leases[0].expires)
-	} else if a.later.Len() > 0 {
+	} else {
+		db.armFor(a, now)
+	}
+	return leases
+}
+
+// armFor has tick called when something of an action comes due that waits for
+// its time, in memory or in the table.
+func (db *DB) armFor(a *action, now int64) {
+	if a.later.Len() > 0 {
 		db.arm(a.later[0].since)
 	}
-	db.loadIfLow(a, now)
-	return leases
+	if a.nextLoad > now { // else the table is being read
+		db.arm(a.nextLoad)
+	}
 }
 
 // mayTake reports whether deliveries of an action may be handed out at all.
@@ -173,18 +184,13 @@ func (db *DB) tick() {
 	}
 	for _, a := range db.actions {
 		a.ripen(now)
-		if a.later.Len() > 0 {
-			db.arm(a.later[0].since)
-		}
 		if a.takers == 0 || !db.mayTake(a) {
 			continue
 		}
 		db.loadIfLow(a, now)
+		db.armFor(a, now)
 		if a.ready() {
 			a.signal()
-		}
-		if a.nextLoad != never && a.nextLoad > now {
-			db.arm(a.nextLoad)
 		}
 	}
 }

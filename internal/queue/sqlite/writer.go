@@ -175,7 +175,7 @@ func (db *DB) fail(batch []command, err error) {
 		db.mu.Lock()
 		db.unwritable = true
 		db.mu.Unlock()
-		time.AfterFunc(retryWriting, db.wakeWriter)
+		db.retryTimer.Reset(retryWriting)
 	}
 }
 

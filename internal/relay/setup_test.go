@@ -1,0 +1,191 @@
+package relay_test
+
+import (
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const public = "https://events.studio.example/listen.php"
+
+func credentials(list ...receive.Credential) []receive.Credential { return list }
+
+func key(in receive.Place, name string, values ...string) receive.Credential {
+	return receive.Credential{Kind: receive.APIKey, In: in, Name: name, Values: values}
+}
+
+func secret(kind receive.Kind, values ...string) receive.Credential {
+	return receive.Credential{Kind: kind, Values: values}
+}
+
+// TestSetupIsWrittenAsAgreed compares what is handed over with golden files: it
+// goes to people, who should read it before it changes.
+func TestSetupIsWrittenAsAgreed(t *testing.T) {
+	erp := receive.Source{
+		Name: "erp", NameFrom: "body.data.type",
+		Events: []rules.EventType{{Name: "order_paid", Description: "An order has been paid"}, {Name: "order_cancelled"}},
+		Credentials: credentials(receive.Credential{
+			Kind: receive.HMAC, Name: "X-Signature", Algorithm: "sha512", Timestamp: "X-Time", Values: []string{"it's a secret"},
+		}),
+	}
+	for name, setup := range map[string]relay.Setup{
+		"icfm_query_key": {Source: receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
+			secret(receive.Bearer, "not in the URL"), key(receive.InQuery, "key", "a&b c/ü", "old"),
+		)}, URL: public},
+		"icfm_path": {Source: receive.Source{Name: "film", Preset: "icfm", Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Credentials: credentials(
+			secret(receive.Path, "to/ken"),
+		)}, URL: "http://localhost:8080/listen.php"},
+		"icfm_header": {Source: receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
+			key(receive.InBody, "token", "unusable"), receive.Credential{Kind: receive.Basic, User: "ceta", Values: []string{"pa:ss"}},
+		)}, URL: "http://events.studio.example"},
+		"pbx_bearer": {Source: receive.Source{Name: "pbx", Preset: "pbxware", Credentials: credentials(
+			secret(receive.Path), secret(receive.Bearer, "pbx-token"), secret(receive.Path, "pbx-token"),
+		)}, URL: public},
+		"pbx_path": {Source: receive.Source{Name: "pbx", Preset: "pbxware", NameFrom: "query.evt", Credentials: credentials(
+			secret(receive.Path, ":to/{ken"),
+		)}, URL: "https://[2001:db8::1]:8443/a%20b/"},
+		"signed":            {Source: erp, URL: public},
+		"standard_webhooks": {Source: receive.Source{Name: "shop", Credentials: credentials(secret(receive.StandardWebhooks, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))}, URL: public},
+		"key_in_body":       {Source: receive.Source{Name: "aircall", NameFrom: `headers["X-Kind"]`, Credentials: credentials(key(receive.InBody, "token", "sesame"))}, URL: public},
+		"key_in_header":     {Source: receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(receive.InHeader, "X-Key", "sesame"))}, URL: public},
+		"key_in_query":      {Source: receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(receive.InQuery, "key", "sesame"))}, URL: public},
+		"open":              {Source: receive.Source{Name: "lab", NameFrom: `upper(body.kind)`, Credentials: credentials(secret(receive.None))}, URL: public},
+	} {
+		t.Run(name, func(t *testing.T) {
+			handover, err := setup.Handover()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := string(handover.Document) + "\n======== notes\n" + handover.Notes
+			file := filepath.Join("testdata", "setup", name+".golden")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("it is written\n%s\nnot as in %s; if that is meant, run the test with -update", got, file)
+			}
+		})
+	}
+}
+
+// TestSetupSaysWhatIsMissing has sources that nobody could post to, and URLs
+// that are none.
+func TestSetupSaysWhatIsMissing(t *testing.T) {
+	hmac := receive.Credential{Kind: receive.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"secret-1"}}
+	bearer := credentials(secret(receive.Bearer, "secret-1"))
+	for name, c := range map[string]struct {
+		setup relay.Setup
+		want  string
+	}{
+		"PBX that would have to sign":  {relay.Setup{Source: receive.Source{Preset: "pbxware", Credentials: credentials(hmac)}, URL: public}, "add: auth bearer"},
+		"iCFM that would have to sign": {relay.Setup{Source: receive.Source{Preset: "icfm", Credentials: credentials(hmac)}, URL: public}, "add: auth api_key query key"},
+		"secret that is a tag":         {relay.Setup{Source: receive.Source{Preset: "pbxware", Credentials: credentials(secret(receive.Bearer, "secret-1{{"))}, URL: public}, "choose another secret"},
+		"no credential":                {relay.Setup{Source: receive.Source{}, URL: public}, "add: auth"},
+		"secret that is no base64":     {relay.Setup{Source: receive.Source{Credentials: credentials(secret(receive.StandardWebhooks, "secret-1!"))}, URL: public}, "not base64"},
+		"another scheme":               {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: "ftp://events.studio.example"}, "https://"},
+		"no host":                      {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: "/listen.php"}, "https://"},
+		"query":                        {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: public + "?a=b"}, "leave out"},
+		"no URL":                       {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: "https://%zz"}, "reading the URL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.setup.Handover()
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("the error is %v, which does not say %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), "secret-1") {
+				t.Errorf("the error tells the secret: %v", err)
+			}
+		})
+	}
+}
+
+// TestCollectionOfThePBX checks what an importer relies on: the shapes of format
+// v2.1, one action for each event, and all tags in each.
+func TestCollectionOfThePBX(t *testing.T) {
+	setup := relay.Setup{URL: public, Source: receive.Source{Preset: "pbxware", Credentials: credentials(secret(receive.Bearer, "pbx-token"))}}
+	handover, err := setup.Handover()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var collection struct {
+		Info map[string]string
+		Item []struct {
+			Name    string
+			Request struct {
+				Method string
+				Auth   struct {
+					Type   string
+					Bearer []struct{ Key, Value, Type string }
+				}
+				URL struct {
+					Raw, Protocol string
+					Host, Path    []string
+				}
+				Body struct {
+					Mode       string
+					Urlencoded []struct{ Key, Value string }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(handover.Document, &collection); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(collection.Info["schema"], "v2.1.0") || collection.Info["name"] == "" {
+		t.Errorf("info is %v", collection.Info)
+	}
+	declared := map[string]bool{}
+	for _, event := range rules.PresetEvents("pbxware")[:5] {
+		declared[event.Name] = true
+	}
+	names := map[string]bool{}
+	for _, item := range collection.Item {
+		request := item.Request
+		names[item.Name] = true
+		if joined := request.URL.Protocol + "://" + strings.Join(request.URL.Host, ".") + "/" + strings.Join(request.URL.Path, "/"); joined != request.URL.Raw {
+			t.Errorf("%s: raw %s, but its parts make %s", item.Name, request.URL.Raw, joined)
+		}
+		if event := request.URL.Path[len(request.URL.Path)-1]; !declared[event] {
+			t.Errorf("%s: event %s is not, or no more, to be named", item.Name, event)
+		} else {
+			delete(declared, event)
+		}
+		if len(request.Auth.Bearer) != 1 || request.Auth.Bearer[0].Key != "token" || request.Auth.Bearer[0].Value != "pbx-token" || request.Auth.Type != "bearer" {
+			t.Errorf("%s: auth is %+v", item.Name, request.Auth)
+		}
+		tags := map[string]bool{}
+		for _, pair := range request.Body.Urlencoded {
+			if pair.Value != "{{"+pair.Key+"}}" {
+				t.Errorf("%s: %s is %s", item.Name, pair.Key, pair.Value)
+			}
+			tags[pair.Key] = true
+		}
+		for _, parameter := range rules.SystemParameters() {
+			if !tags[parameter.String()] {
+				t.Errorf("%s: tag %s is missing", item.Name, parameter)
+			}
+		}
+		if request.Method != "POST" || request.Body.Mode != "urlencoded" || len(tags) != 13 {
+			t.Errorf("%s: method %s, body %s with %d tags", item.Name, request.Method, request.Body.Mode, len(tags))
+		}
+	}
+	if len(names) != 5 || len(declared) != 0 {
+		t.Errorf("the actions are %v; no action for %v", names, declared)
+	}
+}
