@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -262,6 +264,96 @@ func checkWritten(t *testing.T, directory, text string) {
 	}
 	if difference := differs(app, nil, actions); difference != "" {
 		t.Fatalf("%q: %s\n%s", text, difference, written)
+	}
+}
+
+// fragments are what random texts are made of.
+var fragments = []string{
+	"{", "}", "{{", "}}", "$", "{$", "\\", "\"", "`", "'", "<", "<<", "#", " ", "\t", "\n", "\r\n", "a", "é", "=", "&", "?", "/", ":", "@", "%", "import", "block", "args[0]",
+	"env.HOME", "file.x", "caller_id", "v1", "{{v1}}", "{{v2}}", "{{caller_id}}", "END", "//", "[", "]", ",", ".", "-", "0",
+}
+
+func randomText(random *rand.Rand) string {
+	var b strings.Builder
+	for range random.IntN(12) {
+		b.WriteString(fragments[random.IntN(len(fragments))])
+	}
+	return b.String()
+}
+
+// TestRandomTextIsRead writes many random texts into one file and reads it.
+func TestRandomTextIsRead(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var actions []forward.Action
+	for i := range 3000 {
+		action := forward.Action{Name: fmt.Sprint("a", i), Description: randomText(random), Method: "GET", URL: "http://127.0.0.1/"}
+		if _, err := postman.Caddyfile(nil, []forward.Action{action}); err == nil {
+			actions = append(actions, action)
+		}
+	}
+	if len(actions) < 2900 {
+		t.Errorf("only %d of 3000 texts can be written", len(actions))
+	}
+	text, err := postman.Caddyfile(nil, actions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
+		t.Error("the text is not formatted")
+	}
+	app, err := adaptImported(t, t.TempDir(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if difference := differs(app, nil, actions); difference != "" {
+		t.Error(difference)
+	}
+}
+
+// TestRandomCollectionsLoad imports collections that are full of random texts,
+// and loads what comes of them.
+func TestRandomCollectionsLoad(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	text := func() string { return randomText(random) }
+	type object map[string]any
+	imported := 0
+	for range 20 {
+		fields := func() (list []object) {
+			for range random.IntN(4) {
+				list = append(list, object{"key": text(), "value": text()})
+			}
+			return list
+		}
+		var items []object
+		for range 40 {
+			mode := []string{"raw", "urlencoded", "formdata", "graphql"}[random.IntN(4)]
+			items = append(items, object{"name": text(), "request": object{
+				"method": []string{"POST", "put", "DELETE", "GET"}[random.IntN(4)], "description": text(),
+				"url":    []any{"http://h.example/" + text(), "{{v1}}/" + text(), object{"protocol": "http", "host": "h", "path": []string{text()}, "query": fields()}}[random.IntN(3)],
+				"header": fields(),
+				"body":   object{"mode": mode, "raw": text(), "urlencoded": fields(), "formdata": fields(), "graphql": object{"query": text(), "variables": ""}},
+				"auth": []object{{"type": "basic", "basic": object{"username": text(), "password": text()}}, {"type": "bearer", "bearer": object{"token": text()}},
+					{"type": "apikey", "apikey": object{"key": text(), "value": text(), "in": []string{"query", "header"}[random.IntN(2)]}}, {}}[random.IntN(4)],
+			}})
+		}
+		data, err := json.Marshal(object{"info": object{"name": text()}, "variable": []object{{"key": "v1", "value": text()}, {"key": "v2", "value": text()}}, "item": items})
+		if err != nil {
+			t.Fatal(err)
+		}
+		collection, err := postman.Read(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := collection.Import(postman.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		imported += len(result.Imported)
+		checkImport(t, t.TempDir(), result)
+	}
+	t.Logf("%d of 800 requests were imported", imported)
+	if imported < 200 {
+		t.Error("too few are imported to show anything")
 	}
 }
 

@@ -106,6 +106,19 @@ func (m *memory) leased() int {
 	return n
 }
 
+// givenBack returns how often deliveries were given back without an attempt.
+func (m *memory) givenBack() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, r := range m.byID {
+		if r.state == queue.Pending {
+			n += r.given
+		}
+	}
+	return n
+}
+
 // idle returns how many goroutines wait in Take for an action.
 func (m *memory) idle(action string) int {
 	m.mu.Lock()

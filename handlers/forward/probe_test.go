@@ -310,14 +310,19 @@ func TestTenantsTargetsAreIndependent(t *testing.T) {
 	sick.release()
 	w.attempted(t, waiting[0], 1)
 
-	// The clock stands still: what is sick comes and goes once.
+	// Nothing comes and goes more than once as long as the clock stands still.
 	addBoth := func() {
+		t.Helper()
+		before := w.queue.givenBack()
 		for range 20 {
 			waiting = append(waiting, w.queue.add("test", tenantEvent("200", event), 5)...)
 			id := w.queue.add("test", tenantEvent("300", event), 1)[0]
 			if r := w.settledAs(t, id, queue.Delivered); len(r.attempts) != 1 {
 				t.Errorf("%d attempts", len(r.attempts))
 			}
+		}
+		if n := w.queue.givenBack() - before; n > len(waiting) {
+			t.Errorf("%d were put off, of %d", n, len(waiting))
 		}
 	}
 	addBoth()
@@ -619,6 +624,40 @@ func TestAnsweredMeanwhile(t *testing.T) {
 	}
 	if _, down, _ := r.fail(&lane{}, now.Add(5*time.Second), now.Add(15*time.Second), always); !down {
 		t.Error("up, although it answered only before")
+	}
+}
+
+// What is put off comes back soon after the next probe, and while one is in
+// flight ever later, not all at the same time.
+func TestPutOff(t *testing.T) {
+	now := newClock().Now()
+	after := func(d time.Duration) time.Time { return now.Add(d) }
+	l := &lane{}
+	r := newReach("http://h", now)
+	r.fail(l, now, now, func(int) time.Duration { return 10 * time.Second })
+	check := func(at, want time.Duration) {
+		t.Helper()
+		if got := r.putOffUntil(after(at)); got.Sub(after(want)) <= 0 || got.Sub(after(want)) > 10*time.Millisecond {
+			t.Errorf("put off after %s until %s, want %s and a little", at, got.Sub(now), want)
+		}
+	}
+	check(0, 10*time.Second+putOffLeast)
+	check(9*time.Second, 10*time.Second+putOffLeast)
+	check(15*time.Second, 15*time.Second+putOffLeast)
+	if r.putOffUntil(now).Equal(r.putOffUntil(now)) {
+		t.Error("two come back at once")
+	}
+	probe, ok := r.enter(l, after(20*time.Second))
+	if !ok || probe == 0 {
+		t.Fatal("may not probe")
+	}
+	check(20*time.Second, 20*time.Second+putOffLeast)
+	check(24*time.Second, 28*time.Second)
+	check(28*time.Second, 36*time.Second)
+	r.leave(probe)
+	r.answer(after(30 * time.Second))
+	if got := r.putOffUntil(after(30 * time.Second)); !got.Equal(after(30 * time.Second)) {
+		t.Errorf("put off until %s although the target is up", got.Sub(now))
 	}
 }
 

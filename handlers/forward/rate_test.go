@@ -81,7 +81,7 @@ func TestRate(t *testing.T) {
 			}
 			s.answerWith(200)
 			for range 4 * deliveries {
-				eventually(t, "the lane waits", func() bool { return w.queue.leased() == 0 && w.clock.waiting()+w.queue.idle("test") == 1 })
+				w.calm(t)
 				w.advance(rate.Per / time.Duration(rate.Count))
 			}
 			for _, id := range ids {

@@ -104,7 +104,7 @@ func (w *textWriter) close() {
 func (w *textWriter) parameters(parameters []Parameter) {
 	for _, p := range parameters {
 		w.what = "parameter " + p.Name
-		if p.From != "" && p.From != p.Name {
+		if p.From != "" && !strings.HasSuffix(p.Name, p.From) {
 			w.comment("In the collection: " + cut(oneLine(p.From), 80))
 		}
 		if len(p.Tenants) == 0 {

@@ -117,6 +117,7 @@ func TestSendsWhatPostmanSends(t *testing.T) {
 	for _, name := range caseNames(t) {
 		t.Run(name, func(t *testing.T) {
 			g := readGolden(t, name)
+			equalBefore := equal
 			got := sendAll(t, recorder, readCase(t, name), &g)
 			listed := maps.Clone(differences[name])
 			if listed == nil {
@@ -139,6 +140,7 @@ func TestSendsWhatPostmanSends(t *testing.T) {
 					classes[class]++
 				}
 			}
+			t.Logf("%d of %d requests are equal", equal-equalBefore, len(g.Requests))
 			for number := range listed {
 				t.Errorf("request %d is in the list of differences and not in the golden file", number)
 			}

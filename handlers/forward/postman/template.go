@@ -149,11 +149,11 @@ func (t template) fixed() (string, bool) {
 
 func literalOf(text string) template { return template{{literal: text}}.joined() }
 
-// size is about how long the template is once it is written and filled.
+// size is about how much memory the template takes, written, filled or as it is.
 func (t template) size() int {
 	size := 0
 	for _, p := range t {
-		size += len(p.literal) + 16
+		size += len(p.literal) + 64
 		if p.parameter != nil {
 			size += len(p.parameter.resolved)
 		}

@@ -227,7 +227,7 @@ func (s *variables) lookUp(name string) template {
 		// Its value led back to it.
 		return template{{parameter: v, name: name}}
 	}
-	if s.held += t.size(); s.held > 64*maxTemplate {
+	if s.held += t.size(); s.held > 32*maxTemplate {
 		s.overflow = true
 		return s.keep(&variable{name: name, undefined: true})
 	}

@@ -67,7 +67,6 @@ func (w *writer) tag(expression string) {
 	*w = append(*w, "{{"...)
 	*w = append(*w, expression...)
 	*w = append(*w, "}}"...)
-	*w = (*w)[:len(*w):len(*w)]
 }
 
 // Braces that the relay or Caddy would take for something of theirs: a tag, a
