@@ -170,31 +170,31 @@ func TestRedact(t *testing.T) {
 		rest, contentType, body string
 		want                    string // of the raw body
 	}{
-		"object":     {"", "application/json", `{"id":10.0,"customer":{"phone":"555-1","first name":"555-2","city":"York"}}`, `{"customer":{"city":"York"},"id":10.0}`},
-		"list":       {"", "application/json", `{"people":[{"phone":"555-1","n":1},{"n":2},"x"]}`, `{"people":[{"n":1},{"n":2},"x"]}`},
-		"repeated":   {"", "application/json", `{"customer":{"phone":"555-1"},"customer":{"phone":"555-2"}}`, `{"customer":{}}`},
-		"text":       {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:%22555-1%22%7D&id=5`, `{"customer":{},"id":"5"}`},
-		"unreadable": {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:555-1%7D&id=5`, `{"id":"5"}`},
-		"broken":     {"", "application/json", `{"customer":{"phone":"555-1"},"x":"Bob "B" 555","id":5}`, `{"customer":{},"id":5,"x":"Bob \"B\" 555"}`},
-		"rest":       {"", "application/json", `{"id":5} {"customer":{"phone":"555-1"}}`, `{"id":5}`},
-		"batch":      {"", "application/json", `[{"people":[{"phone":"555-1"}]}]`, `{"people":[{}]}`},
-		"parameter":  {"?CALLER_ID=555-1&tenant=1", "application/json", `{"Caller_Id":"555-2","tenant":"2"}`, `{"tenant":"2"}`},
-		"request":    {"?phone=555-1", "application/json", `{"id":5}`, `{"id":5}`},
-		"query keys": {"?Phone=555-1&phone[]=555-2&PHONE[a]=555-3&caller_id[]=555-4", "application/json", `{"id":5}`, `{"id":5}`},
+		"object":     {"", "application/json", `{"id":10.0,"customer":{"phone":"555~1","first name":"555~2","city":"York"}}`, `{"customer":{"city":"York"},"id":10.0}`},
+		"list":       {"", "application/json", `{"people":[{"phone":"555~1","n":1},{"n":2},"x"]}`, `{"people":[{"n":1},{"n":2},"x"]}`},
+		"repeated":   {"", "application/json", `{"customer":{"phone":"555~1"},"customer":{"phone":"555~2"}}`, `{"customer":{}}`},
+		"text":       {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:%22555~1%22%7D&id=5`, `{"customer":{},"id":"5"}`},
+		"unreadable": {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:555~1%7D&id=5`, `{"id":"5"}`},
+		"broken":     {"", "application/json", `{"customer":{"phone":"555~1"},"x":"Bob "B" 555","id":5}`, `{"customer":{},"id":5,"x":"Bob \"B\" 555"}`},
+		"rest":       {"", "application/json", `{"id":5} {"customer":{"phone":"555~1"}}`, `{"id":5}`},
+		"batch":      {"", "application/json", `[{"people":[{"phone":"555~1"}]}]`, `{"people":[{}]}`},
+		"parameter":  {"?CALLER_ID=555~1&tenant=1", "application/json", `{"Caller_Id":"555~2","tenant":"2"}`, `{"tenant":"2"}`},
+		"request":    {"?phone=555~1", "application/json", `{"id":5}`, `{"id":5}`},
+		"query keys": {"?Phone=555~1&phone[]=555~2&PHONE[a]=555~3&caller_id[]=555~4", "application/json", `{"id":5}`, `{"id":5}`},
 		"form keys": {"", "application/x-www-form-urlencoded",
-			`customer[phone]=555-1&customer[first+name]=555-2&customer[city]=York&people[0][phone]=555-3&people[][phone][]=555-4&people[0][n]=1&customers[phone]=1&customer[=2`,
+			`customer[phone]=555~1&customer[first+name]=555~2&customer[city]=York&people[0][phone]=555~3&people[][phone][]=555~4&people[0][n]=1&customers[phone]=1&customer[=2`,
 			`{"customer[":"2","customer[city]":"York","customers[phone]":"1","people[0][n]":"1"}`},
 		"not there": {"", "application/json", `{ "customer": "York" }`, `{ "customer": "York" }`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := post(test.rest, test.contentType, test.body)
-			request.Header.Set("X-Phone", "555-3")
-			request.Header.Set("X-Other", "555-4")
+			request.Header.Set("X-Phone", "555~3")
+			request.Header.Set("X-Other", "555~4")
 			e := newRelay(t, receive.Options{}, source).one(t, request)
 			if string(e.RawBody) != test.want {
 				t.Errorf("raw body is %s, want %s", e.RawBody, test.want)
 			}
-			checkNoSecret(t, e, "555-")
+			checkNoSecret(t, e, "555~")
 			checkEvent(t, e)
 			if e.Parameters[rules.CallerID] != nil {
 				t.Error("caller_id is still there")
