@@ -77,7 +77,7 @@ func TestJSONIsChecked(t *testing.T) {
 			[]string{`"a b" cannot be the name of the source`, "the source cannot be called Relay"}},
 		{"source twice", `{"sources": [{"name": "erp", ` + bearer + `}, {"name": "erp", ` + bearer + `}]}`, []string{`source "erp" is defined twice`}},
 		{"source preset", source(`"preset": "pbxwrae", ` + bearer), []string{"did you mean pbxware?"}},
-		{"source without auth", source(`"preset": "icfm"`), []string{`source "erp": auth: no credentials`}},
+		{"source without auth", source(`"preset": "icfm"`), []string{`source "erp" (erp.caddy:3): auth: no credentials`}},
 		{"source allow", source(`"allow": ["10.0.0.0/40", "lan"], ` + bearer),
 			[]string{`reading allow of source erp: "10.0.0.0/40" is neither`, `"lan" is neither a network such as 203.0.113.0/24, nor an address, nor private_ranges, at erp.caddy:3`}},
 		{"source events", source(`"events": [{"name": "Order Paid"}, {"name": "order_paid"}, {"name": ""}], ` + bearer),

@@ -117,7 +117,7 @@ func customParameter(parameter *Parameter, wrong *findings) rules.CustomParamete
 
 func (a *App) source(source *Source, wrong *findings) receive.Source {
 	converted := receive.Source{
-		Name: source.Name, Preset: source.Preset, NameFrom: source.NameFrom, Batch: source.Batch,
+		Name: source.Name, Place: source.Place, Preset: source.Preset, NameFrom: source.NameFrom, Batch: source.Batch,
 		Redact: source.Redact, MaxBody: source.MaxBody, Respond: source.Respond,
 	}
 	if source.Dedupe != nil {

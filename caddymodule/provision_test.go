@@ -87,6 +87,7 @@ func TestSourceReachesReceive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			test.want.Place = "Caddyfile:2"
 			if got := configuration.Sources[0]; !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got:\n%+v\nwant:\n%+v", got, test.want)
 			}

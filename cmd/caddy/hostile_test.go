@@ -60,7 +60,7 @@ const hostileCaddyfile = `{
 		}
 		source shop {
 			auth standard_webhooks whsec_` + hostileWebhookKey + `
-			dedupe 10m ` + "`headers[\"Webhook-Id\"]`" + `
+			dedupe 10m
 			allow 127.0.0.0/8
 			respond 204
 		}

@@ -30,14 +30,16 @@ func (v *visit) setDedupe(s *source, received *Received) {
 		return
 	}
 	received.DedupeWindow = window
+	bodyOnly := v.signedOnly(s)
 	received.DedupeKeys = make([]string, len(received.Events))
 	for i, e := range received.Events {
 		key := newKey(e.Source)
 		switch {
-		case s.dedupeKey != nil && v.ownKey(s, e, key):
 		case signedID != "":
 			key.add("signed", signedID, strconv.Itoa(i))
-		case s.DedupeWindow > 0 && v.usualKey(e, key):
+		case s.dedupeKey != nil && v.ownKey(s, e, key):
+		case s.DedupeWindow > 0 && bodyOnly && bodyKey(e, key):
+		case s.DedupeWindow > 0 && !bodyOnly && usualKey(e, key):
 		default:
 			continue
 		}
@@ -66,12 +68,28 @@ func (v *visit) ownKey(s *source, e *rules.Event, key *key) bool {
 	return true
 }
 
+// bodyKey adds what identifies an event of which only the body is signed: the
+// vendor's event id, else the bytes. Anything from beside the body would let
+// whoever has read the request send it again as another event. It reports
+// whether there was anything.
+func bodyKey(e *rules.Event, key *key) bool {
+	if id := eventID(e, nil); id != "" {
+		key.add("id", e.Name, id)
+		return true
+	}
+	if !saysAnything(e, nil) {
+		return false
+	}
+	key.add("content", e.Name, string(e.RawBody))
+	return true
+}
+
 // usualKey adds what identifies an event as senders describe it: the vendor's
 // event id, else the call, event, time and bytes. It reports whether there was
 // anything; what is absent identifies nothing.
-func (v *visit) usualKey(e *rules.Event, key *key) bool {
+func usualKey(e *rules.Event, key *key) bool {
 	tenant, _ := textOf(e.Parameters[rules.Tenant])
-	if id := eventID(e); id != "" {
+	if id := eventID(e, e.Query); id != "" {
 		key.add("id", tenant, e.Name, id)
 		return true
 	}
@@ -83,7 +101,7 @@ func (v *visit) usualKey(e *rules.Event, key *key) bool {
 	if leg == "" {
 		leg, _ = textOf(e.Parameters[rules.CallID])
 	}
-	if leg == "" && !saysAnything(e) {
+	if leg == "" && !saysAnything(e, e.Query) {
 		return false
 	}
 	key.add("content", tenant, leg, e.Name, e.Path)
@@ -101,11 +119,9 @@ func (v *visit) usualKey(e *rules.Event, key *key) bool {
 	return true
 }
 
-// eventID returns the vendor's id of the event, or "".
-func eventID(e *rules.Event) string {
-	if id := e.Headers[headerID]; len(id) > 0 {
-		return id[0]
-	}
+// eventID returns the vendor's id of the event in its body, else in the query,
+// or "".
+func eventID(e *rules.Event, query map[string][]string) string {
 	fields, _ := e.Body.(map[string]any)
 	best := ""
 	for key, value := range fields {
@@ -114,7 +130,7 @@ func eventID(e *rules.Event) string {
 			best = text
 		}
 	}
-	for key, values := range e.Query {
+	for key, values := range query {
 		if best == "" && isEventID(key) && !isAbsent(values[0]) {
 			return values[0]
 		}
@@ -129,9 +145,10 @@ func isEventID(key string) bool {
 	return slices.Contains(eventIDs, strings.ToLower(strings.ReplaceAll(key, "_", "")))
 }
 
-// saysAnything reports whether an event has any value beside its name.
-func saysAnything(e *rules.Event) bool {
-	for key, values := range e.Query {
+// saysAnything reports whether an event has any value beside its name, in the
+// query or its body.
+func saysAnything(e *rules.Event, query map[string][]string) bool {
+	for key, values := range query {
 		if usualRank(key) < 0 && !isAbsent(values[0]) {
 			return true
 		}

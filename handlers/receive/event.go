@@ -35,7 +35,8 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 	// The name beside the body, and that of the envelope around a batch, are
 	// looked for once.
 	outer := ""
-	if s.nameFrom == nil {
+	bodyOnly := v.signedOnly(s)
+	if s.nameFrom == nil && !bodyOnly {
 		outer = s.nameFromRequest(&c)
 	}
 	envelope := v.event(s, &c, doc, part{doc.raw, doc.value, doc.isRaw, doc.rooted})
@@ -57,7 +58,7 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 		}
 	}
 	for _, e := range events {
-		isKnown := v.complete(s, &c, e, rooted, outer, inherited)
+		isKnown := v.complete(s, e, rooted, bodyOnly, outer, inherited)
 		known = known || isKnown
 	}
 	if v.request.Method == http.MethodGet && len(events) == 1 && events[0].Body == nil && len(doc.raw) == 0 &&
@@ -167,8 +168,9 @@ func tooManyRefusal(n int) *Refusal {
 }
 
 // complete reads an event's name, parameters and fields from its body, and
-// reports whether the source knows the name.
-func (v *visit) complete(s *source, c *clean, e *rules.Event, rooted bool, outer, inherited string) (known bool) {
+// reports whether the source knows the name. bodyOnly says that what stands
+// beside the body proves nothing.
+func (v *visit) complete(s *source, e *rules.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
 	e.ID = uuid.Must(uuid.NewV7()).String()
 	v.redactBody(s, e, rooted)
 	if body, opened := openTexts(e.Body, 0); opened {
@@ -194,6 +196,9 @@ func (v *visit) complete(s *source, c *clean, e *rules.Event, rooted bool, outer
 		e.Name = rules.UnknownName
 	}
 	_, known = s.declared(e.Name)
+	if !bodyOnly {
+		readTags(&e.Parameters, e.Query, func(values []string) any { return values[0] })
+	}
 	v.setParameters(s, e, fields)
 	return known
 }
@@ -230,9 +235,9 @@ func withHeader(headers map[string][]string, name, value string) map[string][]st
 	return changed
 }
 
-// setParameters sets the system parameters and the source's fields.
+// setParameters sets the system parameters that the query did not, and the
+// source's fields.
 func (v *visit) setParameters(s *source, e *rules.Event, fields map[string]any) {
-	readTags(&e.Parameters, e.Query, func(values []string) any { return values[0] })
 	readTags(&e.Parameters, fields, func(value any) any { return value })
 	if s.pbxware {
 		readPublisher(&e.Parameters, fields, rules.NormalName(e.Name))

@@ -68,7 +68,8 @@ func readPublisher(parameters *rules.Parameters, fields map[string]any, name str
 		}
 		return fields[key]
 	}
-	if get("linked_id") == nil && get("uid") == nil && get("tenant_code") == nil {
+	// One is enough: the others may be redacted.
+	if get("linked_id") == nil && get("uid") == nil && get("tenant_code") == nil && get("is_incoming") == nil {
 		return
 	}
 	set := func(p rules.Parameter, value any) {
@@ -101,6 +102,40 @@ func readPublisher(parameters *rules.Parameters, fields map[string]any, name str
 		set(rules.Time, when["time"])
 		set(rules.UnixTime, when["timestamp"])
 	}
+}
+
+// publisherPaths returns where an event of the Event Publisher holds a
+// parameter: what readPublisher maps it from, and what tells the same. It is
+// looked for at the top and under "payload".
+func publisherPaths(p rules.Parameter) [][]string {
+	var paths [][]string
+	switch p {
+	case rules.CallID:
+		paths = [][]string{{"linked_id"}, {"uid"}}
+	case rules.Tenant:
+		paths = [][]string{{"tenant_code"}}
+	case rules.Extension:
+		paths = [][]string{{"number"}}
+	case rules.CallerID, rules.CalledNumber:
+		// On an incoming call either may be the caller.
+		paths = [][]string{{"number"}, {"connected_num"}}
+	case rules.CallingName:
+		paths = [][]string{{"connected_name"}}
+	case rules.Direction:
+		paths = [][]string{{"is_incoming"}}
+	case rules.Duration:
+		paths = [][]string{{"duration"}}
+	case rules.Date:
+		paths = [][]string{{"event_time_info", "date"}}
+	case rules.Time:
+		paths = [][]string{{"event_time_info", "time"}}
+	case rules.UnixTime:
+		paths = [][]string{{"event_time_info", "timestamp"}}
+	}
+	for _, path := range paths {
+		paths = append(paths, append([]string{"payload"}, path...))
+	}
+	return paths
 }
 
 // typedParameter returns a value as the parameter's type, or nil when it is

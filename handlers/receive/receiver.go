@@ -111,7 +111,7 @@ func New(sources []Source, language *rules.Language, options Options) (*Receiver
 	var problems []error
 	for i, config := range sources {
 		if slices.ContainsFunc(sources[:i], func(o Source) bool { return o.Name == config.Name }) {
-			problems = append(problems, fmt.Errorf("source %q is defined twice; rename one", config.Name))
+			problems = append(problems, fmt.Errorf("%s is defined twice; rename one", config.title()))
 		}
 		s, err := compileSource(config, language)
 		if err != nil {
@@ -188,13 +188,14 @@ type visit struct {
 
 	allowed []*source // by address
 	proven  []bool    // by credentials, for each of allowed
+	carried []bool    // by one that is no signature, for each of allowed
 
 	// presented are the values that proved the request, signatures the
 	// credentials whose signature did.
 	presented  []string
 	signatures []*credential
 	// flags and places are room for the lists above, for a few sources.
-	flags  [2][8]bool
+	flags  [3][8]bool
 	places [8]*source
 	// contentProblem is what was wrong with the Content-Encoding.
 	contentProblem string
@@ -261,7 +262,7 @@ func (r *Receiver) ReceiveAs(name string, request *http.Request, origin Origin) 
 	v := r.visit(request, origin)
 	for _, s := range r.sources {
 		if s.Name == name {
-			v.allowed, v.proven = []*source{s}, []bool{true}
+			v.allowed, v.proven, v.carried = []*source{s}, []bool{true}, []bool{true}
 		}
 	}
 	if v.allowed == nil {
@@ -306,6 +307,7 @@ func (v *visit) admit() error {
 		return refuse(http.StatusForbidden, "no source allows the address %v; to let it in, add it to allow of a source", v.client)
 	}
 	v.proven = append(v.flags[0][:0], make([]bool, len(v.allowed))...)
+	v.carried = append(v.flags[2][:0], make([]bool, len(v.allowed))...)
 	return nil
 }
 
@@ -358,7 +360,7 @@ func (v *visit) proveBySignature(wire, raw []byte) (anyone bool) {
 	for i, s := range v.allowed {
 		for _, c := range s.credentials {
 			if c.signs() && v.signed(c) && v.provenBySignature(c, wire, raw) {
-				v.prove(i, "")
+				v.proven[i] = true
 				v.signatures = append(v.signatures, c)
 				anyone = true
 			}
@@ -402,12 +404,21 @@ func (v *visit) proveByBody(waiting []bool, raw []byte, anyone bool) (*document,
 	return doc, anyone, nil
 }
 
-// prove notes that the request carries a credential of a source.
+// prove notes that the request carries a credential of a source, which is no
+// signature.
 func (v *visit) prove(i int, presented string) {
-	v.proven[i] = true
+	v.proven[i], v.carried[i] = true, true
 	if presented != "" && !slices.Contains(v.presented, presented) {
 		v.presented = append(v.presented, presented)
 	}
+}
+
+// signedOnly reports whether nothing but a signature proves the request to a
+// source. Only the body is then the sender's word: path, query and headers are
+// not signed, so whoever has read such a request can send it again with others.
+func (v *visit) signedOnly(s *source) bool {
+	at := slices.Index(v.allowed, s)
+	return at >= 0 && !v.carried[at]
 }
 
 // settle takes the credentials out of a proven request, chooses its source

@@ -2,10 +2,12 @@ package receive
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/textproto"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -79,15 +81,13 @@ func (v *visit) withoutCredentials(doc *document) clean {
 	if doc.retyped {
 		c.headers["Content-Type"] = []string{"application/json"}
 	}
-	for _, value := range v.presented {
-		if len(value) >= blankable {
-			blankText(&c.path, value)
-			blankValues(c.query, value)
-			blankValues(c.headers, value)
-			c.segments = slices.Clone(c.segments)
-			for i := range c.segments {
-				blankText(&c.segments[i], value)
-			}
+	c.segments = slices.Clone(c.segments)
+	for _, form := range v.presentedForms() {
+		blankText(&c.path, form)
+		blankValues(c.query, form)
+		blankValues(c.headers, form)
+		for i := range c.segments {
+			blankText(&c.segments[i], form)
 		}
 	}
 	return c
@@ -99,22 +99,74 @@ func (c *credential) holds(value string) bool { return c.find(value) >= 0 }
 
 // blankBody blanks proven values in the bytes of the body, in place.
 func (v *visit) blankBody(raw []byte) {
-	for _, value := range v.presented {
-		if len(value) < blankable {
-			continue
-		}
+	for _, form := range v.presentedForms() {
 		for at := 0; ; {
-			i := bytes.Index(raw[at:], []byte(value))
+			i := bytes.Index(raw[at:], []byte(form))
 			if i < 0 {
 				break
 			}
 			at += i
-			for range len(value) {
+			for range len(form) {
 				raw[at] = '*'
 				at++
 			}
 		}
 	}
+}
+
+// presentedForms returns the forms in which a sender may repeat the values that
+// proved the request.
+func (v *visit) presentedForms() []string {
+	var forms []string
+	for _, value := range v.presented {
+		if len(value) >= blankable {
+			forms = append(forms, formsOf(value)...)
+		}
+	}
+	return forms
+}
+
+// formsOf returns a text as it is and as it is written in URLs and in JSON, a
+// longer form before one that it may contain.
+func formsOf(text string) []string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.~", r)
+	}
+	if !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+		return []string{text}
+	}
+	// The slash may stay as it is in a query, and a blank may be escaped too.
+	query, path := url.QueryEscape(text), url.PathEscape(text)
+	forms := []string{text, query, strings.ReplaceAll(query, "+", "%20")}
+	for _, escaped := range []string{query, path} {
+		forms = append(forms, escaped, strings.ReplaceAll(escaped, "%2F", "/"))
+	}
+	for _, form := range slices.Clone(forms) {
+		forms = append(forms, lowerEscapes(form))
+	}
+	for _, form := range slices.Clone(forms) {
+		html, _ := json.Marshal(form) // as many write it: & < > as \u0026 …
+		for _, quoted := range [][]byte{html, encodeJSON(form)} {
+			inner := string(quoted[1 : len(quoted)-1])
+			forms = append(forms, inner, strings.ReplaceAll(inner, "/", `\/`))
+		}
+	}
+	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return slices.Compact(forms)
+}
+
+// lowerEscapes returns a text with the hex digits of its percent escapes in
+// lower case, as some write them.
+func lowerEscapes(text string) string {
+	lower := []byte(text)
+	for i := 0; i+2 < len(lower); i++ {
+		if lower[i] == '%' && isHex(lower[i+1]) && isHex(lower[i+2]) {
+			lower[i+1] |= 0x20
+			lower[i+2] |= 0x20
+			i += 2
+		}
+	}
+	return string(lower)
 }
 
 func validTexts(texts []string) bool {
@@ -147,6 +199,7 @@ func blankValues(all map[string][]string, value string) {
 // redaction is what a source wants removed.
 type redaction struct {
 	body       [][]string // paths of keys
+	fields     [][]string // the same, from where the tags are
 	query      []string
 	headers    []string
 	parameters []rules.Parameter
@@ -223,15 +276,19 @@ func (r redaction) removeShared(c *clean) {
 		return
 	}
 	c.query, c.headers = maps.Clone(c.query), maps.Clone(c.headers) // another candidate may need them whole
-	for _, key := range r.query {
-		delete(c.query, key)
+	for _, path := range r.query {
+		for key := range c.query {
+			if strings.EqualFold(key, path) || strings.EqualFold(withoutBrackets(key), path) {
+				delete(c.query, key)
+			}
+		}
 	}
 	for _, name := range r.headers {
 		delete(c.headers, name)
 	}
 	for _, p := range r.parameters {
 		for key := range c.query {
-			if tag, ok := tagOf(key); ok && tag == p {
+			if tag, ok := tagOf(withoutBrackets(key)); ok && tag == p {
 				delete(c.query, key)
 			}
 		}
@@ -246,11 +303,14 @@ func (r redaction) removeBody(body any, tags map[string]any) (removed bool) {
 	}
 	for _, p := range r.parameters {
 		for key := range tags {
-			if tag, ok := tagOf(key); ok && tag == p {
+			if tag, ok := tagOf(withoutBrackets(key)); ok && tag == p {
 				delete(tags, key)
 				removed = true
 			}
 		}
+	}
+	for _, path := range r.fields {
+		removed = removePath(tags, path) || removed
 	}
 	return removed
 }
@@ -265,17 +325,52 @@ func removePath(value any, path []string) (removed bool) {
 			removed = removePath(element, path) || removed
 		}
 	case map[string]any:
-		inner, there := value[path[0]]
-		if !there {
-			return false
+		for key, inner := range value {
+			rest, leads := follow(path, key)
+			if !leads {
+				continue
+			}
+			if text, isText := inner.(string); len(rest) == 0 || isText && looksStructured(text) {
+				delete(value, key)
+				removed = true
+				continue
+			}
+			removed = removePath(inner, rest) || removed
 		}
-		if text, isText := inner.(string); len(path) == 1 || isText && looksStructured(text) {
-			delete(value, path[0])
-			return true
-		}
-		return removePath(inner, path[1:])
 	}
 	return removed
+}
+
+// follow reports whether a key leads along a path, and returns what is left of
+// it. A key of a form may lead several steps at once: people[0][phone] leads
+// all of people.phone.
+func follow(path []string, key string) (rest []string, leads bool) {
+	if key == path[0] {
+		return path[1:], true
+	}
+	base := withoutBrackets(key)
+	if base != path[0] {
+		return nil, false
+	}
+	rest = path[1:]
+	for _, step := range strings.Split(strings.TrimSuffix(key[len(base)+1:], "]"), "][") {
+		switch {
+		case len(rest) == 0:
+			return nil, true
+		case step == rest[0]:
+			rest = rest[1:]
+		case strings.Trim(step, "0123456789") != "":
+			return nil, false
+		}
+	}
+	return rest, true
+}
+
+// withoutBrackets returns what stands before the brackets of a form's key, such
+// as phone[] or customer[phone].
+func withoutBrackets(key string) string {
+	base, _, _ := strings.Cut(key, "[")
+	return base
 }
 
 func looksStructured(text string) bool {

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -92,6 +95,39 @@ func TestCredentialsRemoved(t *testing.T) {
 	}
 }
 
+// TestRepeatedForms checks that a credential which a sender repeats is removed
+// in whichever way it is written.
+func TestRepeatedForms(t *testing.T) {
+	const secret = "a secret/of+some&length=é"
+	const plain = "another-secret-without-any"
+	forms := []string{
+		secret,
+		"a+secret%2Fof%2Bsome%26length%3D%C3%A9",
+		"a%20secret%2fof%2bsome%26length%3d%c3%a9",
+		"a%20secret%2Fof+some&length=%C3%A9",
+		"a%20secret/of+some&length=%C3%A9",
+		"a+secret/of%2Bsome%26length%3D%C3%A9",
+		`a secret\/of+some&length=é`,
+		`a secret\/of+some\u0026length=é`,
+		`a%20secret\/of+some\u0026length=%C3%A9`,
+		plain,
+	}
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []receive.Credential{
+		queryKey(secret), {Kind: receive.Bearer, Values: []string{plain}}}})
+	for _, form := range forms {
+		request := post("?key=a+secret%2Fof%2Bsome%26length%3D%C3%A9&again="+url.QueryEscape(form), "application/json",
+			`{"url":"https://e.example.com/?key=`+form+`&x=1","id":5}`)
+		request.Header.Set("Authorization", "Bearer "+plain)
+		request.Header.Set("X-Original-Url", "/?key="+form)
+		e := r.one(t, request)
+		checkNoSecret(t, e, "secret", "some", "length")
+		if r.value(t, e, "body.id") != int64(5) || !strings.HasSuffix(r.value(t, e, "body.url").(string), "*&x=1") {
+			t.Errorf("%s: the rest has changed: %s", form, e.RawBody)
+		}
+		checkEvent(t, e)
+	}
+}
+
 // TestOthersKeysAreData checks that a key which is a credential of another
 // source only is data of this one.
 func TestOthersKeysAreData(t *testing.T) {
@@ -134,27 +170,31 @@ func TestRedact(t *testing.T) {
 		rest, contentType, body string
 		want                    string // of the raw body
 	}{
-		"object":     {"", "application/json", `{"id":10.0,"customer":{"phone":"555-1","first name":"555-2","city":"York"}}`, `{"customer":{"city":"York"},"id":10.0}`},
-		"list":       {"", "application/json", `{"people":[{"phone":"555-1","n":1},{"n":2},"x"]}`, `{"people":[{"n":1},{"n":2},"x"]}`},
-		"repeated":   {"", "application/json", `{"customer":{"phone":"555-1"},"customer":{"phone":"555-2"}}`, `{"customer":{}}`},
-		"text":       {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:%22555-1%22%7D&id=5`, `{"customer":{},"id":"5"}`},
-		"unreadable": {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:555-1%7D&id=5`, `{"id":"5"}`},
-		"broken":     {"", "application/json", `{"customer":{"phone":"555-1"},"x":"Bob "B" 555","id":5}`, `{"customer":{},"id":5,"x":"Bob \"B\" 555"}`},
-		"rest":       {"", "application/json", `{"id":5} {"customer":{"phone":"555-1"}}`, `{"id":5}`},
-		"batch":      {"", "application/json", `[{"people":[{"phone":"555-1"}]}]`, `{"people":[{}]}`},
-		"parameter":  {"?CALLER_ID=555-1&tenant=1", "application/json", `{"Caller_Id":"555-2","tenant":"2"}`, `{"tenant":"2"}`},
-		"request":    {"?phone=555-1", "application/json", `{"id":5}`, `{"id":5}`},
-		"not there":  {"", "application/json", `{ "customer": "York" }`, `{ "customer": "York" }`},
+		"object":     {"", "application/json", `{"id":10.0,"customer":{"phone":"555~1","first name":"555~2","city":"York"}}`, `{"customer":{"city":"York"},"id":10.0}`},
+		"list":       {"", "application/json", `{"people":[{"phone":"555~1","n":1},{"n":2},"x"]}`, `{"people":[{"n":1},{"n":2},"x"]}`},
+		"repeated":   {"", "application/json", `{"customer":{"phone":"555~1"},"customer":{"phone":"555~2"}}`, `{"customer":{}}`},
+		"text":       {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:%22555~1%22%7D&id=5`, `{"customer":{},"id":"5"}`},
+		"unreadable": {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:555~1%7D&id=5`, `{"id":"5"}`},
+		"broken":     {"", "application/json", `{"customer":{"phone":"555~1"},"x":"Bob "B" 555","id":5}`, `{"customer":{},"id":5,"x":"Bob \"B\" 555"}`},
+		"rest":       {"", "application/json", `{"id":5} {"customer":{"phone":"555~1"}}`, `{"id":5}`},
+		"batch":      {"", "application/json", `[{"people":[{"phone":"555~1"}]}]`, `{"people":[{}]}`},
+		"parameter":  {"?CALLER_ID=555~1&tenant=1", "application/json", `{"Caller_Id":"555~2","tenant":"2"}`, `{"tenant":"2"}`},
+		"request":    {"?phone=555~1", "application/json", `{"id":5}`, `{"id":5}`},
+		"query keys": {"?Phone=555~1&phone[]=555~2&PHONE[a]=555~3&caller_id[]=555~4", "application/json", `{"id":5}`, `{"id":5}`},
+		"form keys": {"", "application/x-www-form-urlencoded",
+			`customer[phone]=555~1&customer[first+name]=555~2&customer[city]=York&people[0][phone]=555~3&people[][phone][]=555~4&people[0][n]=1&customers[phone]=1&customer[=2`,
+			`{"customer[":"2","customer[city]":"York","customers[phone]":"1","people[0][n]":"1"}`},
+		"not there": {"", "application/json", `{ "customer": "York" }`, `{ "customer": "York" }`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := post(test.rest, test.contentType, test.body)
-			request.Header.Set("X-Phone", "555-3")
-			request.Header.Set("X-Other", "555-4")
+			request.Header.Set("X-Phone", "555~3")
+			request.Header.Set("X-Other", "555~4")
 			e := newRelay(t, receive.Options{}, source).one(t, request)
 			if string(e.RawBody) != test.want {
 				t.Errorf("raw body is %s, want %s", e.RawBody, test.want)
 			}
-			checkNoSecret(t, e, "555-")
+			checkNoSecret(t, e, "555~")
 			checkEvent(t, e)
 			if e.Parameters[rules.CallerID] != nil {
 				t.Error("caller_id is still there")
@@ -163,5 +203,49 @@ func TestRedact(t *testing.T) {
 				t.Errorf("the body is JSON now, and declared as %v", e.Headers["Content-Type"])
 			}
 		})
+	}
+}
+
+// TestRedactMapped checks that a redacted parameter does not stay in the body
+// under the key that the preset maps it from.
+func TestRedactMapped(t *testing.T) {
+	const flat = `"linked_id":"call-7.1","uid":"leg-7.2","number":"tel-1","connected_num":"tel-2","connected_name":"Ann Lee","duration":9,` +
+		`"tenant_code":"code-200","is_incoming":%s,"is_pbx_user":true,"event_time_info":{"date":"2026-01-02","time":"03:04:05","timestamp":1700000000}`
+	for _, test := range []struct {
+		redact   string
+		gone     []string
+		incoming bool
+		kept     rules.Parameter
+		value    any
+	}{
+		{"call_id", []string{"call-7.1", "leg-7.2"}, false, rules.CallerID, "tel-1"},
+		{"tenant", []string{"code-200"}, false, rules.CallID, "call-7.1"},
+		{"caller_id", []string{"tel-"}, false, rules.Direction, "outbound"},
+		{"caller_id", []string{"tel-"}, true, rules.CallingName, "Ann Lee"},
+		{"called_number", []string{"tel-"}, false, rules.CallID, "call-7.1"},
+		{"calling_name", []string{"Ann Lee"}, true, rules.Extension, "tel-1"},
+		{"extension", []string{"tel-1"}, true, rules.CallingName, "Ann Lee"},
+		{"direction", []string{"is_incoming"}, false, rules.Extension, "tel-1"},
+		{"duration", []string{`"duration":9`}, false, rules.CallerID, "tel-1"},
+		{"date", []string{"2026-01-02"}, false, rules.Time, "03:04:05"},
+		{"time", []string{"03:04:05"}, false, rules.Date, "2026-01-02"},
+		{"unix_time", []string{"1700000000"}, false, rules.Date, "2026-01-02"},
+		{"call_id tenant", []string{"call-7.1", "leg-7.2", "code-200"}, false, rules.CallerID, "tel-1"},
+	} {
+		r := newRelay(t, receive.Options{}, open(receive.Source{Preset: "pbxware", Redact: strings.Fields(test.redact)}))
+		fields := fmt.Sprintf(flat, strconv.FormatBool(test.incoming))
+		text, _ := json.Marshal("{" + fields + "}")
+		for form, body := range map[string]string{
+			"flat":   `{"event":"event_call_finished",` + fields + `}`,
+			"nested": `{"event":"event_call_finished","payload":{` + fields + `}}`,
+			"text":   `{"event":"event_call_finished","payload":` + string(text) + `}`,
+		} {
+			e := r.one(t, post("", "application/json", body))
+			checkNoSecret(t, e, test.gone...)
+			if e.Parameters[test.kept] != test.value {
+				t.Errorf("%s of %s: %v is %v, want %v", test.redact, form, test.kept, e.Parameters[test.kept], test.value)
+			}
+			checkEvent(t, e)
+		}
 	}
 }

@@ -22,6 +22,9 @@ type Source struct {
 	// Name is the source's name: letters, digits, "_", "-" and ".".
 	Name string
 
+	// Place says where the source is configured ("Caddyfile:12"), for messages.
+	Place string
+
 	// Preset is "", "icfm" or "pbxware". A preset adds the events of that
 	// system to Events and maps system parameters from what it sends.
 	Preset string
@@ -38,7 +41,8 @@ type Source struct {
 	Allow []netip.Prefix
 
 	// NameFrom is an expression for the event's name. Empty means the usual
-	// places: path, query, header, body.
+	// places: path, query, header, body. Of a request that only a signature
+	// proves, it means the body alone, because the others are not signed.
 	NameFrom string
 
 	// Fields are values that the source reads from its events, in this order:
@@ -65,12 +69,17 @@ type Source struct {
 	DedupeWindow time.Duration
 
 	// DedupeKey is an expression for the dedupe key. Empty means the vendor's
-	// event id where there is one, else the call, event, time and bytes.
+	// event id where there is one, else the call, event, time and bytes. A
+	// source with StandardWebhooks has none: its signed ids are the keys.
 	DedupeKey string
 
 	// Redact names what is removed before anything else is done with an event:
 	// "body.customer.phone", "query.phone", "headers.X-Phone", the name of a
-	// system parameter, or the name of a header.
+	// system parameter, or the name of a header. Keys of the query count without
+	// regard to case, those of forms also as customer[phone]. A parameter is also
+	// removed from where a preset maps it from, and other parameters that are
+	// mapped from the same place are then absent too. A parameter that a field
+	// fills cannot be redacted, only the place that the field reads.
 	Redact []string
 }
 
@@ -94,6 +103,14 @@ func (s Source) Known() []rules.EventType {
 		}
 	}
 	return known
+}
+
+// title names the source in messages.
+func (s Source) title() string {
+	if s.Place == "" {
+		return fmt.Sprintf("source %q", s.Name)
+	}
+	return fmt.Sprintf("source %q (%s)", s.Name, s.Place)
 }
 
 // CheckSharing reports whether the sources of one handler may share it. A
@@ -144,7 +161,7 @@ func compileSource(config Source, language *rules.Language) (*source, error) {
 	s := &source{Source: config, known: map[string]string{}, pbxware: config.Preset == "pbxware"}
 	var problems []error
 	wrong := func(setting, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("source %q: %s: %w", config.Name, setting, fmt.Errorf(format, args...)))
+		problems = append(problems, fmt.Errorf("%s: %s: %w", config.title(), setting, fmt.Errorf(format, args...)))
 	}
 	compile := func(setting, expression string) *rules.Expression {
 		if expression == "" {
@@ -214,6 +231,17 @@ func compileSource(config Source, language *rules.Language) (*source, error) {
 	if s.redact, err = compileRedaction(config.Redact); err != nil {
 		wrong("redact", "%w", err)
 	}
+	for _, p := range s.redact.parameters {
+		for _, f := range s.fields {
+			if f.overrides && f.parameter == p {
+				wrong("redact", "%s is filled by field %s, which would leave it in the stored event: redact the place it is "+
+					"read from instead, such as body.from", p, f.name)
+			}
+		}
+		if s.pbxware {
+			s.redact.fields = append(s.redact.fields, publisherPaths(p)...)
+		}
+	}
 	if s.Timezone == nil {
 		s.Timezone = time.UTC
 	}
@@ -227,6 +255,11 @@ func compileSource(config Source, language *rules.Language) (*source, error) {
 	}
 	if config.DedupeKey != "" && s.DedupeWindow == 0 {
 		wrong("dedupe", "a key needs a window, such as 10m")
+	}
+	signsID := func(c Credential) bool { return c.Kind == StandardWebhooks }
+	if config.DedupeKey != "" && slices.ContainsFunc(config.Credentials, signsID) {
+		wrong("dedupe", "with auth standard_webhooks, signed ids are the keys already, and another key would let a copied "+
+			"request pass: write dedupe with its window alone, or make two sources")
 	}
 	switch s.Respond {
 	case 0:

@@ -100,6 +100,10 @@ func (s Setup) example(m mount, chosen proof) (example, error) {
 	query := ""
 	from := s.Source.NameFrom
 	switch {
+	case from == "" && signs(chosen.Credential):
+		// The path is not signed, so no name is taken from it.
+		e.where = "its name is in the body: body.event"
+		body["event"] = name
 	case from == "":
 		below = []string{name}
 		e.where = "its name follows the address of the handler, as in the URL above"
