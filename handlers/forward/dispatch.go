@@ -113,7 +113,8 @@ func New(q queue.Queue, sender *Sender, options Options) *Dispatcher {
 }
 
 // Use makes these the actions that new attempts are made with: the newest
-// generation's, whose targets the Sender has been told before. Deliveries of actions that are not among them stay in the queue.
+// generation's, whose targets the Sender has been told before. Deliveries of
+// actions that are not among them stay in the queue.
 // Attempts in flight finish as they began. After Stop it does nothing.
 func (d *Dispatcher) Use(actions []*Prepared) {
 	d.mu.Lock()
