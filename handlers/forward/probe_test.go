@@ -538,34 +538,33 @@ func TestRetryForAfterRestart(t *testing.T) {
 	w.settledAs(t, id, queue.Failed)
 }
 
-// Deliveries that have one attempt and no more neither wait for a target that is
-// down nor test it for others.
+// Without retries the delivery that tests the target has had its only attempt;
+// the others wait for theirs.
 func TestProbesWithoutRetries(t *testing.T) {
 	w := newWorkbench(t)
-	told := w.watchTargets()
 	s := newTroubled(t, refuses, nil)
-	w.Use([]*Prepared{
-		prepare(t, Action{Name: "once", URL: s.url(), RetryFor: -1}),
-		prepare(t, Action{Name: "tenants", URL: "{{site}}", RetryFor: -1}, byTenant("site", s.url(), "200", "http://127.0.0.1:9")),
-		prepare(t, Action{URL: s.url(), Concurrency: 1}),
-	})
-	fail := func() {
-		t.Helper()
-		for _, id := range append(w.queue.add("once", eventWith(nil), 10), w.queue.add("tenants", eventWith(nil), 10)...) {
-			if r := w.settledAs(t, id, queue.Failed); len(r.attempts) != 1 || !strings.HasSuffix(r.attempts[0].Error, "; retry_for is off") {
-				t.Errorf("%+v", r.attempts)
+	ids := w.queue.add("test", eventWith(nil), 10)
+	w.Use([]*Prepared{prepare(t, Action{URL: s.url(), Concurrency: 1, RetryFor: -1})})
+	w.resting(t, 1)
+	w.advance(w.untilProbe(s.url()))
+	eventually(t, "two have failed", func() bool { return w.attemptsAt(ids) == 2 })
+	w.resting(t, 1)
+	s.set(t, answers)
+	w.advance(w.untilProbe(s.url()))
+	states := map[queue.State]int{}
+	eventually(t, "all have ended", func() bool {
+		clear(states)
+		for _, id := range ids {
+			r := w.queue.get(id)
+			states[r.state]++
+			if r.state == queue.Failed && !strings.HasSuffix(r.attempts[0].Error, "; retry_for is off") {
+				t.Error(r.attempts[0].Error)
 			}
 		}
-	}
-	fail()
-	if told.String() != "" {
-		t.Errorf("told %s", told)
-	}
-	ids := w.queue.add("test", eventWith(nil), 5)
-	w.resting(t, 1)
-	fail()
-	if n := w.attemptsAt(ids); n != 1 {
-		t.Errorf("%d attempts of those that wait", n)
+		return states[queue.Pending] == 0
+	})
+	if states[queue.Failed] != 2 || states[queue.Delivered] != 8 {
+		t.Errorf("%v", states)
 	}
 }
 

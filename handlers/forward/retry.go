@@ -60,7 +60,10 @@ func (p *Prepared) judge(result Result, attempts int, first, now time.Time, rand
 // go on meanwhile.
 func (p *Prepared) judgeUnreached(result Result, attempts int, spent time.Duration, next time.Time) verdict {
 	reason, _ := p.explain(result)
-	if spent >= p.action.RetryFor {
+	switch {
+	case p.action.RetryFor < 0:
+		return verdict{state: queue.Failed, reason: reason + "; retry_for is off"}
+	case spent >= p.action.RetryFor:
 		return verdict{state: queue.Failed, reason: fmt.Sprintf("%s; given up after %s, as retry_for says", reason, attemptCount(attempts))}
 	}
 	return verdict{state: queue.Pending, again: next, reason: reason + "; the target is tested again before anything else is sent there"}
