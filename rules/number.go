@@ -172,6 +172,10 @@ func toRat(v any) (*big.Rat, error) {
 	}
 	text := numberText(v)
 	d := parseDecimal(text)
+	if d.digits == "" {
+		// Zero, also 0e99999999999999999999, which big.Rat does not read.
+		return new(big.Rat), nil
+	}
 	if len(d.digits) > maxDigits || d.exponent > maxDigits || d.exponent < -maxDigits {
 		return nil, errNumberSize
 	}
