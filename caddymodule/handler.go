@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -20,8 +19,7 @@ import (
 
 // handlerState is what a Handler has besides its configuration.
 type handlerState struct {
-	app    *App
-	logger *zap.Logger
+	app *App
 
 	// sources are the sources that may post here, all by name: a request that
 	// outlives this configuration must not reach a source that a later one has
@@ -31,7 +29,6 @@ type handlerState struct {
 
 // Provision finds the relay and checks that the handler's sources exist.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
 	app, err := ctx.AppIfConfigured("event_relay")
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return fmt.Errorf("finding the relay: there is no event_relay block among the global options; add one with at least a source: %w", err)
@@ -80,11 +77,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	// undo the storing of it: some do, and wait for the answer all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
 	defer cancel()
-	_, err = runtime.Accept(ctx, generation, received)
+	err = runtime.Accept(ctx, generation, received)
 	if errors.Is(err, queue.ErrClosed) {
 		// A reload gave the relay another queue while this request was read.
 		if newest := newestApp(); newest != nil && newest.runtime != runtime {
-			_, err = newest.runtime.Accept(ctx, newest.generation, received)
+			err = newest.runtime.Accept(ctx, newest.generation, received)
 		}
 	}
 	if err != nil {

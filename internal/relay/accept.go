@@ -21,7 +21,7 @@ func (g *Generation) Receive(request *http.Request, origin receive.Origin) (*rec
 // Accept decides what a generation's rules want done about received events and
 // stores both as one unit. When it returns without error, the events are on
 // stable storage. Its errors are those of queue.Queue's Put.
-func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *receive.Received) ([]queue.Receipt, error) {
+func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *receive.Received) error {
 	entries := make([]queue.Entry, len(received.Events))
 	for i, event := range received.Events {
 		entries[i] = generation.decide(event)
@@ -32,7 +32,8 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 			entries[i].DedupeWindow = received.DedupeWindow
 		}
 	}
-	return r.engine.Put(ctx, entries)
+	_, err := r.engine.Put(ctx, entries)
+	return err
 }
 
 func (g *Generation) decide(event *rules.Event) queue.Entry {

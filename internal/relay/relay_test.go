@@ -91,7 +91,7 @@ func post(t *testing.T, runtime *relay.Runtime, generation *relay.Generation, bo
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := runtime.Accept(t.Context(), generation, received); err != nil {
+	if err := runtime.Accept(t.Context(), generation, received); err != nil {
 		t.Fatal(err)
 	}
 	return received.Events[0].ID

@@ -40,7 +40,7 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := runtime.Accept(t.Context(), keeping, received); err != nil {
+		if err := runtime.Accept(t.Context(), keeping, received); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -192,9 +192,6 @@ func method(data json.RawMessage) string {
 	return strings.ToUpper(text)
 }
 
-// Name returns the collection's name.
-func (c *Collection) Name() string { return c.name }
-
 // Requests lists the collection's requests. Entries that have none are left out,
 // and Import reports them.
 func (c *Collection) Requests() []Request {
