@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -236,6 +237,10 @@ func (m *memory) Close() error {
 	m.closed = true
 	m.wake()
 	return nil
+}
+
+func (m *memory) Amend(context.Context, []queue.Amendment) error {
+	return errors.New("amending is not part of what these tests need")
 }
 
 var _ queue.Queue = (*memory)(nil)

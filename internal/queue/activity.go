@@ -19,6 +19,20 @@ type Activity interface {
 	// end a search that takes long, and go on with the next page.
 	Page(ctx context.Context, filter Filter, after Cursor, n int) (Page, error)
 
+	// Events returns up to n events as Page does, with what the rules see of
+	// them, so that they can be decided again.
+	Events(ctx context.Context, filter Filter, after Cursor, n int) (Events, error)
+
+	// Summaries returns the events that have these full ids, as far as there
+	// are any, in any order. At most 1000 ids are looked for at once.
+	Summaries(ctx context.Context, ids []string) ([]Summary, error)
+
+	// Watch tells of events that were stored, or whose deliveries changed, once
+	// that can be read, until ctx ends or the queue closes; then the channel is
+	// closed. A reader that is slow loses changes and is told so: nothing waits
+	// for it, and nothing is kept for it beyond a bound.
+	Watch(ctx context.Context) <-chan Changes
+
 	// Find returns one event with its deliveries and their attempts, by the id
 	// of the event or of one of its deliveries, or ErrNotFound. A beginning of
 	// at least 8 characters that is unique will do for an id.
@@ -34,6 +48,26 @@ type Activity interface {
 	// any size), and returns how many. It never removes an event that has an
 	// unfinished delivery, and gives way to Put.
 	Prune(ctx context.Context, before time.Time, size int64) (int, error)
+
+	// Series counts what happened from since to until in about n steps of equal
+	// length, at least a minute each. It knows of events that are no longer
+	// kept, and takes no longer the more events there were.
+	Series(ctx context.Context, since, until time.Time, n int) (Series, error)
+
+	// Sample notes the backlog as it is now for Series. It is called once a
+	// minute.
+	Sample(ctx context.Context) error
+
+	// Switches returns what is switched off.
+	Switches(ctx context.Context) ([]Switch, error)
+
+	// Note keeps a fact about the relay itself, durable on return.
+	Note(ctx context.Context, note Note) error
+
+	// Notes returns up to n notes of a kind (empty: of all), newest first, made
+	// in since ≤ at < until (zero: any time). Their Text is left out unless
+	// whole is set.
+	Notes(ctx context.Context, kind NoteKind, since, until time.Time, n int, whole bool) ([]Note, error)
 }
 
 // Filter chooses events. Zero fields choose all.
@@ -47,6 +81,13 @@ type Filter struct {
 	// that state (the same delivery, if both are given).
 	Action string
 	State  State
+	// Tenant is the code of a tenant.
+	Tenant string
+	// Text stands, in whatever case, somewhere in the event as it was stored, in
+	// its id, in the reason of its verdict, or in an error or answer of one of
+	// its attempts. Looking for it reads the events themselves, so that a page
+	// soon ends early and says so.
+	Text string
 }
 
 // Cursor is a place in the list of events, as Page returned it.
@@ -57,6 +98,92 @@ type Page struct {
 	Events []Summary
 	// Next is the cursor of the following page, empty at the end.
 	Next Cursor
+	// Early says that the page ended because the search took long, and Reached
+	// the time of receipt down to which it looked.
+	Early   bool
+	Reached time.Time
+}
+
+// Events is a part of the list of events, with the events themselves.
+type Events struct {
+	Events []Stored
+	// Next is as in Page.
+	Next Cursor
+}
+
+// Stored is a stored event.
+type Stored struct {
+	Summary Summary
+	// Event is nil when what is stored cannot be read.
+	Event *rules.Event
+}
+
+// Changes names events that were stored or changed.
+type Changes struct {
+	// Events are their ids, each once, oldest change first.
+	Events []string
+	// Missed says that there were more, which are lost.
+	Missed bool
+}
+
+// NoteKind is what a note is about.
+type NoteKind string
+
+const (
+	// NoteStart and NoteStop say that the queue was opened and closed. A start
+	// without a stop before it was a crash. The engine writes both.
+	NoteStart NoteKind = "start"
+	NoteStop  NoteKind = "stop"
+	// NoteSwitch says that a switch was turned; Name is kind and name, Text the
+	// Switch as JSON. The engine writes it with the change.
+	NoteSwitch NoteKind = "switch"
+	// NoteConfiguration says that a configuration was loaded; Name is a digest
+	// of it, and Text what it says.
+	NoteConfiguration NoteKind = "configuration"
+)
+
+// Note is a fact about the relay itself.
+type Note struct {
+	ID   int64     `json:"id"`
+	At   time.Time `json:"at"`
+	Kind NoteKind  `json:"kind"`
+	Name string    `json:"name,omitempty"`
+	Text string    `json:"text,omitempty"`
+}
+
+// Series is what happened over a time, in steps of equal length.
+type Series struct {
+	Step   time.Duration
+	Points []Point
+}
+
+// Point is what happened in one step. Zero counts are left out of its maps.
+type Point struct {
+	// At is when the step begins.
+	At time.Time
+	// Events counts what was received, by the decision; a duplicate counts as
+	// DuplicateEvents and nothing else.
+	Events map[rules.Decision]int
+	// Deliveries counts what ended, by state; Retries counts attempts after
+	// which a delivery was to be tried again.
+	Deliveries map[State]int
+	Retries    int
+	// P50 and P99 are how long it took from receipt to delivered, for half and
+	// for all but a hundredth of the deliveries that ended so, to within a
+	// fifth. Zero without any.
+	P50, P99 time.Duration
+	// Backlog is the last sample in the step of each action that had one.
+	Backlog map[string]BacklogSample
+}
+
+// DuplicateEvents stands for duplicates among decisions.
+const DuplicateEvents rules.Decision = "duplicate"
+
+// BacklogSample is what waited for an action.
+type BacklogSample struct {
+	Count int
+	// Age is how long the oldest had been waiting.
+	Age time.Duration
 }
 
 // Summary is one event in a list.
@@ -75,8 +202,10 @@ type Summary struct {
 
 // DeliveryState is one delivery as the activity knows it.
 type DeliveryState struct {
-	ID       string `json:"id"`
-	Action   string `json:"action"`
+	ID     string `json:"id"`
+	Action string `json:"action"`
+	// Of is the delivery that this one repeats.
+	Of       string `json:"of,omitempty"`
 	State    State  `json:"state"`
 	Attempts int    `json:"attempts"`
 	// Due is when a pending delivery is tried next, Ended when it reached its
@@ -104,4 +233,13 @@ type Backlog struct {
 	Count  int       `json:"count"`
 	Oldest time.Time `json:"oldest"`
 	Paused bool      `json:"paused,omitempty"`
+}
+
+// Usage says what the storage of a queue takes and what is left.
+type Usage struct {
+	Dir string `json:"directory"`
+	// Bytes is how much it takes, Free what is left on its file system, -1 if
+	// that is not known.
+	Bytes int64 `json:"bytes"`
+	Free  int64 `json:"free"`
 }

@@ -97,10 +97,19 @@ type Queue interface {
 	// (or a republish with a due time) followed by the ack.
 	Settle(lease Token, settlement Settlement) error
 
-	// Change cancels deliveries, or pauses or resumes an action. On return it
-	// is durable and in force: every taker sees it before its next attempt. A
-	// delivery that is leased while it is cancelled may still be attempted
-	// once; its lease is lost.
+	// Amend adds to what is done about stored events, as one unit, durable on
+	// return: further deliveries, and a new verdict if there is one. Deliveries
+	// are taken as if they had just been put, whatever the age of their event.
+	// If any of the events is not stored it changes nothing and returns
+	// ErrNotFound; ErrFull and ErrClosed are as with Put.
+	//
+	// JetStream: further messages on the event's subject.
+	Amend(ctx context.Context, amendments []Amendment) error
+
+	// Change cancels or moves deliveries, or turns a switch. On return it is
+	// durable and in force: every taker sees it before its next attempt. A
+	// delivery that is leased while it is cancelled or moved may still be
+	// attempted once; its lease is lost.
 	//
 	// JetStream: a key-value bucket that every node watches; cancelled
 	// deliveries are marks that a taker checks before it attempts.
@@ -136,6 +145,9 @@ type Delivery struct {
 	// ID is a UUID of version 7. It is the Idempotency-Key of all attempts.
 	ID     string
 	Action string
+
+	// Of is the id of the delivery that this one repeats, empty for none.
+	Of string
 
 	// OrderKey, if not empty, makes deliveries of one action with the same key
 	// go one after another.
@@ -214,6 +226,16 @@ type Attempt struct {
 	Empty []string
 }
 
+// Amendment is what is added to a stored event.
+type Amendment struct {
+	// Event is the full id of the event.
+	Event string
+	// Verdict replaces the event's. Nil leaves it.
+	Verdict *rules.Verdict
+	// Deliveries are carried out in addition to those that the event has.
+	Deliveries []Delivery
+}
+
 // Change is one thing that an administrator changes. Exactly one of its fields
 // is set.
 type Change struct {
@@ -221,12 +243,50 @@ type Change struct {
 	CancelDelivery string
 	// CancelAction ends all unfinished deliveries of an action.
 	CancelAction string
-	// Pause keeps the deliveries of an action waiting, Resume lets them go.
-	Pause, Resume string
+	// Move hands all unfinished deliveries of an action to another, such as
+	// after it was renamed.
+	Move *Move
+	// Switch turns a switch on or off.
+	Switch *Switch
 }
+
+// Move names the two actions of Change.Move.
+type Move struct{ From, To string }
 
 // Changed says what a Change did.
 type Changed struct {
-	// Deliveries counts the deliveries that were cancelled.
+	// Deliveries counts the deliveries that were cancelled or moved.
 	Deliveries int
+}
+
+// SwitchKind is what a switch is for.
+type SwitchKind string
+
+const (
+	// SwitchAction keeps the deliveries of an action waiting while it is off:
+	// the queue hands none out.
+	SwitchAction SwitchKind = "action"
+	// SwitchEvent makes events of one name be stored and nothing done about
+	// them. The queue only keeps it: who puts asks.
+	SwitchEvent SwitchKind = "event"
+	// SwitchAll makes all events be stored and nothing be done at all. The queue
+	// only keeps it.
+	SwitchAll SwitchKind = "all"
+)
+
+// Switch is something that an administrator turned off while the relay was
+// running. Only switches that are off are kept.
+type Switch struct {
+	Kind SwitchKind `json:"kind"`
+	// Name is the action, the event as source:event, or empty.
+	Name string `json:"name,omitempty"`
+	// Off is whether it is off. Turning on what is not off does nothing.
+	Off bool `json:"off"`
+	// Since is when it was turned off. Change sets it.
+	Since time.Time `json:"since,omitzero"`
+	// Until is when it is to be turned on again. The zero time means: by hand.
+	// The queue only keeps it; whoever opened the queue turns it on again.
+	Until time.Time `json:"until,omitzero"`
+	// Reason is what the administrator said about it.
+	Reason string `json:"reason,omitempty"`
 }

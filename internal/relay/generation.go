@@ -5,6 +5,7 @@
 package relay
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -41,6 +42,24 @@ type Configuration struct {
 	Retention Retention
 	Limits    Limits
 	Logger    *zap.Logger
+
+	// Version is the relay's, for people.
+	Version string
+
+	// Quiet is after how long without an event a source is told to be quiet, by
+	// its name. A source without one may be silent for ever.
+	Quiet map[string]time.Duration
+
+	// Snapshot is what the configuration says, as JSON without secrets, and
+	// Compile makes a generation of such a text, for dry runs only. Nil means
+	// that no snapshot is kept.
+	Snapshot json.RawMessage
+	Compile  func(json.RawMessage) (*Generation, error)
+
+	// Emit tells those who extend the server of what happened to the relay:
+	// event_relay_failed and event_relay_target_down, with data for people. It
+	// is called off the way of events, one call at a time. Nil means nobody.
+	Emit func(name string, data map[string]any)
 }
 
 // Limits bounds what the queue takes: with MaxPending unfinished deliveries, or

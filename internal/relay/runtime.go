@@ -21,6 +21,17 @@ type Engine interface {
 	// Limit sets how many deliveries may be unfinished and how many bytes must
 	// be free on the disk (negative: any) for Put to store anything new.
 	Limit(maxPending int, minFree int64)
+
+	// Backup writes a consistent copy of the storage to a new file. Events are
+	// accepted meanwhile.
+	Backup(ctx context.Context, file string) error
+	// Merge adds the events of a backup to the history, older than all that are
+	// there, and returns how many.
+	Merge(ctx context.Context, file string, progress func(done, total int64)) (int, error)
+	// Verify returns what is wrong with the storage, one finding each.
+	Verify(ctx context.Context) ([]string, error)
+	// Usage says what the storage takes and what is left.
+	Usage() queue.Usage
 }
 
 // pruneEvery is how often the history is cut back to its retention. A pass

@@ -147,7 +147,7 @@ var activityTests = map[string]func(*fixture){
 		f.putAll(f.entry("x", "y"), f.entry("x"))
 		f.again(f.take("x", 1)[0], f.Lease()) // its age counts from when it was received
 		f.deliver(f.take("y", 1)[0])
-		f.change(queue.Change{Pause: "x"})
+		f.change(queue.Change{Switch: off("x")})
 		var backlog []queue.Backlog
 		f.eventually("the backlog of y is gone", func() bool {
 			var err error

@@ -9,38 +9,38 @@ import (
 var changeTests = map[string]func(*fixture){
 	"a paused action hands out nothing": func(f *fixture) {
 		id := f.put(f.entry("x")).Deliveries[0].ID
-		f.change(queue.Change{Pause: "x"})
+		f.change(queue.Change{Switch: off("x")})
 		f.nothing("x")
 		f.put(f.entry("x"))
 		f.nothing("x")
 		f.one("y", f.put(f.entry("y")).Deliveries[0].ID)
 		done := f.waiting("x")
-		f.change(queue.Change{Resume: "x"})
+		f.change(queue.Change{Switch: on("x")})
 		f.woken(done, id)
 	},
 
 	"a pause survives reopening": func(f *fixture) {
 		id := f.put(f.entry("x")).Deliveries[0].ID
-		f.change(queue.Change{Pause: "x"})
+		f.change(queue.Change{Switch: off("x")})
 		f.reopen()
 		f.nothing("x")
-		f.change(queue.Change{Resume: "x"})
+		f.change(queue.Change{Switch: on("x")})
 		f.reopen()
 		f.one("x", id)
 	},
 
 	"an action can be paused before it has deliveries": func(f *fixture) {
-		f.change(queue.Change{Pause: "x"})
+		f.change(queue.Change{Switch: off("x")})
 		id := f.put(f.entry("x")).Deliveries[0].ID
 		f.nothing("x")
-		f.change(queue.Change{Resume: "x"})
+		f.change(queue.Change{Switch: on("x")})
 		f.one("x", id)
 	},
 
 	"a pause leaves leases alone": func(f *fixture) {
 		id := f.put(f.entry("x")).Deliveries[0].ID
 		lease := f.one("x", id)
-		f.change(queue.Change{Pause: "x"})
+		f.change(queue.Change{Switch: off("x")})
 		if err := f.Extend(lease.Token, f.Lease()); err != nil {
 			f.Errorf("Extend: %v", err)
 		}
@@ -138,10 +138,17 @@ var changeTests = map[string]func(*fixture){
 	},
 
 	"exactly one change at a time": func(f *fixture) {
-		for _, c := range []queue.Change{{}, {Pause: "x", Resume: "y"}, {CancelAction: "x", Pause: "x"}} {
+		for _, c := range []queue.Change{{}, {CancelDelivery: "x", CancelAction: "y"}, {CancelAction: "x", Switch: off("x")}} {
 			if _, err := f.Change(f.patient(), c); err == nil {
 				f.Errorf("Change(%+v) was taken", c)
 			}
 		}
 	},
 }
+
+// off and on are the switch of an action.
+func off(action string) *queue.Switch {
+	return &queue.Switch{Kind: queue.SwitchAction, Name: action, Off: true}
+}
+
+func on(action string) *queue.Switch { return &queue.Switch{Kind: queue.SwitchAction, Name: action} }

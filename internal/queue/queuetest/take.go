@@ -356,7 +356,7 @@ var closeTests = map[string]func(*fixture){
 		}
 		_, putErr := f.Put(f.patient(), []queue.Entry{f.entry()})
 		_, takeErr := f.Take(f.patient(), "x", 1)
-		_, changeErr := f.Change(f.patient(), queue.Change{Pause: "x"})
+		_, changeErr := f.Change(f.patient(), queue.Change{Switch: off("x")})
 		_, pageErr := f.Page(f.patient(), queue.Filter{}, "", 1)
 		for call, err := range map[string]error{
 			"Put": putErr, "Take": takeErr, "Change": changeErr, "Page": pageErr,

@@ -17,18 +17,20 @@ const cancelAtOnce = 256
 // Change implements queue.Queue.
 func (db *DB) Change(ctx context.Context, change queue.Change) (changed queue.Changed, err error) {
 	n := 0
-	for _, field := range []string{change.CancelDelivery, change.CancelAction, change.Pause, change.Resume} {
-		if field != "" {
+	for _, given := range []bool{change.CancelDelivery != "", change.CancelAction != "", change.Move != nil, change.Switch != nil} {
+		if given {
 			n++
 		}
 	}
 	switch {
 	case n != 1:
 		return changed, fmt.Errorf("changing the queue: exactly one change must be given, not %d", n)
-	case change.Pause != "":
-		err = db.do(ctx, &pause{name: change.Pause, paused: true})
-	case change.Resume != "":
-		err = db.do(ctx, &pause{name: change.Resume})
+	case change.Move != nil:
+		err = errNotBuilt
+	case change.Switch != nil && change.Switch.Kind != queue.SwitchAction:
+		err = errNotBuilt
+	case change.Switch != nil:
+		err = db.do(ctx, &pause{name: change.Switch.Name, paused: change.Switch.Off})
 	case change.CancelDelivery != "":
 		changed.Deliveries, err = db.cancelDelivery(ctx, change.CancelDelivery)
 	default:
