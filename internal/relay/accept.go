@@ -32,7 +32,10 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 			entries[i].DedupeWindow = received.DedupeWindow
 		}
 	}
-	_, err := r.engine.Put(ctx, entries)
+	receipts, err := r.engine.Put(ctx, entries)
+	if err == nil {
+		r.counts.accepted(entries, receipts)
+	}
 	return err
 }
 

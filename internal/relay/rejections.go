@@ -71,6 +71,7 @@ func (r *rejections) add(now time.Time, address string, refusal *receive.Refusal
 
 // Rejected takes note of a request that was turned away.
 func (r *Runtime) Rejected(client netip.Addr, refusal *receive.Refusal) {
+	r.counts.turnedAway(refusal.Status)
 	address := "unknown"
 	if client.IsValid() {
 		address = client.String()

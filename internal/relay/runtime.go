@@ -49,6 +49,7 @@ type Runtime struct {
 	dispatcher *forward.Dispatcher
 
 	rejections  rejections
+	counts      counts
 	mutex       sync.Mutex
 	generations []*Generation
 	newest      atomic.Pointer[Generation]
@@ -81,7 +82,10 @@ func newRuntime(engine Engine, log newestLog) *Runtime {
 		sender: forward.NewSender(new(forward.Targets), nil),
 		stop:   stop,
 	}
-	r.dispatcher = forward.New(engine, r.sender, forward.Options{Logger: log.logger("forward")})
+	r.dispatcher = forward.New(engine, r.sender, forward.Options{
+		Logger:    log.logger("forward"),
+		OnOutcome: func(outcome forward.Outcome) { r.counts.attempted(&outcome) },
+	})
 	r.pruning.Go(func() { r.prune(ctx) })
 	return r
 }

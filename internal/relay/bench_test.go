@@ -1,0 +1,48 @@
+package relay
+
+import (
+	"context"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// storesNothing is an engine that takes entries at no cost.
+type storesNothing struct{ Engine }
+
+func (storesNothing) Put(_ context.Context, entries []queue.Entry) ([]queue.Receipt, error) {
+	return make([]queue.Receipt, len(entries)), nil
+}
+
+// BenchmarkAccept is what the relay itself adds to storing an event: deciding and
+// counting.
+func BenchmarkAccept(b *testing.B) {
+	generation, err := Compile(Configuration{
+		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []receive.Credential{{Kind: receive.None}}}},
+		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Ignore: true}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := httptest.NewRequest("POST", "/job_saved", strings.NewReader(`{"status":"Approved"}`))
+	received, err := generation.Receive(request, receive.Origin{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	received.Events[0].Received = time.Now()
+	runtime := &Runtime{engine: storesNothing{}}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := runtime.Accept(b.Context(), generation, received); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package relay_test
+
+import (
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// TestMetricsOutliveConfigurations counts events, rejections and attempts before
+// and after a reload.
+func TestMetricsOutliveConfigurations(t *testing.T) {
+	target := newService(t)
+	runtime := open(t, t.TempDir())
+	written := configuration(target, "/record")
+	written.Sources[0].DedupeWindow, written.Sources[0].DedupeKey = time.Hour, "body.id"
+	first := compile(t, written)
+	runtime.Push(first)
+	post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
+	post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
+	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusForbidden})
+	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusForbidden})
+	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusTeapot})
+	second := compile(t, written)
+	runtime.Push(second)
+	runtime.Remove(first)
+	post(t, runtime, second, `{"event":"dmg_work_started","id":2}`)
+
+	var metrics relay.Metrics
+	delivered := relay.AttemptLabels{Action: "record", Result: "delivered"}
+	waitFor(t, "the attempt to be counted", func() bool {
+		var err error
+		if metrics, err = runtime.Metrics(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return metrics.Attempts[delivered].Count == 1
+	})
+	for labels, want := range map[relay.EventLabels]uint64{
+		{Source: "icfm", Decision: rules.Act}:             1,
+		{Source: "icfm", Decision: rules.Ignored}:         1,
+		{Source: "icfm", Decision: queue.DuplicateEvents}: 1,
+		{Source: "icfm", Decision: rules.RuleError}:       0,
+	} {
+		if got := metrics.Events[labels]; got != want {
+			t.Errorf("events %+v: %d, want %d", labels, got, want)
+		}
+	}
+	if metrics.Rejected["address"] != 2 || metrics.Rejected["other"] != 1 {
+		t.Errorf("rejected %v, want 2 for their address and 1 other", metrics.Rejected)
+	}
+	histogram := metrics.Attempts[delivered]
+	if histogram.Sum <= 0 || histogram.Buckets[10] != 1 {
+		t.Errorf("one attempt makes the histogram %+v", histogram)
+	}
+	if len(metrics.Attempts) != 1 {
+		t.Errorf("attempts %v, want those of one action and result", metrics.Attempts)
+	}
+}
