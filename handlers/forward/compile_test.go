@@ -69,6 +69,7 @@ func TestLoadErrors(t *testing.T) {
 		{"framing, trailer", header("Trailer", "X"), "Trailer belongs to the connection"},
 		{"framing, expect", header("Expect", "100-continue"), "Expect belongs to the connection"},
 		{"framing, keep-alive", header("Keep-Alive", "x"), "Keep-Alive belongs to the connection"},
+		{"test mark", header("x-event-test", "{{test}}"), "header x-event-test: X-Event-Test tells test events from others and is set by the relay itself: remove this line"},
 		{"framing, proxy", header("Proxy-Connection", "x"), "Proxy-Connection belongs to the connection"},
 		{"header value", header("X-A", "a\r\nX-B: c"), "header X-A: the value holds a control character, which a header cannot carry"},
 		{"Content-Type of the event", header("Content-Type", "{{headers['Content-Type']}}"), "may not choose the Content-Type, which decides how values in the body are escaped"},

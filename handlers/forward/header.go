@@ -25,6 +25,10 @@ var framing = map[string]bool{
 	"Te": true, "Trailer": true, "Expect": true, "Keep-Alive": true,
 }
 
+// testHeader marks the requests for test events, and no others: a target must be
+// able to rely on it, so no action has it.
+const testHeader = "X-Event-Test"
+
 // makeHeaders makes the header fields.
 func (b *builder) makeHeaders() {
 	fixed := http.Header{"User-Agent": {b.userAgent}}
@@ -98,8 +102,11 @@ func headerName(t template) (string, error) {
 		}
 		return "", fmt.Errorf("%q cannot be the name of a header", name)
 	}
-	if key := http.CanonicalHeaderKey(name); framing[key] || strings.HasPrefix(key, "Proxy-") {
+	switch key := http.CanonicalHeaderKey(name); {
+	case framing[key] || strings.HasPrefix(key, "Proxy-"):
 		return "", fmt.Errorf("%s belongs to the connection and is set by the relay itself: remove this line", key)
+	case key == testHeader:
+		return "", fmt.Errorf("%s tells test events from others and is set by the relay itself: remove this line", key)
 	}
 	return name, nil
 }

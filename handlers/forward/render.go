@@ -239,6 +239,9 @@ func (r *rendering) header(v *variant, event *rules.Event, delivery string) (htt
 		}
 		header[h.name] = values
 	}
+	if event.Test {
+		header[testHeader] = []string{"1"}
+	}
 	own := []string{delivery, event.ID, ""}
 	setUnlessGiven(header, "Idempotency-Key", own[0:1:1])
 	setUnlessGiven(header, "X-Event-Id", own[1:2:2])

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -206,6 +207,28 @@ func TestRenderHeaders(t *testing.T) {
 		event.Headers = map[string][]string{"Traceparent": {bad}}
 		if request, err := p.Render(event, testDelivery); err != nil || request.Header["Traceparent"] != nil {
 			t.Errorf("traceparent %q is sent on (%v)", bad, err)
+		}
+	}
+}
+
+// TestTestEventsAreMarked checks that requests for test events say so, and
+// others do not, whatever the event came with.
+func TestTestEventsAreMarked(t *testing.T) {
+	p := prepare(t, Action{URL: "http://h/", Headers: []Pair{{"X-Other", "{{test}}"}}})
+	for _, test := range []bool{true, false} {
+		event := decoded(t, `{}`)
+		event.Test = test
+		event.Headers = map[string][]string{"X-Event-Test": {"0"}}
+		request, err := p.Render(event, testDelivery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		if test {
+			want = []string{"1"}
+		}
+		if got := request.Header["X-Event-Test"]; !slices.Equal(got, want) {
+			t.Errorf("of an event with test %v, X-Event-Test is %q", test, got)
 		}
 	}
 }

@@ -173,6 +173,29 @@ func TestReceiveAs(t *testing.T) {
 	}
 }
 
+// TestReceiveTest checks that the administrator names the event, and that the
+// source's own expressions see a test of that name.
+func TestReceiveTest(t *testing.T) {
+	r := newRelay(t, receive.Options{}, receive.Source{
+		Name: "erp", Events: []rules.EventType{{Name: "Order-Paid"}, {Name: "order_lost"}}, Credentials: bearer("a"),
+		NameFrom: "body.type", Fields: []receive.Field{{Name: "label", Expression: `test ? event + ":" + query.n : nil`}},
+	})
+	for _, body := range []string{`{"type":"order_lost"}`, `{}`, ``, `[{"type":"order_lost"},{}]`} {
+		received, err := r.ReceiveTest("erp", "order paid", post("?n=7&event=order_lost", "application/json", body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, event := range received.Events {
+			if event.Name != "Order-Paid" || !event.Test || event.Fields["label"] != "Order-Paid:7" {
+				t.Errorf("%s: got %s, test %v, fields %v", body, event.Name, event.Test, event.Fields)
+			}
+		}
+		if want := strings.Count(body, "{"); len(received.Events) != max(want, 1) {
+			t.Errorf("%s: %d events", body, len(received.Events))
+		}
+	}
+}
+
 func TestMethods(t *testing.T) {
 	r := newRelay(t, receive.Options{}, open(receive.Source{}))
 	for _, method := range []string{"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"} {

@@ -88,6 +88,7 @@ func (v *visit) event(s *source, c *clean, doc *document, p part) *rules.Event {
 	return &rules.Event{
 		Source:     s.Name,
 		Received:   v.now,
+		Test:       v.test,
 		Method:     v.request.Method,
 		Path:       c.path,
 		IP:         v.ip(),
@@ -179,6 +180,8 @@ func (v *visit) complete(s *source, e *rules.Event, rooted, bodyOnly bool, outer
 	fields := fieldsOf(e.Body, rooted)
 
 	switch {
+	case v.named != "":
+		e.Name, _ = s.nameOf(v.named, false)
 	case s.nameFrom != nil:
 		if value, err := v.receiver.language.Bind(e).Evaluate(s.nameFrom); err == nil {
 			if text, ok := textOf(plainNumber(value)); ok {

@@ -182,6 +182,9 @@ type visit struct {
 	origin   Origin
 	now      time.Time
 	client   netip.Addr
+	// test and named are what ReceiveTest says of the events.
+	test  bool
+	named string
 
 	query    map[string][]string
 	segments []string // of the path, after the mount
@@ -259,8 +262,20 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 // source, as if the request had proven to come from there. Its error is as that
 // of Receive.
 func (r *Receiver) ReceiveAs(name string, request *http.Request, origin Origin) (*Received, error) {
-	v := r.visit(request, origin)
-	for _, s := range r.sources {
+	return r.visit(request, origin).as(name)
+}
+
+// ReceiveTest is ReceiveAs for a request whose events are tests, and are called
+// event, spelled as the source declares it, whatever else the request says.
+func (r *Receiver) ReceiveTest(name, event string, request *http.Request) (*Received, error) {
+	v := r.visit(request, Origin{})
+	v.test, v.named = true, event
+	return v.as(name)
+}
+
+// as reads the request as one of a source.
+func (v *visit) as(name string) (*Received, error) {
+	for _, s := range v.receiver.sources {
 		if s.Name == name {
 			v.allowed, v.proven, v.carried = []*source{s}, []bool{true}, []bool{true}
 		}

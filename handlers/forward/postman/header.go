@@ -59,6 +59,9 @@ func (c *conversion) checkField(f field, key string) bool {
 	case fixed && ofConnection.MatchString(name):
 		c.note(Changed, "header %s is left out: it belongs to the connection, and the relay sets it by itself", name)
 		return false
+	case fixed && strings.EqualFold(name, "X-Event-Test"):
+		c.note(Changed, "header %s is left out: it marks test events, and the relay sets it by itself", name)
+		return false
 	}
 	latin := true
 	for _, p := range f.value {

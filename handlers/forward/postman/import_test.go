@@ -202,6 +202,7 @@ func TestFindings(t *testing.T) {
 		{"comments", `{"method": "POST", "url": "http://h/", "body": {"mode": "raw", "raw": "{} // x", "options": {"raw": {"language": "json"}}}}`, Changed, "the comments in the JSON body are left out"},
 		{"line break in a header", `{"url": "http://h/", "header": [{"key": "A", "value": "b\nc"}]}`, Changed, `header "A" is left out`},
 		{"blank in a header's name", `{"url": "http://h/", "header": [{"key": "A B", "value": "c"}]}`, Changed, `header "A B" is left out`},
+		{"header of test events", `{"url": "http://h/", "header": [{"key": "x-event-test", "value": "1"}]}`, Changed, "header x-event-test is left out"},
 		{"header of the connection", `{"url": "http://h/", "header": [{"key": "content-length", "value": "1"}]}`, Changed, "header content-length is left out"},
 		{"header beyond ASCII", `{"url": "http://h/", "header": [{"key": "A", "value": "日本"}]}`, Flagged, "is sent as UTF-8"},
 		{"own Authorization", `{"url": "http://h/", "header": [{"key": "authorization", "value": "x"}], "auth": {"type": "bearer", "bearer": {"token": "{{t}}"}}}`, Changed, "header Authorization is left out"},
