@@ -78,6 +78,9 @@ func writeVerdict(w io.Writer, detail relay.Detail) {
 		fmt.Fprintf(w, " (%s)", verdict.Rule)
 	}
 	fmt.Fprintln(w)
+	if !verdict.Decided.IsZero() {
+		fmt.Fprintf(w, "           decided again %s\n", moment(verdict.Decided))
+	}
 	for _, call := range verdict.Actions {
 		fmt.Fprintf(w, "           do %s (%s)\n", call.Action, call.Rule)
 	}

@@ -1,5 +1,7 @@
 package rules
 
+import "time"
+
 // Decision is the first word of a verdict.
 type Decision string
 
@@ -12,7 +14,8 @@ const (
 	// other rules that held are carried out all the same. The event is kept, so
 	// that it can be decided again once the rule is mended.
 	RuleError Decision = "rule_error"
-	// Disabled means that the relay was switched off when the event came.
+	// Disabled means that the relay, or the event, was switched off when the event
+	// came.
 	Disabled Decision = "disabled"
 )
 
@@ -20,6 +23,10 @@ const (
 // stored with the event.
 type Verdict struct {
 	Decision Decision `json:"decision"`
+
+	// Decided is when the event was decided again. Zero means that this is the
+	// verdict of its receipt.
+	Decided time.Time `json:"decided,omitzero"`
 
 	// Reason is one sentence for an administrator.
 	Reason string `json:"reason,omitempty"`
