@@ -28,6 +28,10 @@ var sourceLevel = level[Source]{name: "a source block", settings: []setting[Sour
 		}
 		return nil
 	}},
+	{name: "quiet", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, s *Source) (err error) {
+		s.Quiet, err = l.duration(0)
+		return err
+	}},
 	{name: "dedupe", usage: "WINDOW [`EXPR`]", wants: "a duration and perhaps an expression in backticks", least: 1, most: 2, read: readDedupe},
 	{name: "redact", usage: "PATH…", wants: "one or more paths, such as body.phone", least: 1, most: -1, repeat: true, read: func(l *line, s *Source) error {
 		for i := range l.args {

@@ -88,6 +88,7 @@ func (s *Source) check(wrong *findings) {
 	for _, field := range s.Fields {
 		add("fields", checkIdentifier("field", field.Name))
 	}
+	add("quiet", checkSign("it", time.Duration(s.Quiet)))
 	if s.Dedupe != nil && s.Dedupe.Window <= 0 {
 		add("dedupe", fmt.Errorf("it needs a window above zero, such as 10m, not %s", time.Duration(s.Dedupe.Window)))
 	}

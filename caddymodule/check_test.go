@@ -49,7 +49,7 @@ func TestJSONIsChecked(t *testing.T) {
 			"queue": {"engine": "sqlite"}, "retention": {"age": "1d", "size": 1}, "max_pending": 1, "min_free": -1,
 			"parameters": [{"name": "lan", "value": "http://127.0.0.1"}],
 			"sources": [{"name": "erp", ` + bearer + `, "events": [{"name": "paid"}], "fields": [{"name": "order", "expression": "body.id"}],
-				"dedupe": {"window": "1m"}, "timezone": "Europe/London"}],
+				"dedupe": {"window": "1m"}, "quiet": "8h", "timezone": "Europe/London"}],
 			"actions": [{"name": "notify", "url": "{{lan}}/{{order}}", "retry_for": -1}],
 			"rules": [{"events": ["paid"], "do": ["notify"]}]}`, nil},
 
@@ -91,6 +91,7 @@ func TestJSONIsChecked(t *testing.T) {
 			[]string{`name_from: `, `batch: `, `dedupe: `}},
 		{"source timezone", source(`"timezone": "Europe/Londn", ` + bearer),
 			[]string{`reading timezone of source erp: "Europe/Londn" is not a time zone; write its name in the IANA time zone database, such as Europe/London or UTC, at erp.caddy:3`}},
+		{"source quiet", source(`"quiet": "-1h", ` + bearer), []string{"reading quiet of source erp: it must be above zero, not -1h0m0s; without it the default counts, at erp.caddy:3"}},
 		{"source dedupe", source(`"dedupe": {"window": "-1m"}, ` + bearer), []string{"reading dedupe of source erp: it needs a window above zero, such as 10m, not -1m0s, at erp.caddy:3"}},
 		{"source dedupe without window", source(`"dedupe": {"key": "body.id"}, ` + bearer), []string{"it needs a window above zero"}},
 		{"source redact", source(`"redact": ["body", "a b"], ` + bearer), []string{"redact: body cannot be removed"}},

@@ -177,6 +177,12 @@ type Source struct {
 	// zone database, such as `Europe/London`. Default: `UTC`.
 	Timezone string `json:"timezone,omitempty"`
 
+	// After how long without an event the source counts as quiet: the relay then
+	// makes the event `relay:source_quiet`, for which a rule can tell somebody.
+	// Only what is stored counts as an event. Default: none, so that the source
+	// may be silent for ever.
+	Quiet caddy.Duration `json:"quiet,omitempty"`
+
 	// How an event is recognised that was sent before. It is stored, answered
 	// like any other and shown as a duplicate, and leads to nothing. Default:
 	// none, so that every event counts.
