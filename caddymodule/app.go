@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -31,9 +32,17 @@ var started struct {
 
 // appState is what an App has besides its configuration.
 type appState struct {
-	logger     *zap.Logger
+	logger *zap.Logger
+	// dry says that the configuration is only to be tried: secrets and files are
+	// left unread.
+	dry        bool
 	generation *relay.Generation
 	queueDir   string
+
+	// ctx and events are for Caddy's events, while this configuration is the one
+	// in force.
+	ctx    caddy.Context
+	events *caddyevents.App
 
 	// settled is closed when Start has succeeded or the app was cleaned up:
 	// handlers, which may run before, wait for it.
@@ -56,6 +65,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.queueDir = directory
+	if err := a.loadEvents(ctx); err != nil {
+		return err
+	}
 	a.generation, err = a.compile(adminAddresses(ctx))
 	return err
 }

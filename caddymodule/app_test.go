@@ -104,8 +104,10 @@ func TestQueueKeyIsTheSameHoweverTheDirectoryIsWritten(t *testing.T) {
 // provisioned returns an app that was provisioned with its queue in directory.
 func provisioned(t *testing.T, directory string) *App {
 	t.Helper()
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	t.Cleanup(cancel)
+	ctx, err := caddy.ProvisionContext(new(caddy.Config))
+	if err != nil {
+		t.Fatal(err)
+	}
 	app := &App{
 		Queue:   &Queue{Directory: directory},
 		Sources: []Source{{Name: "icfm", Preset: "icfm", Auth: []Credential{{Kind: "bearer", Values: []string{"t"}}}}},

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -38,6 +39,11 @@ func (a *App) compile(admin []netip.AddrPort) (*relay.Generation, error) {
 		return nil, err
 	}
 	configuration.Admin = admin
+	configuration.Compile = compileForDryRuns
+	configuration.Emit = emit
+	if configuration.Snapshot, err = a.snapshot(); err != nil {
+		return nil, err
+	}
 	return relay.Compile(configuration)
 }
 
@@ -48,13 +54,15 @@ func (a *App) configuration() (relay.Configuration, error) {
 		Rules:     a.rules(),
 		Targets:   a.Targets,
 		UserAgent: userAgent(),
+		Version:   version(),
+		Quiet:     a.quiet(),
 		Retention: a.retention(),
 		Limits:    a.limits(),
 		Logger:    a.logger,
 	}
 	wrong := a.check()
 	for i := range a.Parameters {
-		configuration.Parameters = append(configuration.Parameters, customParameter(&a.Parameters[i], &wrong))
+		configuration.Parameters = append(configuration.Parameters, a.customParameter(&a.Parameters[i], &wrong))
 	}
 	for i := range a.Sources {
 		configuration.Sources = append(configuration.Sources, a.source(&a.Sources[i], &wrong))
@@ -79,6 +87,17 @@ func (a *App) retention() relay.Retention {
 	return retention
 }
 
+// quiet returns after how long each source counts as quiet, of those that do.
+func (a *App) quiet() map[string]time.Duration {
+	quiet := make(map[string]time.Duration)
+	for _, source := range a.Sources {
+		if source.Quiet > 0 {
+			quiet[source.Name] = time.Duration(source.Quiet)
+		}
+	}
+	return quiet
+}
+
 func (a *App) limits() relay.Limits {
 	limits := relay.Limits{MaxPending: defaultMaxPending, MinFree: defaultMinFree}
 	if a.MaxPending > 0 {
@@ -92,9 +111,14 @@ func (a *App) limits() relay.Limits {
 
 // customParameter resolves the values of a parameter. A secret that is empty is
 // an error: requests that need it would be sent without.
-func customParameter(parameter *Parameter, wrong *findings) rules.CustomParameter {
+func (a *App) customParameter(parameter *Parameter, wrong *findings) rules.CustomParameter {
 	resolved := func(text string) (value string, secret bool) {
-		if value, secret = resolve(text); secret && value == "" {
+		value, secret = a.resolve(text)
+		if a.dry && strings.HasPrefix(value, masked) && a.beginsURL(parameter.Name) {
+			// A URL without a scheme would be refused.
+			value = "http://" + value
+		}
+		if secret && value == "" {
 			wrong.add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",
 				parameter.Name, text))
 		}
@@ -164,11 +188,14 @@ func (a *App) credential(source string, credential *Credential) (receive.Credent
 	}
 	texts := credential.Values
 	if credential.Kind == "basic" {
-		converted.User, _ = resolve(credential.User)
+		converted.User, _ = a.resolve(credential.User)
 		texts = []string{credential.Password}
 	}
 	var err error
 	converted.Values, err = a.secrets("source "+source, "auth "+credential.Kind, texts)
+	if a.dry && converted.Kind == receive.StandardWebhooks {
+		converted.Values = []string{maskedKey}
+	}
 	return converted, err
 }
 

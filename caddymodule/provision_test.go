@@ -231,6 +231,13 @@ func TestLimitsReachTheRelay(t *testing.T) {
 	}
 }
 
+func TestQuietReachesTheRelay(t *testing.T) {
+	configuration, err := fromCaddyfile(t, "source erp {\nauth none\nquiet 90m\n}\nsource pbx {\nauth bearer x\n}").configuration()
+	if want := map[string]time.Duration{"erp": 90 * time.Minute}; err != nil || !reflect.DeepEqual(configuration.Quiet, want) {
+		t.Errorf("got %v, %v; want %v", configuration.Quiet, err, want)
+	}
+}
+
 // TestSecretsStayOutside marshals a configuration again after its secrets were
 // read, as Caddy's admin API does.
 func TestSecretsStayOutside(t *testing.T) {

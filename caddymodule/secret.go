@@ -15,10 +15,14 @@ var secretReference = regexp.MustCompile(`^\{(env|file)\.[^{}]+\}$`)
 
 // resolve returns the value that a configured text stands for, and whether it
 // came from outside the configuration and is therefore a secret. A reference
-// to something unset, unreadable or empty gives an empty value.
-func resolve(text string) (value string, secret bool) {
+// to something unset, unreadable or empty gives an empty value; in a dry run,
+// none is followed.
+func (a *App) resolve(text string) (value string, secret bool) {
 	if !secretReference.MatchString(text) {
 		return text, false
+	}
+	if a.dry {
+		return masked, true
 	}
 	return caddy.NewReplacer().ReplaceAll(text, ""), true
 }
@@ -29,7 +33,7 @@ func resolve(text string) (value string, secret bool) {
 func (a *App) secrets(of, setting string, texts []string) ([]string, error) {
 	values := make([]string, 0, len(texts))
 	for _, text := range texts {
-		value, _ := resolve(text)
+		value, _ := a.resolve(text)
 		if value == "" {
 			a.logger.Warn("a secret is empty and was left out", zap.String("of", of),
 				zap.String("setting", setting), zap.String("value", text))

@@ -1,0 +1,198 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// masked stands in place of a secret.
+const masked = "***"
+
+// snapshot returns the configuration as indented JSON without secrets, to be
+// kept with the history: years later it can say what the rules were, and it
+// must not say more. A value that is wholly {env.NAME} or {file./path} stays as
+// it is written; a secret that stands in the configuration itself is masked.
+func (a *App) snapshot() (json.RawMessage, error) {
+	// What is masked is a copy: the configuration itself is still needed.
+	written, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("taking a snapshot of the configuration: %w", err)
+	}
+	without := new(App)
+	if err := json.Unmarshal(written, without); err != nil {
+		return nil, fmt.Errorf("taking a snapshot of the configuration: %w", err)
+	}
+	without.maskSecrets()
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	// People read it: && is not to be \u0026\u0026.
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "\t")
+	if err := encoder.Encode(without); err != nil {
+		return nil, fmt.Errorf("taking a snapshot of the configuration: %w", err)
+	}
+	return bytes.TrimSpace(text.Bytes()), nil
+}
+
+// maskSecrets masks what the configuration holds of secrets.
+func (a *App) maskSecrets() {
+	for i := range a.Sources {
+		for j := range a.Sources[i].Auth {
+			credential := &a.Sources[i].Auth[j]
+			credential.Password = maskLiteral(credential.Password)
+			maskLiterals(credential.Values)
+		}
+	}
+	// Parameters that stand where a credential is wanted hold one.
+	secret := make(map[string]bool)
+	for i := range a.Actions {
+		a.Actions[i].maskSecrets(secret)
+	}
+	a.maskParameters(secret)
+}
+
+// maskSecrets masks what an action holds of secrets, and notes the names of the
+// parameters that stand for one.
+func (a *Action) maskSecrets(secret map[string]bool) {
+	hide := func(text string) string {
+		noteTags(text, secret)
+		return maskOutsideTags(text)
+	}
+	// Of what is called like a secret, the value is one.
+	byName := func(name, value string) string {
+		if namesSecret.MatchString(name) {
+			return hide(value)
+		}
+		return maskWithin(value)
+	}
+	a.URL = maskWithin(a.URL)
+	for _, pairs := range [][]NameValue{a.Query, a.Headers} {
+		for i, pair := range pairs {
+			pairs[i].Value = byName(pair.Name, pair.Value)
+		}
+	}
+	if auth := a.Auth; auth != nil {
+		if auth.Kind == "basic" && auth.Password == "" {
+			// Some services want a key for the user, and nothing for the password.
+			auth.User = hide(auth.User)
+		}
+		auth.Value, auth.Password = hide(auth.Value), hide(auth.Password)
+	}
+	if body := a.Body; body != nil {
+		body.Text = maskWithin(body.Text)
+		for i, field := range body.Fields {
+			body.Fields[i].Value = byName(field.Name, field.Value)
+		}
+	}
+	maskLiterals(a.Sign)
+}
+
+// maskParameters masks the values of the parameters that are secret, and of
+// those in them.
+func (a *App) maskParameters(secret map[string]bool) {
+	for known := -1; known != len(secret); {
+		known = len(secret)
+		for _, parameter := range a.Parameters {
+			if secret[parameter.Name] {
+				noteTags(parameter.Value, secret)
+				for _, value := range parameter.Tenants {
+					noteTags(value, secret)
+				}
+			}
+		}
+	}
+	for i := range a.Parameters {
+		parameter := &a.Parameters[i]
+		mask := maskWithin
+		if secret[parameter.Name] || namesSecret.MatchString(parameter.Name) {
+			mask = maskOutsideTags
+		}
+		parameter.Value = mask(parameter.Value)
+		for tenant, value := range parameter.Tenants {
+			parameter.Tenants[tenant] = mask(value)
+		}
+	}
+}
+
+func maskLiterals(texts []string) {
+	for i, text := range texts {
+		texts[i] = maskLiteral(text)
+	}
+}
+
+// maskLiteral masks a secret, unless it is a reference to where it stands.
+func maskLiteral(text string) string {
+	if text == "" || secretReference.MatchString(text) {
+		return text
+	}
+	return masked
+}
+
+// plainTag finds tags that hold nothing but a name or a path, and therefore no
+// text that could be a secret.
+var plainTag = regexp.MustCompile(`\{\{\s*[\pL_][\pL\pN_]*(?:\.[\pL\pN_]+)*\s*\}\}`)
+
+var (
+	tag        = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	identifier = regexp.MustCompile(`[\pL_][\pL\pN_]*`)
+)
+
+// noteTags notes the names in the tags of a template, those of parameters and
+// others.
+func noteTags(text string, names map[string]bool) {
+	for _, found := range tag.FindAllString(text, -1) {
+		for _, name := range identifier.FindAllString(found, -1) {
+			names[name] = true
+		}
+	}
+}
+
+// maskOutsideTags masks what a template has besides plain tags.
+func maskOutsideTags(text string) string {
+	if secretReference.MatchString(text) {
+		return text
+	}
+	var kept strings.Builder
+	end := 0
+	literal := func(text string) {
+		if strings.TrimSpace(text) != "" {
+			text = masked
+		}
+		kept.WriteString(text)
+	}
+	for _, tag := range plainTag.FindAllStringIndex(text, -1) {
+		literal(text[end:tag[0]])
+		kept.WriteString(text[tag[0]:tag[1]])
+		end = tag[1]
+	}
+	literal(text[end:])
+	return kept.String()
+}
+
+// secretNames are words in the names of headers, query values, fields and
+// parameters whose values are secrets.
+const secretNames = `authorization|cookie|passw|pwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|signature|credential`
+
+var (
+	namesSecret = regexp.MustCompile(`(?i)` + secretNames + `|^(key|auth|sig)$`)
+
+	// withinTexts find secrets in the midst of texts: before the host of a URL,
+	// in a query or form, in JSON and in XML.
+	withinTexts = []*regexp.Regexp{
+		regexp.MustCompile(`(://)[^/@\s"?#]+(@)`),
+		regexp.MustCompile(`(?i)((?:^|[?&])(?:[^=&?#{}\s]*(?:` + secretNames + `)[^=&?#{}\s]*|key|auth|sig)=)[^&#{}\s"]+()`),
+		regexp.MustCompile(`(?i)("[^"\\{}]*(?:` + secretNames + `)[^"\\{}]*"\s*:\s*")(?:[^"\\{}]|\\.)+(")`),
+		regexp.MustCompile(`(?i)(<[^<>/{}]*(?:` + secretNames + `)[^<>{}]*>)[^<>{}]*[^<>{}\s][^<>{}]*(</)`),
+	}
+)
+
+// maskWithin masks what looks like a secret in the midst of a text.
+func maskWithin(text string) string {
+	for _, secret := range withinTexts {
+		text = secret.ReplaceAllString(text, "${1}"+masked+"${2}")
+	}
+	return text
+}

@@ -1,0 +1,302 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// secretsEverywhere has a secret, called HIDDEN with a number, in every place
+// that can hold one.
+const secretsEverywhere = `
+	source bearer pbxware {
+		auth bearer HIDDEN1 {env.EVENT_RELAY_SECRET}
+		auth basic somebody HIDDEN2
+		auth api_key query key HIDDEN3
+		auth path HIDDEN4
+		auth hmac X-Signature sha256 HIDDEN5 {file./run/secrets/hmac}
+		auth standard_webhooks SElEREVONiBISURERU42
+	}
+	parameter crm_token HIDDEN7
+	parameter by_use HIDDEN8
+	parameter held_by_it HIDDEN9
+	parameter holder "Token HIDDEN10 {{held_by_it}}"
+	parameter of_tenants {
+		default HIDDEN11
+		tenant 101 HIDDEN12
+		tenant 102 {env.EVENT_RELAY_SECRET}
+	}
+	parameter from_outside {env.EVENT_RELAY_SECRET}
+	parameter with_user http://user:HIDDEN13@10.0.0.1/x
+	parameter in_url "http://10.0.0.1/x?token=HIDDEN14&page=2"
+	parameter plain http://10.0.0.1
+	action basic {
+		post "{{plain}}/x?api_key=HIDDEN15&number={{caller_id}}"
+		query password HIDDEN16
+		query page 3
+		header X-Auth-Token "HIDDEN17 {{crm_token}}"
+		header Cookie "session=HIDDEN18"
+		auth basic HIDDEN19 ""
+		body json <<JSON
+			{"number": "{{caller_id}}", "password": "HIDDEN20", "Secret-Key" : "HIDDEN\"21", "page": "kept"}
+			JSON
+		sign SElEREVOMjIgSElEREVOMjI=
+	}
+	action bearer {
+		post "{{plain}}/x"
+		auth bearer "{{ lower(by_use) }}"
+		body xml "<call><Password>HIDDEN23</Password><page>kept</page></call>"
+	}
+	action key {
+		post "{{plain}}/x"
+		auth api_key header X-Key "{{holder}}{{of_tenants}}"
+		body urlencoded {
+			client_secret HIDDEN24
+			page kept
+		}
+	}
+	action literal {
+		post "{{plain}}/x"
+		auth bearer "HIDDEN25 {{ 'HIDDEN26' }}"
+		body raw "number={{caller_id}}&password=HIDDEN27"
+	}
+	on incoming_call {
+		when ` + "`caller_id != \"1\" && duration > 5`" + `
+		do basic bearer key literal
+	}
+`
+
+func TestSnapshotHoldsNoSecret(t *testing.T) {
+	t.Setenv("EVENT_RELAY_SECRET", "HIDDEN28")
+	app := fromCaddyfile(t, secretsEverywhere)
+	before, err := json.Marshal(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The secrets that are base64 are looked for as they are written.
+	hidden := regexp.MustCompile(`HIDDEN[^A-Za-z]*\d*|SElEREVO[^"]*`)
+	if found := hidden.FindAll(before, -1); len(found) != 27 {
+		t.Fatalf("the configuration has %d secrets: %q", len(found), found)
+	}
+	snapshot, err := app.snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := hidden.FindAll(snapshot, -1); len(found) > 0 {
+		t.Errorf("the snapshot holds %q:\n%s", found, snapshot)
+	}
+	for _, kept := range []string{
+		"{env.EVENT_RELAY_SECRET}", "{file./run/secrets/hmac}", `"somebody"`, "http://***@10.0.0.1/x", "token=***&page=2",
+		"{{plain}}/x?api_key=***&number={{caller_id}}", `***{{crm_token}}`, `***{{held_by_it}}`, `{{holder}}{{of_tenants}}`,
+		`caller_id != \"1\" && duration > 5`, `\"password\": \"***\"`, `\"page\": \"kept\"`, "<page>kept</page>", "password=***",
+		`"http://10.0.0.1"`,
+	} {
+		if !strings.Contains(string(snapshot), kept) {
+			t.Errorf("the snapshot does not say %s:\n%s", kept, snapshot)
+		}
+	}
+	if again, err := app.snapshot(); err != nil || !bytes.Equal(again, snapshot) {
+		t.Errorf("a second snapshot of the same is another: %v", err)
+	}
+	if after, err := json.Marshal(app); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("taking a snapshot has changed the configuration: %v", err)
+	}
+	if _, err := compileForDryRuns(snapshot); err != nil {
+		t.Errorf("the snapshot does not compile: %v", err)
+	}
+}
+
+// TestDryRunsReadNothing compiles what names secrets and files that are not
+// there, and one that is.
+func TestDryRunsReadNothing(t *testing.T) {
+	t.Setenv("EVENT_RELAY_SECRET", "HIDDEN")
+	generation, err := compileForDryRuns(json.RawMessage(`{
+		"queue": {"directory": "{env.EVENT_RELAY_MISSING}"},
+		"sources": [{"name": "pbx", "preset": "pbxware", "auth": [{"kind": "bearer", "values": ["{env.EVENT_RELAY_MISSING}"]},
+			{"kind": "standard_webhooks", "values": ["{file./nowhere}"]}]}],
+		"parameters": [{"name": "base", "value": "{{host}}/v1"}, {"name": "host", "value": "{env.EVENT_RELAY_MISSING}"},
+			{"name": "token", "value": "{env.EVENT_RELAY_SECRET}"}],
+		"actions": [{"name": "call", "url": "{{base}}/{{caller_id}}", "auth": {"kind": "api_key", "in": "query", "name": "key", "value": "{{token}}"},
+			"headers": [{"name": "X-Token", "value": "{{token}}"}],
+			"sign": ["{file./nowhere}"], "tls": {"ca_files": ["/nowhere/{env.EVENT_RELAY_MISSING}"]}}],
+		"rules": [{"events": ["incoming_call"], "do": ["call"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := parseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"02079460123\"}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	explanation, err := generation.ExplainRequest(request, receive.Origin{}, "pbx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := explanation.Events[0].Requests[0]
+	if sent.Error != "" || !strings.Contains(sent.Request, "POST ***/02079460123?key=***") || !strings.Contains(sent.Request, "X-Token: ***") ||
+		strings.Contains(sent.Request, "HIDDEN") {
+		t.Errorf("it would send %+v", sent)
+	}
+}
+
+func TestDryRunsAreStrict(t *testing.T) {
+	for config, want := range map[string]string{
+		`{"sauces": []}`:      `unknown field "sauces"`,
+		`[]`:                  "reading the configuration",
+		``:                    "reading the configuration",
+		`{"max_pending": -1}`: "max_pending must be above zero",
+		`{"rules": [{"events": ["paid"], "do": ["tell"]}]}`: "unknown",
+	} {
+		if _, err := compileForDryRuns(json.RawMessage(config)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s gives %v, want %s", config, err, want)
+		}
+	}
+}
+
+// TestSnapshotsExplainAlike compares what each example does about its requests
+// with what a snapshot of it does.
+func TestSnapshotsExplainAlike(t *testing.T) {
+	compared := 0
+	for _, example := range exampleConfigurations(t) {
+		t.Run(example.file, func(t *testing.T) {
+			setEnvironment(t, filepath.Join(filepath.Dir(example.file), "demo.env"))
+			config, err := os.ReadFile(example.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(config, map[string]any{"filename": example.file})
+			if err != nil {
+				t.Fatal(err)
+			}
+			loaded, err := compileConfiguration(adapted, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var parsed struct {
+				Apps struct {
+					Relay json.RawMessage `json:"event_relay"`
+				} `json:"apps"`
+			}
+			must(t, json.Unmarshal(adapted, &parsed))
+			snapshot, err := fromJSON(t, string(parsed.Apps.Relay)).snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			fromSnapshot, err := compileForDryRuns(snapshot)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, snapshot)
+			}
+			for _, request := range example.requests {
+				for _, stored := range storedBy(t, loaded, request) {
+					compared++
+					want, err := loaded.generation.ExplainStored(stored)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := fromSnapshot.ExplainStored(stored)
+					if err != nil || !reflect.DeepEqual(got, want) {
+						t.Errorf("%v; the snapshot says of %s:\n%+v\nand the configuration:\n%+v", err, stored.Event, got, want)
+					}
+					if len(want.Events) != 1 {
+						t.Errorf("%d events are explained", len(want.Events))
+					}
+				}
+			}
+		})
+	}
+	if compared < 15 {
+		t.Errorf("only %d events were compared", compared)
+	}
+}
+
+// exampleConfiguration is an example with the requests to try it with.
+type exampleConfiguration struct {
+	file     string
+	requests []string
+}
+
+func exampleConfigurations(t *testing.T) []exampleConfiguration {
+	t.Helper()
+	files, err := filepath.Glob("../examples/*/Caddyfile")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	senders, err := filepath.Glob("../examples/senders/*.caddy")
+	if err != nil || len(senders) == 0 {
+		t.Fatalf("no examples of senders: %v", err)
+	}
+	var examples []exampleConfiguration
+	for _, file := range append(files, senders...) {
+		requests := filepath.Join(filepath.Dir(file), "request.http")
+		if filepath.Base(file) != "Caddyfile" {
+			requests = strings.TrimSuffix(file, ".caddy") + ".http"
+		}
+		raw, err := os.ReadFile(requests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		example := exampleConfiguration{file: file}
+		for i, text := range strings.Split("\n"+string(raw), "\n### ") {
+			if _, after, found := strings.Cut(text, "\n"); found && i > 0 {
+				text = after
+			}
+			if i > 0 || !strings.Contains(string(raw), "### ") {
+				example.requests = append(example.requests, text)
+			}
+		}
+		examples = append(examples, example)
+	}
+	return examples
+}
+
+// storedBy returns the events of a request as they would be stored.
+func storedBy(t *testing.T, loaded loadedConfiguration, text string) []relay.StoredEvent {
+	t.Helper()
+	request, err := parseRequest([]byte(text))
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, text)
+	}
+	handler, err := loaded.handlerFor(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	received, err := loaded.generation.Receive(request, receive.Origin{Mount: handler.Path, Sources: handler.Sources})
+	if refusal := (*receive.Refusal)(nil); errors.As(err, &refusal) {
+		return nil // some of the examples show that
+	} else if err != nil {
+		t.Fatalf("%v:\n%s", err, text)
+	}
+	var stored []relay.StoredEvent
+	for _, event := range received.Events {
+		stored = append(stored, relay.StoredEvent{
+			ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
+			Record: event.Record(), RawBody: slices.Clone(event.RawBody),
+		})
+	}
+	return stored
+}
+
+// setEnvironment sets what an environment file holds.
+func setEnvironment(t *testing.T, file string) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if name, value, found := strings.Cut(strings.TrimSpace(line), "="); found && !strings.HasPrefix(name, "#") {
+			t.Setenv(name, value)
+		}
+	}
+}
