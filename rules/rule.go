@@ -148,6 +148,32 @@ func newRulesetBuilder(l *Language, actions []string) *rulesetBuilder {
 	return b
 }
 
+// Event returns the one event that a name means, name or source:name as rules
+// have it, as its source declares it.
+func (l *Language) Event(name string) (source, event string, err error) {
+	if strings.Contains(name, "*") {
+		return "", "", fmt.Errorf("%s may mean many events; name one", name)
+	}
+	keys, err := newRulesetBuilder(l, nil).find(name)
+	switch {
+	case err != nil:
+		return "", "", err
+	case len(keys) == 0:
+		return "", "", errors.New("there is no source, so there is no event")
+	case len(keys) > 1:
+		return "", "", fmt.Errorf("every source has events called %s; write one of: %s:%s", name, strings.Join(sourcesOf(keys), ":"+name+", "), name)
+	}
+	return keys[0].source, keys[0].event, nil
+}
+
+func sourcesOf(keys []eventKey) []string {
+	sources := make([]string, len(keys))
+	for i, key := range keys {
+		sources[i] = key.source
+	}
+	return sources
+}
+
 func (b *rulesetBuilder) add(rule Rule) {
 	fail := func(err error) { b.errs = append(b.errs, fmt.Errorf("%s: %w", rule.Place, err)) }
 

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -23,11 +24,20 @@ func (g *Generation) Receive(request *http.Request, origin receive.Origin) (*rec
 // stable storage. Its errors are those of queue.Queue's Put.
 func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *receive.Received) error {
 	entries := make([]queue.Entry, len(received.Events))
+	off := r.off.Load()
 	for i, event := range received.Events {
+		reason := off.reason(event)
+		if generation.off {
+			reason = offByConfiguration
+		}
+		if reason != "" {
+			// Nothing is done about the event, so one that repeats it later is no
+			// duplicate of anything that was done.
+			entries[i] = queue.Entry{Event: event, Verdict: rules.Verdict{Decision: rules.Disabled, Reason: reason}}
+			continue
+		}
 		entries[i] = generation.decide(event)
-		// While the relay is off nothing is done about an event, so one that
-		// repeats it later is no duplicate of anything that was done.
-		if received.DedupeKeys != nil && !generation.off {
+		if received.DedupeKeys != nil {
 			entries[i].DedupeKey = received.DedupeKeys[i]
 			entries[i].DedupeWindow = received.DedupeWindow
 		}
@@ -39,12 +49,13 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	return err
 }
 
+// offByConfiguration is the reason of verdicts while the configuration has the
+// relay switched off.
+const offByConfiguration = "the relay was switched off (active off)"
+
+// decide returns what the rules want done about an event.
 func (g *Generation) decide(event *rules.Event) queue.Entry {
 	entry := queue.Entry{Event: event}
-	if g.off {
-		entry.Verdict = rules.Verdict{Decision: rules.Disabled, Reason: "the relay was switched off (active off)"}
-		return entry
-	}
 	bound := g.language.Bind(event)
 	entry.Verdict = g.ruleset.Decide(bound)
 	if len(entry.Verdict.Actions) == 0 {
@@ -52,14 +63,20 @@ func (g *Generation) decide(event *rules.Event) queue.Entry {
 	}
 	entry.Deliveries = make([]queue.Delivery, len(entry.Verdict.Actions))
 	for i, call := range entry.Verdict.Actions {
-		delivery := &entry.Deliveries[i]
-		delivery.ID, delivery.Action = newID(), call.Action
-		var err error
-		if delivery.OrderKey, delivery.Expires, err = g.byName[call.Action].Schedule(bound, event.Received); err != nil {
-			g.logger.Debug("order_by failed; the delivery goes in any order", zap.String("event", event.ID), zap.Error(err))
-		}
+		entry.Deliveries[i] = g.delivery(call.Action, bound, event.ID, event.Received)
 	}
 	return entry
+}
+
+// delivery makes a delivery of a configured action. since is from when on it
+// grows old.
+func (g *Generation) delivery(action string, bound *rules.Bound, event string, since time.Time) queue.Delivery {
+	delivery := queue.Delivery{ID: newID(), Action: action}
+	var err error
+	if delivery.OrderKey, delivery.Expires, err = g.byName[action].Schedule(bound, since); err != nil {
+		g.logger.Debug("order_by failed; the delivery goes in any order", zap.String("event", event), zap.Error(err))
+	}
+	return delivery
 }
 
 // newID returns a UUID of version 7. It panics only when the system has no

@@ -157,7 +157,7 @@ func (g *Generation) explainEvent(event *rules.Event) EventExplanation {
 		Explanation: g.ruleset.Explain(g.language.Bind(event)),
 	}
 	if g.off {
-		explained.Verdict = g.decide(event).Verdict
+		explained.Verdict = rules.Verdict{Decision: rules.Disabled, Reason: offByConfiguration}
 	}
 	for _, call := range explained.Verdict.Actions {
 		explained.Requests = append(explained.Requests, g.plan(call.Action, event))

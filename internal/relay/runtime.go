@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,8 +55,19 @@ type Runtime struct {
 	generations []*Generation
 	newest      atomic.Pointer[Generation]
 
-	stop     context.CancelFunc
-	pruning  sync.WaitGroup
+	// kept is what is switched off according to the queue, off what of it is in
+	// force: nil for nothing. Only one at a time turns a switch, and look has
+	// the switches looked at that have an end.
+	kept    atomic.Pointer[[]queue.Switch]
+	off     atomic.Pointer[switchedOff]
+	turning sync.Mutex
+	look    chan struct{}
+
+	// life ends with the runtime; background is what Close waits for.
+	life       context.Context
+	stop       context.CancelFunc
+	background sync.WaitGroup
+
 	closing  sync.Once
 	closeErr error
 }
@@ -70,24 +82,40 @@ func Open(directory string) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newRuntime(engine, log), nil
+	r := newRuntime(engine, log)
+	if err := r.start(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
 }
 
 func newRuntime(engine Engine, log newestLog) *Runtime {
-	ctx, stop := context.WithCancel(context.Background())
+	life, stop := context.WithCancel(context.Background())
 	r := &Runtime{
 		engine: engine,
 		log:    log,
 		logger: log.logger("relay"),
 		sender: forward.NewSender(new(forward.Targets), nil),
+		life:   life,
 		stop:   stop,
+		look:   make(chan struct{}, 1),
 	}
 	r.dispatcher = forward.New(engine, r.sender, forward.Options{
 		Logger:    log.logger("forward"),
 		OnOutcome: func(outcome forward.Outcome) { r.counts.attempted(&outcome) },
 	})
-	r.pruning.Go(func() { r.prune(ctx) })
+	r.kept.Store(new([]queue.Switch))
 	return r
+}
+
+// start reads what is switched off and begins what runs beside the events.
+func (r *Runtime) start() error {
+	if err := r.loadSwitches(r.life); err != nil {
+		return err
+	}
+	r.background.Go(func() { r.prune(r.life) })
+	r.background.Go(func() { r.turnOnAgain(r.life) })
+	return nil
 }
 
 // Push makes a generation the newest: it starts new attempts from now on. What
@@ -124,18 +152,22 @@ func (r *Runtime) Remove(generation *Generation) {
 	}
 }
 
-// use hands attempts over to a generation, or to none. The caller holds the
-// mutex.
+// use makes a generation the newest, or none. The caller holds the mutex.
 func (r *Runtime) use(generation *Generation) {
 	r.newest.Store(generation)
-	if generation == nil {
-		r.dispatcher.Use(nil)
-		return
+	if generation != nil {
+		r.log.use(generation.logger)
+		r.engine.Limit(generation.limits.MaxPending, generation.limits.MinFree)
+		r.sender.Restrict(generation.targets)
 	}
-	r.log.use(generation.logger)
-	r.engine.Limit(generation.limits.MaxPending, generation.limits.MinFree)
-	r.sender.Restrict(generation.targets)
-	if generation.off {
+	r.dispatch(generation)
+	r.lookAgain()
+}
+
+// dispatch hands new attempts over to a generation, or to none while the relay
+// is switched off. The caller holds the mutex.
+func (r *Runtime) dispatch(generation *Generation) {
+	if generation == nil || generation.off || r.off.Load().everything() {
 		r.dispatcher.Use(nil)
 		return
 	}
@@ -167,7 +199,7 @@ func (r *Runtime) Close() error {
 		_ = r.dispatcher.Stop(cut)
 		r.sender.Close()
 		r.stop()
-		r.pruning.Wait()
+		r.background.Wait()
 		r.closeErr = r.engine.Close()
 	})
 	return r.closeErr

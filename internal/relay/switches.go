@@ -3,12 +3,21 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 var errNotBuilt = errors.New("not built yet")
+
+// errNotInService is the answer to what only a configuration can tell.
+var errNotInService = errors.New("no configuration is in service")
 
 // WrongInput is an error about something that a caller gave: which part, and
 // what is wrong with it.
@@ -20,21 +29,326 @@ type WrongInput struct {
 func (e *WrongInput) Error() string { return e.Err.Error() }
 func (e *WrongInput) Unwrap() error { return e.Err }
 
-// Turn turns a switch on or off. An event may be named without its source if
-// only one source has it. A during of zero means until it is turned on by hand. It
-// returns the switch as it is now.
-func (r *Runtime) Turn(ctx context.Context, s queue.Switch, during time.Duration) (queue.Switch, error) {
-	return s, errNotBuilt
+func wrong(field, format string, arguments ...any) error {
+	return &WrongInput{Field: field, Err: fmt.Errorf(format, arguments...)}
 }
 
-// Switches returns what is switched off.
-func (r *Runtime) Switches() []queue.Switch { return nil }
+// longestReason bounds what is said about a switch, in bytes: it is stored again
+// with each event that comes meanwhile.
+const longestReason = 500
+
+// How often a switch is looked at that is to be turned on again: at least so
+// often, since the clock may be set, and so soon after that failed.
+const (
+	lookAtSwitches   = time.Minute
+	retrySwitchAgain = 10 * time.Second
+)
+
+// switchedOff is what is switched off, made ready to be asked for each event. It
+// does not change once it is made.
+type switchedOff struct {
+	list []queue.Switch
+	// all and events are the reasons of verdicts. all is empty if not everything
+	// is off.
+	all    string
+	events map[eventName]string
+}
+
+type eventName struct{ source, event string }
+
+// newSwitchedOff returns nil if nothing is off, so that asking costs next to
+// nothing then. What is obeyed here is on again from the moment on that was set
+// for it, even if that could not be stored yet.
+func newSwitchedOff(list []queue.Switch, now time.Time) *switchedOff {
+	off := &switchedOff{events: map[eventName]string{}}
+	for _, s := range list {
+		if s.Kind != queue.SwitchAction && !s.Until.IsZero() && !now.Before(s.Until) {
+			continue
+		}
+		off.list = append(off.list, s)
+		switch s.Kind {
+		case queue.SwitchAll:
+			off.all = "everything " + offReason(s)
+		case queue.SwitchEvent:
+			source, event, _ := strings.Cut(s.Name, ":")
+			off.events[eventName{source, event}] = offReason(s)
+		}
+	}
+	if off.list == nil {
+		return nil
+	}
+	return off
+}
+
+// offReason says why an event that came in meanwhile was left alone.
+func offReason(s queue.Switch) string {
+	const minute = "2006-01-02 15:04 MST"
+	text := "switched off since " + s.Since.Local().Format(minute)
+	if !s.Until.IsZero() {
+		text += " until " + s.Until.Local().Format(minute)
+	}
+	if s.Reason != "" {
+		text += ": " + s.Reason
+	}
+	return text
+}
+
+// everything reports whether nothing at all is to be done.
+func (off *switchedOff) everything() bool { return off != nil && off.all != "" }
+
+// reason returns why an event is left alone, or "" if it is not.
+func (off *switchedOff) reason(event *rules.Event) string {
+	switch {
+	case off == nil:
+		return ""
+	case off.all != "":
+		return off.all
+	}
+	return off.events[eventName{event.Source, event.Name}]
+}
+
+// Switches returns what is switched off. The list must not be changed.
+func (r *Runtime) Switches() []queue.Switch {
+	if off := r.off.Load(); off != nil {
+		return off.list
+	}
+	return nil
+}
+
+// Turn turns a switch on or off, durably. An event may be named without its
+// source if only one source has it. A during of zero means until it is turned on
+// by hand; turning off what is off replaces end and reason. It returns the switch
+// as it is now. Wrong names, and an end for what is turned on, are *WrongInput.
+func (r *Runtime) Turn(ctx context.Context, s queue.Switch, during time.Duration) (queue.Switch, error) {
+	r.turning.Lock()
+	defer r.turning.Unlock()
+	name, err := r.switchName(ctx, s.Kind, s.Name)
+	switch {
+	case err != nil:
+		return s, err
+	case during < 0:
+		return s, wrong("for", "a switch cannot be off for %s; give a time such as 24h, or none", during)
+	case during > 0 && !s.Off:
+		return s, wrong("for", "only what is switched off can have an end")
+	case len(s.Reason) > longestReason:
+		return s, wrong("reason", "the reason has %d bytes; at most %d are kept", len(s.Reason), longestReason)
+	}
+	s = queue.Switch{Kind: s.Kind, Name: name, Off: s.Off, Reason: strings.TrimSpace(s.Reason)}
+	if during > 0 {
+		s.Until = time.Now().Add(during).UTC()
+	}
+	if err := r.turn(ctx, s); err != nil {
+		return s, err
+	}
+	r.lookAgain()
+	for _, now := range r.Switches() {
+		if now.Kind == s.Kind && now.Name == s.Name {
+			return now, nil
+		}
+	}
+	return queue.Switch{Kind: s.Kind, Name: s.Name}, nil
+}
+
+// turn stores a switch and brings it into force. The caller holds turning.
+func (r *Runtime) turn(ctx context.Context, s queue.Switch) error {
+	// A caller that goes away must not leave it open whether it was turned.
+	ctx = context.WithoutCancel(ctx)
+	if _, err := r.engine.Change(ctx, queue.Change{Switch: &s}); err != nil {
+		return fmt.Errorf("turning a switch: %w", err)
+	}
+	return r.loadSwitches(ctx)
+}
+
+// loadSwitches brings into force what the queue keeps.
+func (r *Runtime) loadSwitches(ctx context.Context) error {
+	list, err := r.engine.Switches(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the switches: %w", err)
+	}
+	r.kept.Store(&list)
+	r.obeySwitches()
+	return nil
+}
+
+// obeySwitches brings into force what is kept and has not come to its end. The
+// queue itself obeys the switches of actions.
+func (r *Runtime) obeySwitches() {
+	off := newSwitchedOff(*r.kept.Load(), time.Now())
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if before := r.off.Swap(off); before.everything() != off.everything() {
+		r.dispatch(r.newest.Load())
+	}
+}
+
+// switchName checks the name of a switch and returns it as it is kept.
+func (r *Runtime) switchName(ctx context.Context, kind queue.SwitchKind, name string) (string, error) {
+	isOff := slices.ContainsFunc(r.Switches(), func(s queue.Switch) bool { return s.Kind == kind && s.Name == name })
+	switch kind {
+	case queue.SwitchAll:
+		if name != "" {
+			return "", wrong("name", "a switch for everything has no name, not even %s", name)
+		}
+		return "", nil
+	case queue.SwitchAction, queue.SwitchEvent:
+	default:
+		return "", wrong("kind", "%q can have no switch; there are %s, %s and %s", kind, queue.SwitchAction, queue.SwitchEvent, queue.SwitchAll)
+	}
+	switch {
+	case name == "":
+		return "", wrong("name", "give the name of the %s", kind)
+	case isOff:
+		// It can be turned on even after it went from the configuration.
+		return name, nil
+	case kind == queue.SwitchAction:
+		return name, r.checkWaiting(ctx, "name", name)
+	}
+	generation := r.Newest()
+	if generation == nil {
+		return "", errNotInService
+	}
+	source, event, err := generation.language.Event(name)
+	if err != nil {
+		return "", &WrongInput{Field: "name", Err: err}
+	}
+	return source + ":" + event, nil
+}
+
+// checkWaiting checks that an action is configured or has deliveries that wait.
+// field is what the caller calls it.
+func (r *Runtime) checkWaiting(ctx context.Context, field, action string) error {
+	known := r.actionNames()
+	if slices.Contains(known, action) {
+		return nil
+	}
+	backlog, err := r.engine.Backlog(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for the action %s: %w", action, err)
+	}
+	for _, waiting := range backlog {
+		if waiting.Action == action {
+			return nil
+		}
+		if !slices.Contains(known, waiting.Action) {
+			known = append(known, waiting.Action)
+		}
+	}
+	return unknownAction(field, action, known)
+}
+
+// actionNames are the actions of the newest generation.
+func (r *Runtime) actionNames() []string {
+	var names []string
+	if generation := r.Newest(); generation != nil {
+		for _, action := range generation.actions {
+			names = append(names, action.Name())
+		}
+	}
+	return names
+}
+
+func unknownAction(field, name string, known []string) error {
+	switch near := rules.Nearest(name, known); {
+	case near != "":
+		return wrong(field, "unknown action %s; did you mean %s?", name, near)
+	case len(known) == 0:
+		return wrong(field, "unknown action %s; there is none", name)
+	}
+	return wrong(field, "unknown action %s; there are: %s", name, strings.Join(known, ", "))
+}
 
 // Cancel ends unfinished deliveries: one, by the id of the delivery, or all of
-// an action. It returns how many.
+// an action, also of one that is not configured any more. It returns how many,
+// which is none if they had ended before. It wraps queue.ErrNotFound.
 func (r *Runtime) Cancel(ctx context.Context, delivery, action string) (int, error) {
-	return 0, errNotBuilt
+	switch {
+	case delivery != "" && action != "":
+		return 0, wrong("action", "give a delivery or an action, not both")
+	case delivery == "" && action == "":
+		return 0, wrong("delivery", "give the id of a delivery, or the name of an action")
+	case delivery != "":
+		changed, err := r.engine.Change(ctx, queue.Change{CancelDelivery: delivery})
+		return changed.Deliveries, err
+	}
+	if err := r.checkWaiting(ctx, "action", action); err != nil {
+		return 0, err
+	}
+	changed, err := r.engine.Change(ctx, queue.Change{CancelAction: action})
+	return changed.Deliveries, err
 }
 
-// Move hands the unfinished deliveries of an action to a configured one.
-func (r *Runtime) Move(ctx context.Context, from, to string) (int, error) { return 0, errNotBuilt }
+// Move hands the unfinished deliveries of an action, configured or not, to a
+// configured one, and returns how many.
+func (r *Runtime) Move(ctx context.Context, from, to string) (int, error) {
+	configured := r.actionNames()
+	switch {
+	case from == "":
+		return 0, wrong("from", "give the name of the action whose deliveries are to be moved")
+	case !slices.Contains(configured, to):
+		return 0, unknownAction("to", to, configured)
+	case from == to:
+		return 0, wrong("to", "the deliveries of %s are there already", from)
+	}
+	if err := r.checkWaiting(ctx, "from", from); err != nil {
+		return 0, err
+	}
+	changed, err := r.engine.Change(ctx, queue.Change{Move: &queue.Move{From: from, To: to}})
+	return changed.Deliveries, err
+}
+
+// turnOnAgain turns switches on when their time has come, until ctx ends.
+func (r *Runtime) turnOnAgain(ctx context.Context) {
+	for {
+		wait := lookAtSwitches
+		if r.Newest() != nil {
+			// Before there is a generation, nothing is done and nothing can be
+			// logged.
+			wait = r.turnOnDue(ctx)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-r.look:
+			timer.Stop()
+		}
+	}
+}
+
+// turnOnDue turns on the switches whose time has come, and returns how long
+// there is nothing more to do.
+func (r *Runtime) turnOnDue(ctx context.Context) time.Duration {
+	r.turning.Lock()
+	defer r.turning.Unlock()
+	wait := lookAtSwitches
+	for _, s := range *r.kept.Load() {
+		if s.Until.IsZero() {
+			continue
+		}
+		if left := time.Until(s.Until); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		r.obeySwitches()
+		fields := []zap.Field{zap.String("kind", string(s.Kind)), zap.String("name", s.Name), zap.Time("off_since", s.Since)}
+		if err := r.turn(ctx, queue.Switch{Kind: s.Kind, Name: s.Name}); err != nil {
+			if ctx.Err() == nil {
+				r.logger.Error("turning a switch on again, as its time has come; it is tried again soon", append(fields, zap.Error(err))...)
+			}
+			wait = min(wait, retrySwitchAgain)
+			continue
+		}
+		r.logger.Info("a switch is on again, as its time has come", fields...)
+	}
+	return wait
+}
+
+// lookAgain has turnOnAgain look at the switches.
+func (r *Runtime) lookAgain() {
+	select {
+	case r.look <- struct{}{}:
+	default:
+	}
+}
