@@ -27,10 +27,10 @@ func (db *DB) Change(ctx context.Context, change queue.Change) (changed queue.Ch
 		return changed, fmt.Errorf("changing the queue: exactly one change must be given, not %d", n)
 	case change.Move != nil:
 		err = errNotBuilt
-	case change.Switch != nil && change.Switch.Kind != queue.SwitchAction:
-		err = errNotBuilt
 	case change.Switch != nil:
-		err = db.do(ctx, &pause{name: change.Switch.Name, paused: change.Switch.Off})
+		if err = checkSwitch(change.Switch); err == nil {
+			err = db.do(ctx, &turn{turned: *change.Switch})
+		}
 	case change.CancelDelivery != "":
 		changed.Deliveries, err = db.cancelDelivery(ctx, change.CancelDelivery)
 	default:
@@ -72,32 +72,6 @@ func (db *DB) do(ctx context.Context, c awaited) error {
 		return err
 	}
 	return c.wait(ctx)
-}
-
-// pause keeps the deliveries of an action waiting, or lets them go.
-type pause struct {
-	waiter
-	name   string
-	paused bool
-	action *action
-}
-
-func (p *pause) prepare(db *DB) { p.action = db.action(p.name) }
-
-func (p *pause) write(tx *transaction) error {
-	if err := tx.storeAction(p.action); err != nil {
-		return err
-	}
-	tx.statements.pause.BindBool(1, p.paused)
-	tx.statements.pause.BindInt64(2, p.action.row)
-	return step(tx.statements.pause)
-}
-
-func (p *pause) apply(*DB) {
-	p.action.paused = p.paused
-	if !p.paused {
-		p.action.signal()
-	}
 }
 
 // cancel ends deliveries of an action.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +20,17 @@ const shortestID = 8
 // match is an event whose id, or one of whose deliveries' ids, was looked for.
 type match struct {
 	event int64
+	uuid  string
 	plans []plan
 }
 
-const findInBlock = `SELECT id, deliveries FROM events WHERE id >= ? AND id < ? AND (substr(uuid, 1, ?) = ? OR instr(deliveries, ?) > 0)`
+const listBlocks = `SELECT first FROM blocks WHERE newest >= ? AND oldest <= ? ORDER BY first`
+
+const findInBlock = `SELECT id, uuid, deliveries FROM events WHERE id >= ? AND id < ? AND (substr(uuid, 1, ?) = ? OR instr(deliveries, ?) > 0)`
+
+// Deliveries that were added later have ids from another time than their
+// event's block.
+const findAdded = `SELECT DISTINCT e.id, e.uuid, e.deliveries FROM additions a CROSS JOIN events e ON e.id = a.event WHERE a.uuid >= ? AND a.uuid < ? LIMIT 100`
 
 // find returns the events that an id, or the beginning of one, may mean. The
 // time in the id says in which blocks they can be.
@@ -32,7 +40,7 @@ func find(conn *sqlite.Conn, id string) ([]match, error) {
 		return nil, nil
 	}
 	var firsts []int64
-	err := query(conn, "SELECT first FROM blocks WHERE newest >= ? AND oldest <= ? ORDER BY first", func(row *sqlite.Stmt) error {
+	err := query(conn, listBlocks, func(row *sqlite.Stmt) error {
 		firsts = append(firsts, row.ColumnInt64(0))
 		return nil
 	}, times.oldest, times.newest)
@@ -46,15 +54,23 @@ func find(conn *sqlite.Conn, id string) ([]match, error) {
 			return nil, err
 		}
 		err = query(conn, findInBlock, func(row *sqlite.Stmt) error {
-			plans, _ := decodePlans(columnBytes(row, 1))
-			matches = append(matches, match{row.ColumnInt64(0), plans})
+			plans, _ := decodePlans(columnBytes(row, 2))
+			matches = append(matches, match{row.ColumnInt64(0), row.ColumnText(1), plans})
 			return nil
 		}, first, end, int64(len(id)), id, `"id":"`+id)
 		if err != nil {
 			return nil, err
 		}
 	}
-	return matches, nil
+	err = query(conn, findAdded, func(row *sqlite.Stmt) error {
+		event := row.ColumnInt64(0)
+		if !slices.ContainsFunc(matches, func(m match) bool { return m.event == event }) {
+			plans, _ := decodePlans(columnBytes(row, 2))
+			matches = append(matches, match{event, row.ColumnText(1), plans})
+		}
+		return nil
+	}, id, id+"g")
+	return matches, err
 }
 
 // Find implements queue.Activity.
@@ -90,14 +106,8 @@ func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.History, err erro
 		return h, queue.ErrNotFound
 	}
 	h = queue.History{Summary: s.Summary, Attempts: make(map[string][]queue.Attempt)}
-	err = query(conn, "SELECT record, body FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
-		var err error
-		h.Event, err = decodeEvent(columnBytes(row, 0), columnBytes(row, 1), s.ID, s.Source, s.Event, s.received)
-		db.unreadable(s.ID, err)
-		return nil
-	}, event)
-	if err != nil {
-		return h, fmt.Errorf("reading the event: %w", err)
+	if h.Event, err = db.event(conn, event, &s); err != nil {
+		return h, err
 	}
 	from, to := attemptRange(event)
 	err = query(conn, `SELECT id, began, took, status, error, request, response, empty FROM attempts
@@ -118,10 +128,25 @@ func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.History, err erro
 	return h, err
 }
 
+// event returns an event as it was stored, nil when that cannot be read.
+func (db *DB) event(conn *sqlite.Conn, id int64, s *summary) (event *rules.Event, err error) {
+	err = query(conn, "SELECT record, body FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
+		var err error
+		event, err = decodeEvent(columnBytes(row, 0), columnBytes(row, 1), s.ID, s.Source, s.Event, s.received)
+		db.unreadable(s.ID, err)
+		return nil
+	}, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading the event: %w", err)
+	}
+	return event, nil
+}
+
 // summary is an event in a list, with what filters ask.
 type summary struct {
 	queue.Summary
 	received int64
+	decision string // as its kind has it
 }
 
 // summarize returns one event with the states of its deliveries. What never
@@ -136,10 +161,8 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 		s.Received = fromMicros(s.received)
 		s.Test = row.ColumnBool(4)
 		s.Tenant, s.ParseError, s.DuplicateOf = row.ColumnText(5), row.ColumnText(6), row.ColumnText(7)
-		// One row that cannot be read must not hide the others.
-		if err := json.Unmarshal(columnBytes(row, 8), &s.Verdict); err != nil {
-			s.Verdict = rules.Verdict{Decision: rules.Decision(row.ColumnText(10)), Reason: fmt.Sprintf("the stored verdict cannot be read: %v", err)}
-		}
+		s.decision = row.ColumnText(10)
+		s.Verdict = decodeVerdict(columnBytes(row, 8), s.decision)
 		plans, _ = decodePlans(columnBytes(row, 9))
 		return nil
 	}, event)
@@ -148,9 +171,9 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 	}
 	s.Deliveries = make([]queue.DeliveryState, len(plans))
 	for i, p := range plans {
-		s.Deliveries[i] = queue.DeliveryState{ID: p.ID, Action: p.Action, State: queue.Pending, Due: s.Received}
-		if p.Due != 0 {
-			s.Deliveries[i].Due = fromMicros(p.Due)
+		s.Deliveries[i] = queue.DeliveryState{ID: p.ID, Action: p.Action, Of: p.Of, State: queue.Pending, Due: s.Received}
+		if due := max(p.Due, p.Added); due != 0 {
+			s.Deliveries[i].Due = fromMicros(due)
 		}
 	}
 	from, to := attemptRange(event)
@@ -176,21 +199,42 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 	return s, true, err
 }
 
+// decodeVerdict decodes events.verdict. One row that cannot be read must not
+// hide the others.
+func decodeVerdict(stored []byte, decision string) (v rules.Verdict) {
+	if err := json.Unmarshal(stored, &v); err != nil {
+		v = rules.Verdict{Decision: rules.Decision(decision), Reason: fmt.Sprintf("the stored verdict cannot be read: %v", err)}
+	}
+	return v
+}
+
 // Backlog implements queue.Activity.
 func (db *DB) Backlog(ctx context.Context) (backlog []queue.Backlog, err error) {
 	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
 		backlog = nil
-		return query(conn, `SELECT a.name, a.waiting, a.paused, e.received FROM actions a
-			LEFT JOIN events e ON e.id = (SELECT min(delivery) FROM waiting WHERE action = a.id) >> 11
-			WHERE a.waiting > 0 ORDER BY a.name`, func(row *sqlite.Stmt) error {
-			backlog = append(backlog, queue.Backlog{
-				Action: row.ColumnText(0), Count: row.ColumnInt(1), Paused: row.ColumnBool(2), Oldest: fromMicros(row.ColumnInt64(3)),
-			})
-			return nil
-		})
+		backlog, err = readBacklog(conn)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the backlog: %w", err)
 	}
 	return backlog, nil
+}
+
+// A delivery has been waiting since its event was received, unless it was added
+// later.
+const listBacklog = `SELECT a.name, a.waiting, a.paused, min(
+		coalesce((SELECT e.received FROM waiting w CROSS JOIN events e ON e.id = w.delivery >> 11
+			WHERE w.action = a.id AND w.since IS NULL ORDER BY w.delivery LIMIT 1), 9223372036854775807),
+		coalesce((SELECT min(since) FROM waiting INDEXED BY waiting_since WHERE action = a.id AND since IS NOT NULL), 9223372036854775807))
+	FROM actions a WHERE a.waiting > 0 ORDER BY a.name`
+
+func readBacklog(conn *sqlite.Conn) (backlog []queue.Backlog, err error) {
+	err = query(conn, listBacklog, func(row *sqlite.Stmt) error {
+		backlog = append(backlog, queue.Backlog{
+			Action: row.ColumnText(0), Count: row.ColumnInt(1), Paused: row.ColumnBool(2), Oldest: fromMicros(row.ColumnInt64(3)),
+		})
+		return nil
+	})
+	return backlog, err
 }

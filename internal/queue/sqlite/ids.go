@@ -16,6 +16,9 @@ const (
 
 	// maxEvent is behind the last event that can be.
 	maxEvent = 1<<(63-deliveryBits-attemptBits) - 1
+	// firstEvent is the first event of a new database. Below it there is room for
+	// older ones from elsewhere (see merge.go).
+	firstEvent = 1 << 36
 	// maxDeliveries is how many deliveries an event can have.
 	maxDeliveries = 1 << deliveryBits
 	// lastAttempt is the number of the last attempt of a delivery that has a

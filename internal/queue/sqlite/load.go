@@ -263,7 +263,7 @@ func (db *DB) decode(r rawDelivery) *delivery {
 	}
 	stored, err := storedDelivery(r.deliveries, placeOf(r.id))
 	if err == nil {
-		d.ID, d.Action = stored.ID, stored.Action
+		d.ID, d.Action, d.Of, d.added = stored.ID, stored.Action, stored.Of, stored.Added
 		if stored.Expires != 0 {
 			d.Expires = fromMicros(stored.Expires)
 		}
@@ -295,6 +295,8 @@ type plan struct {
 	Action  string `json:"action"`
 	Due     int64  `json:"due,omitempty"`
 	Expires int64  `json:"expires,omitempty"`
+	Of      string `json:"of,omitempty"`    // id of the delivery that it repeats
+	Added   int64  `json:"added,omitempty"` // when it was added to the stored event, 0: it was stored with it
 }
 
 // decodePlans decodes events.deliveries, which is NULL for none.

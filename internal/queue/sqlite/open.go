@@ -182,6 +182,7 @@ func (db *DB) openFile() error {
 	if err := db.loadState(); err != nil {
 		return fmt.Errorf("reading database %s: %w; if it is damaged: %s", db.file, err, remedy)
 	}
+	db.noteRun(queue.NoteStart)
 	return nil
 }
 
@@ -219,6 +220,9 @@ func (db *DB) loadState() (err error) {
 	db.lastEvent, err = queryInt(db.conn, "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(first) FROM blocks), 0))")
 	if err != nil {
 		return err
+	}
+	if db.lastEvent == 0 {
+		db.lastEvent = firstEvent - 1
 	}
 	db.block = block{}
 	err = query(db.conn, "SELECT first, oldest, newest FROM blocks ORDER BY first DESC LIMIT 1", func(row *sqlite.Stmt) error {
@@ -280,6 +284,7 @@ func (db *DB) shut() error {
 	errs = append(errs, db.readers.close(5*time.Second))
 	db.background.Wait()
 	if db.conn != nil {
+		db.noteRun(queue.NoteStop)
 		if _, err := runCheckpoint(db.conn, "TRUNCATE"); err != nil && !isFull(err) && !isBusy(err) {
 			errs = append(errs, err)
 		}

@@ -206,7 +206,7 @@ func TestPragmas(t *testing.T) {
 	}
 	defer conn.Close()
 	for pragma, want := range map[string]string{
-		"journal_mode": "wal", "synchronous": "2", "auto_vacuum": "2", "page_size": "4096", "user_version": "1", "application_id": fmt.Sprint(applicationID),
+		"journal_mode": "wal", "synchronous": "2", "auto_vacuum": "2", "page_size": "4096", "user_version": fmt.Sprint(version()), "application_id": fmt.Sprint(applicationID),
 	} {
 		if have, err := queryText(conn, "PRAGMA "+pragma); err != nil || have != want {
 			t.Errorf("%s is %s and %v, want %s", pragma, have, err, want)

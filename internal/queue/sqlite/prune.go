@@ -50,6 +50,11 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 	if err := db.pruneRest(ctx); err != nil {
 		return removed, err
 	}
+	if !before.IsZero() {
+		if err := db.rest(ctx, &script{sql: oldNotes, args: []any{microsUp(before)}}); err != nil {
+			return removed, err
+		}
+	}
 	return removed, db.vacuum(ctx, size)
 }
 
@@ -160,6 +165,10 @@ func (p *prune) apply(*DB)   {}
 
 func (p *prune) write(tx *transaction) error {
 	for _, id := range p.events {
+		tx.statements.deleteAdditions.BindInt64(1, id)
+		if err := step(tx.statements.deleteAdditions); err != nil {
+			return err
+		}
 		tx.statements.deleteEvent.BindInt64(1, id)
 		if err := step(tx.statements.deleteEvent); err != nil {
 			return err

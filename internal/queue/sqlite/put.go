@@ -139,7 +139,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 		}
 		d.Attempts, d.FirstAttempt = 0, time.Time{}
 		e.span.include(timeOfUUID(d.ID))
-		plans[i] = plan{ID: d.ID, Action: d.Action}
+		plans[i] = plan{ID: d.ID, Action: d.Action, Of: d.Of}
 		names[i] = d.Action
 		if !d.Due.IsZero() {
 			e.due[i] = dueAt(d.Due)
@@ -295,6 +295,7 @@ func (tx *transaction) wait(a *action, d *delivery, due int64) error {
 	s.BindInt64(2, d.id)
 	bindInt(s, 3, d.due)
 	bindText(s, 4, d.OrderKey)
+	bindInt(s, 5, d.added)
 	return step(s)
 }
 

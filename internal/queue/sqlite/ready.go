@@ -18,6 +18,7 @@ type delivery struct {
 	event *rules.Event
 	size  int64 // estimated memory of the event
 	due   int64 // as the table has it
+	added int64 // when it was added to a stored event, 0: it was stored with it
 
 	// since is the time by which the longest waiting goes first: when the
 	// delivery was due, or when the event was received.

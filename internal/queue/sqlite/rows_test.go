@@ -53,10 +53,10 @@ func TestUnreadableRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sql := range []string{
-		"UPDATE events SET record = 'nonsense' WHERE id = 1",
-		"UPDATE events SET deliveries = '[{' WHERE id = 2",
-		"UPDATE events SET verdict = NULL WHERE id = 3",
-		"UPDATE events SET record = NULL, verdict = '{', tenant = CAST(x'ff00fe' AS TEXT) WHERE id = 4",
+		"UPDATE events SET record = 'nonsense' WHERE id = 68719476736",
+		"UPDATE events SET deliveries = '[{' WHERE id = 68719476737",
+		"UPDATE events SET verdict = NULL WHERE id = 68719476738",
+		"UPDATE events SET record = NULL, verdict = '{', tenant = CAST(x'ff00fe' AS TEXT) WHERE id = 68719476739",
 	} {
 		if err := execute(conn, sql); err != nil {
 			t.Fatal(err)

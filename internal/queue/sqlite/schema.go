@@ -123,6 +123,65 @@ SELECT d.value ->> 'id' AS uuid, e.uuid AS event, d.value ->> 'action' AS action
 FROM events e JOIN json_each(e.deliveries) d LEFT JOIN attempts a ON a.id = (
 	SELECT max(id) FROM attempts WHERE id >= (e.id * 2048 + d.key) * 4096 AND id < (e.id * 2048 + d.key + 1) * 4096);
 `,
+	`
+CREATE TABLE switches ( -- what an administrator turned off
+	kind     TEXT NOT NULL, -- action (actions.paused is 1 then), event, all
+	name     TEXT NOT NULL,
+	since    INTEGER NOT NULL,
+	until    INTEGER, -- null: until it is turned on by hand
+	reason   TEXT,
+	PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+INSERT INTO switches (kind, name, since) SELECT 'action', name, CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM actions WHERE paused;
+
+CREATE TABLE notes ( -- facts about the relay itself
+	id   INTEGER PRIMARY KEY,
+	at   INTEGER NOT NULL,
+	kind TEXT NOT NULL,
+	name TEXT,
+	text TEXT
+) STRICT;
+CREATE INDEX notes_at ON notes (at);
+CREATE INDEX notes_kind ON notes (kind, at);
+
+CREATE TABLE additions ( -- deliveries that were added to an event later: their ids do not tell when it was stored
+	uuid  TEXT PRIMARY KEY,
+	event INTEGER NOT NULL -- events.id
+) STRICT, WITHOUT ROWID;
+
+-- null: since the event was received; else since then, because it was added later.
+ALTER TABLE waiting ADD COLUMN since INTEGER;
+CREATE INDEX waiting_since ON waiting (action, since) WHERE since IS NOT NULL;
+
+CREATE TABLE counts ( -- what happened in the minutes from a time on
+	minutes    INTEGER NOT NULL, -- 1, 10 or 60; 0: the present minute, which the others do not hold yet
+	at         INTEGER NOT NULL,
+	action     INTEGER NOT NULL DEFAULT 0, -- events by decision
+	ignored    INTEGER NOT NULL DEFAULT 0,
+	rule_error INTEGER NOT NULL DEFAULT 0,
+	disabled   INTEGER NOT NULL DEFAULT 0,
+	duplicate  INTEGER NOT NULL DEFAULT 0,
+	delivered  INTEGER NOT NULL DEFAULT 0, -- deliveries that ended, by state
+	failed     INTEGER NOT NULL DEFAULT 0,
+	expired    INTEGER NOT NULL DEFAULT 0,
+	cancelled  INTEGER NOT NULL DEFAULT 0,
+	retries    INTEGER NOT NULL DEFAULT 0, -- attempts after which a delivery was to be tried again
+	latencies  TEXT, -- pairs of n:count: deliveries that took from 2^(n/2) to 2^((n+1)/2) microseconds from receipt
+	backlog    TEXT, -- JSON by action: how many deliveries waited, and for how many microseconds the oldest
+	PRIMARY KEY (minutes, at)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE facts ( -- about this database
+	name TEXT PRIMARY KEY,
+	text TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO facts (name, text) VALUES ('identity', lower(hex(randomblob(16))));
+
+CREATE TABLE merged ( -- the databases whose history was added to this one
+	identity TEXT PRIMARY KEY,
+	counted  INTEGER NOT NULL -- their minutes up to this one are in counts
+) STRICT, WITHOUT ROWID;
+`,
 }
 
 // version returns the version of the schema that this program writes.

@@ -10,14 +10,6 @@ import (
 
 var errNotBuilt = errors.New("not built yet")
 
-func (db *DB) Amend(context.Context, []queue.Amendment) error { return errNotBuilt }
-
-func (db *DB) Events(context.Context, queue.Filter, queue.Cursor, int) (queue.Events, error) {
-	return queue.Events{}, errNotBuilt
-}
-
-func (db *DB) Summaries(context.Context, []string) ([]queue.Summary, error) { return nil, errNotBuilt }
-
 func (db *DB) Watch(ctx context.Context) <-chan queue.Changes {
 	c := make(chan queue.Changes)
 	context.AfterFunc(ctx, func() { close(c) })
@@ -28,13 +20,7 @@ func (db *DB) Series(context.Context, time.Time, time.Time, int) (queue.Series, 
 	return queue.Series{}, errNotBuilt
 }
 
-func (db *DB) Sample(context.Context) error                     { return nil }
-func (db *DB) Switches(context.Context) ([]queue.Switch, error) { return nil, nil }
-func (db *DB) Note(context.Context, queue.Note) error           { return nil }
-
-func (db *DB) Notes(context.Context, queue.NoteKind, time.Time, time.Time, int, bool) ([]queue.Note, error) {
-	return nil, nil
-}
+func (db *DB) Sample(context.Context) error { return nil }
 
 // Backup writes a consistent copy of the database to a new file. Events are
 // accepted meanwhile.

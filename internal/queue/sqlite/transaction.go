@@ -201,6 +201,7 @@ type statements struct {
 	putBlock                        *sqlite.Stmt
 	getWaiting, listWaiting         *sqlite.Stmt
 	deleteEvent, deleteAttempts     *sqlite.Stmt
+	deleteAdditions                 *sqlite.Stmt
 }
 
 func prepareStatements(conn *sqlite.Conn) (*statements, error) {
@@ -233,7 +234,7 @@ func (s *statements) list() []statement {
 		{&s.putEvent, `INSERT INTO events (id, kind, received, uuid, test, tenant, parse_error, duplicate_of, verdict, deliveries, record, body)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.wait, "INSERT INTO waiting (action, delivery) VALUES (?, ?)"},
-		{&s.waitTimed, "INSERT INTO waiting (action, delivery, due, order_key) VALUES (?, ?, ?, ?)"},
+		{&s.waitTimed, "INSERT INTO waiting (action, delivery, due, order_key, since) VALUES (?, ?, ?, ?, ?)"},
 		{&s.again, "UPDATE waiting SET due = ?, attempts = ?, first_attempt = ? WHERE action = ? AND delivery = ?"},
 		{&s.end, "DELETE FROM waiting WHERE action = ? AND delivery = ?"},
 		{&s.putAttempt, `INSERT OR REPLACE INTO attempts (id, action, state, at, began, took, status, error, request, response, empty)
@@ -247,6 +248,8 @@ func (s *statements) list() []statement {
 		{&s.putBlock, "INSERT OR REPLACE INTO blocks (first, oldest, newest) VALUES (?, ?, ?)"},
 		{&s.getWaiting, "SELECT delivery, attempts, order_key FROM waiting WHERE action = ? AND delivery = ?"},
 		{&s.listWaiting, "SELECT delivery, attempts, order_key FROM waiting WHERE action = ? AND delivery <= ? ORDER BY delivery LIMIT ?"},
+		{&s.deleteAdditions, `DELETE FROM additions WHERE uuid IN (SELECT d.value ->> 'id' FROM events e CROSS JOIN json_each(
+			CASE WHEN instr(e.deliveries, '"added":') > 0 AND json_valid(e.deliveries) THEN e.deliveries END) d WHERE e.id = ?)`},
 		{&s.deleteEvent, "DELETE FROM events WHERE id = ?"},
 		{&s.deleteAttempts, "DELETE FROM attempts WHERE id >= ? AND id < ?"},
 	}

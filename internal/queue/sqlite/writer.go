@@ -199,7 +199,7 @@ func (db *DB) working() {
 func split(batch []command) (puts, settlements, others []command) {
 	for _, c := range batch {
 		switch c.(type) {
-		case *put:
+		case *put, *amend, *note:
 			puts = append(puts, c)
 		case *settlement:
 			settlements = append(settlements, c)

@@ -1,0 +1,249 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// amend is one call of Amend on its way through the writer.
+type amend struct {
+	waiter
+	amendments []amendment
+	refused    error
+}
+
+// amendment is what is added to one stored event.
+type amendment struct {
+	event    int64
+	uuid     string
+	decision string // '' with verdict: stays
+	verdict  string
+
+	deliveries []queue.Delivery
+	plans      []plan
+	actions    []*action
+}
+
+// Amend implements queue.Queue.
+func (db *DB) Amend(ctx context.Context, amendments []queue.Amendment) error {
+	if err := db.amend(ctx, amendments); err != nil {
+		return fmt.Errorf("adding to stored events: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) amend(ctx context.Context, amendments []queue.Amendment) error {
+	if len(amendments) == 0 {
+		return nil
+	}
+	if db.space.low() {
+		return fmt.Errorf("%w: less than min_free is left on the file system of %s", queue.ErrFull, db.options.Dir)
+	}
+	c := &amend{amendments: make([]amendment, len(amendments))}
+	for i := range amendments {
+		if err := c.amendments[i].encode(&amendments[i]); err != nil {
+			return err
+		}
+	}
+	if err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
+		ids := make([]string, len(c.amendments))
+		for i, a := range c.amendments {
+			ids[i] = a.uuid
+		}
+		events, err := eventsOf(conn, ids)
+		if err != nil {
+			return err
+		}
+		for i := range c.amendments {
+			a := &c.amendments[i]
+			if a.event = events[a.uuid]; a.event == 0 {
+				return fmt.Errorf("event %s: %w", a.uuid, queue.ErrNotFound)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	// Deliveries of one order key go in order of receipt, also among these.
+	slices.SortStableFunc(c.amendments, func(a, b amendment) int { return cmp.Compare(a.event, b.event) })
+	if err := db.do(ctx, c); err != nil {
+		return err
+	}
+	return c.refused
+}
+
+func (a *amendment) encode(from *queue.Amendment) error {
+	a.uuid = from.Event
+	if from.Verdict != nil {
+		verdict, err := json.Marshal(from.Verdict)
+		if err != nil {
+			return fmt.Errorf("encoding the verdict on event %s: %w", from.Event, err)
+		}
+		a.verdict, a.decision = string(verdict), string(from.Verdict.Decision)
+	}
+	a.deliveries = from.Deliveries
+	for _, d := range from.Deliveries {
+		if err := uuid.Validate(d.ID); err != nil || len(d.ID) != 36 {
+			return fmt.Errorf("a delivery of event %s has the id %q, which is not a UUID", from.Event, d.ID)
+		}
+		if d.Action == "" {
+			return fmt.Errorf("delivery %s of event %s has no action", d.ID, from.Event)
+		}
+		p := plan{ID: d.ID, Action: d.Action, Of: d.Of}
+		if !d.Due.IsZero() {
+			p.Due = dueAt(d.Due)
+		}
+		if !d.Expires.IsZero() {
+			p.Expires = micros(d.Expires)
+		}
+		a.plans = append(a.plans, p)
+	}
+	return nil
+}
+
+func (c *amend) prepare(db *DB) {
+	for i := range c.amendments {
+		a := &c.amendments[i]
+		a.actions = make([]*action, len(a.deliveries))
+		for j := range a.deliveries {
+			a.actions[j] = db.action(a.deliveries[j].Action)
+		}
+	}
+}
+
+// write checks all before it changes anything: an event can have been removed
+// since it was looked up.
+func (c *amend) write(tx *transaction) error {
+	c.refused = nil
+	added, now := make(map[int64]int), 0
+	for i := range c.amendments {
+		a := &c.amendments[i]
+		stored, err := tx.storedEvent(a.event)
+		if err != nil {
+			return err
+		}
+		have := len(stored.plans) + added[a.event]
+		switch {
+		case stored.uuid != a.uuid:
+			c.refused = fmt.Errorf("event %s: %w", a.uuid, queue.ErrNotFound)
+		case stored.err != nil && len(a.plans) > 0:
+			c.refused = fmt.Errorf("event %s: %w", a.uuid, stored.err)
+		case have+len(a.plans) > maxDeliveries:
+			c.refused = fmt.Errorf("event %s has %d deliveries; at most %d can be stored, and %d were to be added", a.uuid, have, maxDeliveries, len(a.plans))
+		}
+		if c.refused != nil {
+			return nil
+		}
+		added[a.event] += len(a.plans)
+		now += len(a.plans)
+	}
+	if limit := int(tx.db.maxPending.Load()); now > 0 && tx.pending > 0 && tx.pending+now > limit {
+		c.refused = fmt.Errorf("%w: there would be %d unfinished deliveries and max_pending is %d", queue.ErrFull, tx.pending+now, limit)
+		return nil
+	}
+	for i := range c.amendments {
+		if err := c.amendments[i].write(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *amendment) write(tx *transaction) error {
+	stored, err := tx.storedEvent(a.event)
+	if err != nil {
+		return err
+	}
+	if a.verdict != "" {
+		stored.verdict, stored.kind.decision = a.verdict, a.decision
+	}
+	first := len(stored.plans)
+	for _, p := range a.plans {
+		p.Added = tx.now
+		stored.plans = append(stored.plans, p)
+	}
+	if err := tx.storeEvent(a.event, stored); err != nil {
+		return err
+	}
+	for i, p := range a.plans {
+		if err := tx.rememberAddition(p.ID, a.event); err != nil {
+			return err
+		}
+		// It has a time of its own, because memory may already be past the fresh
+		// deliveries of its event.
+		d := &delivery{Delivery: a.deliveries[i], id: deliveryID(a.event, first+i), added: tx.now}
+		if err := tx.wait(a.actions[i], d, max(p.Due, tx.now, 1)); err != nil {
+			return err
+		}
+		if d.due < behind {
+			tx.released = append(tx.released, a.actions[i])
+		}
+	}
+	return nil
+}
+
+func (c *amend) apply(*DB) {}
+
+func (c *amend) answer(err error) { c.done <- err }
+
+// storedEvent is what may change of an event's row.
+type storedEvent struct {
+	uuid    string // empty: there is none
+	kind    kind
+	verdict string
+	plans   []plan
+	err     error // why plans cannot be read
+}
+
+func (tx *transaction) storedEvent(id int64) (e storedEvent, err error) {
+	err = query(tx.conn, "SELECT e.uuid, k.source, k.event, k.decision, k.actions, e.verdict, e.deliveries FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = ?",
+		func(row *sqlite.Stmt) error {
+			e.uuid = row.ColumnText(0)
+			e.kind = kind{source: row.ColumnText(1), event: row.ColumnText(2), decision: row.ColumnText(3), actions: row.ColumnText(4)}
+			e.verdict = row.ColumnText(5)
+			e.plans, e.err = decodePlans(columnBytes(row, 6))
+			return nil
+		}, id)
+	return e, err
+}
+
+// storeEvent writes back what storedEvent read. The kind follows the actions of
+// the deliveries.
+func (tx *transaction) storeEvent(id int64, e storedEvent) error {
+	text := ""
+	if e.err == nil && len(e.plans) > 0 {
+		var names []string
+		for _, p := range e.plans {
+			if !slices.Contains(names, p.Action) {
+				names = append(names, p.Action)
+			}
+		}
+		list, err := json.Marshal(e.plans)
+		actions, err2 := json.Marshal(names)
+		if err := errors.Join(err, err2); err != nil {
+			return fmt.Errorf("encoding the deliveries of event %s: %w", e.uuid, err)
+		}
+		text, e.kind.actions = string(list), string(actions)
+	}
+	kindID, err := tx.kind(e.kind)
+	if err != nil {
+		return err
+	}
+	tx.bytes += int64(len(text)+len(e.verdict)) + pageSize
+	return query(tx.conn, "UPDATE events SET kind = ?, verdict = nullif(?, ''), deliveries = coalesce(nullif(?, ''), deliveries) WHERE id = ?",
+		func(*sqlite.Stmt) error { return nil }, kindID, e.verdict, text, id)
+}
+
+// rememberAddition makes an event be found by the id of a delivery that was added to it.
+func (tx *transaction) rememberAddition(delivery string, event int64) error {
+	return query(tx.conn, "INSERT OR REPLACE INTO additions (uuid, event) VALUES (?, ?)", func(*sqlite.Stmt) error { return nil }, delivery, event)
+}

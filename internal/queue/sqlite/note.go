@@ -1,0 +1,102 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"go.uber.org/zap"
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// note is one call of Note on its way through the writer.
+type note struct {
+	waiter
+	queue.Note
+}
+
+// Note implements queue.Activity.
+func (db *DB) Note(ctx context.Context, n queue.Note) error {
+	switch {
+	case n.Kind == "":
+		return fmt.Errorf("keeping a note: it has no kind")
+	case len(n.Name)+len(n.Text) > maxRow:
+		return fmt.Errorf("keeping a note of kind %s: it takes %d bytes; at most %d can be stored", n.Kind, len(n.Name)+len(n.Text), maxRow)
+	}
+	if err := db.do(ctx, &note{Note: n}); err != nil {
+		return fmt.Errorf("keeping a note of kind %s: %w", n.Kind, err)
+	}
+	return nil
+}
+
+func (n *note) prepare(*DB) {}
+func (n *note) apply(*DB)   {}
+
+func (n *note) write(tx *transaction) error {
+	at := tx.now
+	if !n.At.IsZero() {
+		at = micros(n.At)
+	}
+	return tx.note(n.Kind, n.Name, n.Text, at)
+}
+
+// note writes a row of the table notes.
+func (tx *transaction) note(kind queue.NoteKind, name, text string, at int64) error {
+	tx.bytes += int64(len(name) + len(text))
+	return putNote(tx.conn, kind, name, text, at)
+}
+
+func putNote(conn *sqlite.Conn, kind queue.NoteKind, name, text string, at int64) error {
+	return query(conn, "INSERT INTO notes (at, kind, name, text) VALUES (?, ?, nullif(?, ''), nullif(?, ''))",
+		func(*sqlite.Stmt) error { return nil }, at, string(kind), name, text)
+}
+
+// noteRun notes the start or the end of a run. It must not keep the relay from
+// starting on a full disk, nor from stopping.
+func (db *DB) noteRun(kind queue.NoteKind) {
+	if err := putNote(db.conn, kind, "", "", micros(db.now())); err != nil {
+		db.logger.Warn("the note about this start or stop cannot be written", zap.String("kind", string(kind)), zap.String("file", db.file), zap.Error(err))
+	}
+}
+
+// oldNotes removes notes from before a time. The last of each kind before it
+// stays, because what it says went on being true.
+const oldNotes = `DELETE FROM notes AS n WHERE at < ?1 AND id <> (SELECT id FROM notes INDEXED BY notes_kind WHERE kind = n.kind AND at < ?1 ORDER BY at DESC, id DESC LIMIT 1)`
+
+const (
+	listNotes       = `SELECT id, at, kind, name, CASE WHEN ?1 THEN text END FROM notes INDEXED BY notes_at WHERE at >= ?2 AND at < ?3 ORDER BY at DESC, id DESC LIMIT ?4`
+	listNotesOfKind = `SELECT id, at, kind, name, CASE WHEN ?1 THEN text END FROM notes INDEXED BY notes_kind WHERE kind = ?5 AND at >= ?2 AND at < ?3 ORDER BY at DESC, id DESC LIMIT ?4`
+)
+
+// Notes implements queue.Activity.
+func (db *DB) Notes(ctx context.Context, kind queue.NoteKind, since, until time.Time, n int, whole bool) (notes []queue.Note, err error) {
+	sql, args := listNotes, []any{int64(0), int64(math.MinInt64), int64(math.MaxInt64), int64(n)}
+	if whole {
+		args[0] = int64(1)
+	}
+	if !since.IsZero() {
+		args[1] = microsUp(since)
+	}
+	if !until.IsZero() {
+		args[2] = microsUp(until)
+	}
+	if kind != "" {
+		sql, args = listNotesOfKind, append(args, string(kind))
+	}
+	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+		notes = nil
+		return query(conn, sql, func(row *sqlite.Stmt) error {
+			notes = append(notes, queue.Note{
+				ID: row.ColumnInt64(0), At: fromMicros(row.ColumnInt64(1)), Kind: queue.NoteKind(row.ColumnText(2)), Name: row.ColumnText(3), Text: row.ColumnText(4),
+			})
+			return nil
+		}, args...)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading notes: %w", err)
+	}
+	return notes, nil
+}

@@ -1,0 +1,94 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// mostSummaries bounds one call of Summaries.
+const mostSummaries = 1000
+
+const listUUIDs = `SELECT id, uuid FROM events WHERE id >= ? AND id < ?`
+
+// Summaries implements queue.Activity.
+func (db *DB) Summaries(ctx context.Context, ids []string) (summaries []queue.Summary, err error) {
+	if len(ids) > mostSummaries {
+		return nil, fmt.Errorf("reading events of the activity: %d ids were given, and at most %d are looked for at once", len(ids), mostSummaries)
+	}
+	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+		summaries = nil
+		events, err := eventsOf(conn, ids)
+		if err != nil {
+			return err
+		}
+		for _, event := range events {
+			s, found, err := summarize(conn, event)
+			if err != nil {
+				return err
+			}
+			if found {
+				summaries = append(summaries, s.Summary)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading events of the activity: %w", err)
+	}
+	return summaries, nil
+}
+
+// eventsOf returns the numbers of the events that have these full ids. It goes
+// once through each block that can hold some of them.
+func eventsOf(conn *sqlite.Conn, ids []string) (events map[string]int64, err error) {
+	type looked struct {
+		block
+		end int64
+		ids map[string]struct{}
+	}
+	var blocks []looked
+	if err := query(conn, "SELECT first, oldest, newest FROM blocks ORDER BY first", func(row *sqlite.Stmt) error {
+		b := block{first: row.ColumnInt64(0), span: span{row.ColumnInt64(1), row.ColumnInt64(2)}}
+		if last := len(blocks) - 1; last >= 0 {
+			blocks[last].end = b.first
+		}
+		blocks = append(blocks, looked{block: b, end: maxEvent})
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		times, ok := timesOfUUID(id)
+		if !ok || len(id) != 36 {
+			continue
+		}
+		for i := range blocks {
+			if b := &blocks[i]; b.newest >= times.oldest && b.oldest <= times.newest {
+				if b.ids == nil {
+					b.ids = make(map[string]struct{})
+				}
+				b.ids[id] = struct{}{}
+			}
+		}
+	}
+	events = make(map[string]int64)
+	for _, b := range blocks {
+		if b.ids == nil {
+			continue
+		}
+		if err := query(conn, listUUIDs, func(row *sqlite.Stmt) error {
+			uuid := row.ColumnText(1)
+			if _, ok := b.ids[uuid]; ok {
+				events[uuid] = row.ColumnInt64(0)
+			}
+			return nil
+		}, b.first, b.end); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}

@@ -1,0 +1,113 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// turn turns a switch, and notes it in the same transaction. What Take obeys is
+// actions.paused, so that an action that was never switched costs nothing.
+type turn struct {
+	waiter
+	turned queue.Switch
+	action *action // of a switch for one
+}
+
+func checkSwitch(s *queue.Switch) error {
+	switch s.Kind {
+	case queue.SwitchAction, queue.SwitchEvent:
+		if s.Name == "" {
+			return fmt.Errorf("a switch of kind %s needs a name", s.Kind)
+		}
+	case queue.SwitchAll:
+		if s.Name != "" {
+			return fmt.Errorf("a switch of kind %s has no name, and %q was given", s.Kind, s.Name)
+		}
+	default:
+		return fmt.Errorf("unknown kind of switch %q", s.Kind)
+	}
+	return nil
+}
+
+func (t *turn) prepare(db *DB) {
+	if t.turned.Kind == queue.SwitchAction {
+		t.action = db.action(t.turned.Name)
+	}
+}
+
+func (t *turn) write(tx *transaction) error {
+	s := t.turned
+	s.Since = fromMicros(tx.now)
+	was := false
+	if err := query(tx.conn, "SELECT since FROM switches WHERE kind = ? AND name = ?", func(row *sqlite.Stmt) error {
+		was, s.Since = true, fromMicros(row.ColumnInt64(0))
+		return nil
+	}, string(s.Kind), s.Name); err != nil {
+		return err
+	}
+	if !s.Off && !was {
+		return nil
+	}
+	if t.action != nil {
+		if err := tx.storeAction(t.action); err != nil {
+			return err
+		}
+		tx.statements.pause.BindBool(1, s.Off)
+		tx.statements.pause.BindInt64(2, t.action.row)
+		if err := step(tx.statements.pause); err != nil {
+			return err
+		}
+	}
+	sql, args := "DELETE FROM switches WHERE kind = ? AND name = ?", []any{string(s.Kind), s.Name}
+	if s.Off {
+		sql = "INSERT OR REPLACE INTO switches (kind, name, since, until, reason) VALUES (?, ?, ?, nullif(?, 0), nullif(?, ''))"
+		until := int64(0)
+		if !s.Until.IsZero() {
+			until = dueAt(s.Until)
+		}
+		args = append(args, micros(s.Since), until, s.Reason)
+	}
+	if err := query(tx.conn, sql, func(*sqlite.Stmt) error { return nil }, args...); err != nil {
+		return err
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encoding a switch: %w", err)
+	}
+	return tx.note(queue.NoteSwitch, strings.TrimSpace(string(s.Kind)+" "+s.Name), string(text), tx.now)
+}
+
+func (t *turn) apply(*DB) {
+	if t.action == nil {
+		return
+	}
+	t.action.paused = t.turned.Off
+	if !t.turned.Off {
+		t.action.signal()
+	}
+}
+
+// Switches implements queue.Activity.
+func (db *DB) Switches(ctx context.Context) (switches []queue.Switch, err error) {
+	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+		switches = nil
+		return query(conn, "SELECT kind, name, since, until, reason FROM switches ORDER BY kind, name", func(row *sqlite.Stmt) error {
+			s := queue.Switch{Kind: queue.SwitchKind(row.ColumnText(0)), Name: row.ColumnText(1), Off: true, Since: fromMicros(row.ColumnInt64(2)), Reason: row.ColumnText(4)}
+			if row.ColumnType(3) != sqlite.TypeNull {
+				s.Until = fromMicros(row.ColumnInt64(3))
+			}
+			switches = append(switches, s)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the switches: %w", err)
+	}
+	return switches, nil
+}
