@@ -24,6 +24,10 @@ type Source struct {
 	// name of a system parameter is a way to fill that parameter, and adds no
 	// name of its own. Sources may have fields of the same name.
 	Fields []string
+	// Apart says that the source sends something else than the others: a glob
+	// means its events only with the source before it (relay:*), and a name that
+	// another source declares too means that one's.
+	Apart bool
 }
 
 // EventType is an event that a source is known to send.

@@ -16,9 +16,9 @@ type Rule struct {
 	// Events name the events that the rule is for: name, glob_*, source:name or
 	// source:glob_*. Names compare by NormalName. A name without a source must
 	// be declared by one source only; a glob without a source matches the
-	// declared events of all sources, so that * is everything. UnknownName, with
-	// or without a source, is for events whose name could not be told; no glob
-	// matches it.
+	// declared events of all sources that are not Apart, so that * is everything
+	// that comes from outside. UnknownName, with or without a source, is for
+	// events whose name could not be told; no glob matches it.
 	Events []string
 
 	// Description says what the rule is for. It becomes the reason of verdicts.
@@ -112,7 +112,8 @@ type rulesetBuilder struct {
 	byEvent  map[eventKey]*eventRules
 	errs     []error
 	// sources and events are what exists, each once, in the order of the
-	// configuration; declaring are the sources of each event's normal name.
+	// configuration; declaring are the sources of each event's normal name, one
+	// that is apart only if there is no other.
 	sources, events []string
 	declaring       map[string][]string
 	// declared are the events of each source by normal name, as declared.
@@ -127,7 +128,7 @@ func newRulesetBuilder(l *Language, actions []string) *rulesetBuilder {
 		declaring: map[string][]string{},
 		declared:  map[string]map[string]string{},
 	}
-	for _, source := range l.sources {
+	for _, source := range apartLast(l.sources) {
 		b.sources = append(b.sources, source.Name)
 		b.declared[source.Name] = map[string]string{}
 		for _, event := range source.Events {
@@ -139,7 +140,9 @@ func newRulesetBuilder(l *Language, actions []string) *rulesetBuilder {
 			if b.declaring[name] == nil {
 				b.events = append(b.events, event.Name)
 			}
-			b.declaring[name] = append(b.declaring[name], source.Name)
+			if !source.Apart || b.declaring[name] == nil {
+				b.declaring[name] = append(b.declaring[name], source.Name)
+			}
 			rules := new(eventRules)
 			b.byEvent[eventKey{source.Name, event.Name}] = rules
 			b.byEvent[eventKey{source.Name, name}] = rules
@@ -276,12 +279,27 @@ func (b *rulesetBuilder) find(name string) ([]eventKey, error) {
 
 // unknownEvents are the events without a name, of one source or of all.
 func (b *rulesetBuilder) unknownEvents(source string) (keys []eventKey) {
-	for _, s := range b.sources {
-		if source == "" || source == s {
-			keys = append(keys, eventKey{s, UnknownName})
+	for _, s := range b.language.sources {
+		if source == "" && !s.Apart || source == s.Name {
+			keys = append(keys, eventKey{s.Name, UnknownName})
 		}
 	}
 	return keys
+}
+
+// apartLast returns the sources, those that are apart after the others.
+func apartLast(sources []Source) []Source {
+	sources = slices.Clone(sources)
+	slices.SortStableFunc(sources, func(a, b Source) int {
+		switch {
+		case a.Apart == b.Apart:
+			return 0
+		case a.Apart:
+			return 1
+		}
+		return -1
+	})
+	return sources
 }
 
 // glob finds the events that a name with * matches. A glob that matches nothing
@@ -294,11 +312,11 @@ func (b *rulesetBuilder) glob(source, glob string) ([]eventKey, error) {
 	return keys, nil
 }
 
-// matching lists the declared events, of one source or of all when it is empty,
-// whose normal name matches.
+// matching lists the declared events, of one source or of all that are not
+// apart when it is empty, whose normal name matches.
 func (b *rulesetBuilder) matching(source, glob string) (keys []eventKey) {
 	for _, s := range b.language.sources {
-		if source != "" && source != s.Name {
+		if source == "" && s.Apart || source != "" && source != s.Name {
 			continue
 		}
 		for _, event := range s.Events {

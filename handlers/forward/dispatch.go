@@ -38,8 +38,10 @@ type TargetChange struct {
 	// Target is the scheme, host and port as a URL.
 	Target string
 	Down   bool
-	// Action is the name of the action whose attempt showed it.
+	// Action is the name of the action whose attempt showed it, and Event the
+	// event that it was for.
 	Action string
+	Event  *rules.Event
 	// DownFor is how long the target was down, when it is up again.
 	DownFor time.Duration
 	// Error says why it is down, as a sentence for an administrator.
@@ -263,7 +265,7 @@ func (d *Dispatcher) heard(l *lane, j job, result Result, began, now time.Time) 
 	if result.Err == nil {
 		if downFor, over := j.reach.answer(now); over {
 			d.logger.Info("target can be reached again", zap.String("target", j.reach.name), zap.String("action", l.name), zap.Duration("down_for", downFor))
-			d.tellTarget(TargetChange{Target: j.reach.name, Action: l.name, DownFor: downFor})
+			d.tellTarget(TargetChange{Target: j.reach.name, Action: l.name, Event: j.lease.Event, DownFor: downFor})
 		}
 		return time.Time{}, false
 	}
@@ -278,7 +280,7 @@ func (d *Dispatcher) heard(l *lane, j job, result Result, began, now time.Time) 
 		reason, _ := j.action.explain(result)
 		d.logger.Warn("target cannot be reached; one delivery at a time tests it, the others wait",
 			zap.String("target", j.reach.name), zap.String("action", l.name), zap.String("error", reason))
-		d.tellTarget(TargetChange{Target: j.reach.name, Down: true, Action: l.name, Error: reason})
+		d.tellTarget(TargetChange{Target: j.reach.name, Down: true, Action: l.name, Event: j.lease.Event, Error: reason})
 	}
 	return next, down
 }

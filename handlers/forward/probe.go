@@ -285,6 +285,13 @@ func (p *Prepared) endpointFor(tenant string) (e endpoint, ok bool) {
 	return e, v.missing == nil
 }
 
+// TargetFor returns the target of requests for the events of a tenant, as Targets
+// has it. ok is false if there can be none.
+func (p *Prepared) TargetFor(tenant string) (target string, ok bool) {
+	e, ok := p.endpointFor(tenant)
+	return e.target.String(), ok
+}
+
 // onlyEndpoint returns the endpoint of an action that has no other.
 func (p *Prepared) onlyEndpoint() (e endpoint, ok bool) {
 	if len(p.targets) != 1 {

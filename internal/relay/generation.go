@@ -92,6 +92,8 @@ type Generation struct {
 	retention Retention
 	limits    Limits
 	logger    *zap.Logger
+
+	configuration Configuration
 }
 
 // Compile checks a configuration and compiles it. What is wrong in different
@@ -100,6 +102,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	g := &Generation{
 		off: configuration.Off, sources: configuration.Sources,
 		retention: configuration.Retention, limits: configuration.Limits, logger: configuration.Logger,
+		configuration: configuration,
 	}
 	if g.logger == nil {
 		g.logger = zap.NewNop()
@@ -108,6 +111,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	for _, source := range configuration.Sources {
 		definitions.Sources = append(definitions.Sources, declaration(source))
 	}
+	definitions.Sources = append(definitions.Sources, ownSource())
 	var err error
 	if g.language, err = rules.NewLanguage(definitions); err != nil {
 		return nil, fmt.Errorf("reading sources and parameters: %w", err)

@@ -1,5 +1,70 @@
 package relay
 
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
 // OwnSource is the name of the source of the relay's own events. No configured
 // source may have it.
 const OwnSource = "relay"
+
+// The relay's own events. Rules and actions take them like any others, by name
+// or by source:name; a glob means them only with the source (relay:*). Their
+// bodies are JSON objects, with times in RFC 3339 and lengths of time in
+// seconds:
+//
+//   - delivery_failed: action, target, error, status (absent without an answer),
+//     attempts, delivery, event (id, source, name, tenant, received), and count,
+//     how many deliveries of the action failed since since: the other members are
+//     those of the last one.
+//   - target_down: target, action (whose attempt showed it), error, since.
+//   - target_up: target, action, since, down_for.
+//   - source_quiet: source, since (its last event, or the start of the relay if
+//     there is none), silent_for, quiet (what is configured).
+const (
+	DeliveryFailed = "delivery_failed"
+	TargetIsDown   = "target_down"
+	TargetIsUp     = "target_up"
+	SourceQuiet    = "source_quiet"
+)
+
+// ownSource declares the relay's own events to the rules.
+func ownSource() rules.Source {
+	return rules.Source{Name: OwnSource, Apart: true, Events: []rules.EventType{
+		{Name: DeliveryFailed, Description: "Deliveries of an action failed for good: the first at once, further ones together, once a minute"},
+		{Name: TargetIsDown, Description: "A target cannot be reached; its deliveries wait"},
+		{Name: TargetIsUp, Description: "A target that was down can be reached again"},
+		{Name: SourceQuiet, Description: "A source was silent for longer than its quiet"},
+	}}
+}
+
+// ownEvent makes one of the relay's own events.
+func ownEvent(name string, at time.Time, body map[string]any) (*rules.Event, error) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	event := &rules.Event{
+		ID: newID(), Source: OwnSource, Name: name, Received: at,
+		Headers: map[string][]string{"Content-Type": {"application/json"}},
+		RawBody: raw, BodyIsRaw: true,
+	}
+	if event.Body, err = rules.DecodeJSON(raw); err != nil {
+		return nil, err
+	}
+	local := at.Local()
+	event.Parameters[rules.Tenant] = ""
+	event.Parameters[rules.Date] = local.Format(time.DateOnly)
+	event.Parameters[rules.Time] = local.Format(time.TimeOnly)
+	event.Parameters[rules.UnixTime] = at.Unix()
+	return event, nil
+}
+
+// moment writes a time for people and for expressions.
+func moment(at time.Time) string { return at.Local().Format(time.RFC3339) }
+
+// seconds writes a length of time such that it can be compared.
+func seconds(d time.Duration) int64 { return int64(d.Round(time.Second) / time.Second) }

@@ -51,8 +51,10 @@ type Runtime struct {
 
 	rejections  rejections
 	counts      counts
+	watch       *watch
 	mutex       sync.Mutex
 	generations []*Generation
+	inForce     inForce
 	newest      atomic.Pointer[Generation]
 
 	// kept is what is switched off according to the queue, off what of it is in
@@ -100,9 +102,11 @@ func newRuntime(engine Engine, log newestLog) *Runtime {
 		stop:   stop,
 		look:   make(chan struct{}, 1),
 	}
+	r.watch = newWatch(r)
 	r.dispatcher = forward.New(engine, r.sender, forward.Options{
 		Logger:    log.logger("forward"),
-		OnOutcome: func(outcome forward.Outcome) { r.counts.attempted(&outcome) },
+		OnOutcome: r.attempted,
+		OnTarget:  r.watch.target,
 	})
 	r.kept.Store(new([]queue.Switch))
 	return r
@@ -115,6 +119,7 @@ func (r *Runtime) start() error {
 	}
 	r.background.Go(func() { r.prune(r.life) })
 	r.background.Go(func() { r.turnOnAgain(r.life) })
+	r.background.Go(func() { r.watch.run(r.life) })
 	return nil
 }
 
@@ -162,6 +167,10 @@ func (r *Runtime) use(generation *Generation) {
 	}
 	r.dispatch(generation)
 	r.lookAgain()
+	if generation != nil {
+		r.remember(generation)
+		r.watch.look()
+	}
 }
 
 // dispatch hands new attempts over to a generation, or to none while the relay

@@ -2,10 +2,16 @@ package relay
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
+
+var errNoConfiguration = errors.New("no configuration is in service")
 
 // Status is how the relay is, at one glance.
 type Status struct {
@@ -59,4 +65,77 @@ type QuietSource struct {
 }
 
 // Status returns how the relay is.
-func (r *Runtime) Status(ctx context.Context) (Status, error) { return Status{}, errNotBuilt }
+func (r *Runtime) Status(ctx context.Context) (Status, error) {
+	generation := r.newest.Load()
+	if generation == nil {
+		return Status{}, errNoConfiguration
+	}
+	now := time.Now()
+	configuration := &generation.configuration
+	status := Status{
+		Version: configuration.Version, Started: r.watch.started,
+		Off: generation.off, Switches: r.Switches(),
+		Backlog: []BacklogLine{}, Down: r.watch.down(generation), Quiet: r.watch.silent(generation, now),
+		LastHour: map[string]int{}, Queue: r.engine.Usage(),
+		RetentionSeconds: int64(generation.retention.Age / time.Second), RetentionBytes: generation.retention.Size,
+		MaxPending: generation.limits.MaxPending, MinFree: generation.limits.MinFree,
+	}
+	status.Loaded, status.Configuration = r.loaded()
+	if status.Switches == nil {
+		status.Switches = []queue.Switch{}
+	}
+	backlog, err := r.engine.Backlog(ctx)
+	if err != nil {
+		return Status{}, fmt.Errorf("reading the backlog: %w", err)
+	}
+	for _, line := range backlog {
+		status.Backlog = append(status.Backlog, BacklogLine{Backlog: line, Unknown: generation.byName[line.Action] == nil})
+	}
+	series, err := r.engine.Series(ctx, now.Add(-time.Hour), now, 60)
+	if err != nil {
+		return Status{}, fmt.Errorf("counting the last hour: %w", err)
+	}
+	for _, point := range series.Points {
+		for decision, n := range point.Events {
+			status.LastHour[string(decision)] += n
+		}
+		for state, n := range point.Deliveries {
+			status.LastHour[string(state)] += n
+		}
+	}
+	return status, nil
+}
+
+// down returns the targets that cannot be reached and that an action of the
+// generation calls, the one that is down for longest first.
+func (w *watch) down(generation *Generation) []TargetDown {
+	called := map[string]bool{}
+	for _, action := range generation.actions {
+		for _, target := range action.Targets() {
+			called[withPort(target)] = true
+		}
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	down := []TargetDown{}
+	for _, target := range w.targets {
+		if target.endpoints > 0 && called[withPort(target.Target)] {
+			down = append(down, target.TargetDown)
+		}
+	}
+	slices.SortFunc(down, func(a, b TargetDown) int { return a.Since.Compare(b.Since) })
+	return down
+}
+
+// withPort writes out the port of a target, because a default one may be left
+// out.
+func withPort(target string) string {
+	u, err := url.Parse(target)
+	if err != nil || u.Port() != "" {
+		return target
+	}
+	if u.Scheme == "https" {
+		return target + ":443"
+	}
+	return target + ":80"
+}

@@ -1,0 +1,326 @@
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+const (
+	// tellEvery is how often one action's failures, or the same target going
+	// down, are worth an event: a dead target must not send ten thousand mails.
+	tellEvery = time.Minute
+	// tellWithin bounds how long an own event may take to be stored.
+	tellWithin = 30 * time.Second
+	// mostToEmit bounds the failed deliveries that wait to be emitted.
+	mostToEmit = 1024
+	// longestName bounds what of an event's own texts is repeated, in
+	// characters.
+	longestName = 200
+)
+
+// The names that Configuration.Emit is called with.
+const (
+	EmitFailed     = "event_relay_failed"
+	EmitTargetDown = "event_relay_target_down"
+)
+
+// watch notices what the relay has to say of itself, and one goroutine says it.
+// What notices is on the way of attempts: it takes a short lock and never waits.
+//
+// Deliveries of own events that fail are told to nobody but the log and Emit,
+// and a target that such a delivery finds down is told once: otherwise a mail
+// service that is down would be the reason for mails about itself.
+type watch struct {
+	runtime *Runtime
+	started time.Time
+	// changed wakes the goroutine.
+	changed chan struct{}
+
+	mutex    sync.Mutex
+	failures map[string]*gathered
+	targets  map[string]*watchedTarget
+	sources  map[string]*watchedSource
+	emits    []forward.Outcome
+	// missed counts the failures that were not emitted because too many waited.
+	missed int
+}
+
+// gathered are the deliveries of one action that failed since the last event
+// about them.
+type gathered struct {
+	count int
+	since time.Time
+	last  forward.Outcome
+	told  time.Time
+}
+
+// watchedTarget is a target that is down, or was a short while ago.
+type watchedTarget struct {
+	// endpoints counts the ways to the target that are down: actions with
+	// different TLS settings find out for themselves.
+	endpoints int
+	TargetDown
+	// silent says that this time nobody is to be told.
+	silent bool
+	// toldDown says that an event said so and none has said otherwise, and told
+	// when the last one was made.
+	toldDown bool
+	told     time.Time
+}
+
+func newWatch(r *Runtime) *watch {
+	return &watch{
+		runtime: r, started: time.Now(), changed: make(chan struct{}, 1),
+		failures: map[string]*gathered{}, targets: map[string]*watchedTarget{}, sources: map[string]*watchedSource{},
+	}
+}
+
+// look makes the goroutine look for something to tell.
+func (w *watch) look() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// failed takes note of a delivery that failed for good.
+func (w *watch) failed(outcome forward.Outcome) {
+	now := time.Now()
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	switch generation := w.runtime.newest.Load(); {
+	case generation == nil || generation.configuration.Emit == nil:
+	case len(w.emits) < mostToEmit:
+		w.emits = append(w.emits, outcome)
+	default:
+		if w.missed == 0 {
+			w.runtime.logger.Warn("more deliveries fail than can be emitted as " + EmitFailed + "; some are left out")
+		}
+		w.missed++
+	}
+	if outcome.Event == nil || outcome.Event.Source != OwnSource {
+		known := w.failures[outcome.Action]
+		if known == nil {
+			known = new(gathered)
+			w.failures[outcome.Action] = known
+		}
+		if known.count == 0 {
+			known.since = now
+		}
+		known.count++
+		known.last = outcome
+	}
+	w.look()
+}
+
+// target takes note of a target that went down or came up.
+func (w *watch) target(change forward.TargetChange) {
+	now := time.Now()
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	known := w.targets[change.Target]
+	if known == nil {
+		known = new(watchedTarget)
+		w.targets[change.Target] = known
+	}
+	if !change.Down {
+		known.endpoints = max(known.endpoints-1, 0)
+	} else if known.endpoints++; known.endpoints == 1 {
+		known.TargetDown = TargetDown{Target: change.Target, Action: change.Action, Since: now, Error: change.Error}
+		known.silent = isAbout(change.Event, change.Target)
+	}
+	w.look()
+}
+
+// isAbout reports whether an event says itself that a target is down or up. If
+// it is on the way to that very target, what becomes of it is no news.
+func isAbout(event *rules.Event, target string) bool {
+	if event == nil || event.Source != OwnSource || event.Name != TargetIsDown && event.Name != TargetIsUp {
+		return false
+	}
+	body, _ := event.Body.(map[string]any)
+	return body["target"] == target
+}
+
+// run tells until ctx ends.
+func (w *watch) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.changed:
+		case <-timer.C:
+		}
+		now := time.Now()
+		if next := w.tell(ctx, now); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(next.Sub(now))
+		}
+	}
+}
+
+// fact is something to be told.
+type fact struct {
+	name string
+	body map[string]any
+}
+
+// tell tells what there is to tell, and returns when to look again even if
+// nothing changes, zero for never.
+func (w *watch) tell(ctx context.Context, now time.Time) (next time.Time) {
+	generation := w.runtime.newest.Load()
+	if generation == nil {
+		return time.Time{}
+	}
+	w.meetSources(ctx, generation, now)
+	later := func(at time.Time) {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	w.mutex.Lock()
+	facts := w.failureFacts(generation, now, later)
+	facts = append(facts, w.targetFacts(now, later)...)
+	facts = append(facts, w.quietFacts(generation, now, later)...)
+	emits, missed := w.emits, w.missed
+	w.emits, w.missed = nil, 0
+	w.mutex.Unlock()
+
+	for _, fact := range facts {
+		w.store(ctx, generation, now, fact)
+	}
+	if emit := generation.configuration.Emit; emit != nil {
+		for i := range emits {
+			emit(EmitFailed, failureBody(generation, &emits[i]))
+		}
+		for _, fact := range facts {
+			if fact.name == TargetIsDown {
+				emit(EmitTargetDown, fact.body)
+			}
+		}
+	}
+	if missed > 0 {
+		w.runtime.logger.Warn("failed deliveries were not emitted as "+EmitFailed, zap.Int("deliveries", missed))
+	}
+	return next
+}
+
+// store decides about an own event and stores it, as any other.
+func (w *watch) store(ctx context.Context, generation *Generation, now time.Time, told fact) {
+	event, err := ownEvent(told.name, now, told.body)
+	if err == nil {
+		within, cancel := context.WithTimeout(ctx, tellWithin)
+		defer cancel()
+		err = w.runtime.Accept(within, generation, &receive.Received{Source: OwnSource, Events: []*rules.Event{event}})
+	}
+	if err != nil && ctx.Err() == nil {
+		w.runtime.logger.Error("storing an event of the relay itself; it is lost", zap.String("event", told.name), zap.Error(err))
+	}
+}
+
+// failureFacts are the failures to be told. The caller holds the mutex.
+func (w *watch) failureFacts(generation *Generation, now time.Time, later func(time.Time)) (facts []fact) {
+	for action, failures := range w.failures {
+		due := failures.told.Add(tellEvery)
+		switch {
+		case now.Before(due):
+			later(due)
+		case failures.count == 0:
+			delete(w.failures, action)
+		default:
+			body := failureBody(generation, &failures.last)
+			body["count"], body["since"] = failures.count, moment(failures.since)
+			facts = append(facts, fact{DeliveryFailed, body})
+			*failures = gathered{told: now}
+			later(now.Add(tellEvery))
+		}
+	}
+	return facts
+}
+
+// failureBody tells of one delivery that failed.
+func failureBody(generation *Generation, outcome *forward.Outcome) map[string]any {
+	body := map[string]any{
+		"action": outcome.Action, "delivery": outcome.Delivery, "attempts": outcome.Attempts, "error": outcome.Error,
+	}
+	if outcome.Status != 0 {
+		body["status"] = outcome.Status
+	}
+	tenant := ""
+	if event := outcome.Event; event != nil {
+		tenant = event.Tenant()
+		about := map[string]any{
+			"id": event.ID, "source": event.Source, "name": shortened(event.Name, longestName), "received": moment(event.Received),
+		}
+		if tenant != "" {
+			about["tenant"] = shortened(tenant, longestName)
+		}
+		body["event"] = about
+	}
+	if action := generation.byName[outcome.Action]; action != nil {
+		if target, ok := action.TargetFor(tenant); ok {
+			body["target"] = target
+		}
+	}
+	return body
+}
+
+// targetFacts are the changes of targets to be told. The caller holds the mutex.
+func (w *watch) targetFacts(now time.Time, later func(time.Time)) (facts []fact) {
+	for name, target := range w.targets {
+		due := target.told.Add(tellEvery)
+		body := map[string]any{"target": name, "action": target.Action, "since": moment(target.Since)}
+		switch down := target.endpoints > 0; {
+		case !down && target.toldDown:
+			body["down_for"] = seconds(now.Sub(target.Since))
+			facts = append(facts, fact{TargetIsUp, body})
+			target.toldDown = false
+			later(due)
+		case !down && !now.Before(due):
+			delete(w.targets, name)
+		case !down:
+			later(due)
+		case target.toldDown || target.silent:
+		case now.Before(due):
+			later(due)
+		default:
+			body["error"] = target.Error
+			facts = append(facts, fact{TargetIsDown, body})
+			target.toldDown, target.told = true, now
+		}
+	}
+	return facts
+}
+
+// shortened returns at most n characters of a text.
+func shortened(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	count := 0
+	for at := range text {
+		if count++; count > n {
+			return text[:at] + "…"
+		}
+	}
+	return text
+}
+
+// attempted is told of each attempt.
+func (r *Runtime) attempted(outcome forward.Outcome) {
+	r.counts.attempted(&outcome)
+	if outcome.State == queue.Failed {
+		r.watch.failed(outcome)
+	}
+}

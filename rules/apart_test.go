@@ -1,0 +1,44 @@
+package rules
+
+import "testing"
+
+// TestSourceApart: what the relay says of itself is found by name, and never by
+// a rule that means everything which comes from outside.
+func TestSourceApart(t *testing.T) {
+	language, err := NewLanguage(Definitions{Sources: []Source{
+		{Name: "relay", Apart: true, Events: []EventType{{Name: "target_down"}, {Name: "hangup"}}},
+		{Name: "pbx", Events: []EventType{{Name: "incoming_call"}, {Name: "hangup"}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		rule, source, event string
+		names               bool
+	}{
+		{"*", "pbx", "incoming_call", true},
+		{"*", "relay", "target_down", false},
+		{"relay:*", "relay", "target_down", true},
+		{"relay:target_*", "relay", "target_down", true},
+		{"target_down", "relay", "target_down", true},
+		{"relay:target_down", "relay", "target_down", true},
+		{"hangup", "pbx", "hangup", true},
+		{"hangup", "relay", "hangup", false},
+		{"relay:hangup", "relay", "hangup", true},
+		{"unknown", "pbx", "unknown", true},
+		{"unknown", "relay", "unknown", false},
+	} {
+		ruleset, err := language.NewRuleset([]Rule{{Events: []string{test.rule}, Do: []string{"tell"}}}, []string{"tell"})
+		if err != nil {
+			t.Errorf("on %s: %v", test.rule, err)
+			continue
+		}
+		verdict := ruleset.Decide(language.Bind(&Event{Source: test.source, Name: test.event}))
+		if got := verdict.Decision == Act; got != test.names {
+			t.Errorf("on %s, %s:%s is %+v, want it named: %v", test.rule, test.source, test.event, verdict, test.names)
+		}
+	}
+	if _, err := language.NewRuleset([]Rule{{Events: []string{"target_*"}, Ignore: true}}, nil); err == nil {
+		t.Error("a glob that matches only events of a source apart was taken")
+	}
+}
