@@ -43,6 +43,8 @@ type watch struct {
 	started time.Time
 	// changed wakes the goroutine.
 	changed chan struct{}
+	// telling is held by who tells: there is one at a time.
+	telling sync.Mutex
 
 	mutex    sync.Mutex
 	failures map[string]*gathered
@@ -179,6 +181,8 @@ type fact struct {
 // tell tells what there is to tell, and returns when to look again even if
 // nothing changes, zero for never.
 func (w *watch) tell(ctx context.Context, now time.Time) (next time.Time) {
+	w.telling.Lock()
+	defer w.telling.Unlock()
 	generation := w.runtime.newest.Load()
 	if generation == nil {
 		return time.Time{}
