@@ -46,8 +46,12 @@ type appState struct {
 
 	// settled is closed when Start has succeeded or the app was cleaned up:
 	// handlers, which may run before, wait for it.
-	settled     chan struct{}
-	settleOnce  sync.Once
+	settled    chan struct{}
+	settleOnce sync.Once
+
+	// ending is closed when the app goes out of service, so that live views end.
+	ending chan struct{}
+
 	mutex       sync.Mutex
 	runtime     *relay.Runtime
 	serving     bool
@@ -60,6 +64,7 @@ type appState struct {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.settled = make(chan struct{})
+	a.ending = make(chan struct{})
 	directory, err := a.queueDirectory()
 	if err != nil {
 		return err
@@ -150,6 +155,7 @@ func (a *App) leave() {
 		}
 	}
 	started.Unlock()
+	close(a.ending)
 	a.runtime.Remove(a.generation)
 }
 

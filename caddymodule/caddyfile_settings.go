@@ -265,6 +265,7 @@ func init() {
 	note(&actionLevel)
 	note(&ruleLevel)
 	note(&handlerLevel)
+	note(&consoleLevel)
 }
 
 func note[T any](lv *level[T]) {

@@ -132,6 +132,7 @@ func TestEverySettingHasFixtures(t *testing.T) {
 	check("standard_webhooks", standardWebhooksLevel.names(), "")
 	check("body", bodyKinds.names(), "body ")
 	check("handler", handlerLevel.names(), "")
+	check("console", consoleLevel.names(), "")
 }
 
 // TestMountTakesWhatIsBelowIt sends paths through the routes that a site

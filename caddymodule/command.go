@@ -14,6 +14,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-event-relay/event-relay/internal/console"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -89,7 +90,7 @@ func rejectionsCommand() *cobra.Command {
 }
 
 func runRejections(flags caddycmd.Flags) (int, error) {
-	var answer rejectionsAnswer
+	var answer console.Rejections
 	raw, err := ask(flags, "/event_relay/rejections", &answer)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
@@ -107,16 +108,16 @@ func runActivity(flags caddycmd.Flags) (int, error) {
 		return caddy.ExitCodeFailedStartup, fmt.Errorf("reading --number: %d is not a number of events; use 1 or more", wanted)
 	}
 	query := url.Values{}
-	for _, field := range filterFields {
+	for _, field := range console.FilterFields {
 		if value := flags.String(field); value != "" {
 			query.Set(field, value)
 		}
 	}
 	// The relay ends a search that takes long and says where to go on.
-	list := activityAnswer{Events: []queue.Summary{}}
+	list := console.ActivityPage{Events: []queue.Summary{}}
 	for {
-		query.Set("n", strconv.Itoa(min(wanted-len(list.Events), mostPerPage)))
-		var page activityAnswer
+		query.Set("n", strconv.Itoa(min(wanted-len(list.Events), console.MostPerPage)))
+		var page console.ActivityPage
 		if _, err := ask(flags, "/event_relay/activity?"+query.Encode(), &page); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}

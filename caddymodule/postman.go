@@ -241,19 +241,7 @@ func writeNew(file, text string) error {
 
 // writeReport says what became of the collection.
 func writeReport(w io.Writer, imported *postman.Import) {
-	undefined := 0
-	for _, p := range imported.Parameters {
-		if p.Undefined {
-			undefined++
-		}
-	}
-	fmt.Fprintf(w, "%d requests imported, %d left out; %d parameters, of which %d have no value yet\n",
-		len(imported.Imported), imported.LeftOut, len(imported.Parameters), undefined)
-	for _, finding := range imported.Findings {
-		about := ""
-		if finding.Number > 0 {
-			about = fmt.Sprintf("%d %q: ", finding.Number, cell(finding.Name))
-		}
-		fmt.Fprintf(w, "%-9s %s%s\n", finding.Kind, about, printable(finding.Text))
+	for _, line := range imported.Report() {
+		fmt.Fprintln(w, printable(line))
 	}
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/caddy-event-relay/event-relay/internal/console"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // writeActivity prints a page of events as a table that fits a terminal.
-func writeActivity(w io.Writer, page activityAnswer) {
+func writeActivity(w io.Writer, page console.ActivityPage) {
 	if len(page.Events) == 0 {
 		fmt.Fprintln(w, "No events. Is the sender's URL right, and its credential? Rejected requests are not events.")
 		return
@@ -164,7 +165,7 @@ func writeDelivery(w io.Writer, delivery relay.DeliveryDetail) {
 }
 
 // writeRejections prints who was turned away, and which credentials are in use.
-func writeRejections(w io.Writer, answer rejectionsAnswer) {
+func writeRejections(w io.Writer, answer console.Rejections) {
 	if len(answer.Rejections) == 0 {
 		fmt.Fprintln(w, "No request was turned away since Caddy was started.")
 	} else {

@@ -29,6 +29,8 @@ var (
 	ErrLeaseLost = errors.New("lease is lost")
 	// ErrNotFound means that no event or delivery has the given id.
 	ErrNotFound = errors.New("not found")
+	// ErrCursor means that a cursor is none that the engine returned.
+	ErrCursor = errors.New("not a cursor")
 )
 
 // Queue holds events and unfinished deliveries. All methods may be called by

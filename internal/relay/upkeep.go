@@ -23,6 +23,9 @@ func (r *Runtime) Check(ctx context.Context) (Checked, error) { return Checked{}
 // Backup writes a consistent copy of the queue and the history to a new file.
 func (r *Runtime) Backup(ctx context.Context, file string) error { return r.engine.Backup(ctx, file) }
 
+// Usage says what the queue and the history take and what is left.
+func (r *Runtime) Usage() queue.Usage { return r.engine.Usage() }
+
 // MergeHistory adds the events of a backup to the history.
 func (r *Runtime) MergeHistory(ctx context.Context, file string, progress func(Progress)) (int, error) {
 	return 0, errNotBuilt

@@ -1,0 +1,199 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-event-relay/event-relay/internal/console"
+)
+
+// consoleName is the name of the console's directive and handler.
+const consoleName = appName + "_console"
+
+func init() {
+	caddy.RegisterModule(new(Console))
+	httpcaddyfile.RegisterDirective(consoleName, parseConsole)
+	// After event_relay: were a console on the whole of a site to come first,
+	// senders would get to see it instead of the relay.
+	httpcaddyfile.RegisterDirectiveOrder(consoleName, httpcaddyfile.Before, "respond")
+}
+
+// Console is the web page of the relay for its administrator: what came and what
+// became of it, what is configured, and switches. It asks for no password, so
+// it opens for this machine only, unless more is allowed: the other end of the
+// connection must have a loopback address, and the page must have been asked for
+// under `localhost` or a loopback address. If a trusted proxy is in between
+// (`trusted_proxies`), both the proxy and the client that it names must be
+// allowed; a request through any other proxy is refused. Whoever may open it can
+// read all events and switch, send and resend: put `basic_auth` or the like
+// before it when you allow more than yourself.
+type Console struct {
+	// The path of the page, without a slash at the end. The route's matcher must
+	// let the path itself and everything below it through. Default: empty, so
+	// that the page is the whole site.
+	Path string `json:"path,omitempty"`
+
+	// The networks from which the page may be opened besides this machine: each
+	// is in CIDR notation, a single IP address, or `private_ranges`. Default:
+	// none.
+	Allow []string `json:"allow,omitempty"`
+
+	// The names under which the page may be opened besides `localhost` and
+	// loopback addresses: host names or addresses as they stand in a browser's
+	// address bar, without a port. That keeps other sites from reaching it by
+	// pointing a name of theirs at this machine (DNS rebinding). Default: none.
+	Hosts []string `json:"hosts,omitempty"`
+
+	consoleState
+}
+
+// consoleState is what a Console has besides its configuration.
+type consoleState struct {
+	handler http.Handler
+	ending  chan struct{}
+	end     func()
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Console) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers." + consoleName,
+		New: func() caddy.Module { return new(Console) },
+	}
+}
+
+// Provision checks that there is a relay, and who may open the page.
+func (c *Console) Provision(ctx caddy.Context) error {
+	if _, err := ctx.AppIfConfigured(appName); errors.Is(err, caddy.ErrNotConfigured) {
+		return fmt.Errorf("finding the relay: there is no event_relay block among the global options, which the console could show: %w", err)
+	} else if err != nil {
+		return err
+	}
+	var allowed []netip.Prefix
+	for _, text := range c.Allow {
+		prefixes, err := networks(text)
+		if err != nil {
+			return fmt.Errorf("providing %s: reading allow: %w", consoleName, err)
+		}
+		allowed = append(allowed, prefixes...)
+	}
+	for _, host := range c.Hosts {
+		if err := console.CheckHost(host); err != nil {
+			return fmt.Errorf("providing %s: reading hosts: %w", consoleName, err)
+		}
+	}
+
+	c.ending = make(chan struct{})
+	c.end = sync.OnceFunc(func() { close(c.ending) })
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		// The server waits for its requests before the relay is told to stop, and
+		// live views do not end by themselves.
+		server.RegisterOnShutdown(c.end)
+	}
+	c.handler = console.New(console.Options{Find: c.find, Mount: c.Path, Allow: allowed, Hosts: c.Hosts, Client: clientOf})
+	return nil
+}
+
+func (c *Console) find() (console.Running, error) {
+	running, err := findRelay()
+	running.Ending = c.ending
+	return running, err
+}
+
+// Cleanup ends what is left of live views.
+func (c *Console) Cleanup() error {
+	if c.end != nil {
+		c.end()
+	}
+	return nil
+}
+
+// ServeHTTP answers whatever is below the console's path.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	c.handler.ServeHTTP(w, r)
+	return nil
+}
+
+// clientOf returns whom a request comes from according to Caddy, and whether
+// that is the word of a proxy that it trusts.
+func clientOf(r *http.Request) (netip.Addr, bool) {
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	address, _ := netip.ParseAddr(text)
+	return address, trusted
+}
+
+// consoleLevel is the block of the console's directive.
+var consoleLevel = level[Console]{name: "the " + consoleName + " directive", settings: []setting[Console]{
+	{name: "allow", usage: "CIDR…", wants: "one or more networks", least: 1, most: -1, repeat: true, read: func(l *line, c *Console) error {
+		for _, arg := range l.args {
+			if _, err := networks(arg.Text); err != nil {
+				return errAt(arg, "%w", err)
+			}
+			c.Allow = append(c.Allow, arg.Text)
+		}
+		return nil
+	}},
+	{name: "hosts", usage: "NAME…", wants: "one or more host names", least: 1, most: -1, repeat: true, read: func(l *line, c *Console) error {
+		for _, arg := range l.args {
+			if err := console.CheckHost(arg.Text); err != nil {
+				return errAt(arg, "%w", err)
+			}
+			c.Hosts = append(c.Hosts, arg.Text)
+		}
+		return nil
+	}},
+}}
+
+// parseConsole reads the directive. Syntax:
+//
+//	event_relay_console [<matcher>] [<path>] {
+//	    allow <cidr...>
+//	    hosts <name...>
+//	}
+//
+// The path is a mount: it stands for itself and everything below it.
+func parseConsole(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	directive := &line{d: h.Dispenser, words: []caddyfile.Token{h.Token()}}
+	matcher, err := namedMatcher(h)
+	if err != nil {
+		return nil, err
+	}
+	page := new(Console)
+	directive.args = h.RemainingArgsAsTokens()
+	if len(directive.args) > 1 {
+		return nil, errAt(directive.args[1], "%s takes at most a path, but %q follows: %s [MATCHER] [PATH]",
+			consoleName, directive.args[1].Text, consoleName)
+	}
+	if len(directive.args) == 1 {
+		mount := directive.args[0]
+		if page.Path, err = mountPath(mount.Text); err != nil {
+			return nil, errAt(mount, "%w", err)
+		}
+		if matcher, err = matchMount(mount, matcher, page.Path); err != nil {
+			return nil, err
+		}
+	}
+	if err := consoleLevel.read(h.Dispenser, page); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(matcher, page), nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Console)(nil)
+	_ caddy.CleanerUpper          = (*Console)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Console)(nil)
+)

@@ -1,0 +1,82 @@
+package console
+
+import (
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// MostPerPage bounds what one answer of the activity holds in memory.
+const MostPerPage = 1000
+
+// ActivityPage is a page of events, newest first.
+type ActivityPage struct {
+	Events []queue.Summary `json:"events"`
+	// Next is the value of after for the following page, absent at the end.
+	Next string `json:"next,omitempty"`
+	// Early says that the search ended because it took long, and Reached down to
+	// which time of receipt it looked.
+	Early   bool      `json:"early,omitempty"`
+	Reached time.Time `json:"reached,omitzero"`
+}
+
+func activity(c *call) (any, error) {
+	query := c.r.URL.Query()
+	filter, err := parseFilter(query, c.now)
+	if err != nil {
+		return nil, err
+	}
+	count, err := parseCount("n", query.Get("n"), 50, MostPerPage)
+	if err != nil {
+		return nil, err
+	}
+	page, err := c.Runtime.Activity(c.r.Context(), filter, queue.Cursor(query.Get("after")), count)
+	if err != nil {
+		return nil, err
+	}
+	return ActivityPage{Events: list(page.Events), Next: string(page.Next), Early: page.Early, Reached: page.Reached}, nil
+}
+
+func event(c *call) (any, error) { return c.Runtime.Show(c.r.Context(), c.name) }
+
+func stored(c *call) (any, error) { return c.Runtime.Stored(c.r.Context(), c.name) }
+
+// ExplainedThen is what the configuration of its time did about an event.
+type ExplainedThen struct {
+	Explanation relay.Explanation `json:"explanation"`
+	// Snapshot is that configuration, without its text.
+	Snapshot relay.Snapshot `json:"snapshot"`
+}
+
+func explain(c *call) (any, error) {
+	by := c.r.URL.Query().Get("by")
+	switch by {
+	case "":
+		return c.Runtime.Explain(c.r.Context(), c.name)
+	case "then":
+		explanation, snapshot, err := c.Runtime.ExplainThen(c.r.Context(), c.name)
+		if err != nil {
+			return nil, err
+		}
+		snapshot.Text, snapshot.Changes = "", ""
+		return ExplainedThen{Explanation: explanation, Snapshot: snapshot}, nil
+	}
+	return nil, wrong("by", "reading the query: by can be then, for the configuration that was in force when the event came, but it is %q", by)
+}
+
+func backlog(c *call) (any, error) {
+	waiting, err := c.Runtime.Backlog(c.r.Context())
+	return list(waiting), err
+}
+
+// Rejections is who was turned away, and when each credential was last used.
+type Rejections struct {
+	Rejections  []relay.Rejection `json:"rejections"`
+	Credentials []receive.Use     `json:"credentials"`
+}
+
+func rejections(c *call) (any, error) {
+	return Rejections{Rejections: c.Runtime.Rejections(), Credentials: c.Runtime.Credentials()}, nil
+}

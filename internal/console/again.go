@@ -1,0 +1,66 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// chosen says which events or deliveries to do something with again, and whether
+// to do it.
+type chosen struct {
+	IDs    []string          `json:"ids"`
+	Filter map[string]string `json:"filter"`
+	DryRun bool              `json:"dry_run"`
+	// Configuration is what decides; only deciding has use for it.
+	Configuration json.RawMessage `json:"configuration"`
+}
+
+// selection returns what was chosen. Nothing must not come to mean everything:
+// whoever wants that gives an empty filter.
+func (ch *chosen) selection(c *call) (relay.Selection, error) {
+	if (len(ch.IDs) > 0) == (ch.Filter != nil) {
+		return relay.Selection{}, wrong("ids", "choosing events: give ids, or else a filter, which may be {} for all")
+	}
+	filter, err := filterOf(ch.Filter, c.now)
+	return relay.Selection{IDs: ch.IDs, Filter: filter}, err
+}
+
+func resend(c *call) error {
+	var wanted chosen
+	if err := c.decode(smallBody, &wanted); err != nil {
+		return err
+	}
+	if wanted.Configuration != nil {
+		return wrong("configuration", "sending again: a configuration has no place here; the actions are those of the running one")
+	}
+	selection, err := wanted.selection(c)
+	if err != nil {
+		return err
+	}
+	return c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
+		return c.Runtime.Resend(ctx, selection, wanted.DryRun, progress)
+	})
+}
+
+func decide(c *call) error {
+	var wanted chosen
+	if err := c.decode(eventBody, &wanted); err != nil {
+		return err
+	}
+	selection, err := wanted.selection(c)
+	if err != nil {
+		return err
+	}
+	options := relay.DecideOptions{Configuration: wanted.Configuration, Dry: wanted.DryRun}
+	if bytes.Equal(options.Configuration, []byte("null")) {
+		options.Configuration = nil
+	}
+	return c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
+		decided, err := c.Runtime.Decide(ctx, selection, options, progress)
+		decided.Differences = list(decided.Differences)
+		return decided, err
+	})
+}

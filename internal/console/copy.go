@@ -1,0 +1,145 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// copying is held by the one backup or merge that is under way. Each takes as
+// much of the disk as the queue does.
+var copying sync.Mutex
+
+// copyPattern names the directories that hold a copy while it is sent or read.
+// They lie beside the queue, so that a copy is on a disk that was chosen for as
+// much data.
+const copyPattern = "copy-*"
+
+// spare is how much of the disk a copy leaves at least, so that there is room
+// for events.
+const spare = 256 << 20
+
+// withCopy calls do with the name of a file that does not exist and is removed
+// afterwards, and with how many bytes it may take.
+func (c *call) withCopy(do func(file string, most int64) error) error {
+	if !copying.TryLock() {
+		return &Error{Status: http.StatusServiceUnavailable, Err: errors.New("copying the queue: another backup or merge is under way; try again when it is done")}
+	}
+	defer copying.Unlock()
+	usage := c.Runtime.Usage()
+	// What a crash left.
+	left, _ := filepath.Glob(filepath.Join(usage.Dir, copyPattern))
+	for _, directory := range left {
+		_ = os.RemoveAll(directory)
+	}
+	directory, err := os.MkdirTemp(usage.Dir, copyPattern)
+	if err != nil {
+		return fmt.Errorf("copying the queue: making a directory for the copy: %w", err)
+	}
+	defer os.RemoveAll(directory)
+	most := int64(1) << 40
+	if usage.Free >= 0 {
+		most = max(0, usage.Free-spare)
+	}
+	return do(filepath.Join(directory, "event-relay.backup"), most)
+}
+
+// backup answers with a consistent copy of the queue.
+func backup(c *call) error {
+	return c.withCopy(func(file string, most int64) error {
+		if size := c.Runtime.Usage().Bytes; size > most {
+			return &Error{Status: http.StatusInsufficientStorage, Err: fmt.Errorf(
+				"backing up: the copy takes up to %d bytes beside the queue, and %d can be had; make room on that disk", size, most)}
+		}
+		if err := c.Runtime.Backup(c.r.Context(), file); err != nil {
+			return err
+		}
+		written, err := os.Open(file)
+		if err != nil {
+			return fmt.Errorf("backing up: %w", err)
+		}
+		defer written.Close()
+		about, err := written.Stat()
+		if err != nil {
+			return fmt.Errorf("backing up: %w", err)
+		}
+		header(c.w, "application/octet-stream")
+		c.w.Header().Set("Content-Length", strconv.FormatInt(about.Size(), 10))
+		c.w.Header().Set("Content-Disposition", `attachment; filename="event-relay-`+c.now.Format("2006-01-02-150405")+`.backup"`)
+		out := c.flushing()
+		defer out.close()
+		// A copy that is cut short does not have the length that was said.
+		_, _ = io.Copy(out, written)
+		return nil
+	})
+}
+
+// Merged says what a merge added to the history.
+type Merged struct {
+	Events int `json:"events"`
+}
+
+// merge adds a backup, which is the body of the request, to the history.
+func merge(c *call) error {
+	return c.withCopy(func(file string, most int64) error {
+		if err := c.upload(file, most); err != nil {
+			return err
+		}
+		return c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
+			added, err := c.Runtime.MergeHistory(ctx, file, progress)
+			return Merged{Events: added}, err
+		})
+	})
+}
+
+// upload stores the body of the request.
+func (c *call) upload(file string, most int64) error {
+	created, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("storing the upload: %w", err)
+	}
+	defer created.Close()
+	body := &patient{body: http.MaxBytesReader(c.w, c.r.Body, most), control: http.NewResponseController(c.w)}
+	n, err := io.Copy(created, body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return &Error{Status: http.StatusInsufficientStorage, Err: fmt.Errorf("storing the upload: it is larger than the %d bytes that can be had beside the queue; make room on that disk", most)}
+	case body.err != nil:
+		return wrong("", "storing the upload: it breaks off: %w", body.err)
+	case err != nil:
+		return fmt.Errorf("storing the upload: %w", err)
+	case n == 0:
+		return wrong("", "storing the upload: it is empty; send the backup as the body of the request")
+	}
+	if err := created.Close(); err != nil {
+		return fmt.Errorf("storing the upload: %w", err)
+	}
+	return nil
+}
+
+// patient reads a body that takes longer than the server gives requests, as long
+// as something comes.
+type patient struct {
+	body    io.Reader
+	control *http.ResponseController
+	err     error
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	_ = p.control.SetReadDeadline(time.Now().Add(writeTime))
+	n, err := p.body.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		p.err = err
+	}
+	return n, err
+}
