@@ -62,6 +62,8 @@ func activityCommand() *cobra.Command {
 	flags.String("verdict", "", "Only events with this verdict: action, ignored, rule_error, disabled")
 	flags.String("action", "", "Only events with a delivery of this action")
 	flags.String("state", "", "Only events with a delivery in this state: pending, delivered, failed, expired, cancelled")
+	flags.String("tenant", "", "Only events of the tenant with this code")
+	flags.String("text", "", "Only events in which this text stands somewhere")
 	flags.IntP("number", "n", 20, "How many events to list")
 	return command
 }

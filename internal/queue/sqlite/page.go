@@ -66,7 +66,7 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 	before := int64(maxEvent)
 	if after != "" {
 		if before, err = strconv.ParseInt(string(after), 10, 64); err != nil || before < 1 || before > maxEvent {
-			return end, fmt.Errorf("%q is not a cursor", after)
+			return end, fmt.Errorf("%q is %w", after, queue.ErrCursor)
 		}
 	}
 	if n < 1 {
