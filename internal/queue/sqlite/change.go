@@ -26,7 +26,7 @@ func (db *DB) Change(ctx context.Context, change queue.Change) (changed queue.Ch
 	case n != 1:
 		return changed, fmt.Errorf("changing the queue: exactly one change must be given, not %d", n)
 	case change.Move != nil:
-		err = errNotBuilt
+		changed.Deliveries, err = db.moveAction(ctx, *change.Move)
 	case change.Switch != nil:
 		if err = checkSwitch(change.Switch); err == nil {
 			err = db.do(ctx, &turn{turned: *change.Switch})
@@ -81,6 +81,7 @@ type cancel struct {
 	one    int64 // this delivery, or
 	upTo   int64 // all up to this one; 0: all there are
 	ended  []int64
+	uuids  []string // of their events, if somebody watches
 	more   bool
 }
 
@@ -100,7 +101,6 @@ func (c *cancel) write(tx *transaction) error {
 		s.BindInt64(3, cancelAtOnce)
 	}
 	s.BindInt64(1, c.action.row)
-	var rows []settlement
 	for {
 		row, err := s.Step()
 		if err != nil {
@@ -109,40 +109,74 @@ func (c *cancel) write(tx *transaction) error {
 		if !row {
 			break
 		}
-		rows = append(rows, settlement{action: c.action, number: int(s.ColumnInt64(1)), orderKey: s.ColumnText(2), state: cancelled, at: tx.now})
 		c.ended = append(c.ended, s.ColumnInt64(0))
 	}
 	if err := s.Reset(); err != nil {
 		return err
 	}
-	c.more = c.one == 0 && len(rows) == cancelAtOnce
-	for i := range rows {
+	c.more = c.one == 0 && len(c.ended) == cancelAtOnce
+	for _, id := range c.ended {
+		w, err := tx.waitingRow(c.action, id)
+		if err != nil {
+			return err
+		}
 		end := tx.statements.end
 		end.BindInt64(1, c.action.row)
-		end.BindInt64(2, c.ended[i])
+		end.BindInt64(2, id)
 		if err := step(end); err != nil {
 			return err
 		}
-		if err := tx.ended(c.action, rows[i].orderKey); err != nil {
+		if err := tx.endedRow(c.action, w); err != nil {
 			return err
 		}
-		if err := tx.putAttempt(&rows[i], c.ended[i]); err != nil {
+		if err := tx.putAttempt(&settlement{action: c.action, number: int(w.attempts), state: cancelled, at: tx.now}, id); err != nil {
 			return err
 		}
 	}
-	return nil
+	var err error
+	c.uuids, err = tx.uuidsOf(c.ended)
+	return err
 }
 
 func (c *cancel) apply(db *DB) {
 	for _, id := range c.ended {
-		c.action.leave(id)
-		if d := c.action.held[id]; d != nil {
-			if d.lease != nil {
-				db.drop(d.lease)
-			}
-			db.forget(c.action, d)
-		}
+		db.release(c.action, id)
 	}
+}
+
+// release lets go in memory of a delivery that is no longer one of an action.
+// DB.mu is held.
+func (db *DB) release(a *action, id int64) {
+	a.leave(id)
+	if d := a.held[id]; d != nil {
+		if d.lease != nil {
+			db.drop(d.lease)
+		}
+		db.forget(a, d)
+	}
+}
+
+// waitingRow is a row of the table waiting.
+type waitingRow struct {
+	due, attempts, first, since int64
+	orderKey                    string
+}
+
+func (tx *transaction) waitingRow(a *action, delivery int64) (w waitingRow, err error) {
+	err = query(tx.conn, "SELECT due, attempts, first_attempt, since, order_key FROM waiting WHERE action = ? AND delivery = ?", func(row *sqlite.Stmt) error {
+		w = waitingRow{row.ColumnInt64(0), row.ColumnInt64(1), row.ColumnInt64(2), row.ColumnInt64(3), row.ColumnText(4)}
+		return nil
+	}, a.row, delivery)
+	return w, err
+}
+
+// endedRow does what follows from the end of a delivery that need not be the
+// head of its order key: only a head releases the next.
+func (tx *transaction) endedRow(a *action, w waitingRow) error {
+	if w.due >= behind {
+		return tx.ended(a, "")
+	}
+	return tx.ended(a, w.orderKey)
 }
 
 func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
@@ -181,6 +215,27 @@ func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
 func (db *DB) cancelAction(ctx context.Context, name string) (n int, err error) {
 	db.mu.Lock()
 	a := db.action(name)
+	db.mu.Unlock()
+	c := &cancel{action: a, more: true}
+	err = db.bar(a, func() error {
+		for c.more {
+			if err := db.do(ctx, c); err != nil {
+				if n > 0 && !errors.Is(err, queue.ErrClosed) {
+					err = fmt.Errorf("only %d deliveries of %s were cancelled: %w", n, name, err)
+				}
+				return err
+			}
+			n += len(c.ended)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// bar runs f while nothing of an action is handed out, unless it has never had
+// a delivery.
+func (db *DB) bar(a *action, f func() error) error {
+	db.mu.Lock()
 	stored := a.id != 0
 	a.cancelling++
 	db.mu.Unlock()
@@ -191,17 +246,7 @@ func (db *DB) cancelAction(ctx context.Context, name string) (n int, err error) 
 		a.signal()
 	}()
 	if !stored {
-		return 0, nil
+		return nil
 	}
-	c := &cancel{action: a, more: true}
-	for c.more {
-		if err := db.do(ctx, c); err != nil {
-			if n > 0 && !errors.Is(err, queue.ErrClosed) {
-				err = fmt.Errorf("only %d deliveries of %s were cancelled: %w", n, name, err)
-			}
-			return n, err
-		}
-		n += len(c.ended)
-	}
-	return n, nil
+	return f()
 }

@@ -34,12 +34,13 @@ const (
 
 // DB is an open queue. It implements queue.Queue and queue.Activity.
 type DB struct {
-	options Options
-	logger  *zap.Logger
-	file    string
-	lock    *os.File
-	space   *space
-	readers *readers
+	options  Options
+	logger   *zap.Logger
+	file     string
+	lock     *os.File
+	space    *space
+	readers  *readers
+	watchers watchers
 	// maxPending is Options.MaxPending, or what Limit made of it.
 	maxPending atomic.Int64
 

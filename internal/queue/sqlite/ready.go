@@ -46,7 +46,7 @@ type action struct {
 	delta   int   // how the current transaction changes waiting
 
 	paused     bool
-	cancelling int           // calls that cancel all its deliveries
+	cancelling int           // calls that cancel or move all its deliveries
 	takers     int           // calls of Take that are waiting
 	wake       chan struct{} // has room for one wake-up
 

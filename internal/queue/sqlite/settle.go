@@ -21,6 +21,7 @@ type settlement struct {
 	at       int64 // when due again, or when it ended
 	attempt  *queue.Attempt
 	empty    string
+	uuid     string // of the event, empty if it cannot be read
 }
 
 // Settle implements queue.Queue.
@@ -72,6 +73,9 @@ func (db *DB) settle(s *settlement, again time.Time) {
 	s.attempts = d.Attempts
 	if !d.FirstAttempt.IsZero() {
 		s.first = micros(d.FirstAttempt)
+	}
+	if d.event != nil {
+		s.uuid = d.event.ID
 	}
 	a.unwritten++
 	d.unwritten++

@@ -10,12 +10,6 @@ import (
 
 var errNotBuilt = errors.New("not built yet")
 
-func (db *DB) Watch(ctx context.Context) <-chan queue.Changes {
-	c := make(chan queue.Changes)
-	context.AfterFunc(ctx, func() { close(c) })
-	return c
-}
-
 func (db *DB) Series(context.Context, time.Time, time.Time, int) (queue.Series, error) {
 	return queue.Series{}, errNotBuilt
 }

@@ -79,6 +79,7 @@ func (db *DB) commit(batch []command) (err error) {
 		db.loadAt(a, tx.now)
 		a.signal()
 	}
+	db.watchers.tell(batch)
 	return nil
 }
 
@@ -246,8 +247,8 @@ func (s *statements) list() []statement {
 		{&s.putDedupe, "INSERT OR REPLACE INTO dedupe (key, uuid, stored, expires) VALUES (?, ?, ?, ?)"},
 		{&s.oldDedupe, "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE expires < ? ORDER BY expires LIMIT 2)"},
 		{&s.putBlock, "INSERT OR REPLACE INTO blocks (first, oldest, newest) VALUES (?, ?, ?)"},
-		{&s.getWaiting, "SELECT delivery, attempts, order_key FROM waiting WHERE action = ? AND delivery = ?"},
-		{&s.listWaiting, "SELECT delivery, attempts, order_key FROM waiting WHERE action = ? AND delivery <= ? ORDER BY delivery LIMIT ?"},
+		{&s.getWaiting, "SELECT delivery FROM waiting WHERE action = ? AND delivery = ?"},
+		{&s.listWaiting, "SELECT delivery FROM waiting WHERE action = ? AND delivery <= ? ORDER BY delivery LIMIT ?"},
 		{&s.deleteAdditions, `DELETE FROM additions WHERE uuid IN (SELECT d.value ->> 'id' FROM events e CROSS JOIN json_each(
 			CASE WHEN instr(e.deliveries, '"added":') > 0 AND json_valid(e.deliveries) THEN e.deliveries END) d WHERE e.id = ?)`},
 		{&s.deleteEvent, "DELETE FROM events WHERE id = ?"},

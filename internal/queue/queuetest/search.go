@@ -1,0 +1,104 @@
+package queuetest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+var searchTests = map[string]func(*fixture){
+	"text": func(f *fixture) {
+		e := f.entry("x")
+		e.Event.Source, e.Event.Name = "erp", "order_paid"
+		e.Event.RawBody = []byte(`{"name": "Jörg \"B\" Müller & Söhne", "php": "caf\u00e9 a\/b", "big": 4.8}`)
+		e.Event.Headers = map[string][]string{"X-Note": {"From <Berlin> & Köln"}}
+		e.Event.Query = map[string][]string{"q": {"straße 100%_"}}
+		e.Verdict.Reason = "the Customer is new"
+		e.Verdict.Absent = []string{"never_looked_for"}
+		f.put(e)
+		f.settle(f.one("x", e.Deliveries[0].ID), queue.Settlement{State: queue.Failed, Attempt: &queue.Attempt{
+			Began: f.Now(), Status: 422, Error: "Unprocessable Folder", Request: "POST /only-in-request", Response: "No Such Tenant: Ünïcode",
+		}})
+		f.state(e.Deliveries[0].ID, queue.Failed)
+		other := f.put(f.entry())
+		for _, text := range []string{
+			"jörg", "JÖRG", "müller & söhne", `"b" m`, "Café", "a/b", "from <berlin> & köln", "STRASSE"[:3], "straße 100%_", "4.8",
+			"customer IS new", "unprocessable folder", "no such tenant", "ünïcode", "ÜNÏCODE", "ORDER_PAID",
+			e.Event.ID, e.Event.ID[9:30], e.Deliveries[0].ID[20:],
+		} {
+			equalIDs(f, "events with "+text, eventIDs(f.all(queue.Filter{Text: text}, 10)), []string{e.Event.ID})
+			equalIDs(f, "events of another source with "+text, eventIDs(f.all(queue.Filter{Text: text, Source: "pbx"}, 10)), nil)
+			equalIDs(f, "failed events with "+text, eventIDs(f.all(queue.Filter{Text: text, State: queue.Failed}, 10)), []string{e.Event.ID})
+		}
+		for _, text := range []string{"jorg", "never_looked_for", "caliber", "%", "straße%"} {
+			if text == "%" {
+				continue // stands in the event
+			}
+			equalIDs(f, "events with "+text, eventIDs(f.all(queue.Filter{Text: text}, 10)), nil)
+		}
+		equal(f, "events with {", len(f.all(queue.Filter{Text: "{"}, 10)), 2)
+		equalIDs(f, "the other", eventIDs(f.all(queue.Filter{Text: other.Event.ID}, 10)), []string{other.Event.ID})
+	},
+
+	"tenant": func(f *fixture) {
+		var want []string
+		for i := range 30 {
+			e := f.entry()
+			if i%3 > 0 {
+				e.Event.Parameters[rules.Tenant] = fmt.Sprintf("T%d", i%3)
+			}
+			f.put(e)
+			if i%3 == 1 {
+				want = append(want, e.Event.ID)
+			}
+		}
+		slices.Reverse(want)
+		equalIDs(f, "events", eventIDs(f.all(queue.Filter{Tenant: "T1"}, 4)), want)
+		equalIDs(f, "events of another source", eventIDs(f.all(queue.Filter{Tenant: "T1", Source: "icfm"}, 4)), nil)
+		equalIDs(f, "events of nobody", eventIDs(f.all(queue.Filter{Tenant: "T"}, 4)), nil)
+	},
+
+	// However long it takes, pages go on until all was looked at, and those that
+	// end early say how far they are.
+	"a search that takes long": func(f *fixture) {
+		body := []byte(`{"text": "` + string(slices.Repeat([]byte("lorem ipsum "), 400)) + `"}`)
+		for range 100 {
+			var entries []queue.Entry
+			for range 30 {
+				e := f.entry()
+				e.Event.RawBody = body
+				entries = append(entries, e)
+			}
+			f.putAll(entries...)
+			f.Advance(time.Second)
+		}
+		reached := f.Now().Add(time.Second)
+		found := 0
+		for after := queue.Cursor(""); ; {
+			page, err := f.Page(f.patient(), queue.Filter{Text: "dolor"}, after, 10)
+			if err != nil {
+				f.Fatal(err)
+			}
+			found += len(page.Events)
+			if page.Early {
+				if page.Next == "" || page.Reached.IsZero() || page.Reached.After(reached) {
+					f.Fatalf("the page ended early with the cursor %q at %v, after %v", page.Next, page.Reached, reached)
+				}
+				reached = page.Reached
+			} else if page.Next != "" {
+				f.Fatal("a page without events has a next one and did not end early")
+			}
+			if after = page.Next; after == "" {
+				break
+			}
+		}
+		equal(f, "events", found, 0)
+		page, err := f.Page(f.patient(), queue.Filter{Text: "IPSUM"}, "", 5)
+		if err != nil || len(page.Events) != 5 || page.Early || page.Next == "" {
+			f.Errorf("a page of what is everywhere has %d events, early %v, %v", len(page.Events), page.Early, err)
+		}
+	},
+}
