@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,18 +121,26 @@ func explain(flags caddycmd.Flags, in io.Reader) (relay.Explanation, error) {
 func explainStored(flags caddycmd.Flags, id string) (relay.Explanation, error) {
 	var explanation relay.Explanation
 	if flags.String("config") == "" {
-		_, err := ask(flags, "/event_relay/explain/"+url.PathEscape(id), &explanation)
-		return explanation, err
+		return explanation, askRelay(flags, "explain/"+url.PathEscape(id), &explanation)
 	}
 	loaded, err := loadConfiguration(flags, false)
 	if err != nil {
 		return explanation, err
 	}
 	var stored relay.StoredEvent
-	if _, err := ask(flags, "/event_relay/stored/"+url.PathEscape(id), &stored); err != nil {
+	if err := askRelay(flags, "stored/"+url.PathEscape(id), &stored); err != nil {
 		return explanation, err
 	}
 	return loaded.generation.ExplainStored(stored)
+}
+
+// askRelay reads a resource of a running relay.
+func askRelay(flags caddycmd.Flags, path string, result any) error {
+	client, err := newAdminClient(flags)
+	if err == nil {
+		_, err = client.get(context.Background(), path, nil, result)
+	}
+	return err
 }
 
 // explainRequest explains a request in a file.

@@ -107,13 +107,6 @@ func runImportPostman(flags caddycmd.Flags, out, report io.Writer) (int, error) 
 	return caddy.ExitCodeSuccess, nil
 }
 
-func exitStatus(err error) int {
-	if err != nil {
-		return caddy.ExitCodeFailedStartup
-	}
-	return caddy.ExitCodeSuccess
-}
-
 func readCollection(file string) (*postman.Collection, error) {
 	if about, err := os.Stat(file); err == nil && about.IsDir() {
 		return nil, fmt.Errorf("reading %s: it is a directory, as Postman 12 keeps collections (v3); export the collection from Postman as Collection v2.1", file)

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
@@ -14,39 +14,61 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
-// writeActivity prints a page of events as a table that fits a terminal.
-func writeActivity(w io.Writer, page console.ActivityPage) {
-	if len(page.Events) == 0 {
-		fmt.Fprintln(w, "No events. Is the sender's URL right, and its credential? Rejected requests are not events.")
-		return
+// writeActivity prints a list of events as a table.
+func writeActivity(w io.Writer, list console.ActivityPage, width int) error {
+	if len(list.Events) == 0 && !list.Early {
+		_, err := fmt.Fprintln(w, "No events. Is the sender's URL right, and its credential? Rejected requests are not events: see caddy event-relay rejections.")
+		return err
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "RECEIVED\tSOURCE\tEVENT\tVERDICT\tDELIVERIES\tID")
-	for _, event := range page.Events {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			moment(event.Received), printable(event.Source), printable(event.Event),
-			verdictWord(event), deliveriesWord(event.Deliveries), event.ID)
+	table := activityTable(list.Events, width)
+	if err := table.write(w, width); err != nil {
+		return err
 	}
-	table.Flush()
-	if page.Next != "" {
+	switch {
+	case list.Early:
+		fmt.Fprintf(w, "The search was ended because it took long; it looked back to %s. Go on with --until %q.\n",
+			moment(list.Reached), list.Reached.Local().Format("2006-01-02 15:04:05"))
+	case list.Next != "":
 		fmt.Fprintln(w, "There are more: use --number or --until.")
 	}
+	return nil
+}
+
+// activityTable returns the table of events, measured for a width.
+func activityTable(events []queue.Summary, width int) *table {
+	table := newTable("RECEIVED", "SOURCE", "EVENT", "VERDICT", "DELIVERIES", "ID").cutting("SOURCE", "EVENT", "VERDICT", "DELIVERIES")
+	for _, event := range events {
+		table.add(activityRow(event, width > 0)...)
+	}
+	table.measure(width)
+	return table
+}
+
+// shortID is how much of an id is enough to tell events apart: all of its time.
+const shortID = len("0199f3c2-7d11-7cc3")
+
+// activityRow returns the cells of an event. On a terminal, where space is
+// dear, time and id are shorter.
+func activityRow(event queue.Summary, short bool) []string {
+	received, id := moment(event.Received), event.ID
+	if short {
+		received, id = event.Received.Local().Format("2006-01-02 15:04:05"), id[:min(len(id), shortID)]
+	}
+	return []string{received, event.Source, event.Event, verdictWord(event), deliveriesWord(event.Deliveries), id}
 }
 
 func verdictWord(event queue.Summary) string {
-	switch {
-	case event.DuplicateOf != "":
-		return "duplicate"
-	case event.Verdict.Decision == "":
-		return "-"
+	word := string(event.Verdict.Decision)
+	if event.DuplicateOf != "" {
+		word = "duplicate"
 	}
-	return string(event.Verdict.Decision)
+	if event.Test {
+		word += " (test)"
+	}
+	return word
 }
 
 func deliveriesWord(deliveries []queue.DeliveryState) string {
-	if len(deliveries) == 0 {
-		return "-"
-	}
 	words := make([]string, len(deliveries))
 	for i, delivery := range deliveries {
 		words[i] = delivery.Action + " " + string(delivery.State)
@@ -59,6 +81,9 @@ func writeDetail(w io.Writer, detail relay.Detail) {
 	fmt.Fprintf(w, "Event      %s from %s\n", printable(detail.Event), printable(detail.Source))
 	fmt.Fprintf(w, "Id         %s\n", detail.ID)
 	fmt.Fprintf(w, "Received   %s\n", moment(detail.Received))
+	if detail.Test {
+		fmt.Fprintln(w, "Test       sent by an administrator")
+	}
 	if detail.DuplicateOf != "" {
 		fmt.Fprintf(w, "Repeats    %s\n", detail.DuplicateOf)
 	}
@@ -143,6 +168,9 @@ func writeValues(w io.Writer, prefix string, values map[string][]string) {
 func writeDelivery(w io.Writer, delivery relay.DeliveryDetail) {
 	fmt.Fprintf(w, "\nDelivery   %s %s\n", delivery.Action, delivery.State)
 	fmt.Fprintf(w, "Id         %s\n", delivery.ID)
+	if delivery.Of != "" {
+		fmt.Fprintf(w, "Repeats    %s\n", delivery.Of)
+	}
 	if delivery.State == queue.Pending && !delivery.Due.IsZero() {
 		fmt.Fprintf(w, "Next       %s\n", moment(delivery.Due))
 	}
@@ -165,28 +193,29 @@ func writeDelivery(w io.Writer, delivery relay.DeliveryDetail) {
 }
 
 // writeRejections prints who was turned away, and which credentials are in use.
-func writeRejections(w io.Writer, answer console.Rejections) {
-	if len(answer.Rejections) == 0 {
+func writeRejections(w io.Writer, list console.Rejections, width int) error {
+	if len(list.Rejections) == 0 {
 		fmt.Fprintln(w, "No request was turned away since Caddy was started.")
 	} else {
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "LAST\tCOUNT\tADDRESS\tSTATUS\tREASON")
-		for _, entry := range answer.Rejections {
-			fmt.Fprintf(table, "%s\t%d\t%s\t%d\t%s\n", moment(entry.Last), entry.Count, entry.Address, entry.Status, printable(entry.Reason))
+		table := newTable("LAST", "COUNT", "ADDRESS", "STATUS", "REASON")
+		for _, entry := range list.Rejections {
+			table.add(moment(entry.Last), strconv.Itoa(entry.Count), entry.Address, strconv.Itoa(entry.Status), entry.Reason)
 		}
-		table.Flush()
+		// The reason is what one looks for: it is last, and never cut.
+		if err := table.write(w, width); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(w)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SOURCE\tAUTH\tVALUE\tLAST USED")
-	for _, use := range answer.Credentials {
+	table := newTable("SOURCE", "AUTH", "VALUE", "LAST USED")
+	for _, use := range list.Credentials {
 		last := "never since the start"
 		if !use.Last.IsZero() {
 			last = moment(use.Last)
 		}
-		fmt.Fprintf(table, "%s\t%s (line %d)\t%d\t%s\n", use.Source, use.Kind, use.Credential, use.Value, last)
+		table.add(use.Source, fmt.Sprintf("%s (line %d)", use.Kind, use.Credential), strconv.Itoa(use.Value), last)
 	}
-	table.Flush()
+	return table.write(w, width)
 }
 
 func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }

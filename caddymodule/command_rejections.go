@@ -1,0 +1,32 @@
+package caddymodule
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-event-relay/event-relay/internal/console"
+)
+
+func rejectionsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rejections",
+		Short: "Lists who was turned away and why, and when each credential was last used",
+		Long: "Lists requests that were turned away since Caddy was started, like ones together, and when each credential was last used. " +
+			"Nothing of a rejected request is stored.",
+		Example: "  caddy event-relay rejections",
+		Args:    cobra.NoArgs,
+		RunE:    talking(runRejections),
+	}
+}
+
+func runRejections(i *invocation, client *adminClient) error {
+	var list console.Rejections
+	raw, err := client.get(i.context, "rejections", nil, &list)
+	if err != nil {
+		return err
+	}
+	if i.Bool("json") {
+		_, err = i.out.Write(raw)
+		return err
+	}
+	return writeRejections(i.out, list, terminalWidth(i.out))
+}
