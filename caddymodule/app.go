@@ -73,8 +73,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.loadEvents(ctx); err != nil {
 		return err
 	}
-	a.generation, err = a.compile(adminAddresses(ctx))
-	return err
+	if a.generation, err = a.compile(adminAddresses(ctx)); err != nil {
+		return err
+	}
+	return registerMetrics(ctx)
 }
 
 // Start opens the queue, unless a configuration before this one has, and

@@ -19,7 +19,7 @@ import (
 type Metrics struct {
 	Events map[EventLabels]uint64
 	// Rejected counts requests that were turned away: address, credentials,
-	// method, too_large, slow, broken or not_stored.
+	// method, too_large, slow, broken or not_stored, each also if there was none.
 	Rejected map[string]uint64
 	Attempts map[AttemptLabels]Histogram
 	Backlog  []queue.Backlog
@@ -62,14 +62,14 @@ var rejectionReasons = map[int]string{
 	http.StatusServiceUnavailable:    "not_stored",
 }
 
-// Metrics returns the counts and the present backlog.
+// Metrics returns the counts and the present backlog. With an error, only the
+// backlog is missing.
 func (r *Runtime) Metrics(ctx context.Context) (Metrics, error) {
-	backlog, err := r.engine.Backlog(ctx)
-	if err != nil {
-		return Metrics{}, fmt.Errorf("reading the backlog for the metrics: %w", err)
-	}
 	metrics := r.counts.read()
-	metrics.Backlog = backlog
+	var err error
+	if metrics.Backlog, err = r.engine.Backlog(ctx); err != nil {
+		return metrics, fmt.Errorf("reading the backlog for the metrics: %w", err)
+	}
 	return metrics, nil
 }
 
@@ -153,6 +153,9 @@ func (c *counts) read() Metrics {
 				metrics.Events[EventLabels{source, decision}] = n
 			}
 		}
+	}
+	for _, reason := range rejectionReasons {
+		metrics.Rejected[reason] = 0
 	}
 	for reason, n := range c.rejected.all() {
 		metrics.Rejected[reason] = n.Load()
