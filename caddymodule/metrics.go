@@ -33,6 +33,10 @@ var (
 		"Unfinished deliveries, by action.", "action")
 	oldestPendingMetric = metric("oldest_pending_seconds",
 		"How long the oldest unfinished delivery has been waiting, by action; 0 if there is none.", "action")
+	downMetric = metric("targets_down",
+		"How many of the targets of an action cannot be reached, by action. An action has several if its host depends on the tenant.", "action")
+	quietMetric = metric("source_quiet",
+		"Whether a source has been silent for longer than its quiet (1) or not (0), of those that have one.", "source")
 	maxPendingMetric = metric("max_pending_deliveries",
 		"How many deliveries may be unfinished before events are refused (max_pending).")
 	queueBytesMetric = metric("queue_bytes",
@@ -49,8 +53,8 @@ var (
 
 // metrics are all of them.
 var metrics = []*prometheus.Desc{
-	eventsMetric, rejectedMetric, attemptsMetric, attemptDurationMetric, pendingMetric, oldestPendingMetric, maxPendingMetric,
-	queueBytesMetric, queueFreeMetric, minFreeMetric, switchedOffMetric, versionMetric,
+	eventsMetric, rejectedMetric, attemptsMetric, attemptDurationMetric, pendingMetric, oldestPendingMetric, downMetric, quietMetric,
+	maxPendingMetric, queueBytesMetric, queueFreeMetric, minFreeMetric, switchedOffMetric, versionMetric,
 }
 
 func metric(name, help string, labels ...string) *prometheus.Desc {
@@ -101,6 +105,7 @@ func (collector) Collect(into chan<- prometheus.Metric) {
 	if err == nil {
 		s.backlog(now.Backlog)
 	}
+	s.state(now)
 	s.storage()
 	for _, off := range app.runtime.Switches() {
 		s.gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
@@ -117,9 +122,13 @@ type scrape struct {
 // counts sends what was counted. What is configured and has not happened yet is
 // sent as zero, or Prometheus would not see its first time as an increase.
 func (s *scrape) counts(now relay.Metrics) {
+	sources := []string{relay.OwnSource}
 	for _, source := range s.app.Sources {
+		sources = append(sources, source.Name)
+	}
+	for _, source := range sources {
 		for _, verdict := range []rules.Decision{rules.Act, rules.Ignored, rules.RuleError, rules.Disabled, queue.DuplicateEvents} {
-			now.Events[relay.EventLabels{Source: source.Name, Decision: verdict}] += 0
+			now.Events[relay.EventLabels{Source: source, Decision: verdict}] += 0
 		}
 	}
 	for labels, count := range now.Events {
@@ -159,7 +168,20 @@ func (s *scrape) backlog(waiting []queue.Backlog) {
 			s.gauge(oldestPendingMetric, 0, action.Name)
 		}
 	}
-	s.gauge(maxPendingMetric, float64(s.app.limits().MaxPending))
+}
+
+// state sends what is wrong with targets and sources.
+func (s *scrape) state(now relay.Metrics) {
+	for action, targets := range now.Down {
+		s.gauge(downMetric, float64(targets), action)
+	}
+	for source, quiet := range now.Quiet {
+		value := 0.0
+		if quiet {
+			value = 1
+		}
+		s.gauge(quietMetric, value, source)
+	}
 }
 
 func (s *scrape) storage() {
@@ -168,7 +190,9 @@ func (s *scrape) storage() {
 	if usage.Free >= 0 {
 		s.gauge(queueFreeMetric, float64(usage.Free))
 	}
-	s.gauge(minFreeMetric, float64(max(0, s.app.limits().MinFree)))
+	limits := s.app.limits()
+	s.gauge(minFreeMetric, float64(max(0, limits.MinFree)))
+	s.gauge(maxPendingMetric, float64(limits.MaxPending))
 }
 
 func (s *scrape) counter(description *prometheus.Desc, value uint64, labels ...string) {

@@ -23,6 +23,11 @@ type Metrics struct {
 	Rejected map[string]uint64
 	Attempts map[AttemptLabels]Histogram
 	Backlog  []queue.Backlog
+	// Down is how many targets of each configured action cannot be reached, and
+	// Quiet whether a source is silent for longer than its quiet, of those that
+	// have one.
+	Down  map[string]int
+	Quiet map[string]bool
 }
 
 // EventLabels tell apart the counts of events. Decision may be
@@ -66,11 +71,40 @@ var rejectionReasons = map[int]string{
 // backlog is missing.
 func (r *Runtime) Metrics(ctx context.Context) (Metrics, error) {
 	metrics := r.counts.read()
+	if generation := r.newest.Load(); generation != nil {
+		metrics.Down = r.watch.downByAction(generation)
+		metrics.Quiet = make(map[string]bool, len(generation.configuration.Quiet))
+		for source := range generation.configuration.Quiet {
+			metrics.Quiet[source] = false
+		}
+		for _, silent := range r.watch.silent(generation, time.Now()) {
+			metrics.Quiet[silent.Source] = true
+		}
+	}
 	var err error
 	if metrics.Backlog, err = r.engine.Backlog(ctx); err != nil {
 		return metrics, fmt.Errorf("reading the backlog for the metrics: %w", err)
 	}
 	return metrics, nil
+}
+
+// downByAction returns how many targets of each action cannot be reached.
+func (w *watch) downByAction(generation *Generation) map[string]int {
+	down := make(map[string]bool)
+	for _, target := range w.down(generation) {
+		down[withPort(target.Target)] = true
+	}
+	byAction := make(map[string]int, len(generation.actions))
+	for _, action := range generation.actions {
+		count := 0
+		for _, target := range action.Targets() {
+			if down[withPort(target)] {
+				count++
+			}
+		}
+		byAction[action.Name()] = count
+	}
+	return byAction
 }
 
 // counts are what Metrics returns, as it is counted on the way of each event.

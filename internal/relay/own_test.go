@@ -3,6 +3,7 @@ package relay
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -415,4 +416,19 @@ func TestQuietSource(t *testing.T) {
 	if got := count(61 * time.Minute); got != 2 {
 		t.Errorf("after a restart there are %d events, want still 2", got)
 	}
+}
+
+func TestMetricsTellWhatIsWrong(t *testing.T) {
+	const lan = "http://127.0.0.1:9000"
+	configuration := ownConfiguration(lan, "http://127.0.0.1:9001")
+	configuration.Sources = append(configuration.Sources, receive.Source{Name: "erp", Credentials: []receive.Credential{{Kind: receive.None}}})
+	configuration.Quiet = map[string]time.Duration{"icfm": time.Nanosecond, "erp": time.Hour}
+	runtime := openRuntime(t, t.TempDir())
+	push(t, runtime, configuration)
+	runtime.watch.target(forward.TargetChange{Target: lan, Action: "record", Down: true, Error: "refused"})
+	until(t, "what is wrong to be seen", func() bool {
+		metrics, err := runtime.Metrics(t.Context())
+		return err == nil && maps.Equal(metrics.Down, map[string]int{"record": 1, "mail": 0}) &&
+			maps.Equal(metrics.Quiet, map[string]bool{"icfm": true, "erp": false})
+	})
 }
