@@ -421,8 +421,10 @@ func TestQuietSource(t *testing.T) {
 func TestMetricsTellWhatIsWrong(t *testing.T) {
 	const lan = "http://127.0.0.1:9000"
 	configuration := ownConfiguration(lan, "http://127.0.0.1:9001")
+	// Nothing is to be sent, by which more targets would be found down.
+	configuration.Rules = nil
 	configuration.Sources = append(configuration.Sources, receive.Source{Name: "erp", Credentials: []receive.Credential{{Kind: receive.None}}})
-	configuration.Quiet = map[string]time.Duration{"icfm": time.Nanosecond, "erp": time.Hour}
+	configuration.Quiet = map[string]time.Duration{"icfm": time.Millisecond, "erp": time.Hour}
 	runtime := openRuntime(t, t.TempDir())
 	push(t, runtime, configuration)
 	runtime.watch.target(forward.TargetChange{Target: lan, Action: "record", Down: true, Error: "refused"})
