@@ -1,0 +1,101 @@
+// Sending again and deciding again: first what it would do, then, when it is
+// confirmed, doing it, with its progress and what came of it.
+import { el, fill, button, table } from "./dom.js";
+import { postLong } from "./api.js";
+import { openDialog } from "./dialogs.js";
+import { mono, shown } from "./shown.js";
+import { eventAddress } from "./router.js";
+import { mark, verdicts, plural } from "./words.js";
+import { refresh } from "./status.js";
+
+// resend asks about sending a selection again: {ids} or {filter}.
+export function resend(selection, { what, done = () => {} }) {
+	return again({
+		path: "resend", selection, title: "Send again", what, done,
+		counted: (would) => would.deliveries === 0
+			? { nothing: el("p", "There is nothing to send again: a delivery that is still pending is never sent twice, and an event without deliveries has nothing to send. To have it decided once more, use ", el("em", "Decide again"), ".", leftOut(would)) }
+			: { text: [el("p", `${plural(would.deliveries, "delivery", "deliveries")} of ${plural(would.events, "event")} will be sent again, each as a new delivery with a key of its own, linked to the old one:`), actionList(would.actions), leftOut(would)], label: `Send ${plural(would.deliveries, "delivery", "deliveries")} again` },
+		finished: (did) => [el("p", { test: "again-result" }, `${plural(did.deliveries, "delivery", "deliveries")} of ${plural(did.events, "event")} ${did.deliveries === 1 ? "is" : "are"} on the way.`), leftOut(did),
+			did.ids?.length ? el("details", el("summary", `The new ${did.ids.length === 1 ? "delivery" : "deliveries"}`), el("ul.ids", did.ids.slice(0, 100).map((id) => el("li", el("a", { href: eventAddress(id) }, mono(id)))))) : null],
+	});
+}
+
+// decide asks about deciding a selection again by the rules of now.
+export function decide(selection, { what, done = () => {} }) {
+	return again({
+		path: "decide", selection, title: "Decide again by the present rules", what, done,
+		counted: (would) => would.changed === 0
+			? { nothing: el("p", `${plural(would.events, "event")} would be decided as before: nothing would change.`) }
+			: { text: [el("p", `For ${would.changed.toLocaleString("en")} of ${plural(would.events, "event")} the verdict changes.`), differences(would)], label: "Decide again and send what newly fires" },
+		finished: (did) => [el("p", { test: "again-result" }, `${plural(did.events, "event")} decided again, ${did.changed.toLocaleString("en")} changed.`), differences(did)],
+	});
+}
+
+function again({ path, selection, title, what, counted, finished, done }) {
+	const abort = new AbortController();
+	let over = false;
+	const { body, close } = openDialog(title, () => el("p", { role: "status" }, `Counting what this means for ${what} …`), {
+		test: "again-dialog", wide: path === "decide",
+		onclose: () => {
+			abort.abort();
+			if (over) done();
+		},
+	});
+	const problem = (error) => {
+		if (error.name === "AbortError") return;
+		fill(body, el("p.problem", { role: "alert" }, error.message), el("div.actions", button("Close", close, { class: "primary" })));
+	};
+	const run = async () => {
+		const bar = el("progress", { "aria-label": title });
+		const told = el("p", { role: "status" }, "Working …");
+		const stop = button("Stop here", close);
+		fill(body, told, bar, el("div.actions", stop));
+		over = true;
+		try {
+			const result = await postLong(path, selection, ({ done: n, total }) => {
+				if (total) {
+					bar.max = total;
+					bar.value = n;
+				}
+				told.textContent = total ? `${n.toLocaleString("en")} of ${total.toLocaleString("en")}` : n.toLocaleString("en");
+			}, abort.signal);
+			const ok = button("Close", close, { class: "primary", test: "again-close" });
+			fill(body, el("div", { role: "status" }, finished(result)), el("div.actions", ok));
+			ok.focus();
+			refresh();
+		} catch (error) {
+			problem(error);
+		}
+	};
+	postLong(path, { ...selection, dry_run: true }, () => {}, abort.signal).then((would) => {
+		const { nothing, text, label } = counted(would);
+		if (nothing) {
+			fill(body, nothing, el("div.actions", button("Close", close, { class: "primary" })));
+			return;
+		}
+		const go = button(label, run, { class: "primary", test: "again-confirm" });
+		fill(body, text, el("div.actions", button("Cancel", close), go));
+		go.focus();
+	}).catch(problem);
+}
+
+function actionList(actions) {
+	return el("ul.counts", Object.entries(actions ?? {}).map(([name, n]) => el("li", el("strong", n.toLocaleString("en")), " × ", mono(name, 80))));
+}
+
+function leftOut(result) {
+	return result.unknown ? el("p.note", `${plural(result.unknown, "delivery", "deliveries")} left out: the action is not configured any more.`) : null;
+}
+
+function differences(result) {
+	const word = (decision) => verdicts[decision] ? mark(verdicts[decision]) : shown(decision);
+	const list = (title, actions) => Object.keys(actions ?? {}).length ? [el("h3", title), actionList(actions)] : null;
+	return [
+		list("Newly asked for", result.fires),
+		list("No longer asked for (listed only; what was sent stays sent)", result.stops),
+		result.differences?.length ? table("Events whose verdict changes", ["Event", "Before", "After", "Why"], result.differences.slice(0, 200).map((difference) => el("tr",
+			el("td", el("a", { href: eventAddress(difference.id) }, shown(`${difference.source}:${difference.event}`, 80))),
+			el("td", word(difference.before)), el("td", word(difference.after)), el("td", shown(difference.reason, 300))))) : null,
+		result.differences?.length > 200 ? el("p.note", "The first 200.") : null,
+	];
+}

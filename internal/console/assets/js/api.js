@@ -1,0 +1,96 @@
+// The JSON API, as this page asks it. Addresses are relative to the page, so
+// that it works wherever it is mounted.
+const base = new URL("api/", document.baseURI);
+
+// ApiError tells what went wrong in the server's words. Its status is 0 when
+// there was no answer.
+export class ApiError extends Error {
+	constructor(message, status, field) {
+		super(message);
+		this.status = status;
+		this.field = field;
+	}
+}
+
+// contact is told of each answer and each silence, so that the page can say
+// that the relay cannot be reached.
+export const contact = new EventTarget();
+
+function tell(reached) {
+	contact.dispatchEvent(new CustomEvent("contact", { detail: reached }));
+}
+
+export function address(path, query = {}) {
+	const url = new URL(path, base);
+	for (const [key, value] of Object.entries(query)) {
+		if (value !== undefined && value !== null && value !== "") url.searchParams.set(key, value);
+	}
+	return url;
+}
+
+async function ask(url, options) {
+	let answer;
+	try {
+		answer = await fetch(url, { cache: "no-store", ...options });
+	} catch (error) {
+		if (error.name === "AbortError") throw error;
+		tell(false);
+		throw new ApiError("The relay does not answer. Is Caddy running?", 0);
+	}
+	tell(answer.status !== 502 && answer.status !== 503 && answer.status !== 504);
+	if (answer.ok) return answer;
+	let message = `The relay answered ${answer.status} ${answer.statusText}.`;
+	let field;
+	try {
+		const told = await answer.json();
+		if (told.error) message = told.error;
+		field = told.field;
+	} catch {
+		// Not an answer of the relay, such as that of a proxy: the status has to do.
+	}
+	throw new ApiError(message, answer.status, field);
+}
+
+export async function get(path, query, options) {
+	return (await ask(address(path, query), options)).json();
+}
+
+export async function getText(path, query, options) {
+	return (await ask(address(path, query), options)).text();
+}
+
+const posted = (body) => ({
+	method: "POST",
+	headers: { "Content-Type": "application/json" },
+	body: JSON.stringify(body),
+});
+
+export async function post(path, body) {
+	return (await ask(address(path), posted(body))).json();
+}
+
+// postLong sends a request whose answer comes in lines: progress, and at the
+// end the result.
+export async function postLong(path, body, onProgress = () => {}, signal) {
+	const answer = await ask(address(path), { ...posted(body), signal });
+	const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+	let rest = "";
+	let result;
+	const line = (text) => {
+		if (!text.trim()) return;
+		const told = JSON.parse(text);
+		if (told.error) throw new ApiError(told.error, answer.status, told.field);
+		if (told.progress) onProgress(told.progress);
+		if ("result" in told) result = told.result;
+	};
+	for (;;) {
+		const { done, value } = await reader.read();
+		if (done) break;
+		const lines = (rest + value).split("\n");
+		rest = lines.pop();
+		lines.forEach(line);
+	}
+	line(rest);
+	if (result === undefined) throw new ApiError("The answer ended before the result. What was done until then stays done.", 0);
+	return result;
+}

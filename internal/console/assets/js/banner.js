@@ -1,0 +1,70 @@
+// What stands over every view while something is switched off, down or out of
+// reach, so that nobody forgets a pause.
+import { el, fill, button } from "./dom.js";
+import { icon } from "./icons.js";
+import { shown } from "./shown.js";
+import { parse, timeNode, relative } from "./times.js";
+import { to } from "./router.js";
+import { onStatus } from "./status.js";
+import { switchOn } from "./switching.js";
+
+const most = 3;
+
+export function showBanner(node) {
+	let before = "";
+	onStatus((status, reached) => {
+		const lines = linesOf(status, reached);
+		// Drawn again only when it says something else: a reader's focus may be
+		// on one of its buttons.
+		const now = lines.map((line) => line.key).join("\n");
+		if (now === before) return;
+		before = now;
+		node.hidden = lines.length === 0;
+		fill(node, el("ul.banner-lines", lines.slice(0, most).map((line) => el(`li.tone-${line.tone}`,
+			icon(line.icon), el("span.banner-text", line.text), line.tool))),
+		lines.length > most ? el("a.banner-more", { href: to("settings") }, `and ${lines.length - most} more in Settings`) : null);
+	});
+}
+
+function linesOf(status, reached) {
+	const lines = [];
+	if (!reached) {
+		lines.push({ key: "reach", tone: "bad", icon: "unlink", text: "The relay cannot be reached. What you see is from before; this page tries again by itself." });
+	}
+	if (!status) return lines;
+	if (status.off) {
+		lines.push({ key: "off", tone: "warn", icon: "power", text: "The configuration has the relay switched off (active off): events are stored, nothing is done about them." });
+	}
+	for (const off of status.switches ?? []) {
+		lines.push({
+			key: JSON.stringify(off), tone: "warn", icon: off.kind === "action" ? "pause" : "power",
+			text: switchText(off),
+			tool: button(off.kind === "action" ? "Resume" : "Turn on", () => switchOn(off.kind, off.name), { class: "small", test: "banner-on" }),
+		});
+	}
+	for (const down of status.down ?? []) {
+		lines.push({
+			key: `down ${down.target} ${down.action}`, tone: "bad", icon: "unlink",
+			text: [el("strong", "Target down: "), shown(down.target, 80), " since ", timeNode(down.since), ": ", shown(down.error, 120),
+				". Deliveries of ", el("a", { href: to("actions", down.action) }, shown(down.action, 60)), " wait."],
+		});
+	}
+	for (const quiet of status.quiet ?? []) {
+		lines.push({
+			key: `quiet ${quiet.source}`, tone: "warn", icon: "quiet",
+			text: [el("strong", "Quiet source: "), shown(quiet.source, 60), parse(quiet.last) ? [" was last heard ", timeNode(quiet.last, (at) => relative(at))] : " has not been heard yet", "."],
+		});
+	}
+	return lines;
+}
+
+// switchText says what is off, since when, until when and why.
+export function switchText(off) {
+	const what = {
+		all: [el("strong", "Everything is switched off"), ": events are stored, nothing is done"],
+		event: [el("strong", "Event switched off: "), shown(off.name, 80)],
+		action: [el("strong", "Action paused: "), shown(off.name, 80)],
+	}[off.kind] ?? [shown(off.kind), " ", shown(off.name)];
+	return [what, " since ", timeNode(off.since), parse(off.until) ? [", until ", timeNode(off.until)] : ", until it is turned on by hand",
+		off.reason ? [". Reason: ", shown(off.reason, 160)] : ". No reason was given", "."];
+}

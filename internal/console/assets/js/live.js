@@ -1,0 +1,67 @@
+// The live stream. It is closed while nobody looks at the page: browsers keep
+// few connections to one host, and each stream holds one.
+import { address } from "./api.js";
+
+// live follows events that pass a query. onBatch gets each batch, onState one
+// of "live", "paused", "reconnecting", onGap is called when something may have
+// been missed in between.
+export function live(query, { onBatch, onState, onGap }) {
+	let source = null;
+	let retry = null;
+	let wanted = true;
+	let ended = false;
+	let opened = false;
+
+	const connect = () => {
+		disconnect();
+		if (ended || !wanted || document.hidden) return;
+		onState(opened ? "reconnecting" : "connecting");
+		source = new EventSource(address("live", query));
+		source.addEventListener("open", () => {
+			if (opened) onGap();
+			opened = true;
+			onState("live");
+		});
+		source.addEventListener("batch", (event) => {
+			const batch = JSON.parse(event.data);
+			if (batch.missed) onGap();
+			if (batch.events?.length) onBatch(batch.events);
+		});
+		source.addEventListener("error", () => {
+			onState("reconnecting");
+			// The browser tries again by itself unless the answer was an error.
+			if (source?.readyState === EventSource.CLOSED) {
+				disconnect();
+				retry = setTimeout(connect, 3000);
+			}
+		});
+	};
+	const disconnect = () => {
+		clearTimeout(retry);
+		source?.close();
+		source = null;
+	};
+	const looked = () => (document.hidden ? disconnect() : connect());
+	document.addEventListener("visibilitychange", looked);
+	connect();
+
+	return {
+		pause() {
+			wanted = false;
+			disconnect();
+			onState("paused");
+		},
+		resume() {
+			wanted = true;
+			connect();
+		},
+		get paused() {
+			return !wanted;
+		},
+		close() {
+			ended = true;
+			disconnect();
+			document.removeEventListener("visibilitychange", looked);
+		},
+	};
+}

@@ -1,0 +1,101 @@
+// The deliveries of an event, with their attempts: what was sent, what was
+// answered.
+import { el, fill, button } from "../dom.js";
+import { icon } from "../icons.js";
+import { post } from "../api.js";
+import { confirmed } from "../dialogs.js";
+import { code } from "../code.js";
+import { shown, mono, long } from "../shown.js";
+import { copy } from "../copy.js";
+import { parse, timeNode, took, relative } from "../times.js";
+import { to, eventAddress } from "../router.js";
+import { mark, stateOf, plural } from "../words.js";
+import { resend } from "../again.js";
+import { failed, toast } from "../toast.js";
+import { refresh } from "../status.js";
+
+export function deliveriesSection(detail, { changed }) {
+	const heading = el("h2", "Deliveries");
+	const box = el("div.stack");
+	const node = el("section.panel", { "aria-labelledby": "deliveries-title", test: "deliveries" }, heading, box);
+	heading.id = "deliveries-title";
+	// Which attempts are open, so that a change does not close what is read.
+	const openAttempts = new Map();
+
+	const update = (next) => {
+		const all = next.deliveries ?? [];
+		fill(heading, `Deliveries${all.length ? ` (${all.length})` : ""}`);
+		fill(box, all.length ? all.map((delivery) => card(delivery, changed, openAttempts)) : el("p.muted", "Nothing was or will be sent for this event. The reason is in the verdict, and rule by rule below."));
+	};
+	update(detail);
+	return { node, update };
+}
+
+function card(delivery, changed, openAttempts) {
+	const kind = stateOf(delivery.state);
+	const history = delivery.history ?? [];
+	return el(`article.delivery.edge-${kind.tone}`, { test: "delivery", "data-id": delivery.id, "data-state": delivery.state },
+		el("header",
+			el("h3", el("a", { href: to("actions", delivery.action) }, shown(delivery.action, 100))),
+			mark(kind),
+			el("div.delivery-tools",
+				delivery.state === "pending"
+					? button([icon("barred"), "Cancel"], () => cancel(delivery, changed), { class: "small", test: "cancel-delivery" })
+					: button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", done: changed }), { class: "small", test: "resend-delivery" }))),
+		el("p", sentence(delivery)),
+		delivery.of ? el("p", "It repeats the delivery ", el("a", { href: eventAddress(delivery.of), onclick: (event) => {
+			// The other is mostly on this very page.
+			const other = document.querySelector(`[data-id="${CSS.escape(delivery.of)}"]`);
+			if (!other) return;
+			event.preventDefault();
+			other.scrollIntoView({ block: "center" });
+			other.querySelector("a, button")?.focus({ preventScroll: true });
+		} }, mono(delivery.of)), ".") : null,
+		el("p.muted.id-line", "Delivery ", button([mono(delivery.id), icon("copy")], () => copy(delivery.id, "the delivery's id"), { class: "link", "aria-label": `Copy the id of the delivery ${delivery.id}` })),
+		history.length ? el("ol.attempts", { "aria-label": "Attempts" }, history.map((attempt, i) => attemptItem(delivery, attempt, i, i === history.length - 1, openAttempts))) : null);
+}
+
+function sentence(delivery) {
+	const n = plural(delivery.attempts ?? 0, "attempt");
+	const why = delivery.error ? [": ", long(delivery.error, 300)] : delivery.status ? `, answered ${delivery.status}` : "";
+	switch (delivery.state) {
+	case "delivered": return [`Delivered after ${n}, `, timeNode(delivery.ended), delivery.status ? `, answered ${delivery.status}` : "", "."];
+	case "failed": return [`Failed for good after ${n}, `, timeNode(delivery.ended), why];
+	case "expired": return [`Expired after ${n}, `, timeNode(delivery.ended), ": it was too late to be of use", delivery.error ? why : "", "."];
+	case "cancelled": return [`Cancelled after ${n}, `, timeNode(delivery.ended), "."];
+	case "pending": {
+		const due = parse(delivery.due);
+		const next = !due ? "It waits." : due > Date.now() ? ["The next attempt is ", timeNode(delivery.due, relative), "."] : "It is due.";
+		return delivery.attempts ? [`Not delivered after ${n}`, why, " ", next] : ["Not tried yet. ", next];
+	}
+	default: return n;
+	}
+}
+
+function attemptItem(delivery, attempt, i, isLast, openAttempts) {
+	const key = `${delivery.id} ${i}`;
+	const good = !attempt.error && attempt.status && isLast && delivery.state === "delivered";
+	const tone = good ? "good" : "bad";
+	const body = el("div.attempt-body",
+		attempt.empty?.length ? el("p.note", "These tags gave nothing: ", attempt.empty.map((name) => [el("code", shown(name, 80)), " "])) : null,
+		attempt.error ? el("p", el("strong", "Error: "), long(attempt.error, 800)) : null,
+		attempt.request ? code(attempt.request, { title: "Request sent", test: "sent-request" }) : el("p.muted", "No request was sent."),
+		attempt.response ? code(attempt.response, { title: `Answer${attempt.status ? ` ${attempt.status}` : ""}`, test: "answer" }) : attempt.status ? el("p.muted", `Answered ${attempt.status} without a body.`) : el("p.muted", "There was no answer."));
+	const details = el("details", { open: openAttempts.get(key) ?? isLast, ontoggle: () => openAttempts.set(key, details.open) },
+		el("summary", el(`span.mark.tone-${tone}`, icon(good ? "check" : "cross"), el("span", `Attempt ${i + 1}`)), " ",
+			el("span.attempt-line", timeNode(attempt.began), attempt.status ? ` · answered ${attempt.status}` : " · no answer", attempt.error ? [" · ", shown(attempt.error, 90)] : null, ` · took ${took(attempt.took_ms)}`)),
+		body);
+	return el("li", { test: "attempt" }, details);
+}
+
+async function cancel(delivery, changed) {
+	if (!await confirmed("Cancel this delivery?", "It will not be sent any more. It can be sent again later.", "Cancel the delivery", { danger: true })) return;
+	try {
+		await post("cancel", { delivery: delivery.id });
+		toast("The delivery is cancelled.");
+		refresh();
+		changed();
+	} catch (error) {
+		failed(error);
+	}
+}

@@ -1,0 +1,91 @@
+// The switches, the queue, the configurations that were loaded, and the version.
+import { el, fill, button } from "../dom.js";
+import { icon } from "../icons.js";
+import { get, address } from "../api.js";
+import { shown, mono, long } from "../shown.js";
+import { parse, timeNode, full, relative, span } from "../times.js";
+import { to } from "../router.js";
+import { bytes, plural } from "../words.js";
+import { onStatus } from "../status.js";
+import { switchOff, switchOn } from "../switching.js";
+import { switchText } from "../banner.js";
+
+export function open(container) {
+	const switches = el("div");
+	const health = el("div");
+	const queue = el("div");
+	const about = el("div");
+	const snapshots = el("div", el("p.muted", "Reading …"));
+	const checked = el("div", { role: "status" });
+	const section = (title, test, ...children) => el("section.panel", { test }, el("h2", title), children);
+	fill(container,
+		el("div.view-head", el("h1", { tabindex: "-1" }, "Settings")),
+		el("p.intro", "What can be changed while the relay runs. Everything else is in the Caddyfile."),
+		el("div.columns",
+			el("div.column",
+				section("Switches", "switches", switches),
+				section("Health", "health", health, el("div.tools", button("Check the database and the configuration", check, { test: "check" })), checked),
+				section("Queue", "queue", queue,
+					el("div.tools", el("a.button", { href: address("backup"), download: "event-relay-backup.db", test: "backup" }, icon("save"), "Download a backup")),
+					el("p.note", "A consistent copy of the queue and the history; nothing stops for it. It is put back with ", el("code", "caddy event-relay restore"), "."))),
+			el("div.column",
+				section("Configurations that were loaded", "snapshots", snapshots),
+				section("About", "about", about))));
+
+	const end = onStatus((status) => {
+		if (!status) return;
+		const off = status.switches ?? [];
+		const everything = off.find((one) => one.kind === "all");
+		fill(switches,
+			el("div.switch-line", el("p", everything ? [icon("power"), " ", switchText(everything)] : status.off ? [icon("power"), " The configuration says ", el("code", "active off"), ": nothing is done about events."] : [icon("check"), " Everything is on."]),
+				everything ? button([icon("play"), "Turn everything on"], () => switchOn("all"), { class: "primary", test: "all-on" })
+					: button([icon("power"), "Switch everything off …"], () => switchOff("all"), { class: "danger", test: "all-off" })),
+			off.filter((one) => one.kind !== "all").map((one) => el("div.switch-line", { test: "switch" }, el("p", icon(one.kind === "action" ? "pause" : "power"), " ", switchText(one)),
+				button(one.kind === "action" ? "Resume" : "Turn on", () => switchOn(one.kind, one.name), { class: "small" }))),
+			el("p.note", "Single events are switched under ", el("a", { href: to("events") }, "Events"), ", actions paused under ", el("a", { href: to("actions") }, "Actions"), "."));
+		const down = status.down ?? [];
+		const quiet = status.quiet ?? [];
+		fill(health, el("ul.health",
+			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240)))),
+			quiet.map((one) => el("li.tone-warn", icon("quiet"), el("span", "Source ", shown(one.source, 60), parse(one.last) ? [" silent since ", timeNode(one.last), " (", relative(parse(one.last)), ")"] : " was never heard"))),
+			!down.length ? el("li.tone-good", icon("check"), el("span", "All targets that were called can be reached.")) : null,
+			!quiet.length ? el("li.tone-good", icon("check"), el("span", "No source is quiet for longer than it says.")) : null));
+		const waiting = status.backlog ?? [];
+		const total = waiting.reduce((sum, line) => sum + line.count, 0);
+		fill(queue, el("dl.values",
+			el("dt", "Directory"), el("dd", mono(status.queue?.directory, 300)),
+			el("dt", "Size"), el("dd", bytes(status.queue?.bytes)),
+			el("dt", "Free on its disk"), el("dd", bytes(status.queue?.free), status.queue?.free >= 0 && status.queue.free < 2 * status.min_free ? el("span.tone-warn", icon("warning"), " nearly full") : null, el("span.muted", ` (nothing is taken below ${bytes(status.min_free)})`)),
+			el("dt", "Waiting"), el("dd", el("span", `${plural(total, "delivery", "deliveries")} of at most ${(status.max_pending ?? 0).toLocaleString("en")}`)),
+			el("dt", "History kept"), el("dd", status.retention_seconds ? span(status.retention_seconds) : "for ever", status.retention_bytes ? ` or ${bytes(status.retention_bytes)}` : null)),
+		waiting.length ? el("ul.counts", waiting.map((line) => el("li", el("strong", line.count.toLocaleString("en")), " × ", el("a", { href: to("actions", line.action) }, shown(line.action, 80)), ", oldest ", timeNode(line.oldest, (at) => relative(at)), line.paused ? ", paused" : null, line.unknown ? el("span.tone-bad", ", not configured any more") : null))) : null);
+		fill(about, el("dl.values",
+			el("dt", "Version"), el("dd", mono(status.version)),
+			el("dt", "Started"), el("dd", timeNode(status.started, full), parse(status.started) ? el("span.muted", ` (${relative(parse(status.started))})`) : null),
+			el("dt", "Configuration loaded"), el("dd", timeNode(status.loaded, full), status.configuration ? [" ", mono(status.configuration.slice(0, 12))] : null),
+			el("dt", "Charts"), el("dd", "drawn with uPlot 1.6.32 (MIT licence)")));
+	});
+
+	async function check() {
+		fill(checked, el("p.muted", "Checking …"));
+		try {
+			const found = await get("check");
+			const list = (title, items, none) => items?.length ? [el("h3", title), el("ul.notes", items.map((text) => el("li.tone-warn", icon("warning"), " ", long(text, 500))))] : el("p.tone-good", icon("check"), ` ${none}`);
+			fill(checked, list("Faults of the database", found.database, "The database is sound."), list("Warnings about the configuration", found.warnings, "Nothing is to be said about the configuration."));
+		} catch (error) {
+			fill(checked, el("p.problem", error.message));
+		}
+	}
+
+	(async () => {
+		try {
+			const list = await get("snapshots");
+			fill(snapshots, el("p.note", "Without secrets. The newest is in force."), list.length ? el("ol.snapshots", list.map((one, i) => el("li", { test: "snapshot" },
+				el("a", { href: to("snapshot", String(one.id)) }, timeNode(one.loaded, full)), " ", mono((one.digest ?? "").slice(0, 12)), i === 0 ? el("span.mark.tone-good", icon("check"), "in force") : null))) : el("p.muted", "None is kept yet."));
+		} catch (error) {
+			fill(snapshots, el("p.problem", error.message));
+		}
+	})();
+
+	return { title: "Settings", close: end };
+}
