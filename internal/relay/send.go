@@ -1,27 +1,87 @@
 package relay
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+)
 
 // TestEvent is an event that an administrator makes up to try the rules.
 type TestEvent struct {
 	Source string `json:"source"`
-	Event  string `json:"event"`
+	// Event is the name of an event that the source knows.
+	Event string `json:"event"`
 	// Values are sent like the query of a request.
 	Values map[string]string `json:"values,omitempty"`
-	// Body and ContentType are sent as they are.
+	// Body and ContentType are sent as they are. A body without a type is read
+	// as what it looks like.
 	Body        string `json:"body,omitempty"`
 	ContentType string `json:"content_type,omitempty"`
 }
 
 // Sent is what became of a test event.
 type Sent struct {
-	// IDs are the events that were stored.
+	// IDs are the events that were stored: several, if the body holds a batch.
 	IDs []string `json:"ids"`
 }
 
 // Send takes a test event through the same way as any other: it is decided,
 // stored and carried out, and marked as a test throughout. Dedupe does not
-// apply to it.
+// apply to it. Its errors are *WrongInput, and those of queue.Queue's Put.
 func (r *Runtime) Send(ctx context.Context, test TestEvent) (Sent, error) {
-	return Sent{}, errNotBuilt
+	generation := r.Newest()
+	if generation == nil {
+		return Sent{}, fmt.Errorf("sending a test event: %w", errNotInService)
+	}
+	received, err := generation.receiveTest(ctx, test)
+	if err != nil {
+		return Sent{}, err
+	}
+	if err := r.Accept(ctx, generation, received); err != nil {
+		return Sent{}, fmt.Errorf("storing a test event: %w", err)
+	}
+	sent := Sent{IDs: make([]string, len(received.Events))}
+	for i, event := range received.Events {
+		sent.IDs[i] = event.ID
+	}
+	return sent, nil
+}
+
+// receiveTest reads a test event as its source reads its requests.
+func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.Received, error) {
+	if err := g.checkSource(test.Source); err != nil {
+		return nil, &WrongInput{Field: "source", Err: err}
+	}
+	if test.Event == "" {
+		return nil, wrong("event", "give the name of an event of source %s", test.Source)
+	}
+	_, event, err := g.language.Event(test.Source + ":" + test.Event)
+	if err != nil {
+		return nil, &WrongInput{Field: "event", Err: err}
+	}
+	query := url.Values{}
+	for name, value := range test.Values {
+		query.Set(name, value)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "/?"+query.Encode(), strings.NewReader(test.Body))
+	if err != nil {
+		return nil, fmt.Errorf("making a test event: %w", err)
+	}
+	if test.ContentType != "" {
+		request.Header.Set("Content-Type", test.ContentType)
+	}
+	received, err := g.receiver.ReceiveTest(test.Source, event, request)
+	if refusal := (*receive.Refusal)(nil); errors.As(err, &refusal) {
+		return nil, &WrongInput{Field: "body", Err: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making a test event: %w", err)
+	}
+	received.DedupeKeys = nil
+	return received, nil
 }

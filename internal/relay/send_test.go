@@ -1,0 +1,93 @@
+package relay_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// TestSend sends test events the whole way: the source reads them, rules and
+// templates know them for what they are, and so does the target.
+func TestSend(t *testing.T) {
+	var mutex sync.Mutex
+	var marked []string
+	target := &service{Server: httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		marked = append(marked, r.Header.Get("X-Event-Test")+" "+r.URL.RequestURI())
+	}))}
+	t.Cleanup(target.Close)
+	configured := configuration(target, "/record")
+	configured.Sources = []receive.Source{{
+		Name: "erp", Events: []rules.EventType{{Name: "order_paid"}}, Credentials: []receive.Credential{{Kind: receive.Bearer, Values: []string{"x"}}},
+		NameFrom: "body.type", Fields: []receive.Field{{Name: "order", Expression: `body.order ?? query.order`}},
+		DedupeWindow: time.Hour,
+	}}
+	configured.Actions[0].Query = []forward.Pair{{Name: "order", Value: "{{order}}"}, {Name: "test", Value: "{{test}}"}}
+	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{"order_paid"}, When: []string{`order != nil`}, Do: []string{"record"}}}
+	runtime := open(t, t.TempDir())
+	runtime.Push(compile(t, configured))
+
+	for _, test := range []struct {
+		name     string
+		event    relay.TestEvent
+		decision rules.Decision
+		requests []string
+	}{
+		{"a body", relay.TestEvent{Event: "order_paid", Body: `{"order":7}`, ContentType: "application/json"}, rules.Act, []string{"1 /record?order=7&test=true"}},
+		{"the same again", relay.TestEvent{Event: "order_paid", Body: `{"order":7}`, ContentType: "application/json"}, rules.Act, []string{"1 /record?order=7&test=true"}},
+		{"values", relay.TestEvent{Event: "Order Paid", Values: map[string]string{"order": "a&b"}}, rules.Act, []string{"1 /record?order=a%26b&test=true"}},
+		{"a form", relay.TestEvent{Event: "order_paid", Body: "order=x", ContentType: "application/x-www-form-urlencoded"}, rules.Act, []string{"1 /record?order=x&test=true"}},
+		{"nothing", relay.TestEvent{Event: "order_paid"}, rules.Ignored, nil},
+		{"a batch", relay.TestEvent{Event: "order_paid", Body: `[{"order":1},{"order":1}]`}, rules.Act, []string{"1 /record?order=1&test=true", "1 /record?order=1&test=true"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.event.Source = "erp"
+			sent, err := runtime.Send(t.Context(), test.event)
+			if err != nil || len(sent.IDs) != max(len(test.requests), 1) {
+				t.Fatalf("sent %+v, %v", sent, err)
+			}
+			for _, id := range sent.IDs {
+				if detail := show(t, runtime, id); !detail.Test || detail.Event != "order_paid" || detail.Verdict.Decision != test.decision || detail.DuplicateOf != "" {
+					t.Errorf("stored as %+v", detail.Summary)
+				}
+			}
+			waitFor(t, "the requests", func() bool {
+				mutex.Lock()
+				defer mutex.Unlock()
+				return len(marked) >= len(test.requests)
+			})
+			if !slices.Equal(marked, test.requests) {
+				t.Errorf("the target got %q, want %q", marked, test.requests)
+			}
+			marked = nil
+		})
+	}
+
+	for _, test := range []struct {
+		event          relay.TestEvent
+		field, problem string
+	}{
+		{relay.TestEvent{Source: "epr", Event: "order_paid"}, "source", "did you mean erp?"},
+		{relay.TestEvent{Source: "erp", Event: "order_piad"}, "event", "did you mean order_paid?"},
+		{relay.TestEvent{Source: "erp", Event: "order_*"}, "event", "name one"},
+		{relay.TestEvent{Source: "erp"}, "event", "give the name"},
+		{relay.TestEvent{Source: "erp", Event: "order_paid", Body: strings.Repeat("x", receive.DefaultMaxBody+1)}, "body", "413"},
+	} {
+		_, err := runtime.Send(t.Context(), test.event)
+		checkWrong(t, err, test.field, test.problem)
+	}
+	if page, err := runtime.Activity(t.Context(), queue.Filter{}, "", 100); err != nil || len(page.Events) != 7 {
+		t.Errorf("%d events are stored, %v; want 7", len(page.Events), err)
+	}
+}
