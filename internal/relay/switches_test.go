@@ -1,0 +1,290 @@
+package relay_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+const approved = `{"event":"job_saved","id":1,"status":"Approved"}`
+
+func turn(t *testing.T, runtime *relay.Runtime, s queue.Switch, during time.Duration) queue.Switch {
+	t.Helper()
+	now, err := runtime.Turn(t.Context(), s, during)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
+// TestSwitches turns each kind of switch off and on, over a reload and a
+// restart.
+func TestSwitches(t *testing.T) {
+	for _, test := range []struct {
+		kind       queue.SwitchKind
+		name, kept string
+		decision   rules.Decision
+		// other is what becomes of another event meanwhile.
+		other rules.Decision
+	}{
+		{queue.SwitchAll, "", "", rules.Disabled, rules.Disabled},
+		{queue.SwitchEvent, "Job Saved", "icfm:job_saved", rules.Disabled, rules.Act},
+		{queue.SwitchEvent, "icfm:job_saved", "icfm:job_saved", rules.Disabled, rules.Act},
+		{queue.SwitchAction, "record", "record", rules.Act, rules.Act},
+	} {
+		t.Run(string(test.kind)+" "+test.name, func(t *testing.T) {
+			target := newService(t)
+			configured := configuration(target, "/record")
+			configured.Rules = append(configured.Rules, rules.Rule{Place: "Caddyfile:3", Events: []string{"job_completed"}, Do: []string{"record"}})
+			directory := t.TempDir()
+			runtime := open(t, directory)
+			generation := compile(t, configured)
+			runtime.Push(generation)
+
+			off := turn(t, runtime, queue.Switch{Kind: test.kind, Name: test.name, Off: true, Reason: "works on the SAN"}, 24*time.Hour)
+			check := func(when string) {
+				t.Helper()
+				switches := runtime.Switches()
+				if len(switches) != 1 || switches[0] != off {
+					t.Fatalf("%s: the switches are %+v, want %+v", when, switches, off)
+				}
+				detail := show(t, runtime, post(t, runtime, generation, approved))
+				if detail.Verdict.Decision != test.decision {
+					t.Errorf("%s: verdict %+v, want %s", when, detail.Verdict, test.decision)
+				}
+				if test.decision == rules.Disabled {
+					for _, part := range []string{"switched off since", "until", ": works on the SAN"} {
+						if !strings.Contains(detail.Verdict.Reason, part) {
+							t.Errorf("%s: the reason %q does not say %q", when, detail.Verdict.Reason, part)
+						}
+					}
+				} else if detail.Deliveries[0].State != queue.Pending {
+					t.Errorf("%s: a delivery of a paused action is %s", when, detail.Deliveries[0].State)
+				}
+			}
+			if off.Name != test.kept || !off.Off || off.Since.IsZero() || !off.Until.After(off.Since) || off.Reason != "works on the SAN" {
+				t.Errorf("the switch is %+v", off)
+			}
+			check("at first")
+			other := show(t, runtime, post(t, runtime, generation, `{"event":"job_completed","id":"other"}`))
+			if other.Verdict.Decision != test.other {
+				t.Errorf("another event has the verdict %+v, want %s", other.Verdict, test.other)
+			}
+			generation = compile(t, configured)
+			runtime.Push(generation)
+			check("after a reload")
+			if err := runtime.Close(); err != nil {
+				t.Fatal(err)
+			}
+			runtime = open(t, directory)
+			runtime.Push(generation)
+			check("after a restart")
+
+			on := turn(t, runtime, queue.Switch{Kind: test.kind, Name: test.name}, 0)
+			if on != (queue.Switch{Kind: test.kind, Name: test.kept}) || len(runtime.Switches()) != 0 {
+				t.Errorf("turned on, the switch is %+v of %+v", on, runtime.Switches())
+			}
+			id := post(t, runtime, generation, approved)
+			waitFor(t, "the delivery", func() bool { return show(t, runtime, id).Deliveries[0].State == queue.Delivered })
+			waitFor(t, "what was held back", func() bool {
+				backlog, err := runtime.Backlog(t.Context())
+				return err == nil && len(backlog) == 0
+			})
+			want := map[queue.SwitchKind]int{queue.SwitchAll: 1, queue.SwitchEvent: 2, queue.SwitchAction: 5}[test.kind]
+			if got := strings.Fields(target.got()); len(got) != want {
+				t.Errorf("the target got %q, want %d requests", got, want)
+			}
+		})
+	}
+}
+
+// TestSwitchedOffEverythingHoldsDeliveriesBack checks that what waits already
+// is not sent either.
+func TestSwitchedOffEverythingHoldsDeliveriesBack(t *testing.T) {
+	target := newService(t)
+	runtime := open(t, t.TempDir())
+	generation := compile(t, configuration(target, "/record"))
+	runtime.Push(generation)
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
+	id := post(t, runtime, generation, approved)
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchAll, Off: true}, 0)
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record"}, 0)
+	runtime.Push(compile(t, configuration(target, "/record")))
+	if state := show(t, runtime, id).Deliveries[0].State; state != queue.Pending || target.got() != "" {
+		t.Errorf("while everything is off, the delivery is %s and the target got %q", state, target.got())
+	}
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchAll}, 0)
+	waitFor(t, "the delivery", func() bool { return target.got() == "/record?id=1" })
+}
+
+// TestSwitchedOffEventMarksNothingAsDone is TestSwitchedOffRelayMarksNothingAsDone
+// for a switch.
+func TestSwitchedOffEventMarksNothingAsDone(t *testing.T) {
+	target := newService(t)
+	runtime := open(t, t.TempDir())
+	deduped := configuration(target, "/record")
+	deduped.Sources[0].DedupeWindow, deduped.Sources[0].DedupeKey = time.Hour, "body.id"
+	generation := compile(t, deduped)
+	runtime.Push(generation)
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0)
+	post(t, runtime, generation, approved)
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved"}, 0)
+	id := post(t, runtime, generation, approved)
+	if detail := show(t, runtime, id); detail.DuplicateOf != "" || detail.Verdict.Decision != rules.Act {
+		t.Errorf("the first event that was not switched off is %+v", detail.Summary)
+	}
+}
+
+// TestSwitchesEnd checks that a switch is on again when its time has come, also
+// if that was while the relay was not running, and that the log says so.
+func TestSwitchesEnd(t *testing.T) {
+	for _, kind := range []queue.SwitchKind{queue.SwitchAll, queue.SwitchEvent, queue.SwitchAction} {
+		for _, restart := range []bool{false, true} {
+			name := map[queue.SwitchKind]string{queue.SwitchEvent: "job_saved", queue.SwitchAction: "record"}[kind]
+			t.Run(string(kind)+map[bool]string{true: " over a restart"}[restart], func(t *testing.T) {
+				target := newService(t)
+				core, logs := observer.New(zapcore.InfoLevel)
+				logged := configuration(target, "/record")
+				logged.Logger = zap.New(core)
+				directory := t.TempDir()
+				runtime := open(t, directory)
+				generation := compile(t, logged)
+				runtime.Push(generation)
+				off := turn(t, runtime, queue.Switch{Kind: kind, Name: name, Off: true}, 100*time.Millisecond)
+				if restart {
+					if err := runtime.Close(); err != nil {
+						t.Fatal(err)
+					}
+					waitFor(t, "the end", func() bool { return time.Now().After(off.Until) })
+					runtime = open(t, directory)
+					runtime.Push(generation)
+				}
+				waitFor(t, "the switch to be on", func() bool {
+					return len(runtime.Switches()) == 0 && logs.FilterMessageSnippet("is on again").Len() == 1
+				})
+				post(t, runtime, generation, approved)
+				waitFor(t, "the delivery", func() bool { return target.got() == "/record?id=1" })
+			})
+		}
+	}
+}
+
+// TestSwitchOutlivesItsConfiguration checks that what is no longer configured
+// can still be turned on.
+func TestSwitchOutlivesItsConfiguration(t *testing.T) {
+	runtime := open(t, t.TempDir())
+	configured := configuration(newService(t), "/record")
+	runtime.Push(compile(t, configured))
+	names := map[queue.SwitchKind]string{queue.SwitchEvent: "icfm:job_saved", queue.SwitchAction: "record"}
+	for kind, name := range names {
+		turn(t, runtime, queue.Switch{Kind: kind, Name: name, Off: true}, 0)
+	}
+	runtime.Push(compile(t, relay.Configuration{}))
+	if len(runtime.Switches()) != len(names) {
+		t.Errorf("the switches are %+v", runtime.Switches())
+	}
+	for kind, name := range names {
+		turn(t, runtime, queue.Switch{Kind: kind, Name: name}, 0)
+	}
+	if len(runtime.Switches()) != 0 {
+		t.Errorf("the switches are %+v", runtime.Switches())
+	}
+}
+
+func TestWrongSwitches(t *testing.T) {
+	runtime := open(t, t.TempDir())
+	two := configuration(newService(t), "/record")
+	two.Sources = append(two.Sources, receive.Source{Name: "erp", Events: []rules.EventType{{Name: "job_saved"}, {Name: "order_paid"}},
+		Credentials: []receive.Credential{{Kind: receive.Bearer, Values: []string{"x"}}}})
+	two.Rules[0].Events = []string{"icfm:job_saved"}
+	runtime.Push(compile(t, two))
+	for _, test := range []struct {
+		s              queue.Switch
+		during         time.Duration
+		field, problem string
+	}{
+		{queue.Switch{Kind: "source", Name: "icfm", Off: true}, 0, "kind", "action, event and all"},
+		{queue.Switch{Off: true}, 0, "kind", "action, event and all"},
+		{queue.Switch{Kind: queue.SwitchAll, Name: "record", Off: true}, 0, "name", "no name"},
+		{queue.Switch{Kind: queue.SwitchAction, Off: true}, 0, "name", "give the name"},
+		{queue.Switch{Kind: queue.SwitchAction, Name: "recrod", Off: true}, 0, "name", "did you mean record?"},
+		{queue.Switch{Kind: queue.SwitchAction, Name: "zzz", Off: true}, 0, "name", "there are: record"},
+		{queue.Switch{Kind: queue.SwitchEvent, Name: "job_svaed", Off: true}, 0, "name", "did you mean job_saved?"},
+		{queue.Switch{Kind: queue.SwitchEvent, Name: "icfm:job_svaed", Off: true}, 0, "name", "did you mean job_saved?"},
+		{queue.Switch{Kind: queue.SwitchEvent, Name: "icmf:order_paid", Off: true}, 0, "name", "did you mean icfm?"},
+		{queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0, "name", "icfm:job_saved, erp:job_saved"},
+		{queue.Switch{Kind: queue.SwitchEvent, Name: "unknown", Off: true}, 0, "name", "icfm:unknown, erp:unknown"},
+		{queue.Switch{Kind: queue.SwitchEvent, Name: "dmg_*", Off: true}, 0, "name", "many events"},
+		{queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, -time.Hour, "for", "-1h"},
+		{queue.Switch{Kind: queue.SwitchAction, Name: "record"}, time.Hour, "for", "only what is switched off"},
+		{queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true, Reason: strings.Repeat("x", 501)}, 0, "reason", "at most 500"},
+	} {
+		_, err := runtime.Turn(t.Context(), test.s, test.during)
+		checkWrong(t, err, test.field, test.problem)
+	}
+	if len(runtime.Switches()) != 0 {
+		t.Errorf("a refused switch is off: %+v", runtime.Switches())
+	}
+}
+
+// TestCancelAndMove ends and moves what waits for a paused and for a removed
+// action.
+func TestCancelAndMove(t *testing.T) {
+	target := newService(t)
+	runtime := open(t, t.TempDir())
+	configured := configuration(target, "/record")
+	generation := compile(t, configured)
+	runtime.Push(generation)
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
+	var ids []string
+	for range 4 {
+		ids = append(ids, post(t, runtime, generation, approved))
+	}
+	renamed := configuration(target, "/renamed")
+	renamed.Actions[0].Name, renamed.Rules[0].Do = "renamed", []string{"renamed"}
+	runtime.Push(compile(t, renamed))
+
+	if n, err := runtime.Cancel(t.Context(), show(t, runtime, ids[0]).Deliveries[0].ID, ""); n != 1 || err != nil {
+		t.Errorf("cancelled %d deliveries of 1, %v", n, err)
+	}
+	if _, err := runtime.Cancel(t.Context(), "01900000-0000-7000-8000-000000000000", ""); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("cancelling nothing: %v", err)
+	}
+	if n, err := runtime.Move(t.Context(), "record", "renamed"); n != 3 || err != nil {
+		t.Errorf("moved %d deliveries of 3, %v", n, err)
+	}
+	waitFor(t, "what was moved", func() bool { return target.got() == strings.Repeat("/renamed?id=1 ", 2)+"/renamed?id=1" })
+
+	runtime.Push(generation)
+	post(t, runtime, generation, approved)
+	runtime.Push(compile(t, renamed))
+	if n, err := runtime.Cancel(t.Context(), "", "record"); n != 1 || err != nil {
+		t.Errorf("cancelled %d deliveries of 1, %v", n, err)
+	}
+
+	for _, test := range []struct {
+		call           func() (int, error)
+		field, problem string
+	}{
+		{func() (int, error) { return runtime.Cancel(t.Context(), "", "") }, "delivery", "give the id"},
+		{func() (int, error) { return runtime.Cancel(t.Context(), ids[0], "renamed") }, "action", "not both"},
+		{func() (int, error) { return runtime.Cancel(t.Context(), "", "remaned") }, "action", "did you mean renamed?"},
+		{func() (int, error) { return runtime.Move(t.Context(), "renamed", "remaned") }, "to", "did you mean renamed?"},
+		{func() (int, error) { return runtime.Move(t.Context(), "renamed", "renamed") }, "to", "there already"},
+		{func() (int, error) { return runtime.Move(t.Context(), "nothing", "renamed") }, "from", "unknown action"},
+		{func() (int, error) { return runtime.Move(t.Context(), "", "renamed") }, "from", "give the name"},
+	} {
+		_, err := test.call()
+		checkWrong(t, err, test.field, test.problem)
+	}
+}
