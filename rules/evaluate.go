@@ -65,6 +65,15 @@ func (x *Expression) For(tenant string) TrustedValue {
 	return result
 }
 
+// Parameters returns the custom parameters that the expression names, each once.
+func (x *Expression) Parameters() []string {
+	names := make([]string, len(x.named))
+	for i, p := range x.named {
+		names[i] = p.Name
+	}
+	return names
+}
+
 // Verbatim reports whether the whole expression is a call verbatim(…), by which
 // an administrator asks that the value not be escaped in a body. Evaluating such
 // an expression gives the value in the brackets.
