@@ -92,7 +92,7 @@ func (l *Language) compileTree(source string, tree *parser.Tree) (_ *Expression,
 		node = call.Arguments[0]
 	}
 	if r := c.reference(node); r != nil {
-		x.reference = r
+		x.reference, x.named = r, c.named
 		return x, c.err()
 	}
 	tree.Node = c.rewrite(node)
@@ -188,6 +188,13 @@ func (c *compilation) fail(err error) ast.Node {
 		c.errs = append(c.errs, err)
 	}
 	return &ast.NilNode{}
+}
+
+// name notes that the expression names a custom parameter.
+func (c *compilation) name(p *parameter) {
+	if !slices.Contains(c.named, p) {
+		c.named = append(c.named, p)
+	}
 }
 
 func (c *compilation) declared(name string) bool { return slices.Contains(c.variables, name) }
@@ -384,9 +391,7 @@ func (c *compilation) identifier(n *ast.IdentifierNode) ast.Node {
 		return &ast.IdentifierNode{Value: n.Value}
 	}
 	if p := c.parameter(n); p != nil {
-		if !slices.Contains(c.named, p) {
-			c.named = append(c.named, p)
-		}
+		c.name(p)
 		return c.configuredNode(p.value)
 	}
 	if isFunction(n.Value) {

@@ -107,6 +107,9 @@ func (c *compilation) reference(node ast.Node) *reference {
 		if r == nil {
 			return nil
 		}
+		if p := c.parameter(n.Property); p != nil {
+			c.name(p)
+		}
 		r.steps = append(r.steps, step)
 		r.text = partOf(n)
 		return r

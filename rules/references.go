@@ -3,6 +3,7 @@ package rules
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/expr-lang/expr/ast"
 )
@@ -126,4 +127,17 @@ func (s *Ruleset) ByEvent() []EventRules {
 		}
 	}
 	return all
+}
+
+// Rules returns the rules as they were configured. The result must not be
+// changed.
+func (s *Ruleset) Rules() []Rule { return s.written }
+
+// Member returns the expression for a member of an object: base.name, or with
+// the name in quotes where it is no identifier.
+func Member(base, name string) string {
+	if isIdentifier(name) && !slices.Contains(words, name) {
+		return base + "." + name
+	}
+	return base + "[" + strconv.Quote(name) + "]"
 }

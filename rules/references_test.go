@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestReferences(t *testing.T) {
@@ -86,4 +87,28 @@ func TestByEvent(t *testing.T) {
 			t.Errorf("%s has rules %s, want %s", name, got[name], want)
 		}
 	}
+}
+
+func FuzzMember(f *testing.F) {
+	language, err := NewLanguage(Definitions{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range []string{"id", "X-Project", "in", "nil", "a b", `"`, "`", `\`, "\n", "\x00", "é", "\u200b", "😀", "0", "_", "", "{{x}}", "not"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if !utf8.ValidString(name) || len(name) > 1000 {
+			return
+		}
+		path := Member("body", name)
+		expression, err := language.Compile(path)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		event := &Event{Body: map[string]any{name: int64(7)}}
+		if value, err := language.Bind(event).Evaluate(expression); err != nil || value != int64(7) {
+			t.Errorf("%s gives %v, %v; want the member's value", path, value, err)
+		}
+	})
 }

@@ -94,6 +94,10 @@ type Generation struct {
 	logger    *zap.Logger
 
 	configuration Configuration
+	// declared are the sources as the rules know them, the relay's own last.
+	declared []rules.Source
+	// mask puts *** in place of the secrets of the configuration.
+	mask func(text string) string
 }
 
 // Compile checks a configuration and compiles it. What is wrong in different
@@ -112,6 +116,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 		definitions.Sources = append(definitions.Sources, declaration(source))
 	}
 	definitions.Sources = append(definitions.Sources, ownSource())
+	g.declared = definitions.Sources
 	var err error
 	if g.language, err = rules.NewLanguage(definitions); err != nil {
 		return nil, fmt.Errorf("reading sources and parameters: %w", err)
@@ -137,6 +142,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	g.mask = forward.NewMask(slices.Concat(configuration.credentials(), g.language.Secrets()))
 	g.byName = make(map[string]*forward.Prepared, len(g.actions))
 	for _, action := range g.actions {
 		g.byName[action.Name()] = action

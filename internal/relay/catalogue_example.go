@@ -1,0 +1,174 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// ExampleRequest is what an action would send.
+type ExampleRequest struct {
+	PlannedRequest
+	// EventID is the stored event that it was rendered for, empty for one that
+	// was made up.
+	EventID string `json:"event_id,omitempty"`
+}
+
+// mostExampleEvents bounds for how many names of events a stored one is looked
+// for.
+const mostExampleEvents = 50
+
+// Example renders the request of an action for an event: the newest stored one
+// that the action was carried out for, or else any of a name whose rules ask for
+// it, or else one that is made up. Nothing is sent. It wraps queue.ErrNotFound.
+func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, error) {
+	generation := r.newest.Load()
+	if generation == nil {
+		return ExampleRequest{}, errNoConfiguration
+	}
+	if generation.byName[action] == nil {
+		known := slices.Sorted(maps.Keys(generation.byName))
+		remedy := ""
+		if near := rules.Nearest(action, known); near != "" {
+			remedy = "; did you mean " + near + "?"
+		}
+		return ExampleRequest{}, fmt.Errorf("rendering an example of action %s: there is no such action%s: %w", action, remedy, queue.ErrNotFound)
+	}
+	asking := generation.eventsAsking(action)
+	filters := []queue.Filter{{Action: action}}
+	for _, event := range asking[:min(len(asking), mostExampleEvents)] {
+		filters = append(filters, queue.Filter{Source: event.Source, Event: event.Event})
+	}
+	for _, filter := range filters {
+		stored, err := r.engine.Events(ctx, filter, "", 5)
+		if err != nil {
+			return ExampleRequest{}, fmt.Errorf("finding an event for an example of action %s: %w", action, err)
+		}
+		for _, s := range stored.Events {
+			if s.Event != nil {
+				return ExampleRequest{PlannedRequest: generation.plan(action, s.Event), EventID: s.Event.ID}, nil
+			}
+		}
+	}
+	about := rules.EventRules{Source: "source", Event: "event"}
+	if len(asking) > 0 {
+		about = asking[0]
+	}
+	planned := generation.plan(action, generation.madeUp(action, about, func(name string) any { return strings.ToUpper(name) }))
+	if planned.Error != "" {
+		// It may calculate with what it takes to be numbers.
+		numbers := generation.plan(action, generation.madeUp(action, about, func(string) any { return int64(1) }))
+		if numbers.Error == "" {
+			planned = numbers
+		}
+	}
+	return ExampleRequest{PlannedRequest: planned}, nil
+}
+
+// eventsAsking returns the events for which an active rule asks for an action.
+func (g *Generation) eventsAsking(action string) (asking []rules.EventRules) {
+	written := g.ruleset.Rules()
+	for _, event := range g.ruleset.ByEvent() {
+		if slices.ContainsFunc(event.Rules, func(i int) bool { return !written[i].Inactive && slices.Contains(written[i].Do, action) }) {
+			asking = append(asking, event)
+		}
+	}
+	return asking
+}
+
+// madeUp returns an event that has all that an action refers to. Of gives the
+// values, by name.
+func (g *Generation) madeUp(action string, about rules.EventRules, of func(name string) any) *rules.Event {
+	now := time.Now()
+	event := &rules.Event{
+		ID: plannedEvent, Source: about.Source, Name: about.Event, Received: now, Method: "POST",
+		Query: map[string][]string{}, Headers: map[string][]string{"Content-Type": {"application/json"}}, Fields: map[string]any{},
+	}
+	event.Parameters[rules.Tenant] = ""
+	event.Parameters[rules.Date], event.Parameters[rules.Time] = now.Format(time.DateOnly), now.Format(time.TimeOnly)
+	event.Parameters[rules.UnixTime] = now.Unix()
+	var body any = map[string]any{}
+	for _, expression := range g.byName[action].Expressions() {
+		for _, reference := range g.language.References(expression.String()) {
+			first := reference.Name
+			if len(reference.Steps) > 0 {
+				if name, ok := reference.Steps[0].(string); ok {
+					first = name
+				}
+			}
+			switch parameter, isParameter := rules.ParameterByName(reference.Name); {
+			case reference.Name == "body":
+				body = putAt(body, reference.Steps, of)
+			case reference.Name == "query" && len(reference.Steps) > 0:
+				event.Query[first] = []string{strings.ToUpper(first)}
+			case reference.Name == "headers" && len(reference.Steps) > 0:
+				event.Headers[first] = []string{strings.ToUpper(first)}
+			case isParameter && parameter.Numeric() && event.Parameters[parameter] == nil:
+				event.Parameters[parameter] = int64(1)
+			case isParameter && event.Parameters[parameter] == nil:
+				event.Parameters[parameter] = strings.ToUpper(reference.Name)
+			case slices.Contains(g.language.Fields(), reference.Name):
+				event.Fields[reference.Name] = putAt(event.Fields[reference.Name], reference.Steps, func(name string) any {
+					if name == "" {
+						name = reference.Name
+					}
+					return of(name)
+				})
+			}
+		}
+	}
+	// Going through JSON gives the body the types that an event's body has.
+	if raw, err := json.Marshal(body); err == nil {
+		event.RawBody, event.BodyIsRaw = raw, true
+		event.Body, _ = rules.DecodeJSON(raw)
+	}
+	return event
+}
+
+// longestMadeUp bounds the lists of an event that is made up.
+const longestMadeUp = 20
+
+// putAt puts a value into another at the place where steps lead.
+func putAt(into any, steps []any, of func(name string) any) any {
+	if len(steps) == 0 {
+		if into != nil {
+			return into
+		}
+		return of("")
+	}
+	switch step := steps[0].(type) {
+	case string:
+		object, isObject := into.(map[string]any)
+		if !isObject {
+			object = map[string]any{}
+		}
+		if len(steps) == 1 {
+			if object[step] == nil {
+				object[step] = of(step)
+			}
+			return object
+		}
+		object[step] = putAt(object[step], steps[1:], of)
+		return object
+	case int64:
+		list, _ := into.([]any)
+		at := int(min(max(step, 0), longestMadeUp))
+		for len(list) <= at {
+			list = append(list, nil)
+		}
+		for i := range list {
+			if list[i] == nil || i == at {
+				list[i] = putAt(list[i], steps[1:], of)
+			}
+		}
+		return list
+	}
+	return into
+}

@@ -1,0 +1,160 @@
+package relay
+
+import (
+	"regexp"
+	"slices"
+
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// ParameterListed is a parameter that templates and rules can use.
+type ParameterListed struct {
+	Name string `json:"name"`
+	// Kind is system or custom.
+	Kind        string `json:"kind"`
+	Description string `json:"description,omitempty"`
+	Place       string `json:"place,omitempty"`
+	// Value is that of a custom parameter, *** if it is a secret, and Tenants
+	// those of single tenants.
+	Value   string            `json:"value,omitempty"`
+	Secret  bool              `json:"secret,omitempty"`
+	Tenants map[string]string `json:"tenants,omitempty"`
+	// UsedBy names the actions and the places of rules that use it, and the
+	// sources and parameters.
+	UsedBy []string `json:"used_by"`
+}
+
+const secretShown = "***"
+
+var parameterDescriptions = map[rules.Parameter]string{
+	rules.CalledNumber:       "The number that was called",
+	rules.CallerID:           "The number of the caller",
+	rules.CallingName:        "The name of the caller",
+	rules.CallCost:           "What the call cost, a number",
+	rules.CallID:             "The id of the call",
+	rules.CallRatingDuration: "The seconds of the call that are charged, a number",
+	rules.Date:               "The date of the event, as 2026-03-13",
+	rules.Direction:          "The direction of the call",
+	rules.Duration:           "The seconds that the call lasted, a number",
+	rules.Extension:          "The extension at which the call is",
+	rules.Tenant:             "The code of the tenant, empty where there is none",
+	rules.Time:               "The time of the event, as 11:41:57",
+	rules.UnixTime:           "The time of the event in seconds since 1970, a number",
+}
+
+// Parameters returns the system parameters and the configured ones.
+func (r *Runtime) Parameters() []ParameterListed {
+	generation := r.newest.Load()
+	if generation == nil {
+		return []ParameterListed{}
+	}
+	var parameters []ParameterListed
+	uses := generation.uses()
+	for _, parameter := range rules.SystemParameters() {
+		parameters = append(parameters, ParameterListed{
+			Name: parameter.String(), Kind: "system", Description: parameterDescriptions[parameter],
+			UsedBy: uses.of(parameter.String()),
+		})
+	}
+	for _, parameter := range generation.configuration.Parameters {
+		shown := func(value string, secret bool) string {
+			if secret {
+				return secretShown
+			}
+			return generation.mask(value)
+		}
+		listed := ParameterListed{
+			Name: parameter.Name, Kind: "custom", Value: shown(parameter.Value, parameter.Secret),
+			Secret: parameter.Secret, UsedBy: uses.of(parameter.Name),
+		}
+		if parameter.NoDefault {
+			listed.Value = ""
+		}
+		for tenant, value := range parameter.Tenants {
+			if listed.Tenants == nil {
+				listed.Tenants = make(map[string]string, len(parameter.Tenants))
+			}
+			listed.Tenants[tenant] = shown(value.Value, value.Secret)
+			listed.Secret = listed.Secret || value.Secret
+		}
+		parameters = append(parameters, listed)
+	}
+	return parameters
+}
+
+// uses says, by name, who uses a parameter or field.
+type uses map[string][]string
+
+func (u uses) of(name string) []string {
+	if users := u[name]; users != nil {
+		return users
+	}
+	return []string{}
+}
+
+func (u uses) add(user string, names ...string) {
+	for _, name := range names {
+		if !slices.Contains(u[name], user) {
+			u[name] = append(u[name], user)
+		}
+	}
+}
+
+// uses finds out who uses what: actions by name, rules by place.
+func (g *Generation) uses() uses {
+	found := uses{}
+	note := func(user string, expression *rules.Expression) {
+		found.add(user, expression.Parameters()...)
+		for _, reference := range g.language.References(expression.String()) {
+			found.add(user, reference.Name)
+		}
+	}
+	for _, action := range g.actions {
+		for _, expression := range action.Expressions() {
+			note(action.Name(), expression)
+		}
+	}
+	compiled := func(user string, sources ...string) {
+		for _, source := range sources {
+			if source == "" {
+				continue
+			}
+			// It has been compiled before, so it compiles.
+			if expression, err := g.language.Compile(source); err == nil {
+				note(user, expression)
+			}
+		}
+	}
+	for _, rule := range g.ruleset.Rules() {
+		compiled(rule.Place, rule.When...)
+	}
+	for _, source := range g.sources {
+		user := "source " + source.Name
+		compiled(user, source.NameFrom, source.Batch, source.DedupeKey)
+		for _, field := range source.Fields {
+			compiled(user, field.Expression)
+		}
+	}
+	for _, parameter := range g.configuration.Parameters {
+		user := "parameter " + parameter.Name
+		if !parameter.Secret {
+			found.add(user, heldIn(parameter.Value)...)
+		}
+		for _, value := range parameter.Tenants {
+			if !value.Secret {
+				found.add(user, heldIn(value.Value)...)
+			}
+		}
+	}
+	return found
+}
+
+var heldParameter = regexp.MustCompile(`\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
+
+// heldIn returns the parameters that the value of another holds.
+func heldIn(value string) (names []string) {
+	for _, match := range heldParameter.FindAllStringSubmatch(value, -1) {
+		names = append(names, match[1])
+	}
+	return names
+}

@@ -1,0 +1,239 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// Checked is what a check of a running relay found.
+type Checked struct {
+	// Database are the faults of the database.
+	Database []string `json:"database"`
+	// Warnings are about the configuration: fields that rules and templates use
+	// and no stored event of theirs had, unused actions, and so on.
+	Warnings []string `json:"warnings"`
+}
+
+// newestForCheck is how many events of each name are looked at for the fields
+// that rules and templates refer to.
+const newestForCheck = 500
+
+// Check checks the database, and the newest configuration against the events
+// that are stored.
+func (r *Runtime) Check(ctx context.Context) (Checked, error) {
+	generation := r.newest.Load()
+	if generation == nil {
+		return Checked{}, errNoConfiguration
+	}
+	checked := Checked{Warnings: []string{}}
+	var err error
+	if checked.Database, err = r.engine.Verify(ctx); err != nil {
+		return Checked{}, fmt.Errorf("checking the database: %w", err)
+	}
+	if checked.Database == nil {
+		checked.Database = []string{}
+	}
+	absent, err := r.warnOfAbsent(ctx, generation)
+	if err != nil {
+		return Checked{}, fmt.Errorf("checking the configuration against the stored events: %w", err)
+	}
+	backlog, err := r.engine.Backlog(ctx)
+	if err != nil {
+		return Checked{}, fmt.Errorf("checking what waits: %w", err)
+	}
+	checked.Warnings = slices.Concat(checked.Warnings, absent, generation.warnOfUnused(),
+		generation.warnOfSwitches(r.Switches()), generation.warnOfUnknown(backlog))
+	return checked, nil
+}
+
+// question asks whether stored events ever had what a rule or action refers to.
+type question struct {
+	// who is the rule or action, events what it is for.
+	who       string
+	events    []rules.EventRules
+	reference rules.Reference
+	// expression is the reference, compiled.
+	expression *rules.Expression
+	// looked counts the events that were looked at in vain.
+	looked   int
+	answered bool
+}
+
+// questions are those of all rules and actions that are in use.
+func (g *Generation) questions() []*question {
+	var all []*question
+	ask := func(who string, events []rules.EventRules, expressions ...string) {
+		var asked []string
+		for _, expression := range expressions {
+			for _, reference := range g.language.References(expression) {
+				if slices.Contains(asked, reference.Text) || !mayBeAbsent(g.language, reference) {
+					continue
+				}
+				asked = append(asked, reference.Text)
+				// A reference that is too long for a message does not compile.
+				if compiled, err := g.language.Compile(reference.Text); err == nil {
+					all = append(all, &question{who: who, events: events, reference: reference, expression: compiled})
+				}
+			}
+		}
+	}
+	written := g.ruleset.Rules()
+	byEvent := g.ruleset.ByEvent()
+	for i, rule := range written {
+		if rule.Inactive {
+			continue
+		}
+		var events []rules.EventRules
+		for _, event := range byEvent {
+			if slices.Contains(event.Rules, i) {
+				events = append(events, event)
+			}
+		}
+		ask("rule "+rule.Place, events, rule.When...)
+	}
+	for _, action := range g.actions {
+		var expressions []string
+		for _, expression := range action.Expressions() {
+			expressions = append(expressions, expression.String())
+		}
+		ask(actionTitle(action.Action().Name, action.Action().Place), g.eventsAsking(action.Name()), expressions...)
+	}
+	return all
+}
+
+func actionTitle(name, place string) string {
+	if place == "" {
+		return "action " + name
+	}
+	return "action " + name + " (" + place + ")"
+}
+
+// mayBeAbsent reports whether a reference is to something that only some events
+// have.
+func mayBeAbsent(language *rules.Language, reference rules.Reference) bool {
+	switch reference.Name {
+	case "body", "query", "headers":
+		return len(reference.Steps) > 0
+	}
+	_, isParameter := rules.ParameterByName(reference.Name)
+	return isParameter || slices.Contains(language.Fields(), reference.Name)
+}
+
+// warnOfAbsent names what rules and actions refer to and none of the newest
+// events that they are for had.
+func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (warnings []string, err error) {
+	questions := generation.questions()
+	byEvent := map[eventName][]*question{}
+	var order []eventName
+	for _, q := range questions {
+		for _, event := range q.events {
+			key := eventName{event.Source, event.Event}
+			if byEvent[key] == nil {
+				order = append(order, key)
+			}
+			byEvent[key] = append(byEvent[key], q)
+		}
+	}
+	near := map[eventName]*fields{}
+	for _, key := range order {
+		open := slices.DeleteFunc(slices.Clone(byEvent[key]), func(q *question) bool { return q.answered })
+		if len(open) == 0 {
+			continue
+		}
+		had := newFields()
+		near[key] = had
+		err := r.eachStored(ctx, queue.Filter{Source: key.source, Event: key.event}, newestForCheck, func(event *rules.Event) bool {
+			had.look(event)
+			bound := generation.language.Bind(event)
+			for _, q := range open {
+				q.looked++
+				if value, err := bound.Evaluate(q.expression); err == nil && !isAbsent(value) {
+					q.answered = true
+				}
+			}
+			open = slices.DeleteFunc(open, func(q *question) bool { return q.answered })
+			return len(open) > 0
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, q := range questions {
+		if q.answered || q.looked == 0 {
+			continue
+		}
+		warning := fmt.Sprintf("%s: %s, which none of the newest %d stored events of its kind had", q.who, q.reference.Text, q.looked)
+		if q.looked == 1 {
+			warning = fmt.Sprintf("%s: %s, which the only stored event of its kind did not have", q.who, q.reference.Text)
+		}
+		var known []string
+		for _, event := range q.events {
+			if had := near[eventName{event.Source, event.Event}]; had != nil {
+				for path := range had.seen {
+					known = append(known, path)
+				}
+			}
+		}
+		slices.Sort(known)
+		if suggestion := rules.Nearest(q.reference.Text, slices.Compact(known)); suggestion != "" {
+			warning += "; did you mean " + suggestion + "?"
+		}
+		warnings = append(warnings, warning)
+	}
+	return warnings, nil
+}
+
+// warnOfUnused names the actions and custom parameters that nothing uses.
+func (g *Generation) warnOfUnused() (warnings []string) {
+	for _, action := range g.actions {
+		if len(g.rulesDoing(action.Name())) == 0 {
+			warnings = append(warnings, actionTitle(action.Name(), action.Action().Place)+": no rule uses it; add it to do of a rule, or remove it")
+		}
+	}
+	uses := g.uses()
+	for _, parameter := range g.configuration.Parameters {
+		if len(uses.of(parameter.Name)) == 0 {
+			warnings = append(warnings, "parameter "+parameter.Name+": nothing uses it; remove it if it is not needed any more")
+		}
+	}
+	return warnings
+}
+
+// warnOfSwitches names the rules whose events are all switched off.
+func (g *Generation) warnOfSwitches(switches []queue.Switch) (warnings []string) {
+	off := switchesOf(switches)
+	written := g.ruleset.Rules()
+	events, disabled := make([]int, len(written)), make([][]string, len(written))
+	for _, event := range g.ruleset.ByEvent() {
+		name := event.Source + ":" + event.Event
+		for _, i := range event.Rules {
+			events[i]++
+			if off[switchKey{queue.SwitchEvent, name}] != nil {
+				disabled[i] = append(disabled[i], name)
+			}
+		}
+	}
+	for i, rule := range written {
+		if !rule.Inactive && events[i] > 0 && len(disabled[i]) == events[i] {
+			warnings = append(warnings, fmt.Sprintf("rule %s: all its events are switched off (%s); to turn one on: caddy event-relay enable EVENT",
+				rule.Place, strings.Join(disabled[i], ", ")))
+		}
+	}
+	return warnings
+}
+
+// warnOfUnknown names the actions that are gone while deliveries of them wait.
+func (g *Generation) warnOfUnknown(backlog []queue.Backlog) (warnings []string) {
+	for _, waiting := range backlog {
+		if g.byName[waiting.Action] == nil {
+			warnings = append(warnings, fmt.Sprintf("action %s: there is no such action any more, and %d deliveries of it wait; "+
+				"move them to another action, cancel them, or bring it back", waiting.Action, waiting.Count))
+		}
+	}
+	return warnings
+}
