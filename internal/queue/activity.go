@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -88,6 +89,23 @@ type Filter struct {
 	// its attempts. Looking for it reads the events themselves, so that a page
 	// soon ends early and says so.
 	Text string
+}
+
+// Passes reports whether the filter chooses an event, as far as its summary
+// tells: whatever Text asks for counts as passed.
+func (f *Filter) Passes(s *Summary) bool {
+	if !f.Since.IsZero() && s.Received.Before(f.Since) || !f.Until.IsZero() && !s.Received.Before(f.Until) ||
+		f.Source != "" && f.Source != s.Source || f.Event != "" && f.Event != s.Event || f.Tenant != "" && f.Tenant != s.Tenant ||
+		f.Decision != "" && f.Decision != s.Verdict.Decision {
+		return false
+	}
+	return f.Action == "" && f.State == "" || slices.ContainsFunc(s.Deliveries, f.PassesDelivery)
+}
+
+// PassesDelivery reports whether the filter chooses a delivery of an event that
+// it passes.
+func (f *Filter) PassesDelivery(d DeliveryState) bool {
+	return (f.Action == "" || f.Action == d.Action) && (f.State == "" || f.State == d.State)
 }
 
 // Cursor is a place in the list of events, as Page returned it.

@@ -142,11 +142,10 @@ func (db *DB) event(conn *sqlite.Conn, id int64, s *summary) (event *rules.Event
 	return event, nil
 }
 
-// summary is an event in a list, with what filters ask.
+// summary is an event in a list, with the time as it is stored.
 type summary struct {
 	queue.Summary
 	received int64
-	decision string // as its kind has it
 }
 
 // summarize returns one event with the states of its deliveries. What never
@@ -161,8 +160,7 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 		s.Received = fromMicros(s.received)
 		s.Test = row.ColumnBool(4)
 		s.Tenant, s.ParseError, s.DuplicateOf = row.ColumnText(5), row.ColumnText(6), row.ColumnText(7)
-		s.decision = row.ColumnText(10)
-		s.Verdict = decodeVerdict(columnBytes(row, 8), s.decision)
+		s.Verdict = decodeVerdict(columnBytes(row, 8), row.ColumnText(10))
 		plans, _ = decodePlans(columnBytes(row, 9))
 		return nil
 	}, event)

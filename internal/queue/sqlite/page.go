@@ -103,7 +103,7 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 				if err != nil {
 					return err
 				}
-				if stored && s.passes(summary) {
+				if stored && filter.Passes(&summary.Summary) {
 					if err := found(conn, event, &summary); err != nil {
 						return err
 					}

@@ -228,22 +228,6 @@ func (s *search) likely(event int64) (likely bool, err error) {
 	return likely, err
 }
 
-// passes holds an event against the filter.
-func (s *search) passes(e summary) bool {
-	f := &s.filter
-	if !f.Since.IsZero() && e.received < microsUp(f.Since) || !f.Until.IsZero() && e.received >= microsUp(f.Until) ||
-		f.Source != "" && f.Source != e.Source || f.Event != "" && f.Event != e.Event || f.Tenant != "" && f.Tenant != e.Tenant ||
-		f.Decision != "" && string(f.Decision) != e.decision {
-		return false
-	}
-	if f.Action == "" && f.State == "" {
-		return true
-	}
-	return slices.ContainsFunc(e.Deliveries, func(d queue.DeliveryState) bool {
-		return (f.Action == "" || f.Action == d.Action) && (f.State == "" || f.State == d.State)
-	})
-}
-
 // newestFirst is a heap of lists that are not at their end.
 type newestFirst []*list
 

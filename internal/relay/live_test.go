@@ -1,0 +1,108 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// TestLive checks that a live view is told of what passes its filter, up to the
+// last change, and of nothing else.
+func TestLive(t *testing.T) {
+	runtime := open(t, t.TempDir())
+	generation := compile(t, configuration(newService(t), "/record"))
+	runtime.Push(generation)
+	all := runtime.Live(t.Context(), queue.Filter{})
+	acted := runtime.Live(t.Context(), queue.Filter{Decision: rules.Act, Action: "record"})
+	delivered := runtime.Live(t.Context(), queue.Filter{State: queue.Delivered})
+	text := runtime.Live(t.Context(), queue.Filter{Text: "approved"})
+
+	ignored := post(t, runtime, generation, `{"event":"job_saved","id":1}`)
+	id := post(t, runtime, generation, approved)
+	// until reads batches until all events in wanted were seen with their
+	// deliveries, if they have any, delivered.
+	until := func(name string, batches <-chan relay.LiveBatch, wanted ...string) {
+		t.Helper()
+		seen := map[string]bool{}
+		for done := 0; done < len(wanted); {
+			batch, open := <-batches
+			if !open || batch.Missed {
+				t.Fatalf("%s: got %+v, open %v", name, batch, open)
+			}
+			for _, event := range batch.Events {
+				if len(event.Deliveries) == 0 || event.Deliveries[0].State == queue.Delivered {
+					seen[event.ID] = true
+				}
+			}
+			done = 0
+			for _, id := range wanted {
+				if seen[id] {
+					done++
+				}
+			}
+		}
+		if len(seen) != len(wanted) {
+			t.Errorf("%s: saw %v, want %v", name, seen, wanted)
+		}
+	}
+	until("all", all, ignored, id)
+	until("acted", acted, id)
+	until("delivered", delivered, id)
+	if batch := <-text; !batch.Missed || len(batch.Events) != 0 {
+		t.Errorf("with a text to look for: %+v", batch)
+	}
+}
+
+// TestLiveFlood checks that a view that cannot follow is told so, and then sees
+// the newest.
+func TestLiveFlood(t *testing.T) {
+	runtime := open(t, t.TempDir())
+	generation := compile(t, configuration(newService(t), "/record"))
+	runtime.Push(generation)
+	batches := runtime.Live(t.Context(), queue.Filter{})
+	body := "[" + strings.Repeat(`{"event":"job_saved"},`, 250) + `{"event":"job_saved","id":"last"}]`
+	request := httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(body))
+	received, err := generation.Receive(request, receive.Origin{Mount: "/listen.php"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := runtime.Accept(t.Context(), generation, received); err != nil {
+		t.Fatal(err)
+	}
+	batch := <-batches
+	if !batch.Missed || len(batch.Events) != 200 || batch.Events[199].ID != received.Events[250].ID {
+		t.Errorf("got %d events, missed %v", len(batch.Events), batch.Missed)
+	}
+}
+
+// TestLiveEnds checks that a view ends with its reader and with the relay.
+func TestLiveEnds(t *testing.T) {
+	runtime := open(t, t.TempDir())
+	generation := compile(t, configuration(newService(t), "/record"))
+	runtime.Push(generation)
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := runtime.Live(ctx, queue.Filter{})
+	open := runtime.Live(t.Context(), queue.Filter{})
+	cancel()
+	for range gone {
+	}
+	// Nobody reads these.
+	for n := range 3 {
+		post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":%d}`, n))
+	}
+	if err := runtime.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range open {
+	}
+	for range runtime.Live(t.Context(), queue.Filter{}) {
+	}
+}
