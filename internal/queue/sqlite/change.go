@@ -129,6 +129,9 @@ func (c *cancel) write(tx *transaction) error {
 		if err := tx.endedRow(c.action, w); err != nil {
 			return err
 		}
+		if err := tx.countSettled(cancelled, false, 0, 0); err != nil {
+			return err
+		}
 		if err := tx.putAttempt(&settlement{action: c.action, number: int(w.attempts), state: cancelled, at: tx.now}, id); err != nil {
 			return err
 		}

@@ -46,3 +46,37 @@ func checkConsistency(t testing.TB, dir string) {
 		}
 	}
 }
+
+// checkCounts holds what was counted against the tables of a closed queue from
+// which nothing was ever removed.
+func checkCounts(t testing.TB, dir string) {
+	t.Helper()
+	conn, err := connectReader(filepath.Join(dir, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	sum := func(columns, minutes string) int64 {
+		n, err := queryInt(conn, "SELECT coalesce(sum("+columns+"), 0) FROM counts WHERE minutes IN ("+minutes+")")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for columns, sql := range map[string]string{
+		"action + ignored + rule_error + disabled + duplicate": "SELECT count(*) FROM events",
+		"delivered": "SELECT count(*) FROM attempts WHERE state = 1", "failed": "SELECT count(*) FROM attempts WHERE state = 2",
+		"expired": "SELECT count(*) FROM attempts WHERE state = 3", "cancelled": "SELECT count(*) FROM attempts WHERE state = 4",
+		"retries": "SELECT count(*) FROM attempts WHERE state = 0",
+	} {
+		want, err := queryInt(conn, sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, minutes := range []string{"0, 1", "0, 10", "0, 60"} {
+			if got := sum(columns, minutes); got != want {
+				t.Errorf("%s is counted as %d in the rows of %s minutes, want %d", columns, got, minutes, want)
+			}
+		}
+	}
+}

@@ -239,5 +239,6 @@ func check(t *testing.T, dir string, said *told) (stored int) {
 		t.Error(err)
 	}
 	checkConsistency(t, dir)
+	checkCounts(t, dir)
 	return len(seen)
 }

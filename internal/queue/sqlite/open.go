@@ -74,11 +74,12 @@ type DB struct {
 	lastEvent   int64
 	block       block
 	pending     int
-	walBytes    int64 // roughly what was written since the last checkpoint
-	walExcess   int64 // how far above its limit the WAL must be to be emptied
-	failed      bool  // the last transaction could not be written
-	failures    int   // how many could not
-	lagging     bool  // the last checkpoint could not be made
+	counts      counts // of the present minute
+	walBytes    int64  // roughly what was written since the last checkpoint
+	walExcess   int64  // how far above its limit the WAL must be to be emptied
+	failed      bool   // the last transaction could not be written
+	failures    int    // how many could not
+	lagging     bool   // the last checkpoint could not be made
 	retryTimer  *time.Timer
 	reconnectAt time.Time
 }
@@ -231,6 +232,9 @@ func (db *DB) loadState() (err error) {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := db.loadCounts(); err != nil {
 		return err
 	}
 	db.mu.Lock()

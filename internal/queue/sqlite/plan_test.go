@@ -29,6 +29,7 @@ func TestStatementsFindByKey(t *testing.T) {
 		textOfEvent:     "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)",
 		textOfAttempts:  "SEARCH attempts USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
 		listMoving:      "SEARCH w USING PRIMARY KEY (action=? AND delivery<?) | SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
+		listCounts:      "SEARCH counts USING PRIMARY KEY (minutes=? AND at>? AND at<?)",
 		listUUIDs:       "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
 		listNotes:       "SEARCH notes USING INDEX notes_at (at>? AND at<?)",
 		listNotesOfKind: "SEARCH notes USING INDEX notes_kind (kind=? AND at>? AND at<?)",

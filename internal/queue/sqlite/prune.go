@@ -54,6 +54,9 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 		if err := db.rest(ctx, &script{sql: oldNotes, args: []any{microsUp(before)}}); err != nil {
 			return removed, err
 		}
+		if err := db.pruneCounts(ctx, microsUp(before)); err != nil {
+			return removed, err
+		}
 	}
 	return removed, db.vacuum(ctx, size)
 }

@@ -250,6 +250,9 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 		return err
 	}
 	tx.bytes += e.size()
+	if err := tx.countEvent(kind.decision, duplicateOf != ""); err != nil {
+		return err
+	}
 	if duplicateOf != "" {
 		return nil
 	}

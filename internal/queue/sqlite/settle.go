@@ -17,6 +17,7 @@ type settlement struct {
 	number   int // of the attempt, from 0
 	attempts int // made until now
 	first    int64
+	since    int64 // when the delivery began to wait
 	state    int64
 	at       int64 // when due again, or when it ended
 	attempt  *queue.Attempt
@@ -75,7 +76,10 @@ func (db *DB) settle(s *settlement, again time.Time) {
 		s.first = micros(d.FirstAttempt)
 	}
 	if d.event != nil {
-		s.uuid = d.event.ID
+		s.uuid, s.since = d.event.ID, micros(d.event.Received)
+	}
+	if d.added != 0 {
+		s.since = d.added
 	}
 	a.unwritten++
 	d.unwritten++
@@ -129,6 +133,9 @@ func (s *settlement) write(tx *transaction) error {
 	}
 	if tx.conn.Changes() == 0 {
 		return nil // an administrator cancelled it before
+	}
+	if err := tx.countSettled(s.state, s.attempt != nil, s.since, s.at); err != nil {
+		return err
 	}
 	if s.state != pending {
 		if err := tx.ended(a, s.orderKey); err != nil {

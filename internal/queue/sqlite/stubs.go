@@ -3,18 +3,11 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
 var errNotBuilt = errors.New("not built yet")
-
-func (db *DB) Series(context.Context, time.Time, time.Time, int) (queue.Series, error) {
-	return queue.Series{}, errNotBuilt
-}
-
-func (db *DB) Sample(context.Context) error { return nil }
 
 // Backup writes a consistent copy of the database to a new file. Events are
 // accepted meanwhile.

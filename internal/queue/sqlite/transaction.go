@@ -22,6 +22,9 @@ type transaction struct {
 	kinds      []kind    // that got their row
 	released   []*action // with a delivery that is no longer behind another
 	bytes      int64     // roughly what was written
+	counts     counts    // of the present minute
+	counted    bool      // whether they changed
+	text       []byte    // to write in
 }
 
 // commit writes a batch as one transaction. When it returns nil the batch is on
@@ -36,7 +39,7 @@ func (db *DB) commit(batch []command) (err error) {
 	*tx = transaction{
 		db: db, conn: db.conn, statements: db.statements, now: micros(db.now()),
 		lastEvent: db.lastEvent, block: db.block, pending: db.pending,
-		touched: tx.touched[:0], stored: tx.stored[:0], kinds: tx.kinds[:0], released: tx.released[:0],
+		counts: db.counts, text: tx.text, touched: tx.touched[:0], stored: tx.stored[:0], kinds: tx.kinds[:0], released: tx.released[:0],
 	}
 	defer func() {
 		if err != nil {
@@ -57,7 +60,7 @@ func (db *DB) commit(batch []command) (err error) {
 	if err := step(tx.statements.commit); err != nil {
 		return err
 	}
-	db.lastEvent, db.block, db.pending = tx.lastEvent, tx.block, tx.pending
+	db.lastEvent, db.block, db.pending, db.counts = tx.lastEvent, tx.block, tx.pending, tx.counts
 	db.walBytes += tx.bytes + pagesPerCommit*pageSize
 
 	db.mu.Lock()
@@ -115,6 +118,11 @@ func (tx *transaction) count(a *action, n int) {
 func (tx *transaction) writeTotals() error {
 	if err := tx.writeBlocks(); err != nil {
 		return err
+	}
+	if tx.counted {
+		if err := tx.putCounts(0, &tx.counts); err != nil {
+			return err
+		}
 	}
 	for _, a := range tx.touched {
 		if a.delta == 0 {
@@ -199,7 +207,7 @@ type statements struct {
 	again, end, putAttempt          *sqlite.Stmt
 	firstOfKey, nextOfKey, release  *sqlite.Stmt
 	getDedupe, putDedupe, oldDedupe *sqlite.Stmt
-	putBlock                        *sqlite.Stmt
+	putBlock, putCounts             *sqlite.Stmt
 	getWaiting, listWaiting         *sqlite.Stmt
 	deleteEvent, deleteAttempts     *sqlite.Stmt
 	deleteAdditions                 *sqlite.Stmt
@@ -247,6 +255,7 @@ func (s *statements) list() []statement {
 		{&s.putDedupe, "INSERT OR REPLACE INTO dedupe (key, uuid, stored, expires) VALUES (?, ?, ?, ?)"},
 		{&s.oldDedupe, "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE expires < ? ORDER BY expires LIMIT 2)"},
 		{&s.putBlock, "INSERT OR REPLACE INTO blocks (first, oldest, newest) VALUES (?, ?, ?)"},
+		{&s.putCounts, putCounts},
 		{&s.getWaiting, "SELECT delivery FROM waiting WHERE action = ? AND delivery = ?"},
 		{&s.listWaiting, "SELECT delivery FROM waiting WHERE action = ? AND delivery <= ? ORDER BY delivery LIMIT ?"},
 		{&s.deleteAdditions, `DELETE FROM additions WHERE uuid IN (SELECT d.value ->> 'id' FROM events e CROSS JOIN json_each(
