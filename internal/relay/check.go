@@ -231,7 +231,7 @@ func (g *Generation) warnOfSwitches(switches []queue.Switch) (warnings []string)
 func (g *Generation) warnOfUnknown(backlog []queue.Backlog) (warnings []string) {
 	for _, waiting := range backlog {
 		if g.byName[waiting.Action] == nil {
-			warnings = append(warnings, fmt.Sprintf("action %s: there is no such action any more, and %d deliveries of it wait; "+
+			warnings = append(warnings, fmt.Sprintf("action %s: there is no such action any more, and deliveries of it wait (%d); "+
 				"move them to another action, cancel them, or bring it back", waiting.Action, waiting.Count))
 		}
 	}
