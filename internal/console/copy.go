@@ -110,6 +110,9 @@ func (c *call) upload(file string, most int64) error {
 	defer created.Close()
 	body := &patient{body: http.MaxBytesReader(c.w, c.r.Body, most), control: http.NewResponseController(c.w)}
 	n, err := io.Copy(created, body)
+	// Go watches a connection for its end while it answers, and would take a time
+	// limit for that.
+	_ = body.control.SetReadDeadline(time.Time{})
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):

@@ -85,18 +85,12 @@ type flushing struct {
 	control *http.ResponseController
 }
 
-// flushing prepares the connection for a long answer. What it cannot do, such as
-// in a test, it leaves.
 func (c *call) flushing() *flushing {
-	out := &flushing{w: c.w, control: http.NewResponseController(c.w)}
-	// A server's time for reading a request would otherwise end the request
-	// while it is answered: Go takes the connection for dead then.
-	_ = out.control.SetReadDeadline(time.Time{})
-	return out
+	return &flushing{w: c.w, control: http.NewResponseController(c.w)}
 }
 
 func (f *flushing) Write(p []byte) (int, error) {
-	_ = f.control.SetWriteDeadline(time.Now().Add(writeTime))
+	_ = f.control.SetWriteDeadline(time.Now().Add(writeTime)) // not every answer is a connection
 	n, err := f.w.Write(p)
 	if err == nil {
 		err = f.control.Flush()

@@ -1,0 +1,215 @@
+package console
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// streaming serves a stream of batches, to be read over a connection. It closes
+// ended once the server is done with it.
+type streaming struct {
+	*httptest.Server
+	batches chan relay.LiveBatch
+	ending  chan struct{}
+	ended   chan struct{}
+}
+
+func newStreaming(t *testing.T, keepAlive time.Duration) *streaming {
+	s := &streaming{batches: make(chan relay.LiveBatch), ending: make(chan struct{}), ended: make(chan struct{})}
+	api := NewAPI(nil)
+	api.keepAlive = keepAlive
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{Running: &Running{Ending: s.ending}, api: api, w: w, r: r}
+		c.stream(s.batches)
+		close(s.ended)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *streaming) open(t *testing.T, ctx context.Context) *bufio.Reader {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := s.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+	for name, want := range map[string]string{"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", "Cache-Control": "no-store"} {
+		if got := response.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	return bufio.NewReader(response.Body)
+}
+
+func wantLine(t *testing.T, stream *bufio.Reader, want string) {
+	t.Helper()
+	line, err := stream.ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, want) {
+		t.Fatalf("the stream goes on with %q (%v), want %q", line, err, want)
+	}
+}
+
+func (s *streaming) waitForEnd(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the stream does not end")
+	}
+}
+
+func TestLiveViewShowsBatches(t *testing.T) {
+	s := newStreaming(t, time.Hour)
+	stream := s.open(t, t.Context())
+	wantLine(t, stream, "retry: 2000")
+	wantLine(t, stream, "\n")
+	s.batches <- relay.LiveBatch{Events: []queue.Summary{{ID: "1", Event: "line\nbreak"}}}
+	wantLine(t, stream, "event: batch\n")
+	wantLine(t, stream, `data: {"events":[{"id":"1","source":"","event":"line\nbreak"`)
+	wantLine(t, stream, "\n")
+	s.batches <- relay.LiveBatch{Missed: true}
+	wantLine(t, stream, "event: batch\n")
+	wantLine(t, stream, `data: {"events":[],"missed":true}`)
+	wantLine(t, stream, "\n")
+	close(s.batches)
+	if _, err := stream.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("when the relay ends its view, the stream ends with %v", err)
+	}
+	s.waitForEnd(t)
+}
+
+func TestLiveViewIsKeptAlive(t *testing.T) {
+	stream := newStreaming(t, time.Millisecond).open(t, t.Context())
+	wantLine(t, stream, "retry:")
+	for range 3 {
+		wantLine(t, stream, "\n")
+		wantLine(t, stream, ":")
+	}
+}
+
+func TestLiveViewEndsWithItsConfiguration(t *testing.T) {
+	s := newStreaming(t, time.Hour)
+	stream := s.open(t, t.Context())
+	wantLine(t, stream, "retry:")
+	close(s.ending)
+	s.waitForEnd(t)
+}
+
+func TestLiveViewEndsWithItsReader(t *testing.T) {
+	s := newStreaming(t, time.Hour)
+	ctx, leave := context.WithCancel(t.Context())
+	wantLine(t, s.open(t, ctx), "retry:")
+	leave()
+	s.waitForEnd(t)
+}
+
+// stuck is a reader that takes nothing, as far as the answer can tell.
+type stuck struct {
+	http.ResponseWriter
+	deadline time.Time
+}
+
+func (s *stuck) SetWriteDeadline(at time.Time) error { s.deadline = at; return nil }
+
+func (s *stuck) Write(p []byte) (int, error) {
+	if s.deadline.IsZero() || s.deadline.After(time.Now().Add(2*writeTime)) {
+		panic("this write would never end")
+	}
+	return 0, errors.New("i/o timeout")
+}
+
+func TestLiveViewDoesNotWaitForTheDead(t *testing.T) {
+	c := &call{Running: new(Running), api: NewAPI(nil), r: httptest.NewRequest(http.MethodGet, "/live", nil)}
+	c.w = &stuck{ResponseWriter: httptest.NewRecorder()}
+	c.stream(make(chan relay.LiveBatch))
+}
+
+func TestLiveViewsAreBounded(t *testing.T) {
+	b := newBench(t)
+	for range maxViews {
+		b.api.views <- struct{}{}
+	}
+	checkFailure(t, "one view more", b.do(http.MethodGet, "live", ""), http.StatusServiceUnavailable, "", "64 live views")
+	<-b.api.views
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	answer := httptest.NewRecorder()
+	b.api.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/live", nil).WithContext(ctx))
+	if answer.Code != http.StatusOK || len(b.api.views) != maxViews-1 {
+		t.Errorf("a view after another has ended is answered with %d %s, and %d are counted", answer.Code, answer.Body, len(b.api.views))
+	}
+}
+
+func TestLongCallsTellHowFarTheyAre(t *testing.T) {
+	begun := func(progress func(relay.Progress)) { progress(relay.Progress{Done: 1, Total: 9}) }
+	for name, test := range map[string]struct {
+		do     func(context.Context, func(relay.Progress)) (any, error)
+		status int
+		lines  string
+	}{
+		"a result": {
+			func(_ context.Context, progress func(relay.Progress)) (any, error) {
+				begun(progress)
+				return Merged{Events: 9}, nil
+			},
+			http.StatusOK, `{"progress":{"done":1,"total":9}}` + "\n" + `{"result":{"events":9}}` + "\n",
+		},
+		"an error on the way": {
+			func(_ context.Context, progress func(relay.Progress)) (any, error) {
+				begun(progress)
+				return nil, queue.ErrFull
+			},
+			http.StatusOK, `{"progress":{"done":1,"total":9}}` + "\n" + `{"error":"queue is full"}` + "\n",
+		},
+		"nothing to tell": {
+			func(context.Context, func(relay.Progress)) (any, error) { return Merged{}, nil },
+			http.StatusOK, `{"result":{"events":0}}` + "\n",
+		},
+		"an error at once": {
+			func(context.Context, func(relay.Progress)) (any, error) {
+				return nil, &relay.WrongInput{Field: "ids", Err: errors.New("no such event")}
+			},
+			http.StatusBadRequest, `{"error":"no such event","field":"ids"}` + "\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := httptest.NewRecorder()
+			c := &call{w: answer, r: httptest.NewRequest(http.MethodPost, "/", nil)}
+			if err := c.long(test.do); err != nil {
+				writeError(answer, err)
+			} else if got := answer.Header().Get("Content-Type"); got != "application/x-ndjson" || !answer.Flushed {
+				t.Errorf("the type is %q, flushed: %v", got, answer.Flushed)
+			}
+			if answer.Code != test.status || answer.Body.String() != test.lines {
+				t.Errorf("answered with %d\n%s\nwant %d\n%s", answer.Code, answer.Body, test.status, test.lines)
+			}
+		})
+	}
+}
+
+// TestLongCallsEndWithTheirReader: nobody is told what they do any more.
+func TestLongCallsEndWithTheirReader(t *testing.T) {
+	c := &call{w: &stuck{ResponseWriter: httptest.NewRecorder()}, r: httptest.NewRequest(http.MethodPost, "/", nil)}
+	_ = c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
+		progress(relay.Progress{Done: 1})
+		if ctx.Err() == nil {
+			t.Error("the call goes on")
+		}
+		return nil, ctx.Err()
+	})
+}
