@@ -10,7 +10,7 @@ const most = 12_000;
 // code shows text. A title stands above; tools are further buttons.
 export function code(text, { title, tools = [], test, copy = true } = {}) {
 	text = String(text ?? "");
-	const pre = el("pre", { tabindex: "0", dir: "auto", role: "region", "aria-label": title ?? "Text" });
+	const pre = el("pre", { tabindex: "0", dir: "auto", role: "group", "aria-label": title ?? "Text" });
 	const draw = (all) => fill(pre, nodes(all ? text : text.slice(0, most)));
 	draw(false);
 	const foot = el("div.code-foot");

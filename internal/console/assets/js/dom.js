@@ -78,7 +78,7 @@ export function select(choices, chosen, attributes = {}) {
 
 // table makes a table with a caption that only screen readers hear.
 export function table(caption, headings, rows, attributes = {}) {
-	return el("div.scroll", { tabindex: "0", role: "region", "aria-label": caption },
+	return el("div.scroll", { tabindex: "0", role: "group", "aria-label": caption },
 		el("table.plain", attributes,
 			el("caption.sr-only", caption),
 			el("thead", el("tr", headings.map((heading) => el("th", { scope: "col" }, heading)))),

@@ -24,6 +24,9 @@ export function full(at) {
 		`${sign}${two(Math.trunc(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)} (${zone()})`;
 }
 
+// medium tells a time to the second, with its day.
+export const medium = (at) => `${days[at.getDay()].slice(0, 3)} ${date(at)} ${clock(at)}`;
+
 function startOfDay(at) {
 	return new Date(at.getFullYear(), at.getMonth(), at.getDate());
 }

@@ -32,7 +32,7 @@ export const dashes = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 4], [14, 4], [1, 5
 
 // chart makes a panel. series are {name, tone, dash, values, kind}; stacked ones
 // are drawn on top of each other.
-export function chart({ title, summary, times, step, series, stacked = false, format, marks, shades, test, onRange }) {
+export function chart({ title, summary, times, step, series, stacked = false, format, incrs, marks, shades, test, onRange }) {
 	const heading = uid("chart");
 	const plot = el("div.plot", { role: "img", "aria-label": `${title}. ${summary} The same as a table below.` });
 	const values = series.map(() => el("span.legend-value"));
@@ -59,8 +59,8 @@ export function chart({ title, summary, times, step, series, stacked = false, fo
 			cursor: { sync: { key: "relay" }, y: false, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
 			scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, stacked || !format ? 1 : 0.001) * 1.08] } },
 			axes: [
-				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif", values: (_, splits, __, ___, gap) => splits.map((t) => tick(t, gap)), space: 74 },
-				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", size: 62, values: (_, splits) => splits.map((v) => format(v, true)), incrs: stacked ? undefined : undefined },
+				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif", values: (_, splits, __, ___, gap) => splits.map((t) => tick(t, gap)), space: 74, size: 32 },
+				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", size: 64, values: (_, splits) => splits.map((v) => (v ? format(v) : "0")), ...(incrs ? { incrs } : {}) },
 			],
 			series: [{}, ...order.map((one) => ({
 				stroke: colour(one.tone), width: stacked ? 1 : 1.75, dash: stacked ? undefined : one.dash, spanGaps: false,
@@ -147,6 +147,8 @@ function drawMarks(u, marks) {
 	ctx.font = `600 ${11 * scale}px system-ui, sans-serif`;
 	ctx.textAlign = "center";
 	ctx.setLineDash([3 * scale, 3 * scale]);
+	let lastX = -Infinity;
+	let lastLetter = "";
 	for (const mark of marks ?? []) {
 		const x = Math.round(u.valToPos(mark.at, "x", true));
 		if (x < bbox.left || x > bbox.left + bbox.width) continue;
@@ -154,7 +156,12 @@ function drawMarks(u, marks) {
 		ctx.moveTo(x, bbox.top + 14 * scale);
 		ctx.lineTo(x, bbox.top + bbox.height);
 		ctx.stroke();
-		ctx.fillText(mark.letter, x, bbox.top + 10 * scale);
+		// Marks that stand close to each other share the letter of the first, or
+		// stand side by side when there is another.
+		if (mark.letter === lastLetter && x - lastX < 12 * scale) continue;
+		lastX = Math.max(x, lastX + 11 * scale);
+		lastLetter = mark.letter;
+		ctx.fillText(mark.letter, lastX, bbox.top + 10 * scale);
 	}
 	ctx.restore();
 }
@@ -165,7 +172,7 @@ function asTable(title, times, series, format) {
 		if (!details.open || box.childNodes.length) return;
 		// Steps in which nothing happened say nothing.
 		const rows = times.map((at, i) => [at, i]).filter(([, i]) => series.some((one) => one.values[i])).slice(-400).reverse();
-		fill(box, rows.length ? el("div.scroll", { tabindex: "0", role: "region", "aria-label": `${title}, as a table` }, el("table.plain.numbers", el("caption.sr-only", title),
+		fill(box, rows.length ? el("div.scroll", { tabindex: "0", role: "group", "aria-label": `${title}, as a table` }, el("table.plain.numbers", el("caption.sr-only", title),
 			el("thead", el("tr", el("th", { scope: "col" }, "From"), series.map((one) => el("th", { scope: "col" }, shown(one.name, 60))))),
 			el("tbody", rows.map(([at, i]) => el("tr", el("th", { scope: "row" }, short(new Date(at * 1000))), series.map((one) => el("td", one.values[i] === null ? "" : format(one.values[i] ?? 0)))))))) : el("p.muted", "Nothing happened in this time."));
 	} }, el("summary", icon("right", "turn"), "As a table"), box);

@@ -2,12 +2,15 @@
 import { el, fill, button, labelled, table } from "../dom.js";
 import { get } from "../api.js";
 import { shown } from "../shown.js";
-import { parse, timeNode, full, forInput, moment, took, span } from "../times.js";
+import { parse, timeNode, medium, forInput, moment, took, span } from "../times.js";
 import { read, to, replace } from "../router.js";
 import { verdicts, plural } from "../words.js";
 import { loadPlot, chart, dashes } from "./chart.js";
 
 const choices = [["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", "7 d"], ["30d", "30 d"], ["custom", "from … until …"]];
+// What an axis of ages is divided by, so that it tells whole minutes, hours and
+// days.
+const roundAges = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
 const ages = { h: 3600, d: 86400 };
 
 export function open(container) {
@@ -120,7 +123,7 @@ export function open(container) {
 			chart({ ...shared, test: "chart-backlog", title: "Waiting deliveries, by action", format: count,
 				summary: largest.length ? `${plural(actions.length, "action")} had deliveries waiting${actions.length > largest.length ? `; the ${largest.length} with the most are drawn` : ""}.` : "Nothing had to wait.",
 				series: byAction((sample) => sample?.count ?? 0) }),
-			chart({ ...shared, test: "chart-age", title: "Age of the oldest waiting delivery, by action", format: (v) => span(v ?? 0),
+			chart({ ...shared, test: "chart-age", title: "Age of the oldest waiting delivery, by action", format: (v) => span(v ?? 0), incrs: roundAges,
 				summary: largest.length ? `At most ${span(Math.max(...points.flatMap((point) => Object.values(point.backlog ?? {}).map((sample) => sample.age_seconds ?? 0))))}.` : "Nothing had to wait.",
 				series: byAction((sample) => sample?.age_seconds ?? 0) }),
 		];
@@ -170,7 +173,7 @@ const kinds = {
 // marksOf places a letter for each note; a stop and the start after it are one
 // restart.
 function marksOf(notes) {
-	return notes.filter((note) => kinds[note.kind]).map((note) => ({ at: new Date(note.at).getTime() / 1000, letter: kinds[note.kind].letter }));
+	return notes.filter((note) => kinds[note.kind]).map((note) => ({ at: new Date(note.at).getTime() / 1000, letter: kinds[note.kind].letter })).sort((a, b) => a.at - b.at);
 }
 
 function switchOf(note) {
@@ -193,7 +196,7 @@ function notesPanel(notes) {
 	return el("section.panel", { test: "chart-notes" }, el("h2", "Marks in this time"),
 		table("What the relay itself did", ["Mark", "When", "What"], sorted.map((note) => {
 			const turned = note.kind === "switch" ? switchOf(note) : null;
-			return el("tr", el("td", kinds[note.kind]?.letter ?? "?"), el("td", timeNode(note.at, full)),
+			return el("tr", el("td", kinds[note.kind]?.letter ?? "?"), el("td", timeNode(note.at, medium)),
 				el("td", turned ? (turned.off ? "switched off: " : "switched on: ") : `${kinds[note.kind]?.word ?? note.kind} `,
 					note.kind === "configuration" ? [el("a", { href: to("snapshot", String(note.id)) }, "show it")] : shown(note.name || turned?.kind || "", 120),
 					turned?.reason ? [" (", shown(turned.reason, 200), ")"] : null));

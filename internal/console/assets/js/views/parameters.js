@@ -17,7 +17,7 @@ export function open(container) {
 			if (!found.length) return nothing(words, "parameter", [el("h2", "There are no parameters")]);
 			const group = (kind, title) => {
 				const list = found.filter((parameter) => parameter.kind === kind);
-				return list.length ? el("section.panel", el("h2", `${title} (${list.length})`), el("div.scroll", { tabindex: "0", role: "region", "aria-label": title },
+				return list.length ? el("section.panel", el("h2", `${title} (${list.length})`), el("div.scroll", { tabindex: "0", role: "group", "aria-label": title },
 					el("table.plain.parameters", { test: `parameters-${kind}` }, el("caption.sr-only", title),
 						el("thead", el("tr", ["Parameter", kind === "custom" ? "Value" : "Meaning", "Used by"].map((word) => el("th", { scope: "col" }, word)))),
 						el("tbody", list.map(line))))) : null;

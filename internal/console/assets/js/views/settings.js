@@ -3,7 +3,7 @@ import { el, fill, button } from "../dom.js";
 import { icon } from "../icons.js";
 import { get, address } from "../api.js";
 import { shown, mono, long } from "../shown.js";
-import { parse, timeNode, full, relative, span } from "../times.js";
+import { parse, timeNode, medium, relative, span } from "../times.js";
 import { to } from "../router.js";
 import { bytes, plural } from "../words.js";
 import { onStatus } from "../status.js";
@@ -61,8 +61,8 @@ export function open(container) {
 		waiting.length ? el("ul.counts", waiting.map((line) => el("li", el("strong", line.count.toLocaleString("en")), " × ", el("a", { href: to("actions", line.action) }, shown(line.action, 80)), ", oldest ", timeNode(line.oldest, (at) => relative(at)), line.paused ? ", paused" : null, line.unknown ? el("span.tone-bad", ", not configured any more") : null))) : null);
 		fill(about, el("dl.values",
 			el("dt", "Version"), el("dd", mono(status.version)),
-			el("dt", "Started"), el("dd", timeNode(status.started, full), parse(status.started) ? el("span.muted", ` (${relative(parse(status.started))})`) : null),
-			el("dt", "Configuration loaded"), el("dd", timeNode(status.loaded, full), status.configuration ? [" ", mono(status.configuration.slice(0, 12))] : null),
+			el("dt", "Started"), el("dd", timeNode(status.started, medium), parse(status.started) ? el("span.muted", ` (${relative(parse(status.started))})`) : null),
+			el("dt", "Configuration loaded"), el("dd", timeNode(status.loaded, medium), status.configuration ? [" ", mono(status.configuration.slice(0, 12))] : null),
 			el("dt", "Charts"), el("dd", "drawn with uPlot 1.6.32 (MIT licence)")));
 	});
 
@@ -81,7 +81,7 @@ export function open(container) {
 		try {
 			const list = await get("snapshots");
 			fill(snapshots, el("p.note", "Without secrets. The newest is in force."), list.length ? el("ol.snapshots", list.map((one, i) => el("li", { test: "snapshot" },
-				el("a", { href: to("snapshot", String(one.id)) }, timeNode(one.loaded, full)), " ", mono((one.digest ?? "").slice(0, 12)), i === 0 ? el("span.mark.tone-good", icon("check"), "in force") : null))) : el("p.muted", "None is kept yet."));
+				el("a", { href: to("snapshot", String(one.id)) }, timeNode(one.loaded, medium)), " ", mono((one.digest ?? "").slice(0, 12)), i === 0 ? el("span.mark.tone-good", icon("check"), "in force") : null))) : el("p.muted", "None is kept yet."));
 		} catch (error) {
 			fill(snapshots, el("p.problem", error.message));
 		}

@@ -4,7 +4,7 @@ import { icon } from "../icons.js";
 import { get } from "../api.js";
 import { code } from "../code.js";
 import { nodes, mono } from "../shown.js";
-import { timeNode, full } from "../times.js";
+import { timeNode, medium } from "../times.js";
 import { to } from "../router.js";
 import { plural } from "../words.js";
 
@@ -15,7 +15,7 @@ export function open(container, route) {
 	(async () => {
 		try {
 			const snapshot = await get(`snapshots/${encodeURIComponent(route.parts[0] ?? "")}`);
-			fill(heading, "Configuration of ", timeNode(snapshot.loaded, full));
+			fill(heading, "Configuration of ", timeNode(snapshot.loaded, medium));
 			fill(body, el("p.note", "Digest ", mono(snapshot.digest), ". Secrets are not in it."),
 				el("section.panel", { test: "changes" }, el("h2", "What changed"), snapshot.changes ? difference(snapshot.changes) : el("p.muted", "Nothing is known of one before it, or nothing changed.")),
 				el("section.panel", { test: "configuration" }, el("h2", "All of it"), code(snapshot.text, { title: "JSON" })));
@@ -33,7 +33,7 @@ function difference(text) {
 	const added = lines.filter((line) => line.startsWith("+")).length;
 	const removed = lines.filter((line) => line.startsWith("-")).length;
 	return [el("p", `${plural(added, "line")} added, ${plural(removed, "line")} removed.`),
-		el("div.scroll", { tabindex: "0", role: "region", "aria-label": "What changed" }, el("table.diff", el("caption.sr-only", "Lines that were added and removed"),
+		el("div.scroll", { tabindex: "0", role: "group", "aria-label": "What changed" }, el("table.diff", el("caption.sr-only", "Lines that were added and removed"),
 			el("thead.sr-only", el("tr", el("th", { scope: "col" }, "Change"), el("th", { scope: "col" }, "Line"))),
 			el("tbody", lines.slice(0, 4000).map((line) => {
 				const kind = line[0] === "+" ? "added" : line[0] === "-" ? "removed" : line.startsWith("@@") ? "place" : "same";
