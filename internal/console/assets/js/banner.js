@@ -12,8 +12,8 @@ const most = 3;
 
 export function showBanner(node) {
 	let before = "";
-	onStatus((status, reached) => {
-		const lines = linesOf(status, reached);
+	onStatus((status, reached, problem) => {
+		const lines = linesOf(status, reached, problem);
 		// Drawn again only when it says something else: a reader's focus may be
 		// on one of its buttons.
 		const now = lines.map((line) => line.key).join("\n");
@@ -26,10 +26,13 @@ export function showBanner(node) {
 	});
 }
 
-function linesOf(status, reached) {
+function linesOf(status, reached, problem) {
 	const lines = [];
 	if (!reached) {
 		lines.push({ key: "reach", tone: "bad", icon: "unlink", text: "The relay cannot be reached. What you see is from before; this page tries again by itself." });
+	}
+	if (problem && reached) {
+		lines.push({ key: problem, tone: "bad", icon: "warning", text: ["The relay cannot tell how it is: ", shown(problem, 200)] });
 	}
 	if (!status) return lines;
 	if (status.off) {

@@ -8,9 +8,9 @@ import { bytes } from "./words.js";
 const most = 12_000;
 
 // code shows text. A title stands above; tools are further buttons.
-export function code(text, { title, tools = [], test, copy = true } = {}) {
+export function code(text, { title, tools = [], test, copy = true, wrap = true } = {}) {
 	text = String(text ?? "");
-	const pre = el("pre", { tabindex: "0", dir: "auto", role: "group", "aria-label": title ?? "Text" });
+	const pre = el("pre", { tabindex: "0", dir: "auto", role: "group", "aria-label": title ?? "Text", class: wrap ? null : "unwrapped" });
 	const draw = (all) => fill(pre, nodes(all ? text : text.slice(0, most)));
 	draw(false);
 	const foot = el("div.code-foot");
@@ -42,5 +42,5 @@ export function binary(base64, title = "Body") {
 		lines.push(`${at.toString(16).padStart(4, "0")}  ${row.map((b) => b.toString(16).padStart(2, "0")).join(" ").padEnd(47)}  ` +
 			row.map((b) => (b >= 32 && b < 127 ? String.fromCharCode(b) : ".")).join(""));
 	}
-	return code(lines.join("\n"), { title: `${title}: binary, ${bytes(raw.length)}${raw.length > 256 ? ", the first 256 bytes" : ""}`, copy: false });
+	return code(lines.join("\n"), { title: `${title}: binary, ${bytes(raw.length)}${raw.length > 256 ? ", the first 256 bytes" : ""}`, copy: false, wrap: false });
 }

@@ -6,30 +6,34 @@ const every = 15_000;
 let latest = null;
 let timer = null;
 let reached = true;
+let problem = "";
 const listeners = new Set();
 
 export const status = () => latest;
-export const isReached = () => reached;
 
-// onStatus calls back with each new status, and at once if there is one. It
-// returns a function that ends it.
+// onStatus calls back with each new status, whether the relay can be reached,
+// and what keeps it from telling its status; and at once if something is known.
+// It returns a function that ends it.
 export function onStatus(listener) {
 	listeners.add(listener);
-	if (latest || !reached) listener(latest, reached);
+	if (latest || !reached || problem) listener(latest, reached, problem);
 	return () => listeners.delete(listener);
 }
 
 function tell() {
-	for (const listener of listeners) listener(latest, reached);
+	for (const listener of listeners) listener(latest, reached, problem);
 }
 
 export async function refresh() {
 	clearTimeout(timer);
 	try {
 		latest = await get("status");
+		problem = "";
 		tell();
-	} catch {
-		// contact tells of silence; anything else is shown by who asked for more.
+	} catch (error) {
+		// Silence is told by contact.
+		problem = error.status ? error.message : "";
+		if (problem) tell();
 	}
 	if (!document.hidden) timer = setTimeout(refresh, reached ? every : 4000);
 }

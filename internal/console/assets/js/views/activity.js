@@ -50,12 +50,13 @@ export function open(container) {
 		body.querySelector("a.event-link")?.focus({ preventScroll: true });
 	}, { class: "newer", test: "new-events", hidden: true });
 	const body = el("tbody", { role: "rowgroup" });
-	const tickAll = el("input", { type: "checkbox", "aria-label": "Select all that are listed", test: "select-all", onchange: () => {
-		for (const row of rows.values()) choose(row, tickAll.checked);
+	const tickAll = el("input", { type: "checkbox", test: "select-all", onchange: () => {
+		const on = tickAll.checked; // choosing changes it on the way
+		for (const row of rows.values()) choose(row, on);
 	} });
 	const list = el("table.events", { role: "table", "aria-label": "Events, newest first", test: "activity-list" },
 		el("thead", { role: "rowgroup" }, el("tr", { role: "row" },
-			el("th.c-select", { role: "columnheader", scope: "col" }, el("label.tick", tickAll)),
+			el("th.c-select", { role: "columnheader", scope: "col" }, el("label.tick", tickAll, el("span.tick-word", "Select all that are listed"))),
 			["Time", "Event", "Verdict", "Deliveries"].map((word) => el("th", { role: "columnheader", scope: "col", class: `c-${word.toLowerCase()}` }, word)))),
 		body);
 	const end = el("div.list-end", { test: "list-end" });
@@ -378,6 +379,7 @@ export function open(container) {
 		hide() {
 			stream?.close();
 			stream = null;
+			kept.address = to("activity", [], filters);
 			kept.ids = nodes().map((node) => node.dataset.id);
 		},
 		show(route) {
@@ -409,6 +411,7 @@ export function open(container) {
 // kept tells the view of one event which events the list holds, so that one can
 // walk from one to the next.
 export const kept = {
+	address: to("activity"),
 	ids: [],
 	last: "",
 	// beside returns the id of the event that is by so many rows further down.

@@ -110,9 +110,9 @@ export function open(container, route) {
 		});
 	}
 
+	// back leads to the list as it was left, with its filters.
 	function back() {
-		if (history.state?.fromList || kept.ids.length) go(kept.address ?? to("activity"));
-		else go(to("activity"));
+		go(kept.address);
 	}
 
 	const view = {

@@ -4,7 +4,7 @@ import { icon } from "../icons.js";
 import { shown, visible } from "../shown.js";
 import { parse, clock, full, date, dayName, relative } from "../times.js";
 import { eventAddress } from "../router.js";
-import { mark, verdictOf, stateOf, verdicts } from "../words.js";
+import { mark, verdictOf, stateOf } from "../words.js";
 
 // eventRow makes the row; draw(event) shows another state of the same event.
 export function eventRow(event, { onSelect }) {
@@ -44,7 +44,7 @@ export function marksOf(event) {
 
 function reasonOf(event) {
 	if (event.duplicate_of) return ["repeats ", shown(event.duplicate_of.slice(0, 13), 13, "code.shown"), "…"];
-	return shown(event.verdict?.reason, 160);
+	return [shown(event.verdict?.reason, 160), event.verdict?.rule ? [" · ", shown(event.verdict.rule, 60, "code.shown")] : null];
 }
 
 const mostDeliveries = 4;
@@ -75,5 +75,3 @@ export function detailOf(delivery) {
 export function dayRow(at) {
 	return el("tr.day", { role: "row", "data-day": date(at) }, el("th", { role: "rowheader", colspan: "5", scope: "rowgroup" }, dayName(at)));
 }
-
-export const verdictHelp = Object.values(verdicts);
