@@ -123,8 +123,12 @@ func start(t *testing.T, name, lan string) *example {
 	t.Helper()
 	e := &example{t: t, name: name, site: freeAddress(t)}
 	home := t.TempDir()
+	admin := os.Getenv("CADDY_ADMIN")
+	if admin == "" {
+		admin = freeAddress(t)
+	}
 	run(t, "serving initial configuration", caddy, []string{
-		"SITE=" + e.site, "LAN=" + lan, "CADDY_ADMIN=" + freeAddress(t),
+		"SITE=" + e.site, "LAN=" + lan, "CADDY_ADMIN=" + admin,
 		"HOME=" + home, "XDG_DATA_HOME=" + home + "/data", "XDG_CONFIG_HOME=" + home + "/config",
 	}, "run", "--config", filepath.Join(name, "Caddyfile"), "--envfile", filepath.Join(name, "demo.env"))
 	return e
