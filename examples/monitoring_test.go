@@ -40,11 +40,11 @@ func TestMonitoring(t *testing.T) {
 		scraped = scrape(t, "http://"+metrics+"/metrics")
 		return slices.Contains(scraped, "caddy_event_relay_attempt_duration_seconds_bucket")
 	})
-	dashboard := read(t, "monitoring/grafana-dashboard.json")
-	for _, file := range []string{"alerts.yml", "grafana-dashboard.json", "README.md"} {
-		named := metricName.FindAllString(read(t, "monitoring/"+file), -1)
+	shown := metricName.FindAllString(read(t, "monitoring/grafana-dashboard.json"), -1)
+	for _, file := range []string{"monitoring/alerts.yml", "monitoring/grafana-dashboard.json", "monitoring/README.md", "../README.md"} {
+		named := metricName.FindAllString(read(t, file), -1)
 		for _, name := range named {
-			if !slices.Contains(scraped, name) && name != "caddy_event_relay" {
+			if !slices.Contains(scraped, name) && !slices.Contains(scraped, name+"_sum") && name != "caddy_event_relay" {
 				t.Errorf("%s names %s, which is no metric; there are %v", file, name, scraped)
 			}
 		}
@@ -52,10 +52,16 @@ func TestMonitoring(t *testing.T) {
 			t.Errorf("%s names no metric", file)
 		}
 	}
-	shown := metricName.FindAllString(dashboard, -1)
+	manual := read(t, "../README.md")
 	for _, name := range scraped {
-		if strings.HasPrefix(name, "caddy_event_relay_") && !slices.Contains(shown, name) {
+		if !strings.HasPrefix(name, "caddy_event_relay_") {
+			continue
+		}
+		if !slices.Contains(shown, name) {
 			t.Errorf("the dashboard does not show %s", name)
+		}
+		if parts := regexp.MustCompile(`_(bucket|sum|count)$`); !strings.Contains(manual, "`"+parts.ReplaceAllString(name, "")+"`") {
+			t.Errorf("the manual does not say what %s is", name)
 		}
 	}
 }
