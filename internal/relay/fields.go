@@ -180,15 +180,19 @@ func (f *fields) note(path, kind string, value any) {
 	}
 }
 
-// group is the order in which fields are listed, by what they begin with.
-// Fields of a source and parameters are between the body and the headers.
+// group is the place in which fields are listed, by what they begin with: those
+// of a source and parameters stand between the query and the headers.
 func group(path string) int {
-	switch {
-	case strings.HasPrefix(path, "body"):
+	begins := path
+	if end := strings.IndexAny(path, ".["); end >= 0 {
+		begins = path[:end]
+	}
+	switch begins {
+	case "body":
 		return 0
-	case strings.HasPrefix(path, "query"):
+	case "query":
 		return 1
-	case strings.HasPrefix(path, "headers"):
+	case "headers":
 		return 3
 	}
 	return 2
