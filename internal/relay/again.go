@@ -1,18 +1,24 @@
 package relay
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // Selection chooses events or deliveries to do something with again.
 type Selection struct {
-	// IDs are of events or deliveries, or their beginnings. If there are any,
-	// Filter does not count.
+	// IDs are of events or deliveries, or their beginnings; one that fits an
+	// event and deliveries of it means the event. If there are any, Filter does
+	// not count.
 	IDs []string
 	// Filter chooses all that it passes. One that is empty chooses everything.
 	Filter queue.Filter
@@ -24,70 +30,220 @@ type Progress struct {
 	Total int `json:"total,omitempty"`
 }
 
-// Resent is what Resend did, or would do.
-type Resent struct {
-	// Events and Deliveries are how many were sent again, and Actions how many
-	// of the deliveries are of each action.
-	Events     int            `json:"events"`
-	Deliveries int            `json:"deliveries"`
-	Actions    map[string]int `json:"actions"`
-	// Unknown counts deliveries that were left out because their action is not
-	// configured any more.
-	Unknown int `json:"unknown,omitempty"`
-	// IDs are the new deliveries, the first thousand.
-	IDs []string `json:"ids,omitempty"`
+// againAtOnce is about how many events are held in memory and amended as one
+// unit: enough to share the sync of a commit, and few enough for bodies of any
+// size.
+const againAtOnce = 32
+
+// manyAgain bounds lists that are only an excerpt.
+const manyAgain = 1000
+
+// chosen is what of a selection is in one event.
+type chosen struct {
+	queue.Stored
+	// whole says that the event was chosen. Otherwise those of its deliveries
+	// were that are listed.
+	whole      bool
+	deliveries []string
 }
 
-// Resend sends deliveries again: each as a new delivery with a key of its own,
-// linked to the old one. An event's id chooses all its deliveries that have
-// ended, a delivery's id that one. A filter without a state chooses those that
-// failed, expired or were cancelled. Unfinished ones are never chosen. With dry
-// it only counts. What it did before an error stays done.
-func (r *Runtime) Resend(ctx context.Context, selection Selection, dry bool, progress func(Progress)) (Resent, error) {
-	return Resent{}, errNotBuilt
+// survey is a selection that was looked through once, so that it is known how
+// much there is, and where. Events are then gone through oldest first: with
+// order_by, what is sent again must go in the order in which it was received.
+type survey struct {
+	runtime *Runtime
+
+	// filters are what to look for. An event may pass several of them.
+	filters []queue.Filter
+	// bounds cut the time from the oldest event to after the newest, such that
+	// few events are between two of them; in nanoseconds since 1970, to be small
+	// for any number of events.
+	bounds []int64
+
+	// named are the events that were chosen by ids, without what is stored.
+	named []chosen
 }
 
-// DecideOptions say how to decide again.
-type DecideOptions struct {
-	// Configuration is what decides, as the JSON of the relay's app. Nil means
-	// the running one.
-	Configuration json.RawMessage
-	// Dry only lists the difference.
-	Dry bool
+// survey looks through a selection by its ids, or by filters, and calls count
+// with each event and the filter that it passed.
+func (r *Runtime) survey(ctx context.Context, ids []string, filters []queue.Filter, count func(event *chosen, passed queue.Filter), progress func(Progress)) (*survey, error) {
+	s := &survey{runtime: r, filters: filters}
+	if len(ids) > 0 {
+		return s, s.name(ctx, ids, count, progress)
+	}
+	oldest, newest := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, filter := range filters {
+		events := 0
+		for after, more := queue.Cursor(""), true; more; more = after != "" {
+			page, err := r.engine.Page(ctx, filter, after, manyAgain)
+			if err != nil {
+				return nil, fmt.Errorf("counting events: %w", err)
+			}
+			for i := range page.Events {
+				at := page.Events[i].Received.UnixNano()
+				oldest, newest = min(oldest, at), max(newest, at)
+				if events++; events%againAtOnce == 0 {
+					s.bounds = append(s.bounds, at)
+				}
+				count(&chosen{Stored: queue.Stored{Summary: page.Events[i]}, whole: true}, filter)
+			}
+			after = page.Next
+			progress(Progress{})
+		}
+	}
+	if newest >= oldest {
+		// Events that come meanwhile are not part of it.
+		s.bounds = append(s.bounds, oldest, newest+int64(time.Microsecond))
+	}
+	slices.Sort(s.bounds)
+	s.bounds = slices.Compact(s.bounds)
+	return s, nil
 }
 
-// Decided is the difference that deciding again makes.
-type Decided struct {
-	// Events is how many were decided, Changed for how many of them the verdict
-	// or the actions differ.
-	Events  int `json:"events"`
-	Changed int `json:"changed"`
-	// Fires and Stops count, by action, what is asked for now and was not, and
-	// the other way round.
-	Fires map[string]int `json:"fires"`
-	Stops map[string]int `json:"stops"`
-	// Differences are the first thousand that changed.
-	Differences []Difference `json:"differences"`
+// name finds what ids mean.
+func (s *survey) name(ctx context.Context, ids []string, count func(*chosen, queue.Filter), progress func(Progress)) error {
+	events := map[string]*chosen{}
+	for _, id := range ids {
+		history, err := s.runtime.engine.Find(ctx, id)
+		if err != nil {
+			return err
+		}
+		event := events[history.Summary.ID]
+		if event == nil {
+			event = &chosen{Stored: queue.Stored{Summary: history.Summary}}
+			events[history.Summary.ID] = event
+		}
+		if err := event.choose(strings.ToLower(id)); err != nil {
+			return err
+		}
+		progress(Progress{})
+	}
+	for _, id := range slices.Sorted(maps.Keys(events)) {
+		event := events[id]
+		count(event, queue.Filter{})
+		// What is stored is read again when its turn comes.
+		event.Summary = queue.Summary{ID: id, Received: event.Summary.Received}
+		s.named = append(s.named, *event)
+	}
+	slices.SortStableFunc(s.named, inOrderOfReceipt)
+	return nil
 }
 
-// Difference is how the verdict on one event changes.
-type Difference struct {
-	ID       string         `json:"id"`
-	Source   string         `json:"source"`
-	Event    string         `json:"event"`
-	Received time.Time      `json:"received"`
-	Before   rules.Decision `json:"before"`
-	After    rules.Decision `json:"after"`
-	Reason   string         `json:"reason"`
-	Rule     string         `json:"rule,omitempty"`
-	Fires    []string       `json:"fires,omitempty"`
-	Stops    []string       `json:"stops,omitempty"`
+// choose notes what an id, or its beginning, means in the event.
+func (c *chosen) choose(id string) error {
+	if strings.HasPrefix(c.Summary.ID, id) {
+		c.whole = true
+		return nil
+	}
+	var fits []string
+	for _, delivery := range c.Summary.Deliveries {
+		if strings.HasPrefix(delivery.ID, id) {
+			fits = append(fits, delivery.ID)
+		}
+	}
+	if len(fits) != 1 {
+		return fmt.Errorf("finding %s: %w: %d deliveries of event %s begin so; give more of the id", id, queue.ErrNotFound, len(fits), c.Summary.ID)
+	}
+	c.deliveries = append(c.deliveries, fits[0])
+	return nil
 }
 
-// Decide decides stored events again. Unless it is dry, the events get the new
-// verdicts, and deliveries of those actions that fire now and have none yet;
-// what would not fire any more is listed and otherwise left alone. Events that
-// repeat another are left out. What it did before an error stays done.
-func (r *Runtime) Decide(ctx context.Context, selection Selection, options DecideOptions, progress func(Progress)) (Decided, error) {
-	return Decided{}, errNotBuilt
+func inOrderOfReceipt(a, b chosen) int {
+	return cmp.Or(a.Summary.Received.Compare(b.Summary.Received), cmp.Compare(a.Summary.ID, b.Summary.ID))
+}
+
+// walk calls do with some events at a time, as they are stored now, oldest
+// first, each once. Nothing else is sent or decided again meanwhile.
+func (s *survey) walk(ctx context.Context, do func([]chosen) error) error {
+	step := func(read func() ([]chosen, error)) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.runtime.again.Lock()
+		defer s.runtime.again.Unlock()
+		events, err := read()
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		return do(events)
+	}
+	for named := range slices.Chunk(s.named, againAtOnce) {
+		if err := step(func() ([]chosen, error) { return s.find(ctx, named) }); err != nil {
+			return err
+		}
+	}
+	for i := 1; i < len(s.bounds); i++ {
+		if err := step(func() ([]chosen, error) { return s.between(ctx, s.bounds[i-1], s.bounds[i]) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find reads events that were chosen by id. Those that were removed meanwhile
+// are left out.
+func (s *survey) find(ctx context.Context, named []chosen) ([]chosen, error) {
+	events := make([]chosen, 0, len(named))
+	for _, event := range named {
+		history, err := s.runtime.engine.Find(ctx, event.Summary.ID)
+		if errors.Is(err, queue.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		event.Stored = queue.Stored{Summary: history.Summary, Event: history.Event}
+		events = append(events, event)
+	}
+	return events, nil
+}
+
+// between reads the events that pass one of the filters and were received in a
+// time.
+func (s *survey) between(ctx context.Context, since, until int64) ([]chosen, error) {
+	var events []chosen
+	found := map[string]bool{}
+	for _, filter := range s.filters {
+		filter.Since, filter.Until = time.Unix(0, since), time.Unix(0, until)
+		for after, more := queue.Cursor(""), true; more; more = after != "" {
+			page, err := s.runtime.engine.Events(ctx, filter, after, againAtOnce)
+			if err != nil {
+				return nil, err
+			}
+			for _, event := range page.Events {
+				if !found[event.Summary.ID] {
+					found[event.Summary.ID] = true
+					events = append(events, chosen{Stored: event, whole: true})
+				}
+			}
+			after = page.Next
+		}
+	}
+	slices.SortFunc(events, inOrderOfReceipt)
+	return events, nil
+}
+
+// amend stores amendments and returns which of them were. Events that retention
+// has removed since they were read are left out.
+func (r *Runtime) amend(ctx context.Context, amendments []queue.Amendment) (stored []bool, err error) {
+	// A caller that goes away must not leave it open what was done.
+	ctx = context.WithoutCancel(ctx)
+	stored = make([]bool, len(amendments))
+	if err = r.engine.Amend(ctx, amendments); err == nil {
+		for i := range stored {
+			stored[i] = true
+		}
+		return stored, nil
+	}
+	if !errors.Is(err, queue.ErrNotFound) {
+		return stored, err
+	}
+	for i := range amendments {
+		err := r.engine.Amend(ctx, amendments[i:i+1])
+		if err != nil && !errors.Is(err, queue.ErrNotFound) {
+			return stored, err
+		}
+		stored[i] = err == nil
+	}
+	return stored, nil
 }

@@ -65,6 +65,10 @@ type Runtime struct {
 	turning sync.Mutex
 	look    chan struct{}
 
+	// again is held while events are sent or decided again, a few at a time: two
+	// that do so must not add the same to one event.
+	again sync.Mutex
+
 	// life ends with the runtime; background is what Close waits for.
 	life       context.Context
 	stop       context.CancelFunc

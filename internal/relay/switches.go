@@ -14,8 +14,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
-var errNotBuilt = errors.New("not built yet")
-
 // errNotInService is the answer to what only a configuration can tell.
 var errNotInService = errors.New("no configuration is in service")
 

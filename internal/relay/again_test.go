@@ -1,0 +1,365 @@
+package relay_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// moody is a service that answers with a status, and remembers what it took.
+type moody struct {
+	*service
+	status atomic.Int32
+}
+
+func newMoody(t *testing.T) *moody {
+	m := &moody{service: new(service)}
+	m.status.Store(http.StatusBadRequest)
+	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := int(m.status.Load())
+		if status == http.StatusOK {
+			m.mutex.Lock()
+			defer m.mutex.Unlock()
+			m.requests = append(m.requests, r.URL.Query().Get("id"))
+		}
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(m.Close)
+	return m
+}
+
+func waitEnded(t *testing.T, runtime *relay.Runtime) {
+	t.Helper()
+	waitFor(t, "deliveries to end", func() bool {
+		waiting, err := runtime.Backlog(t.Context())
+		return err == nil && len(waiting) == 0
+	})
+}
+
+// steps remembers how a long call said it went on.
+type steps []relay.Progress
+
+func (s *steps) add(p relay.Progress) { *s = append(*s, p) }
+
+func (s *steps) check(t *testing.T, total int) {
+	t.Helper()
+	if last := (*s)[len(*s)-1]; last.Done != total || last.Total != total {
+		t.Errorf("the last progress is %+v, want %d of %d", last, total, total)
+	}
+	if !slices.IsSortedFunc(*s, func(a, b relay.Progress) int { return a.Done - b.Done }) {
+		t.Errorf("progress goes back: %+v", *s)
+	}
+}
+
+// TestResendFilter sends more again than is held at once: in order of receipt,
+// linked to the old deliveries, and once.
+func TestResendFilter(t *testing.T) {
+	const n = 100
+	target := newMoody(t)
+	configured := configuration(target.service, "/record")
+	configured.Actions[0].OrderBy = `"all"`
+	runtime := open(t, t.TempDir())
+	generation := compile(t, configured)
+	runtime.Push(generation)
+	var want []string
+	for i := range n {
+		post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":"%d","status":"Approved"}`, i))
+		want = append(want, fmt.Sprint(i))
+	}
+	post(t, runtime, generation, `{"event":"job_saved","id":"ignored"}`)
+	waitEnded(t, runtime)
+	target.status.Store(http.StatusOK)
+	delivered := post(t, runtime, generation, `{"event":"job_saved","id":"well","status":"Approved"}`)
+	waitEnded(t, runtime)
+
+	for _, dry := range []bool{true, false} {
+		var progress steps
+		resent, err := runtime.Resend(t.Context(), relay.Selection{}, dry, progress.add)
+		if err != nil || resent.Events != n || resent.Deliveries != n || resent.Actions["record"] != n || len(resent.IDs) != map[bool]int{false: n}[dry] {
+			t.Fatalf("dry %v: sent %+v, %v", dry, resent, err)
+		}
+		progress.check(t, n)
+		waitEnded(t, runtime)
+	}
+	if got := target.got(); got != "well "+strings.Join(want, " ") {
+		t.Errorf("the target got %s", got)
+	}
+	page, err := runtime.Activity(t.Context(), queue.Filter{State: queue.Failed}, "", n+1)
+	if err != nil || len(page.Events) != n {
+		t.Fatalf("%d events failed once, %v", len(page.Events), err)
+	}
+	for _, event := range page.Events {
+		if d := event.Deliveries; len(d) != 2 || d[1].Of != d[0].ID || d[1].ID == d[0].ID || d[1].State != queue.Delivered || d[0].State != queue.Failed {
+			t.Fatalf("the deliveries of an event are %+v", d)
+		}
+	}
+
+	// What was sent again is not sent a third time, but what went well is if
+	// that is asked for.
+	if resent, err := runtime.Resend(t.Context(), relay.Selection{}, false, nil); err != nil || resent.Deliveries != 0 {
+		t.Errorf("sent again a second time: %+v, %v", resent, err)
+	}
+	resent, err := runtime.Resend(t.Context(), relay.Selection{Filter: queue.Filter{State: queue.Delivered, Action: "record"}}, true, nil)
+	if err != nil || resent.Deliveries != n+1 {
+		t.Errorf("of those that were delivered: %+v, %v", resent, err)
+	}
+	if resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{delivered}}, false, nil); err != nil || resent.Deliveries != 1 {
+		t.Errorf("one that was delivered: %+v, %v", resent, err)
+	}
+}
+
+// TestResendIDs chooses events and deliveries by id.
+func TestResendIDs(t *testing.T) {
+	target := newMoody(t)
+	two := configuration(target.service, "/record")
+	second := two.Actions[0]
+	second.Name = "second"
+	two.Actions = append(two.Actions, second)
+	two.Rules[0].Do = []string{"record", "second"}
+	runtime := open(t, t.TempDir())
+	generation := compile(t, two)
+	runtime.Push(generation)
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "second", Off: true}, 0)
+	id := post(t, runtime, generation, approved)
+	waitFor(t, "the failure", func() bool { return show(t, runtime, id).Deliveries[0].State == queue.Failed })
+	failed, waiting := show(t, runtime, id).Deliveries[0].ID, show(t, runtime, id).Deliveries[1].ID
+
+	for _, test := range []struct {
+		name string
+		ids  []string
+		want int
+	}{
+		{"one that waits", []string{waiting}, 0},
+		{"an event", []string{id}, 1},
+		{"an event and its delivery", []string{id, failed}, 1},
+		{"a delivery, twice", []string{failed, failed}, 1},
+		{"the beginning of a delivery", []string{strings.ToUpper(failed[:30])}, 1},
+	} {
+		resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: test.ids, Filter: queue.Filter{Action: "none", State: queue.Pending}}, true, nil)
+		if err != nil || resent.Deliveries != test.want || resent.Events != test.want {
+			t.Errorf("%s: %+v, %v; want %d", test.name, resent, err, test.want)
+		}
+	}
+	if _, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{"01900000-0000-7000-8000-000000000000"}}, true, nil); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("an id that there is not: %v", err)
+	}
+	_, err := runtime.Resend(t.Context(), relay.Selection{Filter: queue.Filter{State: queue.Pending}}, true, nil)
+	checkWrong(t, err, "state", "not over")
+
+	target.status.Store(http.StatusOK)
+	for n := range 2 {
+		resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{failed}}, false, nil)
+		if err != nil || len(resent.IDs) != 1 {
+			t.Fatal(resent, err)
+		}
+		waitFor(t, "the delivery", func() bool {
+			d := show(t, runtime, id).Deliveries
+			return d[len(d)-1].State == queue.Delivered && len(d) == 3+n && d[2+n].ID == resent.IDs[0] && d[2+n].Of == failed
+		})
+	}
+
+	without := configuration(target.service, "/record")
+	without.Actions, without.Rules = nil, nil
+	runtime.Push(compile(t, without))
+	if resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{failed}}, false, nil); err != nil || resent.Unknown != 1 || resent.Deliveries+resent.Events != 0 {
+		t.Errorf("of an action that is gone: %+v, %v", resent, err)
+	}
+}
+
+// TestResendExpired: who sends an old screen pop again means it.
+func TestResendExpired(t *testing.T) {
+	target := newService(t)
+	short := configuration(target, "/record")
+	short.Actions[0].Expires = 10 * time.Minute
+	runtime := open(t, t.TempDir())
+	generation := compile(t, short)
+	runtime.Push(generation)
+	received, err := generation.Receive(request(http.MethodPost, "/listen.php?key=icfm-key", approved), receive.Origin{Mount: "/listen.php"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	received.Events[0].Received = time.Now().Add(-time.Hour)
+	if err := runtime.Accept(t.Context(), generation, received); err != nil {
+		t.Fatal(err)
+	}
+	id := received.Events[0].ID
+	waitFor(t, "the expiry", func() bool { return show(t, runtime, id).Deliveries[0].State == queue.Expired })
+	if resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{id}}, false, nil); err != nil || resent.Deliveries != 1 {
+		t.Fatal(resent, err)
+	}
+	waitFor(t, "the delivery", func() bool { return target.got() == "/record?id=1" })
+}
+
+// TestResendStops checks what is said when it cannot be finished.
+func TestResendStops(t *testing.T) {
+	target := newMoody(t)
+	few := configuration(target.service, "/record")
+	few.Limits.MaxPending = 40
+	runtime := open(t, t.TempDir())
+	generation := compile(t, few)
+	runtime.Push(generation)
+	for range 100 {
+		post(t, runtime, generation, approved)
+		waitEnded(t, runtime)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := runtime.Resend(ctx, relay.Selection{}, false, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("after its caller went away: %v", err)
+	}
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
+	resent, err := runtime.Resend(t.Context(), relay.Selection{}, false, nil)
+	backlog, err2 := runtime.Backlog(t.Context())
+	if !errors.Is(err, queue.ErrFull) || err2 != nil || len(backlog) != 1 || backlog[0].Count != resent.Deliveries {
+		t.Errorf("sent %+v, %v; waiting are %+v, %v", resent, err, backlog, err2)
+	}
+}
+
+// decide decides everything again.
+func decide(t *testing.T, runtime *relay.Runtime, options relay.DecideOptions) relay.Decided {
+	t.Helper()
+	var progress steps
+	decided, err := runtime.Decide(t.Context(), relay.Selection{}, options, progress.add)
+	if err != nil {
+		t.Fatal(err)
+	}
+	progress.check(t, decided.Events)
+	return decided
+}
+
+// TestDecide mends the rules and decides again what came before.
+func TestDecide(t *testing.T) {
+	target := newService(t)
+	wrong := configuration(target, "/record")
+	wrong.Sources[0].DedupeWindow, wrong.Sources[0].DedupeKey = time.Hour, "body.id"
+	runtime := open(t, t.TempDir())
+	generation := compile(t, wrong)
+	runtime.Push(generation)
+	events := map[string]string{}
+	for _, body := range []string{
+		`{"event":"job_saved","id":"good","status":"Approved"}`,
+		`{"event":"job_saved","id":"good","status":"Approved","again":true}`,
+		`{"event":"job_saved","id":"error","status":7}`,
+		`{"event":"job_saved","id":"pencil","status":"Pencil"}`,
+		`{"event":"job_completed","id":"none"}`,
+	} {
+		id := post(t, runtime, generation, body)
+		events[id] = body
+	}
+	turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0)
+	disabled := post(t, runtime, generation, `{"event":"job_saved","id":"disabled","status":"Approved"}`)
+	for i := range 50 {
+		post(t, runtime, generation, fmt.Sprintf(`{"event":"job_completed","id":"none%d"}`, i))
+	}
+	waitEnded(t, runtime)
+
+	mended := wrong
+	mended.Rules = []rules.Rule{{Place: "Caddyfile:9", Description: "mended", Events: []string{"job_saved"}, When: []string{`string(body.status) in ["7", "Pencil"] or body.id == "disabled"`}, Do: []string{"record"}}}
+	runtime.Push(compile(t, mended))
+	want := map[string]string{"good": "action ignored stops", "error": "rule_error action fires", "pencil": "ignored action fires", "disabled": "disabled action fires"}
+	for _, dry := range []bool{true, false} {
+		decided := decide(t, runtime, relay.DecideOptions{Dry: dry})
+		if decided.Events != 55 || decided.Changed != 4 || decided.Fires["record"] != 3 || decided.Stops["record"] != 1 {
+			t.Errorf("dry %v: decided %+v", dry, decided)
+		}
+		got := map[string]string{}
+		for _, d := range decided.Differences {
+			detail := show(t, runtime, d.ID)
+			var body struct{ ID string }
+			if err := json.Unmarshal([]byte(detail.Request.Body), &body); err != nil {
+				t.Fatal(err)
+			}
+			text := fmt.Sprint(d.Before, " ", d.After)
+			if len(d.Fires) > 0 {
+				text += " fires"
+			}
+			if len(d.Stops) > 0 {
+				text += " stops"
+			}
+			got[body.ID] = text
+			if dry != detail.Verdict.Decided.IsZero() || !dry && (detail.Verdict.Decision != d.After || detail.Verdict.Reason != d.Reason) {
+				t.Errorf("dry %v: the verdict on %s is %+v", dry, body.ID, detail.Verdict)
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("dry %v: differences %v, want %v", dry, got, want)
+		}
+		waitEnded(t, runtime)
+		if got := target.got(); dry && got != "/record?id=good" {
+			t.Errorf("a dry run sent %s", got)
+		}
+	}
+	requests := strings.Fields(target.got())
+	slices.Sort(requests)
+	if got := strings.Join(requests, " "); got != "/record?id=disabled /record?id=error /record?id=good /record?id=pencil" {
+		t.Errorf("the target got %s", got)
+	}
+	if again := decide(t, runtime, relay.DecideOptions{}); again.Changed != 0 || len(again.Fires) != 0 {
+		t.Errorf("deciding a second time changes %+v", again)
+	}
+	if one, err := runtime.Decide(t.Context(), relay.Selection{IDs: []string{disabled}}, relay.DecideOptions{}, nil); err != nil || one.Events != 1 {
+		t.Errorf("deciding one: %+v, %v", one, err)
+	}
+}
+
+// TestDecideByAnother decides by a configuration that is not running.
+func TestDecideByAnother(t *testing.T) {
+	target := newService(t)
+	running := configuration(target, "/record")
+	running.Compile = func(text json.RawMessage) (*relay.Generation, error) {
+		var rule struct{ When, Do string }
+		if err := json.Unmarshal(text, &rule); err != nil {
+			return nil, err
+		}
+		other := configuration(target, "/other")
+		other.Rules[0].When, other.Rules[0].Do = []string{rule.When}, []string{rule.Do}
+		other.Actions[0].Name = rule.Do
+		return relay.Compile(other)
+	}
+	runtime := open(t, t.TempDir())
+	generation := compile(t, running)
+	runtime.Push(generation)
+	id := post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
+	for _, test := range []struct {
+		configuration string
+		dry           bool
+		problem       string
+		fires         int
+	}{
+		{`{"when":"true","do":"other"}`, true, "", 1},
+		{`{"when":"true","do":"other"}`, false, "action other fires", 0},
+		{`{"when":"false","do":"other"}`, false, "", 0},
+		{`{"when":"bodi.x","do":"other"}`, true, "bodi", 0},
+		{`{`, true, "JSON", 0},
+		{`{"when":"true","do":"record"}`, false, "", 1},
+	} {
+		decided, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Configuration: json.RawMessage(test.configuration), Dry: test.dry}, nil)
+		if test.problem != "" {
+			checkWrong(t, err, "configuration", test.problem)
+		} else if err != nil || len(decided.Fires) != test.fires {
+			t.Errorf("%s: %+v, %v", test.configuration, decided, err)
+		}
+		if test.fires == 0 && len(show(t, runtime, id).Deliveries) > 0 {
+			t.Errorf("%s made a delivery", test.configuration)
+		}
+	}
+	waitFor(t, "the delivery of the running action", func() bool { return target.got() == "/record?id=1" })
+	runtime.Push(compile(t, configuration(target, "/record")))
+	if _, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Configuration: json.RawMessage(`{}`)}, nil); err == nil {
+		t.Error("a configuration that nothing can read decides")
+	}
+}

@@ -1,0 +1,244 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// DecideOptions say how to decide again.
+type DecideOptions struct {
+	// Configuration is what decides, as the JSON of the relay's app. Nil means
+	// the running one.
+	Configuration json.RawMessage
+	// Dry only lists the difference.
+	Dry bool
+}
+
+// Decided is the difference that deciding again makes.
+type Decided struct {
+	// Events is how many were decided, Changed for how many of them the decision
+	// or the actions differ.
+	Events  int `json:"events"`
+	Changed int `json:"changed"`
+	// Fires and Stops count, by action, what is asked for now and was not, and
+	// the other way round.
+	Fires map[string]int `json:"fires"`
+	Stops map[string]int `json:"stops"`
+	// Differences are the first thousand that changed, oldest first.
+	Differences []Difference `json:"differences"`
+}
+
+// Difference is how the verdict on one event changes.
+type Difference struct {
+	ID       string         `json:"id"`
+	Source   string         `json:"source"`
+	Event    string         `json:"event"`
+	Received time.Time      `json:"received"`
+	Before   rules.Decision `json:"before"`
+	After    rules.Decision `json:"after"`
+	Reason   string         `json:"reason"`
+	Rule     string         `json:"rule,omitempty"`
+	Fires    []string       `json:"fires,omitempty"`
+	Stops    []string       `json:"stops,omitempty"`
+}
+
+// Decide decides stored events again. Unless it is dry, the events get the new
+// verdicts, and deliveries of those actions that fire now and have none yet;
+// what would not fire any more is listed and otherwise left alone. Such a
+// delivery is as old as its event, so one with expires may be too old to be
+// sent. Events that repeat another are left out. Switches do not apply.
+//
+// The running configuration makes the deliveries, also if another decides: all
+// actions that fire must exist in it, or nothing is done at all and the error is
+// *WrongInput. Progress is told in events; it may be nil. What was done before
+// another error stays done, and is what Decided says.
+func (r *Runtime) Decide(ctx context.Context, selection Selection, options DecideOptions, progress func(Progress)) (Decided, error) {
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	again := redecision{runtime: r, dry: options.Dry, decided: newDecided()}
+	var err error
+	if again.by, err = r.decider(options.Configuration); err != nil {
+		return again.decided, fmt.Errorf("deciding again: %w", err)
+	}
+	total := 0
+	survey, err := r.survey(ctx, selection.IDs, []queue.Filter{selection.Filter}, func(event *chosen, _ queue.Filter) {
+		if event.Summary.DuplicateOf == "" {
+			total++
+		}
+	}, progress)
+	if err != nil {
+		return again.decided, fmt.Errorf("deciding again: %w", err)
+	}
+	if options.Configuration != nil && !options.Dry {
+		trial := redecision{runtime: r, by: again.by, dry: true, decided: newDecided()}
+		if err := survey.walk(ctx, func(events []chosen) error { progress(Progress{}); return trial.decide(ctx, events) }); err != nil {
+			return again.decided, fmt.Errorf("deciding again: %w", err)
+		}
+		for action := range trial.decided.Fires {
+			if !slices.Contains(r.actionNames(), action) {
+				return again.decided, &WrongInput{Field: "configuration", Err: notRunning(action)}
+			}
+		}
+	}
+	progress(Progress{Total: total})
+	err = survey.walk(ctx, func(events []chosen) error {
+		err := again.decide(ctx, events)
+		progress(Progress{Done: again.decided.Events, Total: max(again.decided.Events, total)})
+		return err
+	})
+	if err != nil {
+		return again.decided, fmt.Errorf("deciding again, after %d events: %w", again.decided.Events, err)
+	}
+	return again.decided, nil
+}
+
+func newDecided() Decided {
+	return Decided{Fires: map[string]int{}, Stops: map[string]int{}, Differences: []Difference{}}
+}
+
+func notRunning(action string) error {
+	return fmt.Errorf("action %s fires, and the running configuration has no such action to carry out: load the new configuration first, or ask for the difference only", action)
+}
+
+// decider returns what decides.
+func (r *Runtime) decider(configuration json.RawMessage) (*Generation, error) {
+	running := r.Newest()
+	switch {
+	case running == nil:
+		return nil, errNotInService
+	case configuration == nil:
+		return running, nil
+	case running.configuration.Compile == nil:
+		return nil, errors.New("only the running configuration can decide here: nothing reads another one")
+	}
+	by, err := running.configuration.Compile(configuration)
+	if err != nil {
+		return nil, &WrongInput{Field: "configuration", Err: err}
+	}
+	return by, nil
+}
+
+// redecision is one call of Decide.
+type redecision struct {
+	runtime *Runtime
+	by      *Generation
+	dry     bool
+	decided Decided
+}
+
+// decide decides some events and adds them to what was done.
+func (d *redecision) decide(ctx context.Context, events []chosen) error {
+	running := d.runtime.Newest()
+	if running == nil {
+		return errNotInService
+	}
+	var amendments []queue.Amendment
+	var differences []Difference
+	for i := range events {
+		summary, event := &events[i].Summary, events[i].Event
+		if summary.DuplicateOf != "" || event == nil {
+			continue
+		}
+		verdict := d.by.ruleset.Decide(d.by.language.Bind(event))
+		difference := compare(summary, &verdict)
+		amendment := queue.Amendment{Event: summary.ID}
+		if !d.dry {
+			bound := running.language.Bind(event)
+			for _, action := range difference.Fires {
+				if running.byName[action] == nil {
+					return notRunning(action)
+				}
+				amendment.Deliveries = append(amendment.Deliveries, running.delivery(action, bound, summary.ID, summary.Received))
+			}
+			if !sameVerdict(summary.Verdict, verdict) {
+				verdict.Decided = time.Now().UTC()
+				amendment.Verdict = &verdict
+			}
+		}
+		differences, amendments = append(differences, difference), append(amendments, amendment)
+	}
+	if d.dry {
+		for _, difference := range differences {
+			d.decided.add(difference)
+		}
+		return nil
+	}
+	return d.store(ctx, amendments, differences)
+}
+
+// store stores those amendments that amend anything.
+func (d *redecision) store(ctx context.Context, amendments []queue.Amendment, differences []Difference) error {
+	var needed []queue.Amendment
+	var of []Difference
+	for i, amendment := range amendments {
+		if amendment.Verdict == nil && len(amendment.Deliveries) == 0 {
+			d.decided.add(differences[i])
+			continue
+		}
+		needed, of = append(needed, amendment), append(of, differences[i])
+	}
+	if len(needed) == 0 {
+		return nil
+	}
+	stored, err := d.runtime.amend(ctx, needed)
+	for i, difference := range of {
+		if stored[i] {
+			d.decided.add(difference)
+		}
+	}
+	return err
+}
+
+func (d *Decided) add(difference Difference) {
+	d.Events++
+	for _, action := range difference.Fires {
+		d.Fires[action]++
+	}
+	for _, action := range difference.Stops {
+		d.Stops[action]++
+	}
+	if difference.Before == difference.After && len(difference.Fires) == 0 && len(difference.Stops) == 0 {
+		return
+	}
+	d.Changed++
+	if len(d.Differences) < manyAgain {
+		d.Differences = append(d.Differences, difference)
+	}
+}
+
+// compare says what a new verdict changes. What has a delivery already does not
+// fire, whatever the verdict before it said.
+func compare(summary *queue.Summary, verdict *rules.Verdict) Difference {
+	difference := Difference{
+		ID: summary.ID, Source: summary.Source, Event: summary.Event, Received: summary.Received,
+		Before: summary.Verdict.Decision, After: verdict.Decision, Reason: verdict.Reason, Rule: verdict.Rule,
+	}
+	for _, call := range verdict.Actions {
+		if !slices.ContainsFunc(summary.Deliveries, func(d queue.DeliveryState) bool { return d.Action == call.Action }) {
+			difference.Fires = append(difference.Fires, call.Action)
+		}
+	}
+	for _, call := range summary.Verdict.Actions {
+		if !slices.ContainsFunc(verdict.Actions, func(c rules.ActionCall) bool { return c.Action == call.Action }) {
+			difference.Stops = append(difference.Stops, call.Action)
+		}
+	}
+	return difference
+}
+
+// sameVerdict compares verdicts as they are stored.
+func sameVerdict(a, b rules.Verdict) bool {
+	a.Decided, b.Decided = time.Time{}, time.Time{}
+	one, err1 := json.Marshal(a)
+	other, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(one, other)
+}

@@ -1,0 +1,148 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// Resent is what Resend did, or would do.
+type Resent struct {
+	// Events and Deliveries are how many were sent again, and Actions how many
+	// of the deliveries are of each action.
+	Events     int            `json:"events"`
+	Deliveries int            `json:"deliveries"`
+	Actions    map[string]int `json:"actions"`
+	// Unknown counts deliveries that were left out because their action is not
+	// configured any more.
+	Unknown int `json:"unknown,omitempty"`
+	// IDs are the new deliveries, the first thousand.
+	IDs []string `json:"ids,omitempty"`
+}
+
+// Resend sends deliveries again: each as a new delivery with a key of its own,
+// linked to the old one, and as old as if its event had just come. An event's id
+// chooses all its deliveries that have ended, a delivery's id that one. A filter
+// without a state chooses those that failed, expired or were cancelled.
+// Unfinished ones are never chosen, and those that were sent again before only
+// by their own id: what became of them is the later one's affair. With dry it
+// only counts. Progress is told in deliveries; it may be nil. What was done
+// before an error stays done, and is what Resent says.
+func (r *Runtime) Resend(ctx context.Context, selection Selection, dry bool, progress func(Progress)) (Resent, error) {
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	resent := Resent{Actions: map[string]int{}}
+	states := []queue.State{queue.Failed, queue.Expired, queue.Cancelled}
+	switch state := selection.Filter.State; {
+	case len(selection.IDs) > 0:
+		states = []queue.State{queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled}
+	case state == queue.Pending:
+		return resent, wrong("state", "deliveries that are %s are not sent again: they are not over", state)
+	case state != "":
+		states = []queue.State{state}
+	}
+	action := selection.Filter.Action
+	if len(selection.IDs) > 0 {
+		action = ""
+	}
+	var filters []queue.Filter
+	for _, state := range states {
+		filter := selection.Filter
+		filter.State = state
+		filters = append(filters, filter)
+	}
+	total := 0
+	survey, err := r.survey(ctx, selection.IDs, filters, func(event *chosen, passed queue.Filter) {
+		counted := states
+		if passed.State != "" {
+			counted = []queue.State{passed.State}
+		}
+		total += len(event.repeatable(action, counted))
+	}, progress)
+	if err != nil {
+		return resent, fmt.Errorf("sending again: %w", err)
+	}
+	done := 0
+	progress(Progress{Total: total})
+	err = survey.walk(ctx, func(events []chosen) error {
+		for _, event := range events {
+			done += len(event.repeatable(action, states))
+		}
+		err := r.resend(ctx, events, action, states, dry, &resent)
+		progress(Progress{Done: done, Total: max(done, total)})
+		return err
+	})
+	if err != nil {
+		return resent, fmt.Errorf("sending again, after %d deliveries: %w", resent.Deliveries, err)
+	}
+	return resent, nil
+}
+
+// repeatable returns the chosen deliveries of an event that are in one of the
+// states, none of them unfinished: of one action, or of any if it is empty.
+func (c *chosen) repeatable(action string, states []queue.State) (deliveries []queue.DeliveryState) {
+	for _, delivery := range c.Summary.Deliveries {
+		again := slices.ContainsFunc(c.Summary.Deliveries, func(d queue.DeliveryState) bool { return d.Of == delivery.ID })
+		if slices.Contains(states, delivery.State) && (action == "" || action == delivery.Action) &&
+			(c.whole && !again || slices.Contains(c.deliveries, delivery.ID)) {
+			deliveries = append(deliveries, delivery)
+		}
+	}
+	return deliveries
+}
+
+// resend sends the chosen deliveries of some events again and adds them to what
+// was done.
+func (r *Runtime) resend(ctx context.Context, events []chosen, action string, states []queue.State, dry bool, resent *Resent) error {
+	generation := r.Newest()
+	if generation == nil {
+		return errNotInService
+	}
+	now := time.Now().UTC()
+	var amendments []queue.Amendment
+	for i := range events {
+		event := &events[i]
+		amendment := queue.Amendment{Event: event.Summary.ID}
+		for _, old := range event.repeatable(action, states) {
+			if generation.byName[old.Action] == nil {
+				resent.Unknown++
+				continue
+			}
+			delivery := queue.Delivery{ID: newID(), Action: old.Action}
+			if event.Event != nil {
+				delivery = generation.delivery(old.Action, generation.language.Bind(event.Event), event.Summary.ID, now)
+			}
+			delivery.Of = old.ID
+			amendment.Deliveries = append(amendment.Deliveries, delivery)
+		}
+		if len(amendment.Deliveries) > 0 {
+			amendments = append(amendments, amendment)
+		}
+	}
+	if len(amendments) == 0 {
+		return nil
+	}
+	var stored []bool
+	var err error
+	if !dry {
+		stored, err = r.amend(ctx, amendments)
+	}
+	for i, amendment := range amendments {
+		if !dry && !stored[i] {
+			continue
+		}
+		resent.Events++
+		resent.Deliveries += len(amendment.Deliveries)
+		for _, delivery := range amendment.Deliveries {
+			resent.Actions[delivery.Action]++
+			if !dry && len(resent.IDs) < manyAgain {
+				resent.IDs = append(resent.IDs, delivery.ID)
+			}
+		}
+	}
+	return err
+}
