@@ -31,7 +31,7 @@ func init() {
 // it opens for this machine only, unless more is allowed: the other end of the
 // connection must have a loopback address, and the page must have been asked for
 // under `localhost` or a loopback address. If a trusted proxy is in between
-// (`trusted_proxies`), both the proxy and the client that it names must be
+// (`trusted_proxies`), both the proxy and whomever it names must be
 // allowed; a request through any other proxy is refused. Whoever may open it can
 // read all events and switch, send and resend: put `basic_auth` or the like
 // before it when you allow more than yourself.

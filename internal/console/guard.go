@@ -61,7 +61,23 @@ func (g *guard) checkAddress(r *http.Request) error {
 	if !client.IsValid() {
 		return errors.New("the proxy before Caddy does not say who asks")
 	}
-	return g.checkNear(client)
+	if err := g.checkNear(client); err != nil {
+		return err
+	}
+	// Proxies add to what the client wrote there, and a server may take the
+	// client's word for the first of them.
+	for _, header := range r.Header.Values("X-Forwarded-For") {
+		for text := range strings.SplitSeq(header, ",") {
+			address, err := netip.ParseAddr(strings.TrimSpace(text))
+			if err != nil {
+				return fmt.Errorf("X-Forwarded-For has %q, which is no address", text)
+			}
+			if err := g.checkNear(address); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (g *guard) checkNear(address netip.Addr) error {
