@@ -30,25 +30,30 @@ func (r *Runtime) Check(ctx context.Context) (Checked, error) {
 	if generation == nil {
 		return Checked{}, errNoConfiguration
 	}
-	checked := Checked{Warnings: []string{}}
-	var err error
-	if checked.Database, err = r.engine.Verify(ctx); err != nil {
+	checked := Checked{Database: []string{}}
+	faults, err := r.engine.Verify(ctx)
+	if err != nil {
 		return Checked{}, fmt.Errorf("checking the database: %w", err)
 	}
-	if checked.Database == nil {
-		checked.Database = []string{}
+	checked.Database = append(checked.Database, faults...)
+	if checked.Warnings, err = r.warnings(ctx, generation); err != nil {
+		return Checked{}, err
 	}
+	return checked, nil
+}
+
+// warnings are about a configuration, in the light of what is stored.
+func (r *Runtime) warnings(ctx context.Context, generation *Generation) ([]string, error) {
 	absent, err := r.warnOfAbsent(ctx, generation)
 	if err != nil {
-		return Checked{}, fmt.Errorf("checking the configuration against the stored events: %w", err)
+		return nil, fmt.Errorf("checking the configuration against the stored events: %w", err)
 	}
 	backlog, err := r.engine.Backlog(ctx)
 	if err != nil {
-		return Checked{}, fmt.Errorf("checking what waits: %w", err)
+		return nil, fmt.Errorf("checking what waits: %w", err)
 	}
-	checked.Warnings = slices.Concat(checked.Warnings, absent, generation.warnOfUnused(),
-		generation.warnOfSwitches(r.Switches()), generation.warnOfUnknown(backlog))
-	return checked, nil
+	return slices.Concat([]string{}, absent, generation.warnOfUnused(),
+		generation.warnOfSwitches(r.Switches()), generation.warnOfUnknown(backlog)), nil
 }
 
 // question asks whether stored events ever had what a rule or action refers to.
