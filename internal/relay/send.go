@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // TestEvent is an event that an administrator makes up to try the rules.
@@ -54,8 +56,10 @@ func (r *Runtime) Send(ctx context.Context, test TestEvent) (Sent, error) {
 
 // receiveTest reads a test event as its source reads its requests.
 func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.Received, error) {
-	if err := g.checkSource(test.Source); err != nil {
-		return nil, &WrongInput{Field: "source", Err: err}
+	if test.Source != OwnSource {
+		if err := g.checkSource(test.Source); err != nil {
+			return nil, &WrongInput{Field: "source", Err: err}
+		}
 	}
 	if test.Event == "" {
 		return nil, wrong("event", "give the name of an event of source %s", test.Source)
@@ -67,6 +71,9 @@ func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.
 	query := url.Values{}
 	for name, value := range test.Values {
 		query.Set(name, value)
+	}
+	if test.Source == OwnSource {
+		return ownTest(event, query, test.Body)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "/?"+query.Encode(), strings.NewReader(test.Body))
 	if err != nil {
@@ -84,4 +91,26 @@ func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.
 	}
 	received.DedupeKeys = nil
 	return received, nil
+}
+
+// ownTest makes a test of one of the relay's own events, so that an
+// administrator can see whether it would reach anybody.
+func ownTest(name string, query url.Values, body string) (*receive.Received, error) {
+	members := map[string]any{}
+	if body != "" {
+		decoded, err := rules.DecodeJSON([]byte(body))
+		if err != nil {
+			return nil, &WrongInput{Field: "body", Err: err}
+		}
+		var isObject bool
+		if members, isObject = decoded.(map[string]any); !isObject {
+			return nil, wrong("body", "the body of an event of the relay is a JSON object")
+		}
+	}
+	event, err := ownEvent(name, time.Now().UTC().Round(0), members)
+	if err != nil {
+		return nil, fmt.Errorf("making a test event: %w", err)
+	}
+	event.Test, event.Method, event.Query = true, http.MethodPost, query
+	return &receive.Received{Source: OwnSource, Events: []*rules.Event{event}}, nil
 }

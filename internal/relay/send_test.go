@@ -91,3 +91,28 @@ func TestSend(t *testing.T) {
 		t.Errorf("%d events are stored, %v; want 7", len(page.Events), err)
 	}
 }
+
+// TestSendOwn tries whether an event of the relay itself would reach anybody.
+func TestSendOwn(t *testing.T) {
+	target := newService(t)
+	configured := configuration(target, "/record")
+	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{relay.TargetIsDown}, When: []string{`test and source == "relay"`}, Do: []string{"record"}}}
+	configured.Actions[0].Query = []forward.Pair{{Name: "target", Value: "{{body.target}}"}, {Name: "note", Value: "{{query.note}}"}}
+	runtime := open(t, t.TempDir())
+	runtime.Push(compile(t, configured))
+	sent, err := runtime.Send(t.Context(), relay.TestEvent{Source: relay.OwnSource, Event: "Target Down", Body: `{"target":"x"}`, Values: map[string]string{"note": "trial"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the request", func() bool { return target.got() == "/record?target=x&note=trial" })
+	if detail := show(t, runtime, sent.IDs[0]); !detail.Test || detail.Event != relay.TargetIsDown {
+		t.Errorf("stored as %+v", detail.Summary)
+	}
+	if _, err := runtime.Send(t.Context(), relay.TestEvent{Source: relay.OwnSource, Event: relay.TargetIsDown}); err != nil {
+		t.Errorf("without a body: %v", err)
+	}
+	for _, body := range []string{"[1]", "{"} {
+		_, err := runtime.Send(t.Context(), relay.TestEvent{Source: relay.OwnSource, Event: relay.TargetIsDown, Body: body})
+		checkWrong(t, err, "body", "")
+	}
+}
