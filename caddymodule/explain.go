@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -178,12 +176,4 @@ func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (relay.Expl
 	}
 	return loaded.generation.ExplainRequest(request,
 		receive.Origin{Mount: handler.Path, Client: client, Sources: handler.Sources}, source)
-}
-
-func eventExplanation(runtime *relay.Runtime, r *http.Request) (any, error) {
-	return runtime.Explain(r.Context(), strings.TrimPrefix(r.URL.Path, "/event_relay/explain/"))
-}
-
-func storedEvent(runtime *relay.Runtime, r *http.Request) (any, error) {
-	return runtime.Stored(r.Context(), strings.TrimPrefix(r.URL.Path, "/event_relay/stored/"))
 }

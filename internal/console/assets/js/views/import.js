@@ -61,7 +61,7 @@ export function open(container) {
 			make.textContent = n ? `Make Caddyfile text of ${plural(n, "request")}` : "Choose at least one request";
 		};
 		const items = requests.map((request) => {
-			const tick = el("input", { type: "checkbox", value: request.path, checked: request.importable, disabled: !request.importable, onchange: count, test: "import-request" });
+			const tick = el("input", { type: "checkbox", value: request.number, checked: request.importable, disabled: !request.importable, onchange: count, test: "import-request" });
 			if (request.importable) ticks.push(tick);
 			return el("li", { class: request.importable ? null : "not" },
 				el("label", tick, el("span", shown(request.path, 200)), " ", mono(`${request.method} ${request.url}`, 160)),
