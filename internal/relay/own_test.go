@@ -199,6 +199,34 @@ func TestFailedDeliveriesAreToldTogether(t *testing.T) {
 	until(t, "each failure to be emitted", func() bool { return emitted.Load() == more+1 })
 }
 
+// TestHangingSubscriber: who is told by Emit and does not return holds up
+// neither deliveries nor events nor the end.
+func TestHangingSubscriber(t *testing.T) {
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	defer refusing.Close()
+	mail := newMails(t)
+	runtime := openRuntime(t, t.TempDir())
+	configuration := ownConfiguration(refusing.URL, mail.URL)
+	hang := make(chan struct{})
+	defer close(hang)
+	configuration.Emit = func(string, map[string]any) { <-hang }
+	generation := push(t, runtime, configuration)
+	for i := range 3 {
+		happen(t, runtime, generation, "job_saved", `{}`)
+		until(t, "the failure", func() bool { return attempts(t, runtime, "record", "failed") == uint64(i)+1 })
+	}
+	until(t, "the mail", func() bool { return len(mail.of(DeliveryFailed)) == 1 })
+	for range 2 * mostToEmit {
+		runtime.watch.emit(generation, EmitFailed, nil)
+	}
+	if missed := runtime.watch.missed.Load(); missed < mostToEmit {
+		t.Errorf("only %d emissions were left out", missed)
+	}
+	if err := runtime.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // unreachable returns the URL of a target at which nobody listens.
 func unreachable(t *testing.T) string {
 	t.Helper()

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,7 +20,7 @@ const (
 	tellEvery = time.Minute
 	// tellWithin bounds how long an own event may take to be stored.
 	tellWithin = 30 * time.Second
-	// mostToEmit bounds the failed deliveries that wait to be emitted.
+	// mostToEmit bounds what waits to be emitted.
 	mostToEmit = 1024
 	// longestName bounds what of an event's own texts is repeated, in
 	// characters.
@@ -50,9 +51,17 @@ type watch struct {
 	failures map[string]*gathered
 	targets  map[string]*watchedTarget
 	sources  map[string]*watchedSource
-	emits    []forward.Outcome
-	// missed counts the failures that were not emitted because too many waited.
-	missed int
+
+	emissions chan emission
+	// missed counts what was not emitted because too much waited.
+	missed atomic.Int64
+}
+
+// emission is a call of Configuration.Emit.
+type emission struct {
+	call func(name string, data map[string]any)
+	name string
+	data map[string]any
 }
 
 // gathered are the deliveries of one action that failed since the last event
@@ -82,6 +91,7 @@ func newWatch(r *Runtime) *watch {
 	return &watch{
 		runtime: r, started: time.Now(), changed: make(chan struct{}, 1),
 		failures: map[string]*gathered{}, targets: map[string]*watchedTarget{}, sources: map[string]*watchedSource{},
+		emissions: make(chan emission, mostToEmit),
 	}
 }
 
@@ -96,18 +106,11 @@ func (w *watch) look() {
 // failed takes note of a delivery that failed for good.
 func (w *watch) failed(outcome forward.Outcome) {
 	now := time.Now()
+	if generation := w.runtime.newest.Load(); generation != nil && generation.configuration.Emit != nil {
+		w.emit(generation, EmitFailed, failureBody(generation, &outcome))
+	}
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	switch generation := w.runtime.newest.Load(); {
-	case generation == nil || generation.configuration.Emit == nil:
-	case len(w.emits) < mostToEmit:
-		w.emits = append(w.emits, outcome)
-	default:
-		if w.missed == 0 {
-			w.runtime.logger.Warn("more deliveries fail than can be emitted as " + EmitFailed + "; some are left out")
-		}
-		w.missed++
-	}
 	if outcome.Event == nil || outcome.Event.Source != OwnSource {
 		known := w.failures[outcome.Action]
 		if known == nil {
@@ -197,27 +200,46 @@ func (w *watch) tell(ctx context.Context, now time.Time) (next time.Time) {
 	facts := w.failureFacts(generation, now, later)
 	facts = append(facts, w.targetFacts(now, later)...)
 	facts = append(facts, w.quietFacts(generation, now, later)...)
-	emits, missed := w.emits, w.missed
-	w.emits, w.missed = nil, 0
 	w.mutex.Unlock()
 
 	for _, fact := range facts {
 		w.store(ctx, generation, now, fact)
-	}
-	if emit := generation.configuration.Emit; emit != nil {
-		for i := range emits {
-			emit(EmitFailed, failureBody(generation, &emits[i]))
+		if fact.name == TargetIsDown {
+			w.emit(generation, EmitTargetDown, fact.body)
 		}
-		for _, fact := range facts {
-			if fact.name == TargetIsDown {
-				emit(EmitTargetDown, fact.body)
-			}
-		}
-	}
-	if missed > 0 {
-		w.runtime.logger.Warn("failed deliveries were not emitted as "+EmitFailed, zap.Int("deliveries", missed))
 	}
 	return next
+}
+
+// emit has something emitted, unless too much waits for that.
+func (w *watch) emit(generation *Generation, name string, data map[string]any) {
+	call := generation.configuration.Emit
+	if call == nil {
+		return
+	}
+	select {
+	case w.emissions <- emission{call, name, data}:
+		if missed := w.missed.Swap(0); missed > 0 {
+			w.runtime.logger.Warn("events of the server were left out", zap.Int64("missed", missed))
+		}
+	default:
+		if w.missed.Add(1) == 1 {
+			w.runtime.logger.Warn("more happens than can be emitted as events of the server; some are left out", zap.String("event", name))
+		}
+	}
+}
+
+// emitAll emits until ctx ends. It is not the goroutine that tells, and nobody
+// waits for its end, because what it calls may take any time.
+func (w *watch) emitAll(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-w.emissions:
+			e.call(e.name, e.data)
+		}
+	}
 }
 
 // store decides about an own event and stores it, as any other.

@@ -124,6 +124,7 @@ func (r *Runtime) start() error {
 	r.background.Go(func() { r.prune(r.life) })
 	r.background.Go(func() { r.turnOnAgain(r.life) })
 	r.background.Go(func() { r.watch.run(r.life) })
+	go r.watch.emitAll(r.life)
 	return nil
 }
 
