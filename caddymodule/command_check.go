@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -90,8 +91,8 @@ func (c *checkResult) checkFile(flags caddycmd.Flags) {
 	}
 }
 
-// checkRunning lets a running relay check itself. That there is none is a fault
-// only if the administrator says that there is.
+// checkRunning lets a running relay check itself. That it cannot is a fault; that
+// there is none is one only if the administrator says where it is.
 func (c *checkResult) checkRunning(i *invocation) {
 	client, err := newAdminClient(i.Flags)
 	var checked relay.Checked
@@ -99,7 +100,9 @@ func (c *checkResult) checkRunning(i *invocation) {
 		_, err = client.get(i.context, "check", nil, &checked)
 	}
 	if err != nil {
-		if i.String("address") != "" {
+		var refused *refusal
+		cannot := errors.As(err, &refused) && refused.status == http.StatusInternalServerError
+		if cannot || i.String("address") != "" {
 			c.Faults = append(c.Faults, err.Error())
 		}
 		c.NotChecked = append(c.NotChecked, fmt.Sprintf("database, rules against stored events: %v", err))

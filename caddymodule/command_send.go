@@ -64,24 +64,20 @@ func runSend(i *invocation) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	ctx, stream := i.context, (*liveStream)(nil)
-	if wait := i.Duration("wait"); wait > 0 {
-		limited, cancel := context.WithTimeout(i.context, wait)
-		defer cancel()
-		// Before the event, so that nothing that becomes of it is missed.
-		if stream, err = client.live(limited, url.Values{"source": {test.Source}}); err != nil {
-			return caddy.ExitCodeFailedStartup, err
-		}
-		defer stream.close()
+	wait, err := i.GetDuration("wait")
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
 	}
 	var sent relay.Sent
-	if err := client.post(ctx, "send", test, &sent); err != nil {
+	if err := client.post(i.context, "send", test, &sent); err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	result := sentEvent{IDs: sent.IDs}
-	if stream != nil {
-		if result.Events, err = client.outcome(ctx, stream, sent.IDs); err != nil {
-			return caddy.ExitCodeFailedStartup, err
+	if wait > 0 {
+		limited, cancel := context.WithTimeout(i.context, wait)
+		defer cancel()
+		if result.Events, err = client.outcome(i.context, limited, test.Source, sent.IDs); err != nil {
+			return caddy.ExitCodeFailedStartup, fmt.Errorf("waiting for %s: %w", strings.Join(sent.IDs, ", "), err)
 		}
 	}
 	if i.Bool("json") {
@@ -89,7 +85,7 @@ func runSend(i *invocation) (int, error) {
 	} else {
 		err = writeSent(i.out, result)
 	}
-	if err == nil && stream != nil && !allDelivered(result.Events) {
+	if err == nil && wait > 0 && !allDelivered(result.Events) {
 		return exitNotSo, nil
 	}
 	return exitStatus(err), err
@@ -135,30 +131,51 @@ func readBody(file string, in io.Reader) ([]byte, error) {
 	return os.ReadFile(file)
 }
 
-// outcome waits until the deliveries of events have ended or the stream ends,
-// and returns the events as they are then.
-func (c *adminClient) outcome(ctx context.Context, stream *liveStream, ids []string) ([]queue.Summary, error) {
+// outcome waits until the deliveries of events have ended or the limited context
+// has, and returns the events as they are then.
+func (c *adminClient) outcome(ctx, limited context.Context, source string, ids []string) ([]queue.Summary, error) {
 	for {
-		events := make([]queue.Summary, len(ids))
-		for n, id := range ids {
-			var detail relay.Detail
-			if _, err := c.get(ctx, "events/"+url.PathEscape(id), nil, &detail); err != nil {
-				return nil, err
-			}
-			events[n] = detail.Summary
-			// The detail has deliveries of its own, which hide those of the summary.
-			events[n].Deliveries = nil
-			for _, delivery := range detail.Deliveries {
-				events[n].Deliveries = append(events[n].Deliveries, delivery.DeliveryState)
+		// First the stream and then the events, so that nothing that becomes of them
+		// is missed.
+		stream, err := c.live(limited, url.Values{"source": {source}})
+		for err == nil {
+			var events []queue.Summary
+			if events, err = c.summaries(limited, ids); err == nil {
+				if allEnded(events) {
+					stream.close()
+					return events, nil
+				}
+				_, err = stream.next()
 			}
 		}
-		if allEnded(events) {
-			return events, nil
+		if stream != nil {
+			stream.close()
 		}
-		if _, err := stream.next(); err != nil {
-			return events, nil
+		// A stream ends with a reload, too.
+		select {
+		case <-limited.Done():
+			return c.summaries(ctx, ids)
+		case <-time.After(followAgain):
 		}
 	}
+}
+
+// summaries returns what is known of events now.
+func (c *adminClient) summaries(ctx context.Context, ids []string) ([]queue.Summary, error) {
+	events := make([]queue.Summary, len(ids))
+	for n, id := range ids {
+		var detail relay.Detail
+		if _, err := c.get(ctx, "events/"+url.PathEscape(id), nil, &detail); err != nil {
+			return nil, err
+		}
+		events[n] = detail.Summary
+		// The detail has deliveries of its own, which hide those of the summary.
+		events[n].Deliveries = nil
+		for _, delivery := range detail.Deliveries {
+			events[n].Deliveries = append(events[n].Deliveries, delivery.DeliveryState)
+		}
+	}
+	return events, nil
 }
 
 func allEnded(events []queue.Summary) bool {
@@ -185,10 +202,4 @@ func allDelivered(events []queue.Summary) bool {
 		}
 	}
 	return true
-}
-
-// Duration returns a flag that is a time.
-func (i *invocation) Duration(name string) time.Duration {
-	duration, _ := i.GetDuration(name)
-	return duration
 }
