@@ -33,9 +33,9 @@ var started struct {
 // appState is what an App has besides its configuration.
 type appState struct {
 	logger *zap.Logger
-	// dry says that the configuration is only to be tried: secrets and files are
-	// left unread.
-	dry        bool
+	// dry is set if the configuration is only to be tried: secrets and files are
+	// left unread then.
+	dry        *dryRun
 	generation *relay.Generation
 	queueDir   string
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -24,7 +25,7 @@ func compileForDryRuns(text json.RawMessage) (*relay.Generation, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	app.logger = zap.NewNop()
-	app.dry = true
+	app.dry = newDryRun(app)
 	configuration, err := app.configuration()
 	if err != nil {
 		return nil, err
@@ -32,34 +33,51 @@ func compileForDryRuns(text json.RawMessage) (*relay.Generation, error) {
 	return relay.Compile(configuration)
 }
 
+// dryRun is what there is to know for the dry run of a configuration.
+type dryRun struct {
+	// beginURLs are the parameters with which the URL of an action begins. Where
+	// such a value is not known, it still has to be a URL.
+	beginURLs map[string]bool
+}
+
 // leadingTag finds the parameter that a URL begins with.
 var leadingTag = regexp.MustCompile(`^\s*\{\{\s*([\pL_][\pL\pN_]*)\s*\}\}`)
 
-// beginsURL reports whether the URL of an action begins with a parameter, or
-// with one that does.
-func (a *App) beginsURL(parameter string) bool {
-	var begins []string
-	seen := make(map[string]bool)
+func newDryRun(app *App) *dryRun {
+	d := &dryRun{beginURLs: make(map[string]bool)}
+	parameters := make(map[string]*Parameter, len(app.Parameters))
+	for i := range app.Parameters {
+		parameters[app.Parameters[i].Name] = &app.Parameters[i]
+	}
+	var found []string
 	note := func(text string) {
-		if found := leadingTag.FindStringSubmatch(text); found != nil && !seen[found[1]] {
-			seen[found[1]] = true
-			begins = append(begins, found[1])
+		if leading := leadingTag.FindStringSubmatch(text); leading != nil && !d.beginURLs[leading[1]] {
+			d.beginURLs[leading[1]] = true
+			found = append(found, leading[1])
 		}
 	}
-	for i := range a.Actions {
-		note(a.Actions[i].URL)
+	for i := range app.Actions {
+		note(app.Actions[i].URL)
 	}
-	for len(begins) > 0 {
-		name := begins[0]
-		begins = begins[1:]
-		for _, p := range a.Parameters {
-			if p.Name == name {
-				note(p.Value)
-				for _, value := range p.Tenants {
-					note(value)
-				}
-			}
+	// A parameter may itself begin with another.
+	for len(found) > 0 {
+		parameter := parameters[found[0]]
+		found = found[1:]
+		if parameter == nil {
+			continue
+		}
+		note(parameter.Value)
+		for _, value := range parameter.Tenants {
+			note(value)
 		}
 	}
-	return seen[parameter]
+	return d
+}
+
+// value returns what stands for the value of a parameter that may be masked.
+func (d *dryRun) value(parameter, value string) string {
+	if strings.HasPrefix(value, masked) && d.beginURLs[parameter] {
+		return "http://" + value
+	}
+	return value
 }

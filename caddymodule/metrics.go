@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,7 +111,7 @@ func (collector) Collect(into chan<- prometheus.Metric) {
 	for _, off := range app.runtime.Switches() {
 		s.gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
 	}
-	s.gauge(versionMetric, 1, version())
+	s.gauge(versionMetric, 1, cmp.Or(version(), "unknown"))
 }
 
 // scrape is the reading of one relay.

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -114,9 +113,8 @@ func (a *App) limits() relay.Limits {
 func (a *App) customParameter(parameter *Parameter, wrong *findings) rules.CustomParameter {
 	resolved := func(text string) (value string, secret bool) {
 		value, secret = a.resolve(text)
-		if a.dry && strings.HasPrefix(value, masked) && a.beginsURL(parameter.Name) {
-			// A URL without a scheme would be refused.
-			value = "http://" + value
+		if a.dry != nil {
+			value = a.dry.value(parameter.Name, value)
 		}
 		if secret && value == "" {
 			wrong.add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",
@@ -193,7 +191,7 @@ func (a *App) credential(source string, credential *Credential) (receive.Credent
 	}
 	var err error
 	converted.Values, err = a.secrets("source "+source, "auth "+credential.Kind, texts)
-	if a.dry && converted.Kind == receive.StandardWebhooks {
+	if a.dry != nil && converted.Kind == receive.StandardWebhooks {
 		converted.Values = []string{maskedKey}
 	}
 	return converted, err

@@ -47,12 +47,12 @@ func (a *App) action(action *Action, wrong *findings) forward.Action {
 		var err error
 		converted.Sign, err = a.secrets("action "+action.Name, "sign", action.Sign)
 		wrong.add(action.Place, err)
-		if a.dry {
+		if a.dry != nil {
 			converted.Sign = []string{maskedKey}
 		}
 	}
 	// A dry run connects to nobody.
-	if action.TLS != nil && !a.dry {
+	if action.TLS != nil && a.dry == nil {
 		var err error
 		converted.TLS, err = action.TLS.resolved()
 		if err != nil {

@@ -21,7 +21,7 @@ func (a *App) resolve(text string) (value string, secret bool) {
 	if !secretReference.MatchString(text) {
 		return text, false
 	}
-	if a.dry {
+	if a.dry != nil {
 		return masked, true
 	}
 	return caddy.NewReplacer().ReplaceAll(text, ""), true

@@ -300,3 +300,27 @@ func setEnvironment(t *testing.T, file string) {
 		}
 	}
 }
+
+// FuzzDryRun compiles what somebody may post to try it, and takes snapshots of
+// it, which must be the same of what was masked already.
+func FuzzDryRun(f *testing.F) {
+	f.Add([]byte(`{"sources": [{"name": "a", "auth": [{"kind": "standard_webhooks", "values": ["{env.A}"]}]}], "parameters": [{"name": "a", "value": "{{b}}/x"},
+		{"name": "b", "value": "{file./a}"}, {"name": "token", "tenants": {"1": "a{{b}}c"}}], "actions": [{"name": "a", "url": "{{a}}/?key=1&b={{token}}",
+		"auth": {"kind": "bearer", "value": "x{{token}}"}, "sign": ["x"], "tls": {"ca_files": ["/a"]}, "body": {"kind": "json", "text": "{\"password\": \"x\"}"}}]}`))
+	f.Add([]byte(`{"parameters": [{"name": "a", "value": "http://a:b@c/?token=d<key>e</key>"}], "actions": [{"name": "a", "url": "{{a}}", "headers": [{"name": "Cookie", "value": "{{'x'}}{{a}}"}]}]}`))
+	f.Fuzz(func(t *testing.T, config []byte) {
+		_, _ = compileForDryRuns(config)
+		app := new(App)
+		if json.Unmarshal(config, app) != nil {
+			return
+		}
+		first, err := app.snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := fromJSON(t, string(first)).snapshot()
+		if err != nil || !bytes.Equal(first, again) {
+			t.Errorf("%v; a snapshot of a snapshot is another:\n%s\n%s", err, first, again)
+		}
+	})
+}
