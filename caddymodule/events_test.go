@@ -5,12 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
 )
 
 func init() {
@@ -173,6 +178,50 @@ func TestEventsWaitForCaddyToStart(t *testing.T) {
 	must(t, early.Stop())
 	must(t, early.Cleanup())
 	<-emitted
+}
+
+// TestEventsTellOfDeliveries has a delivery fail because its target is not
+// there.
+func TestEventsTellOfDeliveries(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	address := nobody.Addr().String()
+	must(t, nobody.Close())
+	t.Cleanup(func() { _ = caddy.Stop() })
+	must(t, caddy.Load(fmt.Appendf(nil, `{"admin": {"disabled": true, "config": {"persist": false}}, "apps": {
+		"events": {"subscriptions": [{"modules": ["event_relay"], "handlers": [{"handler": "event_relay_probe", "name": "all"}]}]},
+		"event_relay": {"queue": {"directory": %q}, "sources": [{"name": "erp", "auth": [{"kind": "none"}], "events": [{"name": "paid"}]}],
+			"actions": [{"name": "notify", "url": "http://%s/", "retry_for": -1}], "rules": [{"events": ["paid"], "do": ["notify"]}]}}}`,
+		t.TempDir(), address), true))
+	app := newestApp()
+	request := httptest.NewRequest("POST", "/paid", strings.NewReader(`{"secret": "payload"}`))
+	received, err := app.generation.Receive(request, receive.Origin{})
+	must(t, err)
+	must(t, app.runtime.Accept(t.Context(), app.generation, received))
+
+	data := make(map[string]map[string]any)
+	for deadline := time.Now().Add(30 * time.Second); len(data) < 2; time.Sleep(time.Millisecond) {
+		for _, event := range takeTold() {
+			if event.origin == appName {
+				data[event.event] = event.data
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("only told of %v", data)
+		}
+	}
+	if down := data["event_relay_target_down"]; down["target"] != "http://"+address || down["action"] != "notify" || down["since"] == nil || down["error"] == nil {
+		t.Errorf("told of a target: %v", down)
+	}
+	failed := data["event_relay_failed"]
+	about, _ := failed["event"].(map[string]any)
+	if failed["action"] != "notify" || failed["target"] != "http://"+address || failed["delivery"] == "" || failed["attempts"] != 1 ||
+		about["id"] != received.Events[0].ID || about["source"] != "erp" || about["name"] != "paid" {
+		t.Errorf("told of a delivery: %v", failed)
+	}
+	if strings.Contains(fmt.Sprint(data), "payload") {
+		t.Errorf("what came with an event is told: %v", data)
+	}
 }
 
 // Interface guards
