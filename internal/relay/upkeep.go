@@ -30,7 +30,25 @@ func (r *Runtime) Series(ctx context.Context, since, until time.Time, n int) (qu
 }
 
 // Notes returns starts, stops, switches and loaded configurations, to mark them
-// in charts.
+// in charts. Only switches have their Text: configurations are long.
 func (r *Runtime) Notes(ctx context.Context, since, until time.Time) ([]queue.Note, error) {
-	return r.engine.Notes(ctx, "", since, until, 1000, false)
+	notes, err := r.engine.Notes(ctx, "", since, until, mostNotes, false)
+	if err != nil {
+		return nil, err
+	}
+	switches, err := r.engine.Notes(ctx, queue.NoteSwitch, since, until, mostNotes, true)
+	if err != nil {
+		return nil, err
+	}
+	texts := make(map[int64]string, len(switches))
+	for _, note := range switches {
+		texts[note.ID] = note.Text
+	}
+	for i := range notes {
+		notes[i].Text = texts[notes[i].ID]
+	}
+	return notes, nil
 }
+
+// mostNotes bounds the marks of a chart: more than these nobody tells apart.
+const mostNotes = 1000

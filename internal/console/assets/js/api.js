@@ -55,10 +55,6 @@ export async function get(path, query, options) {
 	return (await ask(address(path, query), options)).json();
 }
 
-export async function getText(path, query, options) {
-	return (await ask(address(path, query), options)).text();
-}
-
 const posted = (body) => ({
 	method: "POST",
 	headers: { "Content-Type": "application/json" },

@@ -6,7 +6,7 @@ import { live } from "../live.js";
 import { announce } from "../announce.js";
 import { copyButton } from "../copy.js";
 import { status, onStatus } from "../status.js";
-import { parse, timeNode, date, span, relative } from "../times.js";
+import { parse, timeNode, date, span } from "../times.js";
 import { read, to, replace } from "../router.js";
 import { plural } from "../words.js";
 import { resend, decide } from "../again.js";

@@ -40,7 +40,7 @@ export function chart({ title, summary, times, step, series, stacked = false, fo
 	const at = el("span.legend-time.muted");
 	const node = el("section.panel.chart", { "aria-labelledby": heading, test },
 		el("div.panel-head", el("h2", { id: heading }, title), el("p.muted", summary)),
-		el("div.legend-line", legend, at), plot, asTable(title, times, series, format));
+		el("div.legend-line", legend, at), plot, series.length ? asTable(title, times, series, format) : null);
 	let drawn = null;
 
 	const sums = (visible) => {
@@ -49,6 +49,10 @@ export function chart({ title, summary, times, step, series, stacked = false, fo
 		return visible.map((one) => one.values.map((value, i) => (total[i] += value ?? 0)));
 	};
 	const draw = (uPlot) => {
+		if (!series.length) {
+			fill(plot, el("p.nothing.muted", summary));
+			return;
+		}
 		const stack = stacked ? sums(series).reverse() : series.map((one) => one.values);
 		const order = stacked ? [...series].reverse() : series;
 		const axis = colour("muted");

@@ -5,6 +5,7 @@ import { shown } from "../shown.js";
 import { parse, timeNode, medium, forInput, moment, took, span } from "../times.js";
 import { read, to, replace } from "../router.js";
 import { verdicts, plural } from "../words.js";
+import { status } from "../status.js";
 import { loadPlot, chart, dashes } from "./chart.js";
 
 const choices = [["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", "7 d"], ["30d", "30 d"], ["custom", "from … until …"]];
@@ -92,7 +93,7 @@ export function open(container) {
 		const step = series.step_seconds ?? 60;
 		const perMinute = 60 / step;
 		const marks = marksOf(series.notes ?? []);
-		const shades = shadesOf(series.notes ?? [], times.at(-1) + step);
+		const shades = shadesOf(series.notes ?? [], times[0], times.at(-1) + step);
 		const shared = { times, step, marks, shades, onRange: (a, b) => choose({ since: a.toISOString(), until: b.toISOString() }) };
 		const sum = (of) => points.reduce((total, point) => total + (of(point) ?? 0), 0);
 		const count = (v) => (v ?? 0).toLocaleString("en", { maximumFractionDigits: v < 10 ? 1 : 0 });
@@ -184,10 +185,24 @@ function switchOf(note) {
 	}
 }
 
-// shadesOf returns the times in which everything was switched off.
-function shadesOf(notes, end) {
-	const turns = notes.filter((note) => note.kind === "switch").map((note) => [new Date(note.at).getTime() / 1000, switchOf(note)]).filter(([, turned]) => turned?.kind === "all").sort((a, b) => a[0] - b[0]);
-	return turns.filter(([, turned]) => turned.off).map(([at]) => [at, turns.find(([later, turned]) => later > at && !turned.off)?.[0] ?? end]);
+// shadesOf returns the times in which everything was switched off. What was
+// turned before the chart begins shows in the first turn after it, or in what is
+// off now.
+function shadesOf(notes, begin, end) {
+	const turns = notes.filter((note) => note.kind === "switch").map((note) => [new Date(note.at).getTime() / 1000, switchOf(note)])
+		.filter(([, turned]) => turned?.kind === "all").sort((a, b) => a[0] - b[0]);
+	const now = status()?.switches?.find((one) => one.kind === "all");
+	const shades = [];
+	let since = turns.length ? (turns[0][1].off ? null : begin) : now && new Date(now.since).getTime() / 1000 < begin ? begin : null;
+	for (const [at, turned] of turns) {
+		if (turned.off) since ??= at;
+		else {
+			if (since !== null) shades.push([since, at]);
+			since = null;
+		}
+	}
+	if (since !== null) shades.push([since, end]);
+	return shades;
 }
 
 function notesPanel(notes) {

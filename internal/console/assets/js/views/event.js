@@ -45,9 +45,13 @@ export function open(container, route) {
 			const read = await get(`events/${encodeURIComponent(id)}`);
 			fill(problem);
 			const same = detail?.id === read.id;
+			const sameVerdict = same && JSON.stringify(detail.verdict) === JSON.stringify(read.verdict);
 			detail = read;
-			draw(same && sections);
-			if (!same) follow();
+			draw(sameVerdict && sections);
+			if (!same) {
+				follow();
+				point();
+			}
 		} catch (error) {
 			if (quiet && error.status === 0) return;
 			fill(heading, "Event");
@@ -57,6 +61,14 @@ export function open(container, route) {
 			fill(way);
 			fill(tools);
 		}
+	}
+
+	// point shows the delivery that the address names, if it names one.
+	function point() {
+		const delivery = detail.deliveries?.find((one) => id !== detail.id && one.id.startsWith(id));
+		const node = delivery && container.querySelector(`[data-id="${CSS.escape(delivery.id)}"]`);
+		node?.classList.add("pointed");
+		node?.scrollIntoView({ block: "nearest" });
 	}
 
 	function draw(keep) {
@@ -95,8 +107,7 @@ export function open(container, route) {
 		resend({ ids: [detail.id] }, { what: "this event", done: load });
 	}
 
-	// The event is read again when the live stream tells of it, and while
-	// something is pending also when nothing tells: a retry shows no change.
+	// The event is read again when the live stream tells of it.
 	function follow() {
 		stream?.close();
 		stream = live({ source: detail.source, event: detail.event }, {

@@ -48,7 +48,7 @@ export function valuesSection(detail) {
 	const inBody = detail.request?.body ? leaves(detail.request.body) : [];
 	const query = Object.entries(detail.request?.query ?? {}).map(([name, list]) => [/^[A-Za-z_]\w*$/.test(name) ? `query.${name}` : `query[${JSON.stringify(name)}]`, [list].flat()[0]]);
 	const group = (title, list, open = true) => list.length ? el("details.pairs", { open: open && list.length <= 40 }, el("summary", `${title} (${list.length})`),
-		el("dl.values.tags", list.map(([name, value]) => [el("dt", tag(name)), el("dd", long(typeof value === "object" && value !== null && !value.source ? JSON.stringify(value) : String(value), 200))]))) : null;
+		el("dl.values.tags", list.map(([name, value]) => [el("dt", tag(name)), el("dd", value === "" ? el("span.muted", "empty") : long(typeof value === "object" && value !== null && !value.source ? JSON.stringify(value) : String(value), 200))]))) : null;
 	const any = parameters.length + fields.length + inBody.length + query.length;
 	return el("section.panel", { "aria-labelledby": "values-title", test: "values" },
 		el("h2", { id: "values-title" }, "Values"),

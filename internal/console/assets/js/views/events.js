@@ -32,18 +32,26 @@ export function open(container) {
 				node?.scrollIntoView({ block: "start" });
 				node?.querySelector("summary")?.focus({ preventScroll: true });
 			});
-			return drawn.map(([source, events]) => sourceSection(source, events, opened));
+			return drawn.map(([source, events]) => sourceSection(source, events, opened, words.length > 0));
 		},
 	});
 	return { title: "Events", close: page.close };
 }
 
-function sourceSection(source, events, opened) {
-	const acted = events.filter((event) => event.rules?.length).length;
+function sourceSection(source, events, opened, searched) {
+	const acted = source.events.filter((event) => event.rules?.length).length;
+	// What somebody did something about comes first; the rest is mostly long, and
+	// opens when it is looked for.
+	const said = events.filter((event) => event.rules?.length || event.switch);
+	const unsaid = events.filter((event) => !said.includes(event));
+	const rank = (event) => (event.switch ? 0 : event.active ? 1 : 2);
+	const list = (some) => el("div.entries", some.map((event) => entry(source, event, opened)));
 	return el("section.panel", { test: "source", "data-name": source.source },
 		el("div.panel-head", el("h2", shown(source.source, 80)),
-			el("p.muted", source.preset && source.preset !== source.source ? ["preset ", mono(source.preset), " · "] : null, source.place ? [mono(source.place, 120), " · "] : null, `${plural(events.length, "event")}, ${acted} with rules`)),
-		el("div.entries", [...events].sort((a, b) => Boolean(b.rules?.length) - Boolean(a.rules?.length)).map((event) => entry(source, event, opened))));
+			el("p.muted", source.preset && source.preset !== source.source ? ["preset ", mono(source.preset), " · "] : null, source.place ? [mono(source.place, 120), " · "] : null, `${plural(source.events.length, "event")}, ${acted} with rules`)),
+		said.length ? list(said.sort((a, b) => rank(a) - rank(b))) : null,
+		unsaid.length ? el("details.unruled", { open: searched || !said.length || unsaid.length < 6 || unsaid.some((event) => opened.has(`${source.source}:${event.name}`)), test: "unruled" },
+			el("summary", `${plural(unsaid.length, said.length ? "other event" : "event")} without a rule`), list(unsaid)) : null);
 }
 
 function entry(source, event, opened) {

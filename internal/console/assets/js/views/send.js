@@ -3,9 +3,11 @@
 import { el, fill, button, labelled, select } from "../dom.js";
 import { icon } from "../icons.js";
 import { get, post } from "../api.js";
-import { shown, mono, visible } from "../shown.js";
+import { shown, mono } from "../shown.js";
 import { timeNode } from "../times.js";
-import { to, go, eventAddress } from "../router.js";
+import { to, eventAddress } from "../router.js";
+import { live } from "../live.js";
+import { detailOf } from "./rows.js";
 import { mark, verdictOf, stateOf, plural } from "../words.js";
 import { failed } from "../toast.js";
 
@@ -13,6 +15,7 @@ const ownSource = "relay";
 
 export function open(container, route) {
 	let catalogue = [];
+	let stream = null;
 	const source = select([], "", { test: "send-source", required: true, onchange: () => drawEvents() });
 	const eventList = el("datalist", { id: "send-events" });
 	const event = el("input", { type: "text", list: "send-events", required: true, autocomplete: "off", spellcheck: "false", test: "send-event", onchange: () => suggest() });
@@ -105,23 +108,37 @@ export function open(container, route) {
 				...(rows.length ? { values: Object.fromEntries(rows.map(([name, value]) => [name.trim(), value])) } : {}),
 				...(body.value ? { body: body.value } : {}), ...(type.value ? { content_type: type.value } : {}),
 			});
-			await showResult(sent.ids ?? []);
+			showResult(sent.ids ?? []);
 		} catch (error) {
 			problem.hidden = false;
 			problem.textContent = error.message;
 		}
 	}
 
-	async function showResult(ids) {
-		const box = el("section.panel.tone-edge", { test: "send-result" }, el("h2", { tabindex: "-1" }, ids.length === 1 ? "The test event is stored" : `${plural(ids.length, "test event")} are stored`),
-			el("ul.sent", ids.slice(0, 20).map((id) => {
-				const line = el("li", el("a", { href: eventAddress(id), test: "sent-event" }, mono(id)));
-				get(`events/${id}`).then((detail) => line.append(" ", mark(verdictOf(detail)), " ", shown(detail.verdict?.reason, 200), " ",
-					...(detail.deliveries ?? []).flatMap((delivery) => [el("span", mark(stateOf(delivery.state)), " ", visible(delivery.action)), " "]))).catch(() => {});
-				return line;
-			})),
-			ids.length === 1 ? button("Show it in full", () => go(eventAddress(ids[0])), { class: "primary", test: "show-sent" }) : null);
+	// showResult lists what was stored, and follows it until all is delivered or
+	// somebody goes on.
+	function showResult(ids) {
+		const lines = new Map(ids.slice(0, 20).map((id) => [id, el("li", mono(id))]));
+		const box = el("section.panel", { test: "send-result" }, el("h2", { tabindex: "-1" }, ids.length === 1 ? "The test event is stored" : `${plural(ids.length, "test event")} are stored`),
+			el("ul.sent", [...lines.values()]),
+			ids.length === 1 ? el("a.button", { href: eventAddress(ids[0]), test: "show-sent" }, "Show it in full") : null);
+		const read = async (id) => {
+			try {
+				const detail = await get(`events/${id}`);
+				fill(lines.get(id), el("a", { href: eventAddress(id), test: "sent-event" }, mono(id)), " ", mark(verdictOf(detail)), " ", shown(detail.verdict?.reason, 200),
+					el("ul.deliveries", (detail.deliveries ?? []).map((delivery) => el("li", mark(stateOf(delivery.state)), " ", shown(delivery.action, 80), detailOf(delivery)))));
+			} catch (error) {
+				failed(error);
+			}
+		};
+		stream?.close();
+		stream = live({ source: source.value, event: event.value.trim() }, {
+			onBatch: (events) => events.filter((one) => lines.has(one.id)).forEach((one) => read(one.id)),
+			onState: () => {},
+			onGap: () => lines.forEach((_, id) => read(id)),
+		});
 		fill(result, box);
+		lines.forEach((_, id) => read(id));
 		box.scrollIntoView({ block: "nearest" });
 		box.querySelector("h2").focus({ preventScroll: true });
 	}
@@ -139,5 +156,5 @@ export function open(container, route) {
 			failed(error);
 		}
 	})();
-	return { title: "Send a test event" };
+	return { title: "Send a test event", close: () => stream?.close() };
 }
