@@ -5,7 +5,7 @@ import { get } from "../api.js";
 import { live } from "../live.js";
 import { announce } from "../announce.js";
 import { copyButton } from "../copy.js";
-import { status, onStatus } from "../status.js";
+import { onStatus } from "../status.js";
 import { parse, timeNode, date, span } from "../times.js";
 import { read, to, replace } from "../router.js";
 import { plural } from "../words.js";
