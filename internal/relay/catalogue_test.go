@@ -3,6 +3,7 @@ package relay
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -271,6 +272,37 @@ func TestFieldsSeen(t *testing.T) {
 	}
 	if seen.Events != 2 || seen.Newest.IsZero() || !strings.HasPrefix(seen.Fields[0].Path, "body") {
 		t.Errorf("seen are %+v", seen)
+	}
+}
+
+// TestFieldsAreBounded: senders choose how many there are.
+func TestFieldsAreBounded(t *testing.T) {
+	wide, many := map[string]any{}, map[string]any{}
+	for i := range mostValues + 1 {
+		wide[fmt.Sprint("k", i)] = "v"
+	}
+	for i := range mostFields + 1 {
+		many[fmt.Sprint("k", i)] = "v"
+	}
+	var deep any = "bottom"
+	for range 100 {
+		deep = map[string]any{"d": deep}
+	}
+	for name, test := range map[string]struct {
+		body any
+		want int
+	}{
+		"wide": {wide, 1}, "many": {many, mostFields}, "deep": {deep, deepestField + 1},
+		"long":     {map[string]any{strings.Repeat("k", longestField): 1}, 1},
+		"not text": {map[string]any{"\xff": "v"}, 1},
+	} {
+		all := newFields()
+		event := &rules.Event{Body: test.body}
+		all.look(event)
+		all.look(event)
+		if got := len(all.list()); got != test.want {
+			t.Errorf("%s: there are %d fields, want %d", name, got, test.want)
+		}
 	}
 }
 

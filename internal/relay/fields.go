@@ -18,14 +18,16 @@ import (
 // many there are and what they are called.
 const (
 	// newestForFields is how many events are looked at, and eventsAtOnce how
-	// many of them are held in memory.
+	// many of them are held in memory: one can take forty times the bytes of its
+	// body there.
 	newestForFields = 200
-	eventsAtOnce    = 20
+	eventsAtOnce    = 5
 	mostFields      = 500
 	deepestField    = 8
 	longestField    = 200 // bytes of a path
 	longestExample  = 80  // characters
-	// mostValues bounds the values that are looked at in one event.
+	// mostValues bounds the values that are looked at in one event. An object
+	// with more members is a list by id, and none of them is looked at.
 	mostValues = 5000
 )
 
@@ -121,6 +123,9 @@ func (f *fields) look(event *rules.Event) {
 }
 
 func (f *fields) texts(base string, values map[string][]string) {
+	if len(values) > mostValues {
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if len(values[name]) > 0 && utf8.ValidString(name) {
 			f.value(rules.Member(base, name), values[name][0], 0, false)
@@ -137,7 +142,7 @@ func (f *fields) value(path string, value any, depth int, inJSON bool) {
 	switch v := value.(type) {
 	case map[string]any:
 		kind = "object"
-		if depth >= deepestField {
+		if depth >= deepestField || len(v) > mostValues {
 			break
 		}
 		for _, name := range slices.Sorted(maps.Keys(v)) {
