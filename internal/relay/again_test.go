@@ -50,6 +50,19 @@ func waitEnded(t *testing.T, runtime *relay.Runtime) {
 	})
 }
 
+// stored returns the events that pass a filter.
+func stored(t *testing.T, runtime *relay.Runtime, filter queue.Filter) (events []queue.Summary) {
+	t.Helper()
+	for after, more := queue.Cursor(""), true; more; more = after != "" {
+		page, err := runtime.Activity(t.Context(), filter, after, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, after = append(events, page.Events...), page.Next
+	}
+	return events
+}
+
 // steps remembers how a long call said it went on.
 type steps []relay.Progress
 
@@ -98,11 +111,11 @@ func TestResendFilter(t *testing.T) {
 	if got := target.got(); got != "well "+strings.Join(want, " ") {
 		t.Errorf("the target got %s", got)
 	}
-	page, err := runtime.Activity(t.Context(), queue.Filter{State: queue.Failed}, "", n+1)
-	if err != nil || len(page.Events) != n {
-		t.Fatalf("%d events failed once, %v", len(page.Events), err)
+	failed := stored(t, runtime, queue.Filter{State: queue.Failed})
+	if len(failed) != n {
+		t.Fatalf("%d events failed once, want %d", len(failed), n)
 	}
-	for _, event := range page.Events {
+	for _, event := range failed {
 		if d := event.Deliveries; len(d) != 2 || d[1].Of != d[0].ID || d[1].ID == d[0].ID || d[1].State != queue.Delivered || d[0].State != queue.Failed {
 			t.Fatalf("the deliveries of an event are %+v", d)
 		}

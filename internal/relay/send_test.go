@@ -87,8 +87,8 @@ func TestSend(t *testing.T) {
 		_, err := runtime.Send(t.Context(), test.event)
 		checkWrong(t, err, test.field, test.problem)
 	}
-	if page, err := runtime.Activity(t.Context(), queue.Filter{}, "", 100); err != nil || len(page.Events) != 7 {
-		t.Errorf("%d events are stored, %v; want 7", len(page.Events), err)
+	if events := stored(t, runtime, queue.Filter{}); len(events) != 7 {
+		t.Errorf("%d events are stored, want 7", len(events))
 	}
 }
 
