@@ -30,10 +30,15 @@ type Progress struct {
 	Total int `json:"total,omitempty"`
 }
 
-// againAtOnce is about how many events are held in memory and amended as one
-// unit: enough to share the sync of a commit, and few enough for bodies of any
-// size.
-const againAtOnce = 32
+// What is held in memory and amended as one unit: about againAtOnce events, which
+// then share the sync of a commit, but no more than againBytes of bodies. Read are
+// againPage at a time, because bodies can be large and take many times their
+// size when decoded.
+const (
+	againAtOnce = 128
+	againBytes  = 4 << 20
+	againPage   = 16
+)
 
 // manyAgain bounds lists that are only an excerpt.
 const manyAgain = 1000
@@ -155,30 +160,48 @@ func inOrderOfReceipt(a, b chosen) int {
 // walk calls do with some events at a time, as they are stored now, oldest
 // first, each once. Nothing else is sent or decided again meanwhile.
 func (s *survey) walk(ctx context.Context, do func([]chosen) error) error {
-	step := func(read func() ([]chosen, error)) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		s.runtime.again.Lock()
-		defer s.runtime.again.Unlock()
-		events, err := read()
-		if err != nil || len(events) == 0 {
-			return err
-		}
-		return do(events)
-	}
-	for named := range slices.Chunk(s.named, againAtOnce) {
-		if err := step(func() ([]chosen, error) { return s.find(ctx, named) }); err != nil {
+	for named := range slices.Chunk(s.named, againPage) {
+		if err := s.step(ctx, do, func() ([]chosen, error) { return s.find(ctx, named) }); err != nil {
 			return err
 		}
 	}
 	for i := 1; i < len(s.bounds); i++ {
-		if err := step(func() ([]chosen, error) { return s.between(ctx, s.bounds[i-1], s.bounds[i]) }); err != nil {
+		if err := s.walkTime(ctx, do, s.bounds[i-1], s.bounds[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// step reads some events and calls do with them.
+func (s *survey) step(ctx context.Context, do func([]chosen) error, read func() ([]chosen, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.runtime.again.Lock()
+	defer s.runtime.again.Unlock()
+	events, err := read()
+	if err != nil || len(events) == 0 {
+		return err
+	}
+	return do(events)
+}
+
+// walkTime is walk for the events that were received in a time. It takes the
+// time in halves if there is too much in it to be held.
+func (s *survey) walkTime(ctx context.Context, do func([]chosen) error, since, until int64) error {
+	err := s.step(ctx, do, func() ([]chosen, error) { return s.between(ctx, since, until) })
+	if !errors.Is(err, errTooMuch) {
+		return err
+	}
+	half := since + (until-since)/2
+	if err := s.walkTime(ctx, do, since, half); err != nil {
+		return err
+	}
+	return s.walkTime(ctx, do, half, until)
+}
+
+var errTooMuch = errors.New("too much to be held at once")
 
 // find reads events that were chosen by id. Those that were removed meanwhile
 // are left out.
@@ -199,22 +222,31 @@ func (s *survey) find(ctx context.Context, named []chosen) ([]chosen, error) {
 }
 
 // between reads the events that pass one of the filters and were received in a
-// time.
+// time. It returns errTooMuch if that is better done in parts; the events of one
+// request came at one time, and their bodies are bounded together.
 func (s *survey) between(ctx context.Context, since, until int64) ([]chosen, error) {
 	var events []chosen
+	bytes := 0
 	found := map[string]bool{}
 	for _, filter := range s.filters {
 		filter.Since, filter.Until = time.Unix(0, since), time.Unix(0, until)
 		for after, more := queue.Cursor(""), true; more; more = after != "" {
-			page, err := s.runtime.engine.Events(ctx, filter, after, againAtOnce)
+			page, err := s.runtime.engine.Events(ctx, filter, after, againPage)
 			if err != nil {
 				return nil, err
 			}
 			for _, event := range page.Events {
-				if !found[event.Summary.ID] {
-					found[event.Summary.ID] = true
-					events = append(events, chosen{Stored: event, whole: true})
+				if found[event.Summary.ID] {
+					continue
 				}
+				found[event.Summary.ID] = true
+				events = append(events, chosen{Stored: event, whole: true})
+				if event.Event != nil {
+					bytes += len(event.Event.RawBody)
+				}
+			}
+			if bytes > againBytes && len(events) > 1 && until-since > int64(time.Microsecond) {
+				return nil, errTooMuch
 			}
 			after = page.Next
 		}

@@ -81,7 +81,7 @@ func (s *steps) check(t *testing.T, total int) {
 // TestResendFilter sends more again than is held at once: in order of receipt,
 // linked to the old deliveries, and once.
 func TestResendFilter(t *testing.T) {
-	const n = 100
+	const n = 300
 	target := newMoody(t)
 	configured := configuration(target.service, "/record")
 	configured.Actions[0].OrderBy = `"all"`
@@ -220,15 +220,16 @@ func TestResendExpired(t *testing.T) {
 // TestResendStops checks what is said when it cannot be finished.
 func TestResendStops(t *testing.T) {
 	target := newMoody(t)
-	few := configuration(target.service, "/record")
-	few.Limits.MaxPending = 40
 	runtime := open(t, t.TempDir())
-	generation := compile(t, few)
+	generation := compile(t, configuration(target.service, "/record"))
 	runtime.Push(generation)
-	for range 100 {
+	for range 300 {
 		post(t, runtime, generation, approved)
-		waitEnded(t, runtime)
 	}
+	waitEnded(t, runtime)
+	few := configuration(target.service, "/record")
+	few.Limits.MaxPending = 200
+	runtime.Push(compile(t, few))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := runtime.Resend(ctx, relay.Selection{}, false, nil); !errors.Is(err, context.Canceled) {
@@ -238,7 +239,7 @@ func TestResendStops(t *testing.T) {
 	resent, err := runtime.Resend(t.Context(), relay.Selection{}, false, nil)
 	backlog, err2 := runtime.Backlog(t.Context())
 	if !errors.Is(err, queue.ErrFull) || err2 != nil || len(backlog) != 1 || backlog[0].Count != resent.Deliveries {
-		t.Errorf("sent %+v, %v; waiting are %+v, %v", resent, err, backlog, err2)
+		t.Errorf("sent %d again, %v; waiting are %+v, %v", resent.Deliveries, err, backlog, err2)
 	}
 }
 
@@ -326,6 +327,35 @@ func TestDecide(t *testing.T) {
 	}
 	if one, err := runtime.Decide(t.Context(), relay.Selection{IDs: []string{disabled}}, relay.DecideOptions{}, nil); err != nil || one.Events != 1 {
 		t.Errorf("deciding one: %+v, %v", one, err)
+	}
+}
+
+// TestDecideLargeBodies checks that what is large is taken in parts, and
+// nothing of it left out.
+func TestDecideLargeBodies(t *testing.T) {
+	const n = 12
+	runtime := open(t, t.TempDir())
+	generation := compile(t, configuration(newService(t), "/record"))
+	runtime.Push(generation)
+	var want, got []string
+	for i := range n {
+		want = append(want, post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":%d,"status":"Pencil","text":"%s"}`, i, strings.Repeat("x", 900_000))))
+	}
+	changed := configuration(newService(t), "/record")
+	changed.Rules[0].When = nil
+	runtime.Push(compile(t, changed))
+	var progress steps
+	decided, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Dry: true}, progress.add)
+	for _, difference := range decided.Differences {
+		got = append(got, difference.ID)
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("decided %v, %v; want %v", got, err, want)
+	}
+	progress.check(t, n)
+	progress = slices.DeleteFunc(progress, func(p relay.Progress) bool { return p.Done == 0 })
+	if len(progress) < 2 {
+		t.Errorf("%d MB were taken at once", n)
 	}
 }
 
