@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"fmt"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -29,6 +31,18 @@ with some commands, which their help tells.`,
 }
 
 func addCommands(root *cobra.Command) {
+	// Cobra would print the help of an unknown command and call that a success.
+	root.Args = cobra.ArbitraryArgs
+	root.RunE = func(_ *cobra.Command, arguments []string) error {
+		if len(arguments) == 0 {
+			return root.Help()
+		}
+		known := []string{}
+		for _, command := range root.Commands() {
+			known = append(known, command.Name())
+		}
+		return fmt.Errorf("unknown command %q%s See caddy event-relay --help", arguments[0], didYouMean(arguments[0], known))
+	}
 	root.PersistentFlags().String("address", "", "Address of the admin API")
 	root.PersistentFlags().StringP("config", "c", "", "Configuration file to find the admin API's address in")
 	root.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter of --config")

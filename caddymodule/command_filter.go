@@ -14,7 +14,7 @@ import (
 // filterFlags are the flags that choose events. They are called like the query
 // keys of the admin API.
 var filterFlags = []struct{ name, usage string }{
-	{"since", "Only events received since then: an age (2h, 3d), today, yesterday, a weekday (tuesday), 2026-03-13, \"2026-03-13 11:40\""},
+	{"since", "Only events received since then: 2h, 3d, today, tuesday, 2026-03-13, \"2026-03-13 11:40\""},
 	{"until", "Only events received before then"},
 	{"source", "Only events of this source"},
 	{"event", "Only events of this name"},

@@ -424,3 +424,27 @@ func TestCheck(t *testing.T) {
 		t.Errorf("status %d: %s", status, out)
 	}
 }
+
+func TestUnknownCommand(t *testing.T) {
+	if _, report, status := runRoot("", "resned", "--state", "failed"); status != 1 {
+		t.Errorf("status %d: %s", status, report)
+	}
+	if _, report, status := runRoot("", "resned"); status != 1 || !strings.Contains(report, `unknown command "resned"; did you mean resend?`) {
+		t.Errorf("status %d: %s", status, report)
+	}
+	if out, report, status := runRoot(""); status != 0 || !strings.Contains(out, "Available Commands") {
+		t.Errorf("status %d: %s%s", status, out, report)
+	}
+}
+
+func TestMomentsOfToday(t *testing.T) {
+	now := time.Date(2026, 3, 13, 11, 40, 57, 0, time.Local)
+	for moment, want := range map[time.Time]string{
+		now: "11:40:57", now.Add(-24 * time.Hour): "2026-03-12 11:40", now.AddDate(-1, 0, 0): "2025-03-13 11:40",
+		time.Date(2026, 3, 13, 0, 0, 0, 0, time.Local): "00:00:00",
+	} {
+		if got := shortMoment(moment, now); got != want {
+			t.Errorf("%v is %q, want %q", moment, got, want)
+		}
+	}
+}

@@ -36,7 +36,7 @@ func writeActivity(w io.Writer, list console.ActivityPage, width int) error {
 
 // activityTable returns the table of events, measured for a width.
 func activityTable(events []queue.Summary, width int) *table {
-	table := newTable("RECEIVED", "SOURCE", "EVENT", "VERDICT", "DELIVERIES", "ID").cutting("SOURCE", "EVENT", "VERDICT", "DELIVERIES")
+	table := newTable("RECEIVED", "SOURCE", "EVENT", "VERDICT", "DELIVERIES", "ID").cutting("SOURCE", "EVENT", "DELIVERIES")
 	for _, event := range events {
 		table.add(activityRow(event, width > 0)...)
 	}
@@ -52,7 +52,7 @@ const shortID = len("0199f3c2-7d11-7cc3")
 func activityRow(event queue.Summary, short bool) []string {
 	received, id := moment(event.Received), event.ID
 	if short {
-		received, id = event.Received.Local().Format("2006-01-02 15:04:05"), id[:min(len(id), shortID)]
+		received, id = shortMoment(event.Received, time.Now()), id[:min(len(id), shortID)]
 	}
 	return []string{received, event.Source, event.Event, verdictWord(event), deliveriesWord(event.Deliveries), id}
 }
@@ -219,6 +219,16 @@ func writeRejections(w io.Writer, list console.Rejections, width int) error {
 }
 
 func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
+
+// shortMoment is a moment for a terminal: of today only the time, else without
+// seconds.
+func shortMoment(t, now time.Time) string {
+	t, now = t.Local(), now.Local()
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04:05")
+	}
+	return clock(t)
+}
 
 func indent(text string) string {
 	lines := strings.Split(strings.TrimRight(text, "\r\n"), "\n")

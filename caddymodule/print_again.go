@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -64,7 +65,7 @@ func writeDifference(w io.Writer, decided relay.Decided, decider string, width i
 			reason += " (" + d.Rule + ")"
 		}
 		if width > 0 {
-			received, id = clock(d.Received), id[:min(len(id), shortID)]
+			received, id = shortMoment(d.Received, time.Now()), id[:min(len(id), shortID)]
 		}
 		table.add(received, d.Event, string(d.Before), string(d.After), strings.Join(d.Fires, ", "), strings.Join(d.Stops, ", "), reason, id)
 	}

@@ -14,7 +14,7 @@ import (
 
 func writeEvents(w io.Writer, sources []relay.SourceEvents, width int) error {
 	table := newTable("SOURCE", "EVENT", "STATE", "ACTIONS", "RULES", "DESCRIPTION").
-		cutting("SOURCE", "EVENT", "STATE", "ACTIONS", "RULES", "DESCRIPTION")
+		cutting("STATE", "ACTIONS", "RULES", "DESCRIPTION")
 	for _, source := range sources {
 		for _, event := range source.Events {
 			var actions, places []string

@@ -18,7 +18,11 @@ func writeStatus(w io.Writer, status relay.Status) error {
 	line := func(label, format string, arguments ...any) {
 		fmt.Fprintf(&b, "%-14s %s\n", label, printable(fmt.Sprintf(format, arguments...)))
 	}
-	line("Relay", "%s, running since %s", status.Version, clock(status.Started))
+	version := ""
+	if status.Version != "" {
+		version = status.Version + ", "
+	}
+	line("Relay", "%srunning since %s", version, clock(status.Started))
 	line("Configuration", "loaded %s", clock(status.Loaded))
 	if status.Off {
 		line("SWITCHED OFF", "everything, by the configuration (active off)")
