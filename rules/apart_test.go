@@ -1,6 +1,10 @@
 package rules
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 // TestSourceApart: what the relay says of itself is found by name, and never by
 // a rule that means everything which comes from outside.
@@ -37,6 +41,10 @@ func TestSourceApart(t *testing.T) {
 		if got := verdict.Decision == Act; got != test.names {
 			t.Errorf("on %s, %s:%s is %+v, want it named: %v", test.rule, test.source, test.event, verdict, test.names)
 		}
+	}
+	_, err = language.NewRuleset([]Rule{{Events: []string{"relay:target_dwon"}, Ignore: true}}, nil)
+	if text := fmt.Sprint(err); !strings.Contains(text, "did you mean target_down?") || strings.Contains(text, "add: event") {
+		t.Errorf("a misspelt event: %v", err)
 	}
 	if _, err := language.NewRuleset([]Rule{{Events: []string{"target_*"}, Ignore: true}}, nil); err == nil {
 		t.Error("a glob that matches only events of a source apart was taken")

@@ -367,7 +367,11 @@ func (b *rulesetBuilder) eventsOf(source string) []string {
 }
 
 func (b *rulesetBuilder) unknownEvent(event, source string) error {
-	err := unknown("event", event, b.eventsOf(source), "to use an event that the preset lacks, add: event "+event)
+	remedy := "to use an event that the preset lacks, add: event " + event
+	if slices.ContainsFunc(b.language.sources, func(s Source) bool { return s.Name == source && s.Apart }) {
+		remedy = ""
+	}
+	err := unknown("event", event, b.eventsOf(source), remedy)
 	if source != "" {
 		return fmt.Errorf("source %s: %w", source, err)
 	}
