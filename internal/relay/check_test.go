@@ -1,18 +1,19 @@
 package relay
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
 
 func TestWarnings(t *testing.T) {
 	runtime := openRuntime(t, t.TempDir())
-	if _, err := runtime.Check(t.Context()); err == nil {
-		t.Error("checked without a configuration")
-	}
 	configuration := listedConfiguration()
 	configuration.Rules[0].When = append(configuration.Rules[0].When, `body.data.stauts != "void" and caller_id == nil`)
 	generation := push(t, runtime, configuration)
@@ -83,5 +84,45 @@ func TestWarnings(t *testing.T) {
 	accept(t, runtime, generation, orderPaid(t, generation, `{"data":{"id":7,"sum":4,"state":"paid","stauts":"open"}}`))
 	if got := warnings(); !strings.Contains(got, "action pay: there is no such action any more, and deliveries of it wait (1)") {
 		t.Errorf("with an action gone:\n%s", got)
+	}
+}
+
+// faulty is an engine whose storage has a fault, and that can be merged with a
+// backup.
+type faulty struct{ Engine }
+
+func (faulty) Verify(context.Context) ([]string, error) { return []string{"row 7 is torn"}, nil }
+
+func (faulty) Merge(_ context.Context, file string, progress func(done, total int64)) (int, error) {
+	progress(1, 2)
+	if file != "backup" {
+		return 0, errors.New("reading a file that is no backup")
+	}
+	return 2, nil
+}
+
+func TestCheckAndMergeAskTheEngine(t *testing.T) {
+	log := newNewestLog()
+	engine, err := sqlite.Open(sqlite.Options{Dir: t.TempDir(), Logger: log.logger("queue")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime := newRuntime(faulty{engine}, log)
+	t.Cleanup(func() { runtime.Close() })
+	if _, err := runtime.Check(t.Context()); err == nil {
+		t.Error("checked without a configuration")
+	}
+	push(t, runtime, listedConfiguration())
+	checked, err := runtime.Check(t.Context())
+	if err != nil || !slices.Equal(checked.Database, []string{"row 7 is torn"}) || len(checked.Warnings) != 2 {
+		t.Errorf("found %+v, %v", checked, err)
+	}
+	var told []Progress
+	merged, err := runtime.MergeHistory(t.Context(), "backup", func(p Progress) { told = append(told, p) })
+	if err != nil || merged != 2 || !slices.Equal(told, []Progress{{Done: 1, Total: 2}}) {
+		t.Errorf("merged %d events, %v; told %v", merged, err, told)
+	}
+	if _, err := runtime.MergeHistory(t.Context(), "other", nil); err == nil {
+		t.Error("merged what is no backup")
 	}
 }
