@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -221,18 +220,14 @@ func (tx *transaction) storedEvent(id int64) (e storedEvent, err error) {
 func (tx *transaction) storeEvent(id int64, e storedEvent) error {
 	text := ""
 	if e.err == nil && len(e.plans) > 0 {
-		var names []string
-		for _, p := range e.plans {
-			if !slices.Contains(names, p.Action) {
-				names = append(names, p.Action)
-			}
-		}
 		list, err := json.Marshal(e.plans)
-		actions, err2 := json.Marshal(names)
-		if err := errors.Join(err, err2); err != nil {
+		if err != nil {
 			return fmt.Errorf("encoding the deliveries of event %s: %w", e.uuid, err)
 		}
-		text, e.kind.actions = string(list), string(actions)
+		text = string(list)
+		if e.kind.actions, err = actionsOf(e.plans); err != nil {
+			return err
+		}
 	}
 	kindID, err := tx.kind(e.kind)
 	if err != nil {
@@ -241,6 +236,21 @@ func (tx *transaction) storeEvent(id int64, e storedEvent) error {
 	tx.bytes += int64(len(text)+len(e.verdict)) + pageSize
 	return query(tx.conn, "UPDATE events SET kind = ?, verdict = nullif(?, ''), deliveries = coalesce(nullif(?, ''), deliveries) WHERE id = ?",
 		func(*sqlite.Stmt) error { return nil }, kindID, e.verdict, text, id)
+}
+
+// actionsOf returns kinds.actions of an event with deliveries.
+func actionsOf(plans []plan) (string, error) {
+	var names []string
+	for _, p := range plans {
+		if !slices.Contains(names, p.Action) {
+			names = append(names, p.Action)
+		}
+	}
+	actions, err := json.Marshal(names)
+	if err != nil {
+		return "", fmt.Errorf("encoding the names of actions: %w", err)
+	}
+	return string(actions), nil
 }
 
 // rememberAddition makes an event be found by the id of a delivery that was added to it.

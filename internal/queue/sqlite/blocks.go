@@ -60,15 +60,19 @@ func (tx *transaction) writeBlocks() error {
 		return nil
 	}
 	for _, b := range append(tx.fullBlocks, tx.block) {
-		s := tx.statements.putBlock
-		s.BindInt64(1, b.first)
-		s.BindInt64(2, b.oldest)
-		s.BindInt64(3, b.newest)
-		if err := step(s); err != nil {
+		if err := tx.putBlock(b); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (tx *transaction) putBlock(b block) error {
+	s := tx.statements.putBlock
+	s.BindInt64(1, b.first)
+	s.BindInt64(2, b.oldest)
+	s.BindInt64(3, b.newest)
+	return step(s)
 }
 
 // idRange returns the first event id that can have a time in the span, and the

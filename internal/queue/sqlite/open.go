@@ -50,6 +50,8 @@ type DB struct {
 	background sync.WaitGroup
 	close      func() error
 	pruning    sync.Mutex
+	backingUp  sync.Mutex
+	merging    sync.Mutex
 
 	// What memory knows of deliveries, and what waits for the writer.
 	mu          sync.Mutex
@@ -57,6 +59,7 @@ type DB struct {
 	leases      byExpiry
 	bytes       int64 // estimated memory of all held events
 	inbox       []command
+	asides      []aside
 	settling    bool // settleTimer runs
 	settleTimer *time.Timer
 	timer       *time.Timer
@@ -67,6 +70,7 @@ type DB struct {
 	// The writer's own.
 	conn        *sqlite.Conn
 	statements  *statements
+	backup      *sqlite.Backup // that is under way
 	spare       []command
 	unsettled   []command // settlements that could not be written
 	tx          transaction

@@ -217,40 +217,16 @@ func (p *put) write(tx *transaction) error {
 
 func (e *entry) write(tx *transaction, duplicateOf string) error {
 	id := tx.newEvent(e.span)
-	kind, plans := e.kind, e.plans
+	row := e
 	if duplicateOf != "" {
-		kind.actions, plans = "", ""
+		without := *e
+		without.kind.actions, without.plans = "", ""
+		row = &without
 	}
-	kindID, err := tx.kind(kind)
-	if err != nil {
+	if err := row.writeRow(tx, id, duplicateOf); err != nil {
 		return err
 	}
-	s := tx.statements.putEvent
-	s.BindInt64(1, id)
-	s.BindInt64(2, kindID)
-	s.BindInt64(3, e.received)
-	s.BindText(4, e.event.ID)
-	if e.event.Test {
-		s.BindInt64(5, 1)
-	} else {
-		s.BindNull(5)
-	}
-	bindText(s, 6, e.tenant)
-	bindText(s, 7, e.event.ParseError)
-	bindText(s, 8, duplicateOf)
-	s.BindText(9, e.verdict)
-	bindText(s, 10, plans)
-	s.BindText(11, e.record)
-	if len(e.event.RawBody) > 0 {
-		s.BindBytes(12, e.event.RawBody)
-	} else {
-		s.BindNull(12)
-	}
-	if err := step(s); err != nil {
-		return err
-	}
-	tx.bytes += e.size()
-	if err := tx.countEvent(kind.decision, duplicateOf != ""); err != nil {
+	if err := tx.countEvent(e.kind.decision, duplicateOf != ""); err != nil {
 		return err
 	}
 	if duplicateOf != "" {
@@ -268,6 +244,40 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// writeRow writes the event's row.
+func (e *entry) writeRow(tx *transaction, id int64, duplicateOf string) error {
+	kindID, err := tx.kind(e.kind)
+	if err != nil {
+		return err
+	}
+	s := tx.statements.putEvent
+	s.BindInt64(1, id)
+	s.BindInt64(2, kindID)
+	s.BindInt64(3, e.received)
+	s.BindText(4, e.event.ID)
+	if e.event.Test {
+		s.BindInt64(5, 1)
+	} else {
+		s.BindNull(5)
+	}
+	bindText(s, 6, e.tenant)
+	bindText(s, 7, e.event.ParseError)
+	bindText(s, 8, duplicateOf)
+	s.BindText(9, e.verdict)
+	bindText(s, 10, e.plans)
+	s.BindText(11, e.record)
+	if len(e.event.RawBody) > 0 {
+		s.BindBytes(12, e.event.RawBody)
+	} else {
+		s.BindNull(12)
+	}
+	if err := step(s); err != nil {
+		return err
+	}
+	tx.bytes += e.size()
 	return nil
 }
 

@@ -61,6 +61,7 @@ func (db *DB) wakeWriter() {
 // runWriter is the goroutine that alone writes and checkpoints.
 func (db *DB) runWriter() {
 	defer close(db.written)
+	defer db.stopBackup()
 	for range db.kick {
 		for {
 			batch, closing := db.nextBatch()
@@ -72,10 +73,14 @@ func (db *DB) runWriter() {
 					db.working()
 				}
 			}
+			another := db.runAside(closing)
 			if closing {
+				for another {
+					another = db.runAside(closing)
+				}
 				return
 			}
-			if len(batch) == 0 {
+			if len(batch) == 0 && !another {
 				break
 			}
 			db.checkpointIfLarge()
@@ -199,7 +204,7 @@ func (db *DB) working() {
 func split(batch []command) (puts, settlements, others []command) {
 	for _, c := range batch {
 		switch c.(type) {
-		case *put, *amend, *note:
+		case *put, *amend, *note, *merge, *mergeCounts:
 			puts = append(puts, c)
 		case *settlement:
 			settlements = append(settlements, c)
@@ -237,6 +242,7 @@ func (db *DB) disconnect(err error) {
 	if damaged(err) {
 		db.logger.Error("the database is damaged: "+remedy, zap.String("file", db.file), zap.Error(err))
 	}
+	db.stopBackup()
 	if db.conn == nil {
 		return
 	}

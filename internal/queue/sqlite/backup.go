@@ -1,0 +1,205 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// backupAtOnce is how many pages the writer copies between two commits.
+const backupAtOnce = 128
+
+// Backup writes a consistent copy of the database to a new file that only its
+// owner may read. Events are accepted meanwhile. On any error, and when ctx
+// ends, it leaves no file.
+//
+// It is the writer that copies, some pages at a time between its commits, and
+// what it writes meanwhile goes into the copy as well. A reader would have to
+// keep one transaction open from beginning to end, and the write-ahead log
+// could not begin anew for as long.
+func (db *DB) Backup(ctx context.Context, file string) (err error) {
+	db.backingUp.Lock()
+	defer db.backingUp.Unlock()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing a backup to %s: %w", file, err)
+		}
+	}()
+	if file, err = filepath.Abs(file); err != nil {
+		return err
+	}
+	total, _, err := db.size(ctx)
+	if err != nil {
+		return err
+	}
+	if free, err := db.options.limits.free(filepath.Dir(file)); err == nil && free >= 0 && free < total {
+		return fmt.Errorf("the copy takes %d bytes, and %d are free there", total, free)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
+				if err2 := os.Remove(file + suffix); err2 != nil && !errors.Is(err2, os.ErrNotExist) {
+					err = errors.Join(err, err2)
+				}
+			}
+		}
+	}()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := db.copyTo(ctx, file); err != nil {
+		return err
+	}
+	// The copy says that it is in WAL mode. As one file it can be moved about,
+	// and read from where nothing can be written.
+	if err := withFile(file, func(conn *sqlite.Conn) error {
+		return execute(conn, "PRAGMA journal_mode = DELETE")
+	}); err != nil {
+		return err
+	}
+	return syncFile(file)
+}
+
+// withFile runs f with a connection to a database that nobody else uses.
+func withFile(file string, f func(conn *sqlite.Conn) error) error {
+	conn, err := sqlite.OpenConn(file, sqlite.OpenReadWrite)
+	if err != nil {
+		return err
+	}
+	for _, pragma := range []string{"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA trusted_schema = OFF", "PRAGMA synchronous = OFF"} {
+		if err := execute(conn, pragma); err != nil {
+			return errors.Join(err, conn.Close())
+		}
+	}
+	return errors.Join(f(conn), conn.Close())
+}
+
+// syncFile makes a new file durable. No connection may have it open.
+func syncFile(file string) error {
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(file))
+}
+
+var errBackupStopped = errors.New("the database had to be opened anew meanwhile: try again")
+
+// copyTo copies the database to a file that is empty.
+func (db *DB) copyTo(ctx context.Context, file string) error {
+	return withFile(file, func(to *sqlite.Conn) error {
+		// It is removed if anything happens, so nothing needs to be undone.
+		if err := execute(to, "PRAGMA journal_mode = OFF"); err != nil {
+			return err
+		}
+		err := db.between(func(from *sqlite.Conn) (err error) {
+			db.backup, err = sqlite.NewBackup(to, "main", from, "main")
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for more := true; more; {
+			began := time.Now()
+			err := db.between(func(*sqlite.Conn) (err error) {
+				if db.backup == nil {
+					return errBackupStopped
+				}
+				if err = ctx.Err(); err == nil {
+					more, err = db.backup.Step(backupAtOnce)
+				}
+				if err != nil || !more {
+					db.stopBackup()
+				}
+				return err
+			})
+			if err != nil {
+				return err // by now the backup is stopped, and nobody else uses the connection
+			}
+			if more {
+				time.Sleep(min(time.Since(began), 20*time.Millisecond))
+			}
+		}
+		return nil
+	})
+}
+
+// stopBackup ends a backup. It is the writer's.
+func (db *DB) stopBackup() {
+	if db.backup != nil {
+		_ = db.backup.Close() // what went wrong was told by Step
+		db.backup = nil
+	}
+}
+
+// aside is something that the writer does between two transactions.
+type aside struct {
+	f    func(conn *sqlite.Conn) error
+	done chan error
+}
+
+// between has the writer run f between two transactions, and waits for it.
+func (db *DB) between(f func(conn *sqlite.Conn) error) error {
+	i := aside{f, make(chan error, 1)}
+	db.mu.Lock()
+	if db.closing {
+		db.mu.Unlock()
+		// The writer may still be at work with what f uses.
+		<-db.written
+		return queue.ErrClosed
+	}
+	db.asides = append(db.asides, i)
+	db.mu.Unlock()
+	db.wakeWriter()
+	return <-i.done
+}
+
+// runAside runs one aside, if there is any.
+func (db *DB) runAside(closing bool) bool {
+	db.mu.Lock()
+	if len(db.asides) == 0 {
+		db.mu.Unlock()
+		return false
+	}
+	i := db.asides[0]
+	db.asides = db.asides[1:]
+	db.mu.Unlock()
+	switch {
+	case closing:
+		db.stopBackup()
+		i.done <- queue.ErrClosed
+	case db.conn == nil:
+		i.done <- errNoConnection
+	default:
+		i.done <- i.f(db.conn)
+	}
+	return true
+}
+
+// Usage says what the database takes and what is left.
+func (db *DB) Usage() queue.Usage {
+	usage := queue.Usage{Dir: db.options.Dir, Free: -1}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if info, err := os.Stat(db.file + suffix); err == nil {
+			usage.Bytes += info.Size()
+		}
+	}
+	if free, err := db.options.limits.free(db.options.Dir); err == nil {
+		usage.Free = free
+	}
+	return usage
+}

@@ -1,0 +1,140 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+)
+
+const (
+	// mostFindings is how many findings of one kind are told.
+	mostFindings = 20
+	// mostTries is how often a check is begun anew that the writer interrupted.
+	mostTries = 3
+)
+
+var errTooBusy = errors.New("so much is being written that the database cannot be checked as a whole: try again later, or restore a backup elsewhere, which checks it")
+
+// findings are the statements that find what contradicts itself, by what it is.
+// Those with two parameters ask for a range of events.
+var findings = []struct{ what, sql string }{
+	{"an action's number of waiting deliveries is wrong", `SELECT name || ': ' || waiting || ' instead of ' || (SELECT count(*) FROM waiting WHERE action = a.id)
+		FROM actions a WHERE waiting <> (SELECT count(*) FROM waiting WHERE action = a.id)`},
+	{"a waiting delivery has no event", `SELECT delivery FROM waiting WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = delivery >> 11)`},
+	{"a waiting delivery has no action", `SELECT delivery FROM waiting WHERE action NOT IN (SELECT id FROM actions)`},
+	{"an order key has not one head", `SELECT action || '/' || order_key FROM waiting INDEXED BY waiting_order WHERE order_key IS NOT NULL
+		GROUP BY action, order_key HAVING sum(coalesce(due, 0) < 4611686018427387904) <> 1`},
+	{"an action is paused without a switch, or the reverse", `SELECT name FROM actions WHERE paused <> (name IN (SELECT name FROM switches WHERE kind = 'action'))`},
+	{"an added delivery has no event", `SELECT uuid FROM additions WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = event)`},
+	{"an event has no kind", `SELECT id FROM events WHERE id >= ? AND id < ? AND kind NOT IN (SELECT id FROM kinds)`},
+	{"an event cannot be read", `SELECT id FROM events WHERE id >= ? AND id < ? AND NOT (json_valid(record) AND json_valid(verdict) AND json_valid(coalesce(deliveries, '[]')))`},
+	{"a delivery neither waits nor has ended, or both", `SELECT e.id || '/' || d.key FROM events e CROSS JOIN json_each(CASE WHEN json_valid(e.deliveries) THEN e.deliveries END) d
+		WHERE e.id >= ? AND e.id < ? AND e.deliveries IS NOT NULL
+			AND (SELECT count(*) FROM actions a CROSS JOIN waiting w ON w.action = a.id AND w.delivery = e.id * 2048 + d.key)
+			+ (SELECT count(*) FROM attempts WHERE id >= (e.id * 2048 + d.key) * 4096 AND id < (e.id * 2048 + d.key + 1) * 4096 AND state <> 0) <> 1`},
+	{"an event is outside its block", `SELECT e.id FROM events e WHERE e.id >= ?1 AND e.id < ?2
+		AND (e.received < (SELECT oldest FROM blocks WHERE first = ?1) OR e.received > (SELECT newest FROM blocks WHERE first = ?1))`},
+}
+
+// Verify has SQLite check the database, and holds its tables against each
+// other. It returns what is wrong, one finding each. It takes long with many
+// events, in short pieces but for SQLite's own check.
+func (db *DB) Verify(ctx context.Context) (found []string, err error) {
+	add := func(more []string, err error) error {
+		found = append(found, more...)
+		return err
+	}
+	err = db.readers.read(ctx, limited(func(conn *sqlite.Conn) error { return add(quickCheck(conn)) }))
+	if err == nil && len(found) > 0 {
+		return found, nil // the tables cannot be trusted
+	}
+	blocks := []int64{}
+	if err == nil {
+		err = db.readers.read(ctx, limited(func(conn *sqlite.Conn) error {
+			blocks = blocks[:0]
+			return query(conn, "SELECT first FROM blocks ORDER BY first", func(row *sqlite.Stmt) error {
+				blocks = append(blocks, row.ColumnInt64(0))
+				return nil
+			})
+		}))
+	}
+	of := make(map[string]int)
+	for i := -1; i < len(blocks) && err == nil; i++ {
+		var args []any
+		if i >= 0 {
+			args = []any{blocks[i], int64(maxEvent)}
+			if i+1 < len(blocks) {
+				args[1] = blocks[i+1]
+			}
+		}
+		var here []string
+		err = db.readers.read(ctx, limited(func(conn *sqlite.Conn) error {
+			here = nil
+			return checkTables(conn, args, of, &here)
+		}))
+		found = append(found, here...)
+	}
+	if err == nil && len(blocks) == 0 {
+		err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+			n, err := queryInt(conn, "SELECT count(*) FROM events")
+			if err == nil && n > 0 {
+				found = append(found, fmt.Sprintf("there are %d events and no blocks", n))
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checking the database: %w", err)
+	}
+	return found, nil
+}
+
+// checkTables runs the statements that have as many parameters as args. Of
+// each kind of finding it tells some.
+func checkTables(conn *sqlite.Conn, args []any, of map[string]int, found *[]string) error {
+	for _, f := range findings {
+		stmt, err := conn.Prepare(f.sql)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.what, err)
+		}
+		if stmt.BindParamCount() != len(args) {
+			continue
+		}
+		if err := query(conn, f.sql, func(row *sqlite.Stmt) error {
+			if of[f.what]++; of[f.what] <= mostFindings {
+				*found = append(*found, f.what+": "+row.ColumnText(0))
+			}
+			return nil
+		}, args...); err != nil {
+			return fmt.Errorf("%s: %w", f.what, err)
+		}
+	}
+	return nil
+}
+
+// limited bounds how often a reading is begun anew.
+func limited(f func(conn *sqlite.Conn) error) func(conn *sqlite.Conn) error {
+	tries := 0
+	return func(conn *sqlite.Conn) error {
+		if tries++; tries > mostTries {
+			return errTooBusy
+		}
+		return f(conn)
+	}
+}
+
+// quickCheck has SQLite check the structure of a database.
+func quickCheck(conn *sqlite.Conn) (found []string, err error) {
+	err = query(conn, fmt.Sprintf("PRAGMA quick_check(%d)", mostFindings), func(row *sqlite.Stmt) error {
+		if text := row.ColumnText(0); text != "ok" {
+			found = append(found, text)
+		}
+		return nil
+	})
+	if damaged(err) {
+		return append(found, err.Error()), nil
+	}
+	return found, err
+}
