@@ -307,3 +307,31 @@ func TestRulesAreIndexed(t *testing.T) {
 		}
 	}
 }
+
+// TestEvent checks what single events are called.
+func TestEvent(t *testing.T) {
+	l, err := NewLanguage(rulesDefinitions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ name, event, problem string }{
+		{"Project Created", "icfm project_created", ""},
+		{"pbx:Hangup", "pbx hangup", ""},
+		{"icfm:order.paid", "icfm Order.Paid", ""},
+		{"pbx:unknown", "pbx unknown", ""},
+		{"hangup", "", "icfm:hangup, pbx:hangup"},
+		{"unknown", "", "icfm:unknown, pbx:unknown"},
+		{"pbx:project_created", "", "source pbx"},
+		{"project_craeted", "", "did you mean project_created?"},
+		{"dmg_*", "", "may mean many"},
+		{"", "", "unknown event"},
+	} {
+		source, event, err := l.Event(test.name)
+		switch {
+		case test.problem == "" && (err != nil || source+" "+event != test.event):
+			t.Errorf("%q is %s of %s, %v; want %s", test.name, event, source, err, test.event)
+		case test.problem != "" && (err == nil || !strings.Contains(err.Error(), test.problem)):
+			t.Errorf("%q: %v, want %q", test.name, err, test.problem)
+		}
+	}
+}

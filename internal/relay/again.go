@@ -140,16 +140,11 @@ func (c *chosen) choose(id string) error {
 		c.whole = true
 		return nil
 	}
-	var fits []string
-	for _, delivery := range c.Summary.Deliveries {
-		if strings.HasPrefix(delivery.ID, id) {
-			fits = append(fits, delivery.ID)
-		}
+	delivery, err := deliveryOf(&c.Summary, id)
+	if err != nil {
+		return err
 	}
-	if len(fits) != 1 {
-		return fmt.Errorf("finding %s: %w: %d deliveries of event %s begin so; give more of the id", id, queue.ErrNotFound, len(fits), c.Summary.ID)
-	}
-	c.deliveries = append(c.deliveries, fits[0])
+	c.deliveries = append(c.deliveries, delivery)
 	return nil
 }
 

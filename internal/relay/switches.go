@@ -255,8 +255,8 @@ func unknownAction(field, name string, known []string) error {
 	return wrong(field, "unknown action %s; there are: %s", name, strings.Join(known, ", "))
 }
 
-// Cancel ends unfinished deliveries: one, by the id of the delivery, or all of
-// an action, also of one that is not configured any more. It returns how many,
+// Cancel ends unfinished deliveries: one, by its id or the beginning of it, or all
+// of an action, also of one that is not configured any more. It returns how many,
 // which is none if they had ended before. It wraps queue.ErrNotFound.
 func (r *Runtime) Cancel(ctx context.Context, delivery, action string) (int, error) {
 	switch {
@@ -265,7 +265,11 @@ func (r *Runtime) Cancel(ctx context.Context, delivery, action string) (int, err
 	case delivery == "" && action == "":
 		return 0, wrong("delivery", "give the id of a delivery, or the name of an action")
 	case delivery != "":
-		changed, err := r.engine.Change(ctx, queue.Change{CancelDelivery: delivery})
+		id, err := r.deliveryID(ctx, strings.ToLower(delivery))
+		if err != nil {
+			return 0, err
+		}
+		changed, err := r.engine.Change(ctx, queue.Change{CancelDelivery: id})
 		return changed.Deliveries, err
 	}
 	if err := r.checkWaiting(ctx, "action", action); err != nil {
@@ -273,6 +277,29 @@ func (r *Runtime) Cancel(ctx context.Context, delivery, action string) (int, err
 	}
 	changed, err := r.engine.Change(ctx, queue.Change{CancelAction: action})
 	return changed.Deliveries, err
+}
+
+// deliveryID returns the id of the one delivery whose id begins so.
+func (r *Runtime) deliveryID(ctx context.Context, beginning string) (string, error) {
+	history, err := r.engine.Find(ctx, beginning)
+	if err != nil {
+		return "", err
+	}
+	return deliveryOf(&history.Summary, beginning)
+}
+
+// deliveryOf returns the id of the one delivery of an event whose id begins so.
+func deliveryOf(event *queue.Summary, beginning string) (string, error) {
+	var fits []string
+	for _, delivery := range event.Deliveries {
+		if strings.HasPrefix(delivery.ID, beginning) {
+			fits = append(fits, delivery.ID)
+		}
+	}
+	if len(fits) != 1 {
+		return "", fmt.Errorf("finding %s: %w: %d deliveries of event %s begin so; give the id of one", beginning, queue.ErrNotFound, len(fits), event.ID)
+	}
+	return fits[0], nil
 }
 
 // Move hands the unfinished deliveries of an action, configured or not, to a
