@@ -34,7 +34,8 @@ export function decide(selection, { what, done = () => {} }) {
 function again({ path, selection, title, what, counted, finished, done }) {
 	const abort = new AbortController();
 	let over = false;
-	const { body, close } = openDialog(title, () => el("p", { role: "status" }, `Counting what this means for ${what} …`), {
+	const counting = el("p", { role: "status" }, `Counting what this means for ${what} …`);
+	const { body, close } = openDialog(title, () => counting, {
 		test: "again-dialog", wide: path === "decide",
 		onclose: () => {
 			abort.abort();
@@ -67,7 +68,9 @@ function again({ path, selection, title, what, counted, finished, done }) {
 			problem(error);
 		}
 	};
-	postLong(path, { ...selection, dry_run: true }, () => {}, abort.signal).then((would) => {
+	postLong(path, { ...selection, dry_run: true }, ({ done: n, total }) => {
+		counting.textContent = `Counting what this means for ${what}: ${n.toLocaleString("en")}${total ? ` of ${total.toLocaleString("en")}` : ""} …`;
+	}, abort.signal).then((would) => {
 		const { nothing, text, label } = counted(would);
 		if (nothing) {
 			fill(body, nothing, el("div.actions", button("Close", close, { class: "primary" })));

@@ -37,16 +37,21 @@ async function ask(url, options) {
 		tell(false);
 		throw new ApiError("The relay does not answer. Is Caddy running?", 0);
 	}
-	tell(answer.status !== 502 && answer.status !== 503 && answer.status !== 504);
-	if (answer.ok) return answer;
+	if (answer.ok) {
+		tell(true);
+		return answer;
+	}
 	let message = `The relay answered ${answer.status} ${answer.statusText}.`;
 	let field;
 	try {
 		const told = await answer.json();
 		if (told.error) message = told.error;
 		field = told.field;
+		tell(true);
 	} catch {
-		// Not an answer of the relay, such as that of a proxy: the status has to do.
+		// Not an answer of the relay but, say, of a proxy before it: the status has
+		// to do.
+		tell(answer.status < 500);
 	}
 	throw new ApiError(message, answer.status, field);
 }

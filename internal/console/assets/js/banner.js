@@ -55,7 +55,7 @@ function linesOf(status, reached, problem) {
 	for (const quiet of status.quiet ?? []) {
 		lines.push({
 			key: `quiet ${quiet.source}`, tone: "warn", icon: "quiet",
-			text: [el("strong", "Quiet source: "), shown(quiet.source, 60), parse(quiet.last) ? [" was last heard ", timeNode(quiet.last, (at) => relative(at))] : " has not been heard yet", "."],
+			text: [el("strong", "Quiet source: "), shown(quiet.source, 60), parse(quiet.last) ? [" was last heard ", timeNode(quiet.last, relative)] : " has not been heard yet", "."],
 		});
 	}
 	return lines;

@@ -62,8 +62,8 @@ export function took(millis) {
 }
 
 // relative tells a time from now: "3 min ago", "in 2 h".
-export function relative(at, now = Date.now()) {
-	const seconds = (at - now) / 1000;
+export function relative(at) {
+	const seconds = (at - Date.now()) / 1000;
 	if (Math.abs(seconds) < 1.5) return "now";
 	return seconds < 0 ? `${span(Math.round(-seconds))} ago` : `in ${span(Math.round(seconds))}`;
 }
@@ -76,12 +76,28 @@ export function short(at) {
 	return `${date(at)} ${clock(at).slice(0, 5)}`;
 }
 
-// timeNode makes a time element; the whole time is in its title.
+// due tells when something is to happen.
+export const due = (at) => (at > Date.now() ? relative(at) : "is due");
+
+// Formats that change with time.
+const moving = new Map([["relative", relative], ["due", due]]);
+
+// timeNode makes a time element; the whole time is in its title. Its text is kept
+// up to date while it stands on the page.
 export function timeNode(text, format = short) {
 	const at = parse(text);
 	if (!at) return el("span.muted", "never");
-	return el("time", { datetime: at.toISOString(), title: full(at) }, format(at));
+	const name = [...moving].find(([, known]) => known === format)?.[0];
+	return el("time", { datetime: at.toISOString(), title: full(at), "data-moving": name }, format(at));
 }
+
+setInterval(() => {
+	if (document.hidden) return;
+	for (const node of document.querySelectorAll("time[data-moving]")) {
+		const now = moving.get(node.dataset.moving)(new Date(node.dateTime));
+		if (node.textContent !== now) node.textContent = now;
+	}
+}, 5000);
 
 // forInput writes a time for an input of type datetime-local.
 export function forInput(at) {

@@ -31,7 +31,7 @@ export function open(container) {
 				if (scrolled || !named) return;
 				scrolled = true;
 				const node = container.querySelector(`[data-name="${CSS.escape(named)}"]`);
-				node?.scrollIntoView({ block: "start" });
+				node?.scrollIntoView({ block: "nearest" });
 				node?.querySelector("summary")?.focus({ preventScroll: true });
 			});
 			return [
@@ -111,7 +111,7 @@ function entryBody(action) {
 function goneAction(line, actions) {
 	return el("section.panel.edge-bad", { test: "unknown-action", "data-name": line.action },
 		el("h2", icon("warning"), " ", shown(line.action, 100), " is not configured any more"),
-		el("p", `${plural(line.count, "delivery waits", "deliveries wait")} for it, the oldest since `, timeNode(line.oldest, (at) => relative(at)), ". They stay until the action comes back, they are handed to another action, or they are cancelled."),
+		el("p", `${plural(line.count, "delivery waits", "deliveries wait")} for it, the oldest since `, timeNode(line.oldest, relative), ". They stay until the action comes back, they are handed to another action, or they are cancelled."),
 		el("div.tools",
 			button("Hand to another action …", () => move(line, actions), { class: "primary", test: "move-backlog" }),
 			button("Cancel them …", () => cancel(line), { class: "danger", test: "cancel-backlog" }),

@@ -6,7 +6,7 @@ import { get, address } from "../api.js";
 import { live } from "../live.js";
 import { shown, mono, long } from "../shown.js";
 import { copy } from "../copy.js";
-import { parse, timeNode, full, relative, clock } from "../times.js";
+import { parse, timeNode, full, relative, due, clock } from "../times.js";
 import { to, eventAddress, go } from "../router.js";
 import { mark, verdictOf, stateOf, plural, bytes } from "../words.js";
 import { resend, decide } from "../again.js";
@@ -162,7 +162,7 @@ function steps(detail) {
 	const verdict = verdictOf(detail);
 
 	const arrived = step("Arrived", detail.parse_error ? { icon: "warning", tone: "warn" } : { icon: "check", tone: "good" },
-		el("p", at ? [`at ${clock(at)}, `, el("span.muted", relative(at))] : "at an unknown time"),
+		el("p", at ? [`at ${clock(at)}, `, el("span.muted", timeNode(detail.received, relative))] : "at an unknown time"),
 		el("p", mono(`${request.method ?? ""} ${request.path ?? ""}`, 60), request.ip ? [" from ", mono(request.ip)] : null),
 		el("p.muted", detail.test ? "made up as a test" : size ? `body of ${bytes(size)}` : "no body"),
 		detail.parse_error ? el("p", "The body was not well-formed; what can be read of it was read.") : null);
@@ -183,6 +183,6 @@ function steps(detail) {
 		? step("Answered", { icon: "dash", tone: "quiet" }, el("p.muted", "nothing to be answered"))
 		: step("Answered", stateOf(worst), el("ul", deliveries.slice(0, 4).map((delivery) => el("li", mark(stateOf(delivery.state)), delivery.status ? ` ${delivery.status}` : null,
 			delivery.state !== "delivered" && delivery.error ? [": ", shown(delivery.error, 110)] : null,
-			delivery.state === "pending" && parse(delivery.due) ? [", next ", timeNode(delivery.due, relative)] : null))));
+			delivery.state === "pending" && parse(delivery.due) ? [", next attempt ", timeNode(delivery.due, due)] : null))));
 	return [arrived, decided, sent, answered];
 }

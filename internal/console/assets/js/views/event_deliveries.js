@@ -7,7 +7,7 @@ import { confirmed } from "../dialogs.js";
 import { code } from "../code.js";
 import { shown, mono, long } from "../shown.js";
 import { copy } from "../copy.js";
-import { parse, timeNode, took, relative } from "../times.js";
+import { parse, timeNode, took, due } from "../times.js";
 import { to, eventAddress } from "../router.js";
 import { mark, stateOf, plural } from "../words.js";
 import { resend } from "../again.js";
@@ -64,8 +64,7 @@ function sentence(delivery) {
 	case "expired": return [`Expired after ${n}, `, timeNode(delivery.ended), ": it was too late to be of use", delivery.error ? why : "", "."];
 	case "cancelled": return [`Cancelled after ${n}, `, timeNode(delivery.ended), "."];
 	case "pending": {
-		const due = parse(delivery.due);
-		const next = !due ? "It waits." : due > Date.now() ? ["The next attempt is ", timeNode(delivery.due, relative), "."] : "It is due.";
+		const next = parse(delivery.due) ? ["Next attempt: ", timeNode(delivery.due, due), "."] : "It waits.";
 		return delivery.attempts ? [`Not delivered after ${n}`, why, " ", next] : ["Not tried yet. ", next];
 	}
 	default: return n;

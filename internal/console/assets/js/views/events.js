@@ -29,7 +29,7 @@ export function open(container) {
 				if (scrolled || named.length !== 2) return;
 				scrolled = true;
 				const node = container.querySelector(`[data-name="${CSS.escape(named.join(":"))}"]`);
-				node?.scrollIntoView({ block: "start" });
+				node?.scrollIntoView({ block: "nearest" });
 				node?.querySelector("summary")?.focus({ preventScroll: true });
 			});
 			return drawn.map(([source, events]) => sourceSection(source, events, opened, words.length > 0));

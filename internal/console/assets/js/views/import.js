@@ -40,8 +40,9 @@ export function open(container) {
 			complain(error.message);
 		}
 	};
-	const asked = () => (environment ? { collection, environment } : { collection });
+	const asked = () => ({ collection, ...(environment ? { environment } : {}), ...(prefix.value.trim() ? { prefix: prefix.value.trim() } : {}) });
 	const collectionFile = el("input", { type: "file", accept: ".json,application/json", onchange: choose, test: "import-collection" });
+	const prefix = el("input", { type: "text", autocomplete: "off", spellcheck: "false", test: "import-prefix", placeholder: "none" });
 	const environmentFile = el("input", { type: "file", accept: ".json,application/json", onchange: choose, test: "import-environment" });
 
 	const drawList = (requests) => {
@@ -91,7 +92,7 @@ export function open(container) {
 		el("nav.walk", { "aria-label": "Back" }, el("a.back", { href: to("actions") }, icon("left"), "Actions")),
 		el("div.view-head", el("h1", { tabindex: "-1" }, "Import from Postman")),
 		el("p.intro", "Export a collection from Postman (v2.0 or v2.1) and choose the file. Its requests become actions as text for your Caddyfile; nothing here is changed."),
-		el("div.panel.two", labelled("Collection", collectionFile), labelled("Environment, if there is one", environmentFile)),
+		el("div.panel.two", labelled("Collection", collectionFile), labelled("Environment, if there is one", environmentFile), labelled("Beginning of the actions' names", prefix)),
 		problem, list, result);
 	return { title: "Import from Postman" };
 }

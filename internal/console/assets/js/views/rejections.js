@@ -20,7 +20,7 @@ export function open(container) {
 					: el("p.muted", words.length ? "None of them matches." : "Nobody has been turned away since Caddy was started. If a sender says that it sent an event which is not in the activity, its request never reached this handler: look at the firewall, the address and its path.")),
 				el("section.panel", el("h2", "Credentials"), (data.credentials ?? []).length ? table("When each credential was last used", ["Source", "Credential", "Kind", "Value", "Last used"], data.credentials.map((use) => el("tr", { test: "credential" },
 					el("td", shown(use.source, 80)), el("td", `${use.credential}.`), el("td", shown(use.kind, 40)), el("td", `${use.value}.`),
-					el("td", parse(use.last) ? timeNode(use.last, (at) => relative(at)) : el("span.mark.tone-quiet", icon("dash"), "not since the start"))))) : el("p.muted", "No source has a credential."),
+					el("td", parse(use.last) ? timeNode(use.last, relative) : el("span.mark.tone-quiet", icon("dash"), "not since the start"))))) : el("p.muted", "No source has a credential."),
 				el("p.note", "Credentials and their values are counted in the order of the Caddyfile. An old value that is not used any more can be removed.")),
 			];
 		},

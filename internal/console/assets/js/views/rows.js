@@ -2,7 +2,7 @@
 import { el, fill } from "../dom.js";
 import { icon } from "../icons.js";
 import { shown, visible } from "../shown.js";
-import { parse, clock, full, date, dayName, relative } from "../times.js";
+import { parse, clock, full, date, dayName, due, timeNode } from "../times.js";
 import { eventAddress } from "../router.js";
 import { mark, verdictOf, stateOf } from "../words.js";
 
@@ -65,10 +65,9 @@ export function detailOf(delivery) {
 	if (delivery.state !== "delivered" && delivery.status) parts.push(String(delivery.status));
 	else if (delivery.state !== "delivered" && delivery.error) parts.push(visible(delivery.error.slice(0, 60)) + (delivery.error.length > 60 ? "…" : ""));
 	if (delivery.state === "pending" && delivery.attempts) {
-		const due = parse(delivery.due);
-		parts.push(`attempt ${delivery.attempts + 1}${due ? (due > Date.now() ? ` ${relative(due)}` : " is due") : ""}`);
+		parts.push([`attempt ${delivery.attempts + 1} `, parse(delivery.due) ? timeNode(delivery.due, due) : null]);
 	} else if (delivery.attempts > 1) parts.push(`${delivery.attempts} attempts`);
-	return parts.length ? el("span.detail", { dir: "auto" }, parts.join(" · ")) : null;
+	return parts.length ? el("span.detail", { dir: "auto" }, parts.map((part, i) => [i ? " · " : "", part])) : null;
 }
 
 // dayRow stands where a day begins.

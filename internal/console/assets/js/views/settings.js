@@ -47,7 +47,7 @@ export function open(container) {
 		const quiet = status.quiet ?? [];
 		fill(health, el("ul.health",
 			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240)))),
-			quiet.map((one) => el("li.tone-warn", icon("quiet"), el("span", "Source ", shown(one.source, 60), parse(one.last) ? [" silent since ", timeNode(one.last), " (", relative(parse(one.last)), ")"] : " was never heard"))),
+			quiet.map((one) => el("li.tone-warn", icon("quiet"), el("span", "Source ", shown(one.source, 60), parse(one.last) ? [" silent since ", timeNode(one.last), " (", timeNode(one.last, relative), ")"] : " was never heard"))),
 			!down.length ? el("li.tone-good", icon("check"), el("span", "All targets that were called can be reached.")) : null,
 			!quiet.length ? el("li.tone-good", icon("check"), el("span", "No source is quiet for longer than it says.")) : null));
 		const waiting = status.backlog ?? [];
@@ -58,10 +58,10 @@ export function open(container) {
 			el("dt", "Free on its disk"), el("dd", bytes(status.queue?.free), status.queue?.free >= 0 && status.queue.free < 2 * status.min_free ? el("span.tone-warn", icon("warning"), " nearly full") : null, el("span.muted", ` (nothing is taken below ${bytes(status.min_free)})`)),
 			el("dt", "Waiting"), el("dd", el("span", `${plural(total, "delivery", "deliveries")} of at most ${(status.max_pending ?? 0).toLocaleString("en")}`)),
 			el("dt", "History kept"), el("dd", status.retention_seconds ? span(status.retention_seconds) : "for ever", status.retention_bytes ? ` or ${bytes(status.retention_bytes)}` : null)),
-		waiting.length ? el("ul.counts", waiting.map((line) => el("li", el("strong", line.count.toLocaleString("en")), " × ", el("a", { href: to("actions", line.action) }, shown(line.action, 80)), ", oldest ", timeNode(line.oldest, (at) => relative(at)), line.paused ? ", paused" : null, line.unknown ? el("span.tone-bad", ", not configured any more") : null))) : null);
+		waiting.length ? el("ul.counts", waiting.map((line) => el("li", el("strong", line.count.toLocaleString("en")), " × ", el("a", { href: to("actions", line.action) }, shown(line.action, 80)), ", oldest ", timeNode(line.oldest, relative), line.paused ? ", paused" : null, line.unknown ? el("span.tone-bad", ", not configured any more") : null))) : null);
 		fill(about, el("dl.values",
 			el("dt", "Version"), el("dd", status.version ? mono(status.version) : "a build without a version"),
-			el("dt", "Started"), el("dd", timeNode(status.started, medium), parse(status.started) ? el("span.muted", ` (${relative(parse(status.started))})`) : null),
+			el("dt", "Started"), el("dd", timeNode(status.started, medium), parse(status.started) ? el("span.muted", " (", timeNode(status.started, relative), ")") : null),
 			el("dt", "Configuration loaded"), el("dd", timeNode(status.loaded, medium), status.configuration ? [" ", mono(status.configuration.slice(0, 12))] : null),
 			el("dt", "Charts"), el("dd", "drawn with uPlot 1.6.32 (MIT licence)")));
 	});
