@@ -192,6 +192,19 @@ func TestSecretsAreNowhere(t *testing.T) {
 	for _, id := range stored {
 		look("/event_relay/events/ID", caddy.adminRaw("/event_relay/events/"+id))
 	}
+	var snapshots []struct{ ID int64 }
+	caddy.adminJSON("/event_relay/snapshots", &snapshots)
+	if len(snapshots) == 0 {
+		t.Error("no snapshot of the configuration is kept")
+	}
+	for _, snapshot := range snapshots {
+		path := fmt.Sprintf("/event_relay/snapshots/%d", snapshot.ID)
+		text := caddy.adminRaw(path)
+		look(path, text)
+		if !bytes.Contains(text, []byte("{env.")) {
+			t.Errorf("a snapshot does not say where its secrets come from: %s", text)
+		}
+	}
 	last := stored[len(stored)-1]
 	for _, arguments := range [][]string{
 		{"activity", "-n", "1000"}, {"activity", "-n", "1000", "--json"}, {"rejections"}, {"rejections", "--json"}, {"show", last}, {"show", last, "--json"},
