@@ -79,33 +79,33 @@ type call struct {
 }
 
 var routes = []route{
-	{method: http.MethodGet, path: "status", serve: reading(status)},
-	{method: http.MethodGet, path: "activity", keys: slices.Concat(FilterFields, []string{"after", "n"}), serve: reading(activity)},
+	{method: http.MethodGet, path: "status", serve: answering(status)},
+	{method: http.MethodGet, path: "activity", keys: slices.Concat(FilterFields, []string{"after", "n"}), serve: answering(activity)},
 	{method: http.MethodGet, path: "live", keys: FilterFields, serve: live},
-	{method: http.MethodGet, path: "events/{}", serve: reading(event)},
+	{method: http.MethodGet, path: "events/{}", serve: answering(event)},
 	{method: http.MethodGet, path: "events/{}/http", serve: eventAsFile},
-	{method: http.MethodGet, path: "stored/{}", serve: reading(stored)},
-	{method: http.MethodGet, path: "explain/{}", keys: []string{"by"}, serve: reading(explain)},
-	{method: http.MethodGet, path: "backlog", serve: reading(backlog)},
-	{method: http.MethodGet, path: "rejections", serve: reading(rejections)},
-	{method: http.MethodGet, path: "catalogue", serve: reading(catalogue)},
-	{method: http.MethodGet, path: "fields", keys: []string{"source", "event"}, serve: reading(fields)},
-	{method: http.MethodGet, path: "actions", serve: reading(actions)},
-	{method: http.MethodGet, path: "actions/{}/example", serve: reading(example)},
-	{method: http.MethodGet, path: "parameters", serve: reading(parameters)},
-	{method: http.MethodGet, path: "series", keys: []string{"since", "until", "n"}, serve: reading(series)},
-	{method: http.MethodGet, path: "snapshots", serve: reading(snapshots)},
-	{method: http.MethodGet, path: "snapshots/{}", serve: reading(snapshot)},
-	{method: http.MethodGet, path: "check", serve: reading(check)},
+	{method: http.MethodGet, path: "stored/{}", serve: answering(stored)},
+	{method: http.MethodGet, path: "explain/{}", keys: []string{"by"}, serve: answering(explain)},
+	{method: http.MethodGet, path: "backlog", serve: answering(backlog)},
+	{method: http.MethodGet, path: "rejections", serve: answering(rejections)},
+	{method: http.MethodGet, path: "catalogue", serve: answering(catalogue)},
+	{method: http.MethodGet, path: "fields", keys: []string{"source", "event"}, serve: answering(fields)},
+	{method: http.MethodGet, path: "actions", serve: answering(actions)},
+	{method: http.MethodGet, path: "actions/{}/example", serve: answering(example)},
+	{method: http.MethodGet, path: "parameters", serve: answering(parameters)},
+	{method: http.MethodGet, path: "series", keys: []string{"since", "until", "n"}, serve: answering(series)},
+	{method: http.MethodGet, path: "snapshots", serve: answering(snapshots)},
+	{method: http.MethodGet, path: "snapshots/{}", serve: answering(snapshot)},
+	{method: http.MethodGet, path: "check", serve: answering(check)},
 	{method: http.MethodGet, path: "backup", serve: backup},
 	{method: http.MethodPost, path: "merge", admin: true, serve: merge},
-	{method: http.MethodPost, path: "switch", serve: reading(turn)},
-	{method: http.MethodPost, path: "cancel", serve: reading(cancel)},
-	{method: http.MethodPost, path: "move", serve: reading(move)},
-	{method: http.MethodPost, path: "send", serve: reading(send)},
+	{method: http.MethodPost, path: "switch", serve: answering(turn)},
+	{method: http.MethodPost, path: "cancel", serve: answering(cancel)},
+	{method: http.MethodPost, path: "move", serve: answering(move)},
+	{method: http.MethodPost, path: "send", serve: answering(send)},
 	{method: http.MethodPost, path: "resend", serve: resend},
 	{method: http.MethodPost, path: "decide", serve: decide},
-	{method: http.MethodPost, path: "import-postman", serve: reading(importPostman)},
+	{method: http.MethodPost, path: "import-postman", serve: answering(importPostman)},
 }
 
 // Serve answers a request for a path below the mount, such as events/0199f3c2.
@@ -198,8 +198,8 @@ func checkKey(key string, known []string) error {
 	return wrong(key, "reading the query: %q is not known; there are %s", key, strings.Join(known, ", "))
 }
 
-// reading makes a route of a call that returns what to answer.
-func reading(what func(*call) (any, error)) func(*call) error {
+// answering makes a route of a call that returns what to answer.
+func answering(what func(*call) (any, error)) func(*call) error {
 	return func(c *call) error {
 		value, err := what(c)
 		if err != nil {
