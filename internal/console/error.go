@@ -44,6 +44,8 @@ func asError(err error) *Error {
 		return &Error{Status: http.StatusBadRequest, Field: input.Field, Err: err}
 	case errors.Is(err, queue.ErrCursor):
 		return &Error{Status: http.StatusBadRequest, Field: "after", Err: err}
+	case errors.Is(err, queue.ErrNoBackup):
+		return &Error{Status: http.StatusBadRequest, Err: err}
 	case errors.Is(err, queue.ErrNotFound):
 		return &Error{Status: http.StatusNotFound, Err: err}
 	case errors.Is(err, queue.ErrFull), errors.Is(err, queue.ErrClosed):

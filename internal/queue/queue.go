@@ -31,6 +31,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrCursor means that a cursor is none that the engine returned.
 	ErrCursor = errors.New("not a cursor")
+	// ErrNoBackup means that a file is not a whole backup.
+	ErrNoBackup = errors.New("not a whole backup")
 )
 
 // Queue holds events and unfinished deliveries. All methods may be called by

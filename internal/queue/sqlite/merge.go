@@ -36,7 +36,9 @@ func (db *DB) Merge(ctx context.Context, file string, progress func(done, total 
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
-	if err = checkSingle(file); err == nil {
+	if err = checkSingle(file); err != nil {
+		err = fmt.Errorf("%w: %w", queue.ErrNoBackup, err)
+	} else {
 		added, err = db.merge(ctx, file, progress)
 	}
 	if err != nil && ctx.Err() != nil {
@@ -61,7 +63,7 @@ func (db *DB) merge(ctx context.Context, file string, progress func(done, total 
 		}
 	}
 	if err := checkWhole(from); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", queue.ErrNoBackup, err)
 	}
 	total, err := queryInt(from, "SELECT count(*) FROM events")
 	if err != nil {

@@ -1,0 +1,104 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// leftovers returns the copies beside a queue.
+func (b *bench) leftovers() []string {
+	b.t.Helper()
+	left, err := filepath.Glob(filepath.Join(b.runtime.Usage().Dir, copyPattern))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return left
+}
+
+func TestBackup(t *testing.T) {
+	b := newBench(t)
+	id := b.post("", `{"event":"job_saved","id":1,"status":"Approved"}`)
+	// What a crash in the middle of a backup leaves.
+	if _, err := os.MkdirTemp(b.runtime.Usage().Dir, copyPattern); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(b.api)
+	defer server.Close()
+	response, err := http.Get(server.URL + "/backup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied, err := os.Create(filepath.Join(t.TempDir(), "backup"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	n, err := copied.ReadFrom(response.Body)
+	response.Body.Close()
+	if err != nil || response.StatusCode != http.StatusOK || n == 0 || n != response.ContentLength {
+		t.Fatalf("the backup is answered with %d and %d of %d bytes (%v)", response.StatusCode, n, response.ContentLength, err)
+	}
+	if response.Header.Get("Content-Type") != "application/octet-stream" || !strings.HasPrefix(response.Header.Get("Content-Disposition"), "attachment; filename=") {
+		t.Errorf("the backup comes with %v", response.Header)
+	}
+	waitFor(t, "the copies to be removed", func() bool { return len(b.leftovers()) == 0 })
+
+	// Another relay, that knows nothing of the event.
+	other := newBench(t)
+	other.api.admin = true
+	raw, err := os.ReadFile(copied.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := other.do(http.MethodPost, "merge", string(raw))
+	if answer.Code != http.StatusOK || !strings.HasSuffix(answer.Body.String(), `{"result":{"events":1}}`+"\n") {
+		t.Errorf("the merge is answered with %d %s", answer.Code, answer.Body)
+	}
+	if _, err := other.runtime.Show(t.Context(), id); err != nil {
+		t.Errorf("the event is not there after the merge: %v", err)
+	}
+	if left := other.leftovers(); len(left) > 0 {
+		t.Errorf("the merge leaves %v", left)
+	}
+}
+
+func TestMergeRefusesWhatIsNoBackup(t *testing.T) {
+	b := newBench(t)
+	b.api.admin = true
+	for body, status := range map[string]int{"": http.StatusBadRequest, "no backup": http.StatusBadRequest} {
+		if answer := b.do(http.MethodPost, "merge", body); answer.Code != status {
+			t.Errorf("merging %q is answered with %d %s, want %d", body, answer.Code, answer.Body, status)
+		}
+	}
+	if left := b.leftovers(); len(left) > 0 {
+		t.Errorf("the merges leave %v", left)
+	}
+}
+
+func TestCopiesAreRemovedAndOneAtATime(t *testing.T) {
+	b := newBench(t)
+	c := &call{Running: &Running{Runtime: b.runtime}, r: httptest.NewRequest(http.MethodGet, "/", nil).WithContext(context.Background())}
+	failed := errors.New("failed")
+	err := c.withCopy(func(file string, most int64) error {
+		if err := os.WriteFile(file, []byte("x"), 0o600); err != nil || most <= 0 {
+			t.Errorf("writing a copy of at most %d bytes: %v", most, err)
+		}
+		second := c.withCopy(func(string, int64) error { t.Error("two copies at once"); return nil })
+		if asError(second).Status != http.StatusServiceUnavailable {
+			t.Errorf("the second copy ends with %v", second)
+		}
+		if len(b.leftovers()) != 1 {
+			t.Errorf("the second copy removed the first")
+		}
+		return failed
+	})
+	if !errors.Is(err, failed) || len(b.leftovers()) > 0 {
+		t.Errorf("the copy ends with %v and leaves %v", err, b.leftovers())
+	}
+}
