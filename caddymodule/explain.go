@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/console"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -45,8 +46,9 @@ file. A line end at the very end belongs to it only if Content-Length counts it;
 a Content-Length that is wrong otherwise is not looked at.
 
 With --event, a stored event of a running Caddy is explained: by the
-configuration that is running, or by the one given by --config. The parameters
-and fields of a stored event are those that were read when it came.
+configuration that is running, with --then by the one that was when the event
+came, or by the one given by --config. The parameters and fields of a stored
+event are those that were read when it came.
 
 The exit status serves in tests:
   0  at least one action is carried out, and nothing is wrong
@@ -56,8 +58,9 @@ The exit status serves in tests:
 For a batch, an error of one event counts, then an action of one.`,
 		Example: `  caddy event-relay explain --config Caddyfile --request project_created.http
   caddy event-relay explain --request call.http --source pbx --json
-  caddy event-relay explain --event 0199f3c2
-  caddy event-relay explain --event 0199f3c2 --config Caddyfile.new`,
+  caddy event-relay explain --event 0199f3c2-7d11-7cc3
+  caddy event-relay explain --event 0199f3c2-7d11-7cc3 --then
+  caddy event-relay explain --event 0199f3c2-7d11-7cc3 --config Caddyfile.new`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, arguments []string) error {
 			// The exit status says it; cobra would add a line that says that it does.
@@ -72,6 +75,7 @@ For a batch, an error of one event counts, then an action of one.`,
 	flags.StringP("adapter", "a", "", "Name of the adapter of --config")
 	flags.String("request", "", "File with a raw HTTP request, or - for standard input")
 	flags.String("event", "", "Id of a stored event of a running Caddy")
+	flags.Bool("then", false, "Explain the stored event by the configuration that was running when it came")
 	flags.String("source", "", "Take the request as one of this source, without looking at credentials")
 	flags.String("from", "", "IP address that the request comes from")
 	return command
@@ -112,12 +116,23 @@ func explain(flags caddycmd.Flags, in io.Reader) (relay.Explanation, error) {
 		}
 		return explainStored(flags, id)
 	}
+	if flags.Bool("then") {
+		return relay.Explanation{}, errors.New("--then goes with --event; a request in a file comes now")
+	}
 	return explainRequest(flags, file, in)
 }
 
 // explainStored explains an event of a running relay.
 func explainStored(flags caddycmd.Flags, id string) (relay.Explanation, error) {
 	var explanation relay.Explanation
+	if flags.Bool("then") {
+		if flags.String("config") != "" {
+			return explanation, errors.New("--then and --config name two configurations to explain by; give one of them")
+		}
+		var then console.ExplainedThen
+		err := askRelay(flags, "explain/"+url.PathEscape(id)+"?by=then", &then)
+		return then.Explanation, err
+	}
 	if flags.String("config") == "" {
 		return explanation, askRelay(flags, "explain/"+url.PathEscape(id), &explanation)
 	}

@@ -301,6 +301,9 @@ func TestMendedRuleDecidesAgain(t *testing.T) {
 	}
 	machine.expect(0, "decide --since 1h --yes", "Decided: 2 events changed; 1 action is being carried out.")
 	machine.become(missed, "delivered")
+	machine.expect(2, "explain --then --event "+missed, `project_status in ["Approved"]`, "Verdict    ignored")
+	machine.expect(0, "explain --event "+missed, `project_status in ["Confirmed"]`, "Verdict    action")
+	machine.expect(1, "explain --then --event "+missed+" --config "+file, "give one of them")
 	machine.expect(0, "decide --since 1h --yes", "of which 0 change")
 	if folders.times("First") != 1 || folders.times("Second") != 1 {
 		t.Errorf("the service was asked %q", folders.asked)
