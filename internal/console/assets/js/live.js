@@ -1,6 +1,7 @@
 // The live stream. It is closed while nobody looks at the page: browsers keep
 // few connections to one host, and each stream holds one.
 import { address } from "./api.js";
+import { refresh } from "./status.js";
 
 // live follows events that pass a query. onBatch gets each batch, onState one
 // of "live", "paused", "reconnecting", onGap is called when something may have
@@ -10,7 +11,8 @@ export function live(query, { onBatch, onState, onGap }) {
 	let retry = null;
 	let wanted = true;
 	let ended = false;
-	let opened = false;
+	let opened = false; // ever
+	let connected = false; // now
 
 	const connect = () => {
 		disconnect();
@@ -19,7 +21,7 @@ export function live(query, { onBatch, onState, onGap }) {
 		source = new EventSource(address("live", query));
 		source.addEventListener("open", () => {
 			if (opened) onGap();
-			opened = true;
+			opened = connected = true;
 			onState("live");
 		});
 		source.addEventListener("batch", (event) => {
@@ -29,6 +31,9 @@ export function live(query, { onBatch, onState, onGap }) {
 		});
 		source.addEventListener("error", () => {
 			onState("reconnecting");
+			// Whether the relay is gone is seen here first: let the banner know.
+			if (connected) refresh();
+			connected = false;
 			// The browser tries again by itself unless the answer was an error.
 			if (source?.readyState === EventSource.CLOSED) {
 				disconnect();

@@ -4,7 +4,7 @@ import { icon } from "../icons.js";
 import { get } from "../api.js";
 import { live } from "../live.js";
 import { announce } from "../announce.js";
-import { copyButton } from "../copy.js";
+import { code } from "../code.js";
 import { onStatus } from "../status.js";
 import { parse, timeNode, date, span } from "../times.js";
 import { read, to, replace } from "../router.js";
@@ -189,7 +189,7 @@ export function open(container) {
 		return el("div.empty", { test: "empty" }, el("h2", "No event has arrived yet"),
 			el("ol",
 				el("li", "Send one as a sender would, to the address, event name and key that your Caddyfile has:",
-					el("div.code", el("pre", { tabindex: "0", role: "group", "aria-label": "The command to try" }, line), el("div.code-head", copyButton(line, "Copy", "the command")))),
+					code(line, { title: "The command to try", test: "curl" })),
 				el("li", "Or make one up here: ", el("a", { href: to("send") }, "Send a test event"), ". It takes the same way and is marked as a test."),
 				el("li", "If the sender was answered 401 or 403, ", el("a", { href: to("rejections") }, "Rejections"), " says why. If it was answered nothing, the request never came here: look at the firewall and at the address."),
 				el("li", el("code", "caddy event-relay setup SOURCE"), " writes what the other side has to enter.")));

@@ -165,7 +165,7 @@ function drawMarks(u, marks) {
 		if (mark.letter === lastLetter && x - lastX < 12 * scale) continue;
 		lastX = Math.max(x, lastX + 11 * scale);
 		lastLetter = mark.letter;
-		ctx.fillText(mark.letter, lastX, bbox.top + 10 * scale);
+		if (lastX <= bbox.left + bbox.width + 4 * scale) ctx.fillText(mark.letter, lastX, bbox.top + 10 * scale);
 	}
 	ctx.restore();
 }

@@ -8,7 +8,7 @@ import { verdicts, plural } from "../words.js";
 import { status } from "../status.js";
 import { loadPlot, chart, dashes } from "./chart.js";
 
-const choices = [["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", "7 d"], ["30d", "30 d"], ["custom", "from … until …"]];
+const choices = [["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", "7 d"], ["30d", "30 d"], ["custom", "custom"]];
 // What an axis of ages is divided by, so that it tells whole minutes, hours and
 // days.
 const roundAges = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
@@ -208,7 +208,7 @@ function shadesOf(notes, begin, end) {
 function notesPanel(notes) {
 	if (!notes.length) return null;
 	const sorted = [...notes].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, 200);
-	return el("section.panel", { test: "chart-notes" }, el("h2", "Marks in this time"),
+	return el("section.panel.chart-notes", { test: "chart-notes" }, el("h2", "Marks in this time"),
 		table("What the relay itself did", ["Mark", "When", "What"], sorted.map((note) => {
 			const turned = note.kind === "switch" ? switchOf(note) : null;
 			return el("tr", el("td", kinds[note.kind]?.letter ?? "?"), el("td", timeNode(note.at, medium)),

@@ -35,7 +35,7 @@ export function filterForm(onChange) {
 	const suggest = (key) => el("input", { type: "text", list: lists[key].id, autocomplete: "off", spellcheck: "false", placeholder: "any", ...on(key) });
 
 	const controls = {
-		text: el("input", { type: "search", placeholder: "Search in events and answers  ( / )", autocomplete: "off", spellcheck: "false", "aria-label": "Search text in events, reasons, errors and answers", ...on("text") }),
+		text: el("input", { type: "search", placeholder: "Search in events and answers", autocomplete: "off", spellcheck: "false", "aria-label": "Search text in events, reasons, errors and answers", ...on("text") }),
 		verdict: select([["", "any"], ...Object.entries(verdicts).map(([value, kind]) => [value, kind.word])], "", on("verdict")),
 		state: select([["", "any"], ...Object.keys(states).map((value) => [value, value])], "", on("state")),
 		source: suggest("source"), event: suggest("event"), action: suggest("action"),
@@ -71,7 +71,7 @@ export function filterForm(onChange) {
 
 	const chips = el("ul.chips", { "aria-label": "Filters that are set", test: "chips" });
 	const node = el("form.filters", { role: "search", "aria-label": "Activity", onsubmit: (event) => event.preventDefault() },
-		el("div.search", icon("search"), controls.text), more, chips);
+		el("div.search", icon("search"), controls.text, el("kbd", { "aria-hidden": "true" }, "/")), more, chips);
 
 	const drawChips = () => {
 		const set = Object.entries(filters);
