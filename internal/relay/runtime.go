@@ -35,10 +35,6 @@ type Engine interface {
 	Usage() queue.Usage
 }
 
-// pruneEvery is how often the history is cut back to its retention. A pass
-// with nothing to do costs one look at an index.
-const pruneEvery = time.Minute
-
 // Runtime is what lives as long as a queue is open, over any number of
 // configurations: the queue, the attempts in flight, the limits, and the stack
 // of generations. It is safe for concurrent use.
@@ -121,7 +117,8 @@ func (r *Runtime) start() error {
 	if err := r.loadSwitches(r.life); err != nil {
 		return err
 	}
-	r.background.Go(func() { r.prune(r.life) })
+	r.background.Go(func() { r.eachMinute("removing old activity; it is tried again in a minute", r.pruneOnce) })
+	r.background.Go(func() { r.eachMinute("sampling the backlog; charts lack a minute of it", r.engine.Sample) })
 	r.background.Go(func() { r.turnOnAgain(r.life) })
 	r.background.Go(func() { r.watch.run(r.life) })
 	go r.watch.emitAll(r.life)
@@ -222,24 +219,26 @@ func (r *Runtime) Close() error {
 // Destruct lets a caddy.UsagePool close the runtime with its last user.
 func (r *Runtime) Destruct() error { return r.Close() }
 
-// prune keeps the history within its retention until ctx ends.
-func (r *Runtime) prune(ctx context.Context) {
-	ticker := time.NewTicker(pruneEvery)
+// eachMinute calls do once a minute until the runtime ends. failed is what the
+// log says of an error.
+func (r *Runtime) eachMinute(failed string, do func(context.Context) error) {
+	ticker := time.NewTicker(time.Minute)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-r.life.Done():
 			return
 		case <-ticker.C:
 		}
-		if err := r.pruneOnce(ctx); err != nil && ctx.Err() == nil {
-			r.logger.Error("removing old activity; it is tried again in a minute", zap.Error(err))
+		if err := do(r.life); err != nil && r.life.Err() == nil {
+			r.logger.Error(failed, zap.Error(err))
 		}
 	}
 }
 
 // pruneOnce removes what the newest generation does not keep. Without one,
-// nothing says how long to keep.
+// nothing says how long to keep. If there is nothing to do, it costs one look at
+// an index.
 func (r *Runtime) pruneOnce(ctx context.Context) error {
 	generation := r.newest.Load()
 	if generation == nil {
