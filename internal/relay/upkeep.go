@@ -24,9 +24,28 @@ func (r *Runtime) MergeHistory(ctx context.Context, file string, progress func(P
 	})
 }
 
-// Series counts what happened. See queue.Activity.
+// Series counts what happened. See queue.Activity. If it reaches to the present,
+// its last step has the backlog as it is now: the last sample is up to a minute
+// old, and the first minute has none.
 func (r *Runtime) Series(ctx context.Context, since, until time.Time, n int) (queue.Series, error) {
-	return r.engine.Series(ctx, since, until, n)
+	series, err := r.engine.Series(ctx, since, until, n)
+	if err != nil || len(series.Points) == 0 {
+		return series, err
+	}
+	last := &series.Points[len(series.Points)-1]
+	now := time.Now()
+	if now.Before(last.At) || now.After(last.At.Add(series.Step)) {
+		return series, nil
+	}
+	waiting, err := r.engine.Backlog(ctx)
+	if err != nil {
+		return queue.Series{}, err
+	}
+	last.Backlog = make(map[string]queue.BacklogSample, len(waiting))
+	for _, backlog := range waiting {
+		last.Backlog[backlog.Action] = queue.BacklogSample{Count: backlog.Count, Age: now.Sub(backlog.Oldest)}
+	}
+	return series, nil
 }
 
 // Notes returns starts, stops, switches and loaded configurations, to mark them

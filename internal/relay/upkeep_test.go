@@ -1,0 +1,59 @@
+package relay
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// TestSeriesEndsWithThePresentBacklog looks at the backlog before any minute has
+// passed in which it would be sampled.
+func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
+	runtime, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.Close()
+	generation, err := Compile(Configuration{
+		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []receive.Credential{{Kind: receive.None}}}},
+		Actions: []forward.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
+		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	received, err := generation.Receive(httptest.NewRequest("POST", "/job_completed", strings.NewReader("{}")), receive.Origin{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nothing is pushed, so the delivery waits.
+	if err := runtime.Accept(t.Context(), generation, received); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	series, err := runtime.Series(t.Context(), now.Add(-time.Hour), now.Add(time.Minute), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := 0
+	for _, point := range series.Points {
+		waiting += point.Backlog["record"].Count
+	}
+	if waiting != 1 {
+		t.Errorf("the series has %d waiting deliveries, and not the one that there is", waiting)
+	}
+	earlier, err := runtime.Series(t.Context(), now.Add(-2*time.Hour), now.Add(-time.Hour), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, point := range earlier.Points {
+		if len(point.Backlog) > 0 {
+			t.Errorf("a time that is over has the present backlog: %v", point)
+		}
+	}
+}
