@@ -17,7 +17,7 @@ import (
 // never a long one.
 const (
 	pageTime = 50 * time.Millisecond
-	textTime = 80 * time.Millisecond
+	textTime = 60 * time.Millisecond
 )
 
 // longestPage bounds a page.
@@ -86,17 +86,20 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 			return err
 		}
 		for count := 0; ; {
-			event, err := s.next()
-			if err != nil || event == 0 {
+			event, more, err := s.next()
+			if err != nil || !more {
 				return err
 			}
-			if count == n {
+			if count == n && event != 0 {
 				end.next = cursor(s.last)
 				return nil
 			}
-			likely, err := s.likely(event)
-			if err != nil {
-				return err
+			likely := false
+			if event != 0 {
+				if likely, err = s.likely(event); err != nil {
+					return err
+				}
+				s.last = event
 			}
 			if likely {
 				summary, stored, err := summarize(conn, event)
@@ -110,10 +113,9 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 					count++
 				}
 			}
-			s.last = event
 			if time.Now().After(deadline) {
-				end.next, end.early = cursor(event), count < n
-				received, err := queryInt(conn, "SELECT received FROM events WHERE id = ?", event)
+				end.next, end.early = cursor(s.last), count < n
+				received, err := queryInt(conn, "SELECT received FROM events WHERE id >= ? ORDER BY id LIMIT 1", s.last)
 				end.reached = fromMicros(received)
 				return err
 			}

@@ -37,17 +37,23 @@ type list struct {
 	args   []any
 	before int64
 	chunk  int64
+	window int64   // how many ids are gone through at a time, 0: all
 	ids    []int64 // of events, that were read and not used yet
 	end    bool
 }
 
 const (
 	listAll     = `SELECT id FROM events WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3`
+	listTenant  = `SELECT id FROM events WHERE tenant = ?4 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3`
 	listByKind  = `SELECT id FROM events WHERE kind = ?4 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3`
 	listWaiting = `SELECT delivery FROM waiting WHERE action = ?4 AND delivery < ?1 AND delivery >= ?2 ORDER BY delivery DESC LIMIT ?3`
 	listByState = `SELECT id FROM attempts INDEXED BY attempts_ended
 		WHERE action = ?4 AND state = ?5 AND state > 1 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3`
 )
+
+// tenantWindow is how many events are gone through for one of a tenant before
+// the time is looked at.
+const tenantWindow = 4096
 
 // mostLists is how many kinds are read one by one. Senders may invent names:
 // beyond, all events are gone through.
@@ -85,6 +91,13 @@ func newSearch(conn *sqlite.Conn, filter queue.Filter, before int64, n int) (*se
 		err = s.byState(state)
 	case filter == (queue.Filter{Since: filter.Since, Until: filter.Until, Tenant: filter.Tenant, Text: filter.Text}):
 		s.lists = newestFirst{{sql: listAll}}
+		if filter.Tenant != "" {
+			s.lists = newestFirst{{sql: listTenant, args: []any{filter.Tenant}, window: tenantWindow}}
+			err = query(conn, "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events)", func(row *sqlite.Stmt) error {
+				s.from, s.to = max(s.from, row.ColumnInt64(0)), min(s.to, row.ColumnInt64(1)+1)
+				return nil
+			})
+		}
 	case len(s.kinds) > mostLists:
 		s.exact = false
 		s.lists = newestFirst{{sql: listAll}}
@@ -106,7 +119,7 @@ func newSearch(conn *sqlite.Conn, filter queue.Filter, before int64, n int) (*se
 		if err := s.read(l); err != nil {
 			return nil, err
 		}
-		if len(l.ids) > 0 {
+		if len(l.ids) > 0 || !l.end {
 			s.lists = append(s.lists, l)
 		}
 	}
@@ -166,7 +179,10 @@ func (s *search) read(l *list) error {
 	if l.end {
 		return nil
 	}
-	read := int64(0)
+	read, low := int64(0), s.from<<s.shift
+	if l.window > 0 {
+		low = max(low, l.before-l.window)
+	}
 	if err := query(s.conn, l.sql, func(row *sqlite.Stmt) error {
 		l.before = row.ColumnInt64(0)
 		read++
@@ -174,35 +190,44 @@ func (s *search) read(l *list) error {
 			l.ids = append(l.ids, id)
 		}
 		return nil
-	}, append([]any{l.before, s.from << s.shift, l.chunk}, l.args...)...); err != nil {
+	}, append([]any{l.before, low, l.chunk}, l.args...)...); err != nil {
 		return err
 	}
-	l.end = read < l.chunk
+	if read < l.chunk {
+		l.before, l.end = low, low == s.from<<s.shift
+	}
 	l.chunk = min(4*l.chunk, 1024)
 	return nil
 }
 
-// next returns the next candidate, each once, and 0 at the end.
-func (s *search) next() (int64, error) {
+// next returns the next candidate, each once, and 0 at the end, which more
+// tells from a stretch without any.
+func (s *search) next() (event int64, more bool, err error) {
 	for len(s.lists) > 0 {
 		l := s.lists[0]
+		if len(l.ids) == 0 { // a stretch, of the only list
+			s.last = l.before
+			if err := s.read(l); err != nil || len(l.ids) == 0 {
+				return 0, !l.end, err
+			}
+		}
 		id := l.ids[0]
 		if l.ids = l.ids[1:]; len(l.ids) == 0 {
 			if err := s.read(l); err != nil {
-				return 0, err
+				return 0, false, err
 			}
 		}
-		if len(l.ids) == 0 {
+		if len(l.ids) == 0 && l.end {
 			heap.Pop(&s.lists)
 		} else {
 			heap.Fix(&s.lists, 0)
 		}
 		if id != s.yielded {
 			s.yielded = id
-			return id, nil
+			return id, true, nil
 		}
 	}
-	return 0, nil
+	return 0, false, nil
 }
 
 // likely holds against the filter what can be told from the event's row.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
@@ -12,7 +13,7 @@ import (
 // mostSummaries bounds one call of Summaries.
 const mostSummaries = 1000
 
-const listUUIDs = `SELECT id, uuid FROM events WHERE id >= ? AND id < ?`
+const listUUIDs = `SELECT id, uuid FROM events WHERE id >= ? AND id < ? AND uuid IN (SELECT value FROM json_each(?))`
 
 // Summaries implements queue.Activity.
 func (db *DB) Summaries(ctx context.Context, ids []string) (summaries []queue.Summary, err error) {
@@ -48,7 +49,7 @@ func eventsOf(conn *sqlite.Conn, ids []string) (events map[string]int64, err err
 	type looked struct {
 		block
 		end int64
-		ids map[string]struct{}
+		ids []string
 	}
 	var blocks []looked
 	if err := query(conn, "SELECT first, oldest, newest FROM blocks ORDER BY first", func(row *sqlite.Stmt) error {
@@ -68,10 +69,7 @@ func eventsOf(conn *sqlite.Conn, ids []string) (events map[string]int64, err err
 		}
 		for i := range blocks {
 			if b := &blocks[i]; b.newest >= times.oldest && b.oldest <= times.newest {
-				if b.ids == nil {
-					b.ids = make(map[string]struct{})
-				}
-				b.ids[id] = struct{}{}
+				b.ids = append(b.ids, id)
 			}
 		}
 	}
@@ -80,13 +78,14 @@ func eventsOf(conn *sqlite.Conn, ids []string) (events map[string]int64, err err
 		if b.ids == nil {
 			continue
 		}
+		list, err := json.Marshal(b.ids)
+		if err != nil {
+			return nil, fmt.Errorf("encoding ids: %w", err)
+		}
 		if err := query(conn, listUUIDs, func(row *sqlite.Stmt) error {
-			uuid := row.ColumnText(1)
-			if _, ok := b.ids[uuid]; ok {
-				events[uuid] = row.ColumnInt64(0)
-			}
+			events[row.ColumnText(1)] = row.ColumnInt64(0)
 			return nil
-		}, b.first, b.end); err != nil {
+		}, b.first, b.end, string(list)); err != nil {
 			return nil, err
 		}
 	}
