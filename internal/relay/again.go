@@ -153,15 +153,17 @@ func inOrderOfReceipt(a, b chosen) int {
 }
 
 // walk calls do with some events at a time, as they are stored now, oldest
-// first, each once. Nothing else is sent or decided again meanwhile.
-func (s *survey) walk(ctx context.Context, do func([]chosen) error) error {
+// first, each once. Nothing else is sent or decided again meanwhile. After each
+// step it calls told, for which nobody else waits.
+func (s *survey) walk(ctx context.Context, do func([]chosen) error, told func()) error {
 	for named := range slices.Chunk(s.named, againPage) {
 		if err := s.step(ctx, do, func() ([]chosen, error) { return s.find(ctx, named) }); err != nil {
 			return err
 		}
+		told()
 	}
 	for i := 1; i < len(s.bounds); i++ {
-		if err := s.walkTime(ctx, do, s.bounds[i-1], s.bounds[i]); err != nil {
+		if err := s.walkTime(ctx, do, told, s.bounds[i-1], s.bounds[i]); err != nil {
 			return err
 		}
 	}
@@ -184,16 +186,19 @@ func (s *survey) step(ctx context.Context, do func([]chosen) error, read func() 
 
 // walkTime is walk for the events that were received in a time. It takes the
 // time in halves if there is too much in it to be held.
-func (s *survey) walkTime(ctx context.Context, do func([]chosen) error, since, until int64) error {
+func (s *survey) walkTime(ctx context.Context, do func([]chosen) error, told func(), since, until int64) error {
 	err := s.step(ctx, do, func() ([]chosen, error) { return s.between(ctx, since, until) })
+	if err == nil {
+		told()
+	}
 	if !errors.Is(err, errTooMuch) {
 		return err
 	}
 	half := since + (until-since)/2
-	if err := s.walkTime(ctx, do, since, half); err != nil {
+	if err := s.walkTime(ctx, do, told, since, half); err != nil {
 		return err
 	}
-	return s.walkTime(ctx, do, half, until)
+	return s.walkTime(ctx, do, told, half, until)
 }
 
 var errTooMuch = errors.New("too much to be held at once")

@@ -406,3 +406,44 @@ func TestDecideByAnother(t *testing.T) {
 		t.Error("a configuration that nothing can read decides")
 	}
 }
+
+// TestSlowReaderHoldsNobodyUp has one call wait for who reads its progress, and
+// another go on meanwhile.
+func TestSlowReaderHoldsNobodyUp(t *testing.T) {
+	target := newMoody(t)
+	runtime := open(t, t.TempDir())
+	generation := compile(t, configuration(target.service, "/record"))
+	runtime.Push(generation)
+	post(t, runtime, generation, approved)
+	waitEnded(t, runtime)
+	calls := map[string]func(progress func(relay.Progress)) error{
+		"resend": func(progress func(relay.Progress)) error {
+			_, err := runtime.Resend(t.Context(), relay.Selection{}, true, progress)
+			return err
+		},
+		"decide": func(progress func(relay.Progress)) error {
+			_, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Dry: true}, progress)
+			return err
+		},
+	}
+	for name, slow := range calls {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			err := slow(func(p relay.Progress) {
+				if p.Done == 0 || len(ended) > 0 {
+					return
+				}
+				go func() { ended <- calls["resend"](nil) }()
+				for deadline := time.Now().Add(10 * time.Second); len(ended) == 0; time.Sleep(time.Millisecond) {
+					if time.Now().After(deadline) {
+						t.Error("a second call waits for the reader of the first")
+						return
+					}
+				}
+			})
+			if second := <-ended; err != nil || second != nil {
+				t.Errorf("the calls end with %v and %v", err, second)
+			}
+		})
+	}
+}

@@ -80,7 +80,7 @@ func (r *Runtime) Decide(ctx context.Context, selection Selection, options Decid
 	}
 	if options.Configuration != nil && !options.Dry {
 		trial := redecision{runtime: r, by: again.by, dry: true, decided: newDecided()}
-		if err := survey.walk(ctx, func(events []chosen) error { progress(Progress{}); return trial.decide(ctx, events) }); err != nil {
+		if err := survey.walk(ctx, func(events []chosen) error { return trial.decide(ctx, events) }, func() { progress(Progress{}) }); err != nil {
 			return again.decided, fmt.Errorf("deciding again: %w", err)
 		}
 		for action := range trial.decided.Fires {
@@ -90,11 +90,8 @@ func (r *Runtime) Decide(ctx context.Context, selection Selection, options Decid
 		}
 	}
 	progress(Progress{Total: total})
-	err = survey.walk(ctx, func(events []chosen) error {
-		err := again.decide(ctx, events)
-		progress(Progress{Done: again.decided.Events, Total: max(again.decided.Events, total)})
-		return err
-	})
+	err = survey.walk(ctx, func(events []chosen) error { return again.decide(ctx, events) },
+		func() { progress(Progress{Done: again.decided.Events, Total: max(again.decided.Events, total)}) })
 	if err != nil {
 		return again.decided, fmt.Errorf("deciding again, after %d events: %w", again.decided.Events, err)
 	}

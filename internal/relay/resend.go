@@ -72,10 +72,8 @@ func (r *Runtime) Resend(ctx context.Context, selection Selection, dry bool, pro
 		for _, event := range events {
 			done += len(event.repeatable(action, states))
 		}
-		err := r.resend(ctx, events, action, states, dry, &resent)
-		progress(Progress{Done: done, Total: max(done, total)})
-		return err
-	})
+		return r.resend(ctx, events, action, states, dry, &resent)
+	}, func() { progress(Progress{Done: done, Total: max(done, total)}) })
 	if err != nil {
 		return resent, fmt.Errorf("sending again, after %d deliveries: %w", resent.Deliveries, err)
 	}
