@@ -368,6 +368,28 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 	}
 }
 
+// TestNewsOfATargetMayOvertake: what is told of a target last is not always what
+// happened last, and nobody must take it for down ever after.
+func TestNewsOfATargetMayOvertake(t *testing.T) {
+	runtime := openRuntime(t, t.TempDir())
+	generation := push(t, runtime, ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1"))
+	target := generation.actions[0].Targets()[0]
+	runtime.watch.target(forward.TargetChange{Target: target, Action: "record", DownFor: time.Millisecond})
+	runtime.watch.tell(t.Context(), time.Now().Add(time.Hour))
+	runtime.watch.target(forward.TargetChange{Target: target, Action: "record", Down: true, Error: "refused"})
+	if down := runtime.watch.down(generation); len(down) != 0 {
+		t.Errorf("down are %+v, want none", down)
+	}
+	runtime.watch.tell(t.Context(), time.Now().Add(time.Hour))
+	if got := ownEvents(t, runtime); len(got) != 0 {
+		t.Errorf("own events %v, want none", got)
+	}
+	runtime.watch.target(forward.TargetChange{Target: target, Action: "record", Down: true, Error: "refused"})
+	if down := runtime.watch.down(generation); len(down) != 1 {
+		t.Errorf("down are %+v, want %s", down, target)
+	}
+}
+
 func TestOwnSourceIsReserved(t *testing.T) {
 	configuration := ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1")
 	configuration.Sources[0].Name = OwnSource

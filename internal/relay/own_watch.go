@@ -76,7 +76,9 @@ type gathered struct {
 // watchedTarget is a target that is down, or was a short while ago.
 type watchedTarget struct {
 	// endpoints counts the ways to the target that are down: actions with
-	// different TLS settings find out for themselves.
+	// different TLS settings find out for themselves. It is below zero for the
+	// moment in which news that a way is up came before the news that it is down:
+	// two attempts tell of them, and neither waits for the other.
 	endpoints int
 	TargetDown
 	// silent says that this time nobody is to be told.
@@ -119,11 +121,11 @@ func (w *watch) failed(outcome forward.Outcome) {
 		}
 		if known.count == 0 {
 			known.since = now
+			w.look()
 		}
 		known.count++
 		known.last = outcome
 	}
-	w.look()
 }
 
 // target takes note of a target that went down or came up.
@@ -137,7 +139,7 @@ func (w *watch) target(change forward.TargetChange) {
 		w.targets[change.Target] = known
 	}
 	if !change.Down {
-		known.endpoints = max(known.endpoints-1, 0)
+		known.endpoints--
 	} else if known.endpoints++; known.endpoints == 1 {
 		known.TargetDown = TargetDown{Target: change.Target, Action: change.Action, Since: now, Error: change.Error}
 		known.silent = isAbout(change.Event, change.Target)
@@ -313,6 +315,8 @@ func (w *watch) targetFacts(now time.Time, later func(time.Time)) (facts []fact)
 			facts = append(facts, fact{TargetIsUp, body})
 			target.toldDown = false
 			later(due)
+		case target.endpoints < 0:
+			// The news that is still to come has this looked at again.
 		case !down && !now.Before(due):
 			delete(w.targets, name)
 		case !down:
