@@ -37,7 +37,7 @@ type ActionListed struct {
 func (r *Runtime) Actions(ctx context.Context) ([]ActionListed, error) {
 	generation := r.newest.Load()
 	if generation == nil {
-		return nil, errNoConfiguration
+		return nil, errNotInService
 	}
 	backlog, err := r.engine.Backlog(ctx)
 	if err != nil {

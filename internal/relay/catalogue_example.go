@@ -31,7 +31,7 @@ const mostExampleEvents = 50
 func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, error) {
 	generation := r.newest.Load()
 	if generation == nil {
-		return ExampleRequest{}, errNoConfiguration
+		return ExampleRequest{}, errNotInService
 	}
 	if generation.byName[action] == nil {
 		known := slices.Sorted(maps.Keys(generation.byName))

@@ -28,7 +28,7 @@ const newestForCheck = 500
 func (r *Runtime) Check(ctx context.Context) (Checked, error) {
 	generation := r.newest.Load()
 	if generation == nil {
-		return Checked{}, errNoConfiguration
+		return Checked{}, errNotInService
 	}
 	checked := Checked{Database: []string{}}
 	faults, err := r.engine.Verify(ctx)

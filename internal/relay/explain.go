@@ -191,7 +191,7 @@ func (r *Runtime) Explain(ctx context.Context, id string) (Explanation, error) {
 	}
 	generation := r.Newest()
 	if generation == nil {
-		return Explanation{}, errors.New("explaining an event: no configuration is in service")
+		return Explanation{}, fmt.Errorf("explaining an event: %w", errNotInService)
 	}
 	return generation.explain([]*rules.Event{event}), nil
 }

@@ -100,6 +100,9 @@ type Generation struct {
 	mask func(text string) string
 }
 
+// errNotInService is the answer to what only a configuration can tell.
+var errNotInService = errors.New("no configuration is in service")
+
 // Compile checks a configuration and compiles it. What is wrong in different
 // places is reported together, each with its place and a remedy.
 func Compile(configuration Configuration) (*Generation, error) {

@@ -177,7 +177,7 @@ func (r *Runtime) ExplainThen(ctx context.Context, id string) (Explanation, Snap
 	}
 	generation := r.newest.Load()
 	if generation == nil {
-		return fail(errNoConfiguration)
+		return fail(errNotInService)
 	}
 	if generation.configuration.Compile == nil {
 		return fail(errors.New("no snapshots of configurations are kept"))

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -10,8 +9,6 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
-
-var errNoConfiguration = errors.New("no configuration is in service")
 
 // Status is how the relay is, at one glance.
 type Status struct {
@@ -68,7 +65,7 @@ type QuietSource struct {
 func (r *Runtime) Status(ctx context.Context) (Status, error) {
 	generation := r.newest.Load()
 	if generation == nil {
-		return Status{}, errNoConfiguration
+		return Status{}, errNotInService
 	}
 	now := time.Now()
 	configuration := &generation.configuration

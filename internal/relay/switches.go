@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,9 +12,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
-
-// errNotInService is the answer to what only a configuration can tell.
-var errNotInService = errors.New("no configuration is in service")
 
 // WrongInput is an error about something that a caller gave: which part, and
 // what is wrong with it.
