@@ -30,6 +30,7 @@ type Prepared struct {
 	language *rules.Language
 	success  *statuses
 	targets  []string
+	secrets  []string
 	masker   *masker
 	signer   *signer
 	// orderBy is nil for deliveries in any order.
@@ -55,6 +56,11 @@ func (p *Prepared) Action() Action { return p.action }
 // Targets returns the schemes, hosts and ports that the action calls, as URLs,
 // sorted: one, or several if the tenant of an event chooses among them.
 func (p *Prepared) Targets() []string { return p.targets }
+
+// Secrets returns the credentials of the action, such as a parameter that it
+// sends as a token, even if that is no secret by itself. The result must not be
+// changed.
+func (p *Prepared) Secrets() []string { return p.secrets }
 
 // Timeout returns how long an attempt may last.
 func (p *Prepared) Timeout() time.Duration { return p.action.Timeout }
@@ -138,6 +144,7 @@ func (c *actionCompiler) fail(place string, err error) {
 
 func (c *actionCompiler) compile(settings Settings) *Prepared {
 	p := &Prepared{action: c.action, language: c.language}
+	before := len(c.secrets)
 	if err := c.action.check(); err != nil {
 		c.fail("", err)
 	}
@@ -166,6 +173,7 @@ func (c *actionCompiler) compile(settings Settings) *Prepared {
 			p.standard = b.made
 		}
 	}
+	p.secrets = slices.Clip(c.secrets[before:])
 	found.report(c, p.written, len(tenants)+1)
 	slices.Sort(p.targets)
 	p.targets = slices.Compact(p.targets)

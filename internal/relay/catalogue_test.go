@@ -31,6 +31,7 @@ func listedConfiguration() Configuration {
 			{Name: "token", Value: secretToken, Secret: true},
 			{Name: "api", Value: "{{base}}/api"},
 			{Name: "number", NoDefault: true, Tenants: map[string]rules.TenantValue{"north": {Value: "1"}, "south": {Value: secretToken, Secret: true}}},
+			{Name: "written", Value: "in-the-caddyfile"},
 			{Name: "spare", Value: "never used, but for icfm-credential"},
 		},
 		Actions: []forward.Action{
@@ -38,7 +39,7 @@ func listedConfiguration() Configuration {
 				Headers: []forward.Pair{{Name: "X-Token", Value: "{{token}}"}}, Query: []forward.Pair{{Name: "n", Value: "{{number ?? 0}}"}},
 				Body: forward.Body{Kind: forward.BodyJSON, Text: `{"sum": {{body.data.sum * 2}}, "lines": {{body.lines[0].text}}, "who": {{caller_id}} }`},
 				Rate: forward.Rate{Count: 5, Per: time.Second}, RetryFor: -1, OrderBy: "order_id", Expires: 36 * time.Hour, Sign: []string{"whsec_" + "c2VjcmV0c2VjcmV0"}},
-			{Name: "idle", Method: "GET", URL: "{{api}}/idle"},
+			{Name: "idle", Method: "GET", URL: "{{api}}/idle", Auth: forward.Auth{Kind: forward.AuthBearer, Value: "{{written}}"}},
 		},
 		Rules: []rules.Rule{
 			{Place: "Caddyfile:30", Description: "Paid orders", Events: []string{"order_paid"}, When: []string{`body.data.sum > 0`, `body.data.state == "paid"`}, Do: []string{"pay"}},
@@ -82,7 +83,7 @@ func noSecrets(t *testing.T, listed any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{secretToken, "hush", "icfm-credential", "c2VjcmV0"} {
+	for _, secret := range []string{secretToken, "hush", "icfm-credential", "in-the-caddyfile", "c2VjcmV0"} {
 		if strings.Contains(string(text), secret) {
 			t.Errorf("it shows the secret %s:\n%s", secret, text)
 		}
@@ -171,7 +172,7 @@ func TestActionsAndParametersAreListed(t *testing.T) {
 		byName[parameter.Name] = parameter
 	}
 	for name, want := range map[string]string{
-		"caller_id": "pay", "call_cost": "", "base": "parameter api", "api": "idle", "token": "pay", "number": "pay", "spare": "",
+		"caller_id": "pay", "call_cost": "", "base": "parameter api", "api": "idle", "token": "pay", "number": "pay", "written": "idle", "spare": "",
 	} {
 		if got := strings.Join(byName[name].UsedBy, " "); got != want {
 			t.Errorf("%s is used by %q, want %q", name, got, want)
@@ -183,7 +184,7 @@ func TestActionsAndParametersAreListed(t *testing.T) {
 	if number := byName["number"]; number.Value != "" || number.Tenants["north"] != "1" || number.Tenants["south"] != "***" {
 		t.Errorf("number is %+v", number)
 	}
-	if len(parameters) != len(rules.SystemParameters())+5 {
+	if len(parameters) != len(rules.SystemParameters())+6 {
 		t.Errorf("there are %d parameters", len(parameters))
 	}
 }

@@ -145,11 +145,13 @@ func Compile(configuration Configuration) (*Generation, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	g.mask = forward.NewMask(slices.Concat(configuration.credentials(), g.language.Secrets()))
+	secrets := slices.Concat(configuration.credentials(), g.language.Secrets())
 	g.byName = make(map[string]*forward.Prepared, len(g.actions))
 	for _, action := range g.actions {
+		secrets = append(secrets, action.Secrets()...)
 		g.byName[action.Name()] = action
 	}
+	g.mask = forward.NewMask(secrets)
 	return g, nil
 }
 
