@@ -28,7 +28,11 @@ export function listen() {
 		if (document.querySelector("dialog[open]")) return;
 		const writing = event.target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
 		if (writing) {
-			if (event.key === "Escape") writing.blur();
+			if (event.key === "Escape") {
+				// Browsers would empty a search field, and with it the list.
+				event.preventDefault();
+				writing.blur();
+			}
 			return;
 		}
 		// Arrows scroll boxes of code and tables that have the focus.

@@ -5,7 +5,7 @@ import { refresh } from "./status.js";
 
 // live follows events that pass a query. onBatch gets each batch, onState one
 // of "live", "paused", "reconnecting", onGap is called when something may have
-// been missed in between.
+// been missed: whenever the stream opens, also for the first time.
 export function live(query, { onBatch, onState, onGap }) {
 	let source = null;
 	let retry = null;
@@ -20,7 +20,8 @@ export function live(query, { onBatch, onState, onGap }) {
 		onState(opened ? "reconnecting" : "connecting");
 		source = new EventSource(address("live", query));
 		source.addEventListener("open", () => {
-			if (opened) onGap();
+			// Of what happened after it was read and before now, nobody tells.
+			onGap();
 			opened = connected = true;
 			onState("live");
 		});

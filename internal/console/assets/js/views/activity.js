@@ -28,6 +28,8 @@ export function open(container) {
 	let stream = null;
 	let request = null;
 	let shownOnce = false;
+	let looking = false;
+	let missed = false;
 
 	const form = filterForm((changed) => {
 		replace(to("activity", [], changed));
@@ -41,7 +43,6 @@ export function open(container) {
 		if (stream?.paused) stream.resume();
 		else stream?.pause();
 		drawLive(stream?.paused ? "paused" : "connecting");
-		if (stream && !stream.paused) catchUp();
 	}, { class: "small", test: "live-toggle" });
 	const summary = el("div.summary", { test: "last-hour" });
 	const newer = button("", () => {
@@ -115,9 +116,17 @@ export function open(container) {
 		filters = pick(nextFilters);
 		form.set(filters);
 		clearList();
-		follow();
+		stream?.close();
+		stream = null;
+		drawLive("connecting");
+		const mine = filters;
 		await more(true);
+		// Others were set, or another view was opened, while it was read.
+		if (mine !== filters || container.hidden) return;
 		shownOnce = true;
+		// Only now: when the stream opens, the list catches up with what came
+		// meanwhile.
+		follow();
 	}
 
 	function clearList() {
@@ -264,15 +273,33 @@ export function open(container) {
 			drawLive("past");
 			return;
 		}
-		stream = live(asked(filters), { onBatch: arrived, onState: drawLive, onGap: catchUp });
+		// A stream cannot search for text. While one is searched for, it only says
+		// when to look again.
+		const { text, ...others } = asked(filters);
+		stream = live(others, { onBatch: text ? lookAgain : arrived, onState: drawLive, onGap: catchUp });
+	}
+
+	// lookAgain catches up, once at a time however many batches come.
+	async function lookAgain() {
+		missed = true;
+		if (looking) return;
+		looking = true;
+		while (missed) {
+			missed = false;
+			await catchUp();
+		}
+		looking = false;
 	}
 
 	// catchUp reads the first page after a gap and joins it with the list, or
 	// begins again when too much came in between.
 	async function catchUp() {
 		if (!shownOnce) return;
+		const mine = filters;
 		try {
 			const page = await get("activity", { ...asked(filters), n: pageSize });
+			// Others were set meanwhile.
+			if (mine !== filters) return;
 			const known = page.events.some((event) => rows.has(event.id));
 			if (!known && rows.size) {
 				clearList();
@@ -389,7 +416,6 @@ export function open(container) {
 				return;
 			}
 			follow();
-			catchUp();
 			const last = rows.get(kept.last);
 			if (last) {
 				requestAnimationFrame(() => last.link?.focus({ preventScroll: true }));

@@ -64,7 +64,7 @@ export function chart({ title, summary, times, step, series, stacked = false, fo
 			scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, stacked || !format ? 1 : 0.001) * 1.08] } },
 			axes: [
 				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif", values: (_, splits, __, ___, gap) => splits.map((t) => tick(t, gap)), space: 74, size: 32 },
-				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", size: 64, values: (_, splits) => splits.map((v) => (v ? format(v) : "0")), ...(incrs ? { incrs } : {}) },
+				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", size: (_, texts) => 14 + 7 * Math.max(3, ...(texts ?? []).map((text) => text.length)), values: (_, splits) => splits.map((v) => (v ? format(v) : "0")), ...(incrs ? { incrs } : {}) },
 			],
 			series: [{}, ...order.map((one) => ({
 				stroke: colour(one.tone), width: stacked ? 1 : 1.75, dash: stacked ? undefined : one.dash, spanGaps: false,

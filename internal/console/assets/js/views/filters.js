@@ -36,7 +36,8 @@ export function filterForm(onChange) {
 
 	const controls = {
 		text: el("input", { type: "search", placeholder: "Search in events and answers", autocomplete: "off", spellcheck: "false", "aria-label": "Search text in events, reasons, errors and answers", ...on("text") }),
-		verdict: select([["", "any"], ...Object.entries(verdicts).map(([value, kind]) => [value, kind.word])], "", on("verdict")),
+		// A duplicate has the verdict of the event that it repeats; none can be asked for.
+		verdict: select([["", "any"], ...Object.entries(verdicts).filter(([value]) => value !== "duplicate").map(([value, kind]) => [value, kind.word])], "", on("verdict")),
 		state: select([["", "any"], ...Object.keys(states).map((value) => [value, value])], "", on("state")),
 		source: suggest("source"), event: suggest("event"), action: suggest("action"),
 		tenant: el("input", { type: "text", placeholder: "any", autocomplete: "off", spellcheck: "false", ...on("tenant") }),

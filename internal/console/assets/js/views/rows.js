@@ -10,10 +10,15 @@ import { mark, verdictOf, stateOf } from "../words.js";
 export function eventRow(event, { onSelect }) {
 	const tick = el("input", { type: "checkbox", "aria-label": `Select ${visible(event.event)} of ${visible(event.source)}`, test: "select-event", onchange: () => onSelect(row, tick.checked) });
 	const node = el("tr.event", { role: "row", test: "event-row", "data-id": event.id });
+	let drawn = "";
 	const row = {
 		node, tick, event,
 		get link() { return node.querySelector("a.event-link"); },
 		draw(next) {
+			// What has not changed stays: somebody may be about to click on it.
+			const says = JSON.stringify(next);
+			if (says === drawn) return;
+			drawn = says;
 			row.event = next;
 			const focused = document.activeElement === row.link;
 			const at = parse(next.received);
