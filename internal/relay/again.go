@@ -31,13 +31,11 @@ type Progress struct {
 }
 
 // What is held in memory and amended as one unit: about againAtOnce events, which
-// then share the sync of a commit, but no more than againBytes of bodies. Read are
-// againPage at a time, because bodies can be large and take many times their
-// size when decoded.
+// then share the sync of a commit, but no more than againBytes of bodies, which
+// take many times their size when decoded. They are read eventsAtOnce at a time.
 const (
 	againAtOnce = 128
-	againBytes  = 4 << 20
-	againPage   = 16
+	againBytes  = 1 << 20
 )
 
 // manyAgain bounds lists that are only an excerpt.
@@ -156,7 +154,7 @@ func inOrderOfReceipt(a, b chosen) int {
 // first, each once. Nothing else is sent or decided again meanwhile. After each
 // step it calls told, for which nobody else waits.
 func (s *survey) walk(ctx context.Context, do func([]chosen) error, told func()) error {
-	for named := range slices.Chunk(s.named, againPage) {
+	for named := range slices.Chunk(s.named, eventsAtOnce) {
 		if err := s.step(ctx, do, func() ([]chosen, error) { return s.find(ctx, named) }); err != nil {
 			return err
 		}
@@ -231,7 +229,7 @@ func (s *survey) between(ctx context.Context, since, until int64) ([]chosen, err
 	for _, filter := range s.filters {
 		filter.Since, filter.Until = time.Unix(0, since), time.Unix(0, until)
 		for after, more := queue.Cursor(""), true; more; more = after != "" {
-			page, err := s.runtime.engine.Events(ctx, filter, after, againPage)
+			page, err := s.runtime.engine.Events(ctx, filter, after, eventsAtOnce)
 			if err != nil {
 				return nil, err
 			}
