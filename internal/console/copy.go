@@ -21,8 +21,9 @@ var copying sync.Mutex
 
 // copyPattern names the directories that hold a copy while it is sent or read.
 // They lie beside the queue, so that a copy is on a disk that was chosen for as
-// much data.
-const copyPattern = "copy-*"
+// much data. What is called so is removed: it must be no name that people give
+// to copies of theirs.
+const copyPattern = ".unfinished-copy-*"
 
 // spare is how much of the disk a copy leaves at least, so that there is room
 // for events.

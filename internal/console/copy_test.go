@@ -28,6 +28,11 @@ func TestBackup(t *testing.T) {
 	if _, err := os.MkdirTemp(b.runtime.Usage().Dir, copyPattern); err != nil {
 		t.Fatal(err)
 	}
+	// What people may call a copy of their own.
+	kept := filepath.Join(b.runtime.Usage().Dir, "copy-2026-03-13")
+	if err := os.Mkdir(kept, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	server := httptest.NewServer(b.api)
 	defer server.Close()
 	response, err := http.Get(server.URL + "/backup")
@@ -48,6 +53,9 @@ func TestBackup(t *testing.T) {
 		t.Errorf("the backup comes with %v", response.Header)
 	}
 	waitFor(t, "the copies to be removed", func() bool { return len(b.leftovers()) == 0 })
+	if _, err := os.Stat(kept); err != nil {
+		t.Errorf("a directory that is not the relay's own: %v", err)
+	}
 
 	// Another relay, that knows nothing of the event.
 	other := newBench(t)
