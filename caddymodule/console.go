@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -60,6 +61,10 @@ type consoleState struct {
 	handler http.Handler
 	ending  chan struct{}
 	end     func()
+
+	// exit is done when the server shuts down because Caddy exits.
+	exit    context.Context
+	exiting context.CancelFunc
 }
 
 // CaddyModule returns the Caddy module information.
@@ -93,10 +98,17 @@ func (c *Console) Provision(ctx caddy.Context) error {
 
 	c.ending = make(chan struct{})
 	c.end = sync.OnceFunc(func() { close(c.ending) })
+	c.exit, c.exiting = context.WithCancel(context.Background())
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		// The server waits for its requests before the relay is told to stop, and
-		// live views do not end by themselves.
-		server.RegisterOnShutdown(c.end)
+		// live views do not end by themselves. What takes long goes on over a reload,
+		// for which nobody waits, but not while Caddy exits.
+		server.RegisterOnShutdown(func() {
+			c.end()
+			if caddy.Exiting() {
+				c.exiting()
+			}
+		})
 	}
 	c.handler = console.New(console.Options{Find: c.find, Mount: c.Path, Allow: allowed, Hosts: c.Hosts, Client: clientOf})
 	return nil
@@ -104,7 +116,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 
 func (c *Console) find() (console.Running, error) {
 	running, err := findRelay()
-	running.Ending = c.ending
+	running.Ending, running.Exit = c.ending, c.exit
 	return running, err
 }
 

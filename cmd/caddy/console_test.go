@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -203,5 +204,42 @@ func TestLiveViewsEndWithTheirConfiguration(t *testing.T) {
 	caddy.stop()
 	for _, v := range views {
 		v.waitForEnd(t, "at the exit")
+	}
+}
+
+// TestExitEndsLongCalls: Caddy waits for its requests, and systemd kills what
+// takes longer than 5s to exit.
+func TestExitEndsLongCalls(t *testing.T) {
+	machine := newInstallation(t)
+	caddy := machine.start(consoleCaddyfile(machine, "only"))
+	events := "[" + strings.Repeat(`{"event":"job_saved"},`, 1999) + `{"event":"job_saved"}]`
+	for range 10 {
+		if status, answer := ask(t, "POST", "http://"+machine.site+"/listen.php?key=icfm-key", "", events); status != http.StatusOK {
+			t.Fatalf("events are answered with %d %s", status, answer)
+		}
+	}
+	request, err := http.NewRequest("POST", "http://"+machine.site+"/console/api/decide", strings.NewReader(`{"filter":{},"dry_run":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Origin", "http://"+machine.site)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	if !lines.Scan() || !strings.HasPrefix(lines.Text(), `{"progress":`) {
+		t.Fatalf("deciding again is answered with %d %s", response.StatusCode, lines.Text())
+	}
+	_ = caddy.command.Process.Signal(syscall.SIGTERM)
+	last := ""
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	<-caddy.exited
+	if lines.Err() != nil || !strings.HasPrefix(last, `{"error":"Caddy is exiting`) {
+		t.Errorf("at the exit it ends with %q (%v)", last, lines.Err())
 	}
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,11 @@ type Running struct {
 	// or stopped. Live views end then: the server waits for its requests, and
 	// those would go on for ever. Nil means never.
 	Ending <-chan struct{}
+
+	// Exit is done when the process is about to exit. All calls end then, also
+	// those that would go on over a reload: the server waits for them, and who
+	// waits too long to exit is killed. Nil means never.
+	Exit context.Context
 }
 
 // Find finds the relay. It is called for each request, because relays come and
@@ -131,9 +137,15 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, path string) error {
 	if err != nil {
 		return &Error{Status: http.StatusServiceUnavailable, Err: fmt.Errorf("finding the relay: %w", err)}
 	}
-	err = found.serve(&call{Running: &running, api: a, w: w, r: r, name: name, now: time.Now()})
-	if err != nil {
-		return asError(err)
+	if running.Exit != nil {
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		defer context.AfterFunc(running.Exit, func() { cancel(errExit) })()
+		r = r.WithContext(ctx)
+	}
+	c := &call{Running: &running, api: a, w: w, r: r, name: name, now: time.Now()}
+	if err := found.serve(c); err != nil {
+		return c.failed(err)
 	}
 	return nil
 }
@@ -233,6 +245,16 @@ func list[T any](of []T) []T {
 	}
 	return of
 }
+
+// failed finds the status for an error of the call.
+func (c *call) failed(err error) *Error {
+	if cause := context.Cause(c.r.Context()); errors.Is(cause, errExit) {
+		return &Error{Status: http.StatusServiceUnavailable, Err: cause}
+	}
+	return asError(err)
+}
+
+var errExit = errors.New("Caddy is exiting; what was done until then stays done")
 
 // ErrNoRelay is for a Find that finds nothing.
 var ErrNoRelay = errors.New("no event_relay is running in this Caddy")

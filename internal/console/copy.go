@@ -79,9 +79,22 @@ func backup(c *call) error {
 		out := c.flushing()
 		defer out.close()
 		// A copy that is cut short does not have the length that was said.
-		_, _ = io.Copy(out, written)
+		_, _ = io.Copy(out, &until{ctx: c.r.Context(), reader: written})
 		return nil
 	})
+}
+
+// until reads until a context is done.
+type until struct {
+	ctx    context.Context
+	reader io.Reader
+}
+
+func (u *until) Read(b []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.reader.Read(b)
 }
 
 // Merged says what a merge added to the history.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 // writeTime is how long a reader may take for a part of a long answer. One that
 // is dead would otherwise hold its connection until TCP gives up.
 const writeTime = 30 * time.Second
+
+// lastWriteTime is how long it may take when the call is to end.
+const lastWriteTime = time.Second
 
 // live is a stream of server-sent events: a batch for what is new or changed.
 func live(c *call) error {
@@ -83,14 +87,28 @@ func writeBatch(w io.Writer, batch relay.LiveBatch) error {
 type flushing struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	ctx     context.Context
+	relax   func() bool
 }
 
 func (c *call) flushing() *flushing {
-	return &flushing{w: c.w, control: http.NewResponseController(c.w)}
+	f := &flushing{w: c.w, control: http.NewResponseController(c.w), ctx: c.r.Context()}
+	// A write that waits already when the call is to end must not go on waiting.
+	f.relax = context.AfterFunc(f.ctx, f.limit)
+	return f
+}
+
+// limit says until when a write may take.
+func (f *flushing) limit() {
+	limit := writeTime
+	if f.ctx.Err() != nil {
+		limit = lastWriteTime
+	}
+	_ = f.control.SetWriteDeadline(time.Now().Add(limit)) // not every answer is a connection
 }
 
 func (f *flushing) Write(p []byte) (int, error) {
-	_ = f.control.SetWriteDeadline(time.Now().Add(writeTime)) // not every answer is a connection
+	f.limit()
 	n, err := f.w.Write(p)
 	if err == nil {
 		err = f.control.Flush()
@@ -99,4 +117,7 @@ func (f *flushing) Write(p []byte) (int, error) {
 }
 
 // close takes the time limit off the connection, which may serve other requests.
-func (f *flushing) close() { _ = f.control.SetWriteDeadline(time.Time{}) }
+func (f *flushing) close() {
+	f.relax()
+	_ = f.control.SetWriteDeadline(time.Time{})
+}

@@ -213,3 +213,59 @@ func TestLongCallsEndWithTheirReader(t *testing.T) {
 		return nil, ctx.Err()
 	})
 }
+
+// TestCallsEndWhenCaddyExits: it waits for them, and who waits too long to exit
+// is killed.
+func TestCallsEndWhenCaddyExits(t *testing.T) {
+	exit, leave := context.WithCancel(t.Context())
+	known := routes
+	defer func() { routes = known }()
+	endless := func(ctx context.Context, _ func(relay.Progress)) (any, error) {
+		leave()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	routes = []route{
+		{method: http.MethodGet, path: "at-once", serve: func(c *call) error { return c.long(endless) }},
+		{method: http.MethodGet, path: "on-the-way", serve: func(c *call) error {
+			return c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
+				progress(relay.Progress{Done: 1})
+				return endless(ctx, progress)
+			})
+		}},
+	}
+	api := NewAPI(func() (Running, error) { return Running{Exit: exit}, nil })
+	for path, status := range map[string]int{"/at-once": http.StatusServiceUnavailable, "/on-the-way": http.StatusOK} {
+		answer := httptest.NewRecorder()
+		api.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+		if answer.Code != status || !strings.HasSuffix(answer.Body.String(), `{"error":"Caddy is exiting; what was done until then stays done"}`+"\n") {
+			t.Errorf("%s is answered with %d %s", path, answer.Code, answer.Body)
+		}
+	}
+}
+
+// TestStuckWritesEndWithTheCall: a reader that takes nothing keeps a write
+// waiting, which nothing but its time limit ends.
+func TestStuckWritesEndWithTheCall(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	limits := make(limitsOf, 2)
+	c := &call{r: httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)}
+	c.w = struct {
+		*httptest.ResponseRecorder
+		limitsOf
+	}{httptest.NewRecorder(), limits}
+	out := c.flushing()
+	if _, err := out.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	first := <-limits
+	end()
+	if last := <-limits; !last.Before(first) {
+		t.Errorf("the write may take until %s, and until %s when the call has ended", first, last)
+	}
+}
+
+// limitsOf takes the time limits of writes.
+type limitsOf chan time.Time
+
+func (l limitsOf) SetWriteDeadline(at time.Time) error { l <- at; return nil }

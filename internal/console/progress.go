@@ -52,7 +52,7 @@ func (c *call) long(do func(context.Context, func(relay.Progress)) (any, error))
 	case last.IsZero():
 		return err
 	default:
-		known := asError(err)
+		known := c.failed(err)
 		write(line{failure: &failure{Error: known.Error(), Field: known.Field}})
 	}
 	return nil
