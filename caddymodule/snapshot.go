@@ -57,18 +57,15 @@ func (a *App) maskSecrets() {
 // maskSecrets masks what an action holds of secrets, and notes the names of the
 // parameters that stand for one.
 func (a *Action) maskSecrets(secret map[string]bool) {
-	hide := func(text string) string {
-		noteTags(text, secret)
-		return maskOutsideTags(text)
-	}
+	within := func(text string) string { return maskWithin(text, secret) }
 	// Of what is called like a secret, the value is one.
 	byName := func(name, value string) string {
-		if namesSecret.MatchString(name) {
-			return hide(value)
+		if namesSecret.MatchString(name) || namesScheme.MatchString(value) {
+			return maskTemplate(value, secret)
 		}
-		return maskWithin(value)
+		return within(value)
 	}
-	a.URL = maskWithin(a.URL)
+	a.URL = within(a.URL)
 	for _, pairs := range [][]NameValue{a.Query, a.Headers} {
 		for i, pair := range pairs {
 			pairs[i].Value = byName(pair.Name, pair.Value)
@@ -77,12 +74,12 @@ func (a *Action) maskSecrets(secret map[string]bool) {
 	if auth := a.Auth; auth != nil {
 		if auth.Kind == "basic" && auth.Password == "" {
 			// Some services want a key for the user, and nothing for the password.
-			auth.User = hide(auth.User)
+			auth.User = maskTemplate(auth.User, secret)
 		}
-		auth.Value, auth.Password = hide(auth.Value), hide(auth.Password)
+		auth.Value, auth.Password = maskTemplate(auth.Value, secret), maskTemplate(auth.Password, secret)
 	}
 	if body := a.Body; body != nil {
-		body.Text = maskWithin(body.Text)
+		body.Text = within(body.Text)
 		for i, field := range body.Fields {
 			body.Fields[i].Value = byName(field.Name, field.Value)
 		}
@@ -93,27 +90,25 @@ func (a *Action) maskSecrets(secret map[string]bool) {
 // maskParameters masks the values of the parameters that are secret, and of
 // those in them.
 func (a *App) maskParameters(secret map[string]bool) {
+	// A value may hold further parameters, the values of those yet others.
 	for known := -1; known != len(secret); {
 		known = len(secret)
-		for _, parameter := range a.Parameters {
-			if secret[parameter.Name] {
-				noteTags(parameter.Value, secret)
-				for _, value := range parameter.Tenants {
-					noteTags(value, secret)
-				}
-			}
+		for i := range a.Parameters {
+			a.Parameters[i].mask(secret)
 		}
 	}
-	for i := range a.Parameters {
-		parameter := &a.Parameters[i]
-		mask := maskWithin
-		if secret[parameter.Name] || namesSecret.MatchString(parameter.Name) {
-			mask = maskOutsideTags
-		}
-		parameter.Value = mask(parameter.Value)
-		for tenant, value := range parameter.Tenants {
-			parameter.Tenants[tenant] = mask(value)
-		}
+}
+
+// mask masks what the parameter holds of secrets, and notes the names of the
+// parameters that stand for one. It changes nothing the second time.
+func (p *Parameter) mask(secret map[string]bool) {
+	mask := maskWithin
+	if secret[p.Name] || namesSecret.MatchString(p.Name) {
+		mask = maskTemplate
+	}
+	p.Value = mask(p.Value, secret)
+	for tenant, value := range p.Tenants {
+		p.Tenants[tenant] = mask(value, secret)
 	}
 }
 
@@ -150,11 +145,13 @@ func noteTags(text string, names map[string]bool) {
 	}
 }
 
-// maskOutsideTags masks what a template has besides plain tags.
-func maskOutsideTags(text string) string {
+// maskTemplate masks a template that is a secret, but for plain tags, and notes
+// the names in its tags.
+func maskTemplate(text string, names map[string]bool) string {
 	if secretReference.MatchString(text) {
 		return text
 	}
+	noteTags(text, names)
 	var kept strings.Builder
 	end := 0
 	literal := func(text string) {
@@ -172,27 +169,46 @@ func maskOutsideTags(text string) string {
 	return kept.String()
 }
 
-// secretNames are words in the names of headers, query values, fields and
-// parameters whose values are secrets.
-const secretNames = `authorization|cookie|passw|pwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|signature|credential`
+const (
+	// secretNames are words in the names of headers, query values, fields and
+	// parameters whose values are secrets.
+	secretNames = `authorization|cookie|passw|passphrase|passcode|pwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|` +
+		`signature|credential|session[-_]?id|jwt`
+	// secretEnds are words with which such names end.
+	secretEnds = `key|auth|sig|pass|pin`
+)
 
 var (
-	namesSecret = regexp.MustCompile(`(?i)` + secretNames + `|^(key|auth|sig)$`)
+	namesSecret = regexp.MustCompile(`(?i)` + secretNames + `|(?:^|[-_. ])(?:` + secretEnds + `)$`)
+	// namesScheme finds what a header of any name can be to prove something.
+	namesScheme = regexp.MustCompile(`(?i)^\s*(?:bearer|basic)\s`)
 
-	// withinTexts find secrets in the midst of texts: before the host of a URL,
-	// in a query or form, in JSON and in XML.
+	// withinTexts find secrets in the midst of texts, which are their second
+	// groups: before the host of a URL, in a query or form, in JSON (strings, and
+	// numbers), in XML (elements, and attributes).
 	withinTexts = []*regexp.Regexp{
-		regexp.MustCompile(`(://)[^/@\s"?#]+(@)`),
-		regexp.MustCompile(`(?i)((?:^|[?&])(?:[^=&?#{}\s]*(?:` + secretNames + `)[^=&?#{}\s]*|key|auth|sig)=)[^&#{}\s"]+()`),
-		regexp.MustCompile(`(?i)("[^"\\{}]*(?:` + secretNames + `)[^"\\{}]*"\s*:\s*")(?:[^"\\{}]|\\.)+(")`),
-		regexp.MustCompile(`(?i)(<[^<>/{}]*(?:` + secretNames + `)[^<>{}]*>)[^<>{}]*[^<>{}\s][^<>{}]*(</)`),
+		regexp.MustCompile(`(://)((?:\{\{.*?\}\}|[^/\s"?#])+)(@)`),
+		regexp.MustCompile(`(?i)((?:^|[?&\s])(?:[^=&?#{}\s"<>]*(?:` + secretNames + `)[^=&?#{}\s"<>]*|(?:[^=&?#{}\s"<>]*[-_.])?(?:` + secretEnds +
+			`))=)((?:\{\{.*?\}\}|[^&#\s"'])(?:\{\{.*?\}\}|[^&#\s"])*)()`),
+		regexp.MustCompile(`(?i)("(?:[^"\\{}]*(?:` + secretNames + `)[^"\\{}]*|pass|pin)"\s*:\s*")((?:\{\{.*?\}\}|[^"\\]|\\.)+)(")`),
+		regexp.MustCompile(`(?i)("(?:[^"\\{}]*(?:` + secretNames + `)[^"\\{}]*|pass|pin)"\s*:\s*)(-?\d[\w.+-]*)()`),
+		regexp.MustCompile(`(?i)(<(?:[^<>/{}]*(?:` + secretNames + `)[^<>{}]*|pass|pin)>)((?:\{\{.*?\}\}|[^<])+)(</)`),
+		regexp.MustCompile(`(?i)(\s(?:[\w:.-]*(?:` + secretNames + `)[\w:.-]*|pass|pin|key)\s*=\s*["'])((?:\{\{.*?\}\}|[^"'<>])+)(["'])`),
 	}
 )
 
-// maskWithin masks what looks like a secret in the midst of a text.
-func maskWithin(text string) string {
-	for _, secret := range withinTexts {
-		text = secret.ReplaceAllString(text, "${1}"+masked+"${2}")
+// maskWithin masks what looks like a secret in the midst of a text, and notes
+// the names in its tags.
+func maskWithin(text string, names map[string]bool) string {
+	for _, within := range withinTexts {
+		text = within.ReplaceAllStringFunc(text, func(found string) string {
+			parts := within.FindStringSubmatch(found)
+			secret := maskTemplate(parts[2], names)
+			if secret == masked && parts[3] == "" && strings.HasPrefix(parts[1], `"`) {
+				secret = `"` + masked + `"` // in JSON, instead of a number
+			}
+			return parts[1] + secret + parts[3]
+		})
 	}
 	return text
 }

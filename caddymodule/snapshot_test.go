@@ -72,9 +72,33 @@ const secretsEverywhere = `
 		auth bearer "HIDDEN25 {{ 'HIDDEN26' }}"
 		body raw "number={{caller_id}}&password=HIDDEN27"
 	}
+	parameter in_query HIDDEN28
+	parameter in_json HIDDEN29
+	parameter at_sign "http://user:HI@HIDDEN31@10.0.0.1"
+	action unusual {
+		post "http://user:p@HIDDEN32@10.0.0.1/x?token={{in_query}}&pass=HIDDEN33&{{caller_id}}"
+		header X-Auth HIDDEN34
+		header X-Functions-Key HIDDEN35
+		header X-Proof "Bearer HIDDEN36"
+		query pass HIDDEN37
+		body json <<JSON
+			{"password": "{{in_json}}", "pin": "HIDDEN30", "token": 45000.38, "secret": "a{HIDDEN39", "api_key": "{{ 'HIDDEN40' }}", "page": "{kept}"}
+			JSON
+	}
+	action attributes {
+		post "{{plain}}/x"
+		body xml "<call token='HIDDEN41' page='kept' key='HIDDEN42'><pin>HIDDEN43</pin></call>"
+	}
+	action lines {
+		post "{{plain}}/x"
+		body raw <<TEXT
+			number={{caller_id}}
+			pwd=HIDDEN'44
+			TEXT
+	}
 	on incoming_call {
 		when ` + "`caller_id != \"1\" && duration > 5`" + `
-		do basic bearer key literal
+		do basic bearer key literal unusual attributes lines
 	}
 `
 
@@ -86,8 +110,8 @@ func TestSnapshotHoldsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The secrets that are base64 are looked for as they are written.
-	hidden := regexp.MustCompile(`HIDDEN[^A-Za-z]*\d*|SElEREVO[^"]*`)
-	if found := hidden.FindAll(before, -1); len(found) != 27 {
+	hidden := regexp.MustCompile(`HIDDEN[^A-Za-z]*\d*|SElEREVO[^"]*|45000`)
+	if found := hidden.FindAll(before, -1); len(found) != 44 {
 		t.Fatalf("the configuration has %d secrets: %q", len(found), found)
 	}
 	snapshot, err := app.snapshot()
@@ -101,7 +125,8 @@ func TestSnapshotHoldsNoSecret(t *testing.T) {
 		"{env.EVENT_RELAY_SECRET}", "{file./run/secrets/hmac}", `"somebody"`, "http://***@10.0.0.1/x", "token=***&page=2",
 		"{{plain}}/x?api_key=***&number={{caller_id}}", `***{{crm_token}}`, `***{{held_by_it}}`, `{{holder}}{{of_tenants}}`,
 		`caller_id != \"1\" && duration > 5`, `\"password\": \"***\"`, `\"page\": \"kept\"`, "<page>kept</page>", "password=***",
-		`"http://10.0.0.1"`,
+		`"http://10.0.0.1"`, "http://***@10.0.0.1/x?token={{in_query}}&pass=***&{{caller_id}}", `\"pin\": \"***\", \"token\": \"***\"`,
+		`\"page\": \"{kept}\"`, "page='kept'", `number={{caller_id}}\npwd=***`,
 	} {
 		if !strings.Contains(string(snapshot), kept) {
 			t.Errorf("the snapshot does not say %s:\n%s", kept, snapshot)
