@@ -34,15 +34,25 @@ func adminAddresses(ctx caddy.Context) []netip.AddrPort {
 	return []netip.AddrPort{netip.AddrPortFrom(host, port)}
 }
 
-// adminListen returns the configured listen address of the admin API, "" when
-// it is off. Caddy does not tell modules, so it is read from the context by
-// reflection; a test fails if Caddy's fields change.
-func adminListen(ctx caddy.Context) string {
+// configOf returns the whole configuration that is being provisioned, a
+// caddy.Config. Caddy does not tell modules, so it is read from the context by
+// reflection; tests fail if Caddy's fields change. Not valid without one.
+func configOf(ctx caddy.Context) reflect.Value {
 	config := reflect.ValueOf(ctx).FieldByName("cfg")
 	if !config.IsValid() || config.IsNil() {
+		return reflect.Value{}
+	}
+	return config.Elem()
+}
+
+// adminListen returns the configured listen address of the admin API, "" when
+// it is off.
+func adminListen(ctx caddy.Context) string {
+	config := configOf(ctx)
+	if !config.IsValid() {
 		return caddy.DefaultAdminListen
 	}
-	admin := config.Elem().FieldByName("Admin")
+	admin := config.FieldByName("Admin")
 	if !admin.IsValid() || admin.IsNil() {
 		return caddy.DefaultAdminListen
 	}

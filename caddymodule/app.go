@@ -73,7 +73,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.loadEvents(ctx); err != nil {
 		return err
 	}
-	if a.generation, err = a.compile(adminAddresses(ctx)); err != nil {
+	if a.generation, err = a.compile(adminAddresses(ctx), a.siteAddresses(ctx)); err != nil {
 		return err
 	}
 	return registerMetrics(ctx)

@@ -32,12 +32,12 @@ const (
 // compile turns the configuration into what the rooms understand and has them
 // check it. Everything that is wrong with single values is reported together;
 // if there is nothing, everything that the rooms find.
-func (a *App) compile(admin []netip.AddrPort) (*relay.Generation, error) {
+func (a *App) compile(admin []netip.AddrPort, addresses map[string]string) (*relay.Generation, error) {
 	configuration, err := a.configuration()
 	if err != nil {
 		return nil, err
 	}
-	configuration.Admin = admin
+	configuration.Admin, configuration.Addresses = admin, addresses
 	configuration.Compile = compileForDryRuns
 	configuration.Emit = emit
 	if configuration.Snapshot, err = a.snapshot(); err != nil {

@@ -9,9 +9,13 @@ import (
 
 // SourceEvents is a source with the events that it is known to send.
 type SourceEvents struct {
-	Source string        `json:"source"`
-	Preset string        `json:"preset,omitempty"`
-	Place  string        `json:"place,omitempty"`
+	Source string `json:"source"`
+	Preset string `json:"preset,omitempty"`
+	Place  string `json:"place,omitempty"`
+	// URL is where its events come in, if that can be told, and Try a command
+	// line that posts one of them, with YOUR-SECRET for the credential.
+	URL    string        `json:"url,omitempty"`
+	Try    string        `json:"try,omitempty"`
 	Events []EventListed `json:"events"`
 }
 
@@ -67,7 +71,27 @@ func (r *Runtime) Catalogue() []SourceEvents {
 		i := slices.IndexFunc(catalogue, func(s SourceEvents) bool { return s.Source == named.Source })
 		catalogue[i].Events = append(catalogue[i].Events, listed)
 	}
+	for i, source := range generation.sources {
+		if url := generation.configuration.Addresses[source.Name]; url != "" {
+			catalogue[i].URL = url
+			catalogue[i].Try = Setup{Source: source, URL: url}.try(worthTrying(catalogue[i].Events))
+		}
+	}
 	return catalogue
+}
+
+// worthTrying chooses the event for an example: rather one that leads to
+// something.
+func worthTrying(events []EventListed) string {
+	for _, event := range events {
+		if event.Active {
+			return event.Name
+		}
+	}
+	if len(events) > 0 {
+		return events[0].Name
+	}
+	return "EVENT"
 }
 
 // description returns what the configuration or the vendor says about an event.

@@ -46,6 +46,10 @@ type Configuration struct {
 	// Version is the relay's, for people.
 	Version string
 
+	// Addresses are the URLs at which the events of sources come in, by the
+	// source's name, as far as they can be told. They are for people.
+	Addresses map[string]string
+
 	// Quiet is after how long without an event a source is told to be quiet, by
 	// its name. A source without one may be silent for ever.
 	Quiet map[string]time.Duration

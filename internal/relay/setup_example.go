@@ -18,7 +18,11 @@ func (s Setup) forAnybody(m mount) (Handover, error) {
 	if !found {
 		return Handover{}, errNoUse("a sender", "auth bearer {env.TOKEN}")
 	}
-	example, err := s.example(m, chosen)
+	name := "EVENT"
+	if known := s.Source.Known(); len(known) > 0 {
+		name = known[0].Name
+	}
+	example, err := s.example(m, chosen, name)
 	if err != nil {
 		return Handover{}, err
 	}
@@ -89,11 +93,7 @@ var (
 	nameInHeader = regexp.MustCompile(`^headers(?:\.([A-Za-z_][A-Za-z0-9_]*)|\["([^"]+)"\])$`)
 )
 
-func (s Setup) example(m mount, chosen proof) (example, error) {
-	name := "EVENT"
-	if known := s.Source.Known(); len(known) > 0 {
-		name = known[0].Name
-	}
+func (s Setup) example(m mount, chosen proof, name string) (example, error) {
 	body := map[string]any{"id": 1}
 	var below, headers []string
 	var e example

@@ -194,11 +194,16 @@ export function open(container) {
 					begin({});
 				}, { class: "primary" }));
 		}
-		const line = `curl -i '${location.protocol}//${location.hostname}/listen.php?event=project_created&key=YOUR-KEY' \\\n  -H 'Content-Type: application/json' \\\n  -d '{"project":{"id":4711,"name":"Test"}}'`;
+		const first = el("li", "Send one as a sender would, to the address and with the credential that your Caddyfile has.");
+		get("catalogue").then((sources) => {
+			const source = sources.find((one) => one.try);
+			if (!source) return;
+			first.replaceChildren(`Send one as ${source.source} would. Put the source's credential in place of YOUR-SECRET:`,
+				code(source.try, { title: "The command to try", test: "curl" }));
+		}).catch(() => {}); // the banner says that the relay cannot be reached
 		return el("div.empty", { test: "empty" }, el("h2", "No event has arrived yet"),
 			el("ol",
-				el("li", "Send one as a sender would, to the address, event name and key that your Caddyfile has:",
-					code(line, { title: "The command to try", test: "curl" })),
+				first,
 				el("li", "Or make one up here: ", el("a", { href: to("send") }, "Send a test event"), ". It takes the same way and is marked as a test."),
 				el("li", "If the sender was answered 401 or 403, ", el("a", { href: to("rejections") }, "Rejections"), " says why. If it was answered nothing, the request never came here: look at the firewall and at the address."),
 				el("li", el("code", "caddy event-relay setup SOURCE"), " writes what the other side has to enter.")));
