@@ -371,6 +371,8 @@ func TestDecideByAnother(t *testing.T) {
 		other := configuration(target, "/other")
 		other.Rules[0].When, other.Rules[0].Do = []string{rule.When}, []string{rule.Do}
 		other.Actions[0].Name = rule.Do
+		// As in dry runs, which know no secrets.
+		other.Parameters = []rules.CustomParameter{{Name: "code", Value: "***", Secret: true}, {Name: "codes", Value: "a {{code}}"}}
 		return relay.Compile(other)
 	}
 	runtime := open(t, t.TempDir())
@@ -388,6 +390,8 @@ func TestDecideByAnother(t *testing.T) {
 		{`{"when":"false","do":"other"}`, false, "", 0},
 		{`{"when":"bodi.x","do":"other"}`, true, "bodi", 0},
 		{`{`, true, "JSON", 0},
+		{`{"when":"body.status != code","do":"record"}`, false, "parameter code", 0},
+		{`{"when":"body.status in [codes]","do":"record"}`, true, "parameter codes", 0},
 		{`{"when":"true","do":"record"}`, false, "", 1},
 	} {
 		decided, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Configuration: json.RawMessage(test.configuration), Dry: test.dry}, nil)

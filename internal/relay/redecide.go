@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // DecideOptions say how to decide again.
 type DecideOptions struct {
 	// Configuration is what decides, as the JSON of the relay's app. Nil means
-	// the running one.
+	// the running one. Its secrets are not known, so no condition may need one.
 	Configuration json.RawMessage
 	// Dry only lists the difference.
 	Dry bool
@@ -118,10 +119,34 @@ func (r *Runtime) decider(configuration json.RawMessage) (*Generation, error) {
 		return nil, errors.New("only the running configuration can decide here: nothing reads another one")
 	}
 	by, err := running.configuration.Compile(configuration)
+	if err == nil {
+		err = by.checkNeedsNoSecret()
+	}
 	if err != nil {
 		return nil, &WrongInput{Field: "configuration", Err: err}
 	}
 	return by, nil
+}
+
+// checkNeedsNoSecret checks that no condition needs a secret. A configuration that
+// is not running knows none, and a comparison with *** would decide wrongly.
+func (g *Generation) checkNeedsNoSecret() error {
+	isSecret := func(value rules.TenantValue) bool { return value.Secret }
+	for _, rule := range g.ruleset.Rules() {
+		for _, when := range rule.When {
+			condition, err := g.language.Compile(when)
+			if err != nil {
+				return fmt.Errorf("rule %s: %w", rule.Place, err)
+			}
+			for _, name := range condition.Parameters() {
+				parameter, _ := g.language.Parameter(name)
+				if parameter.Secret || slices.ContainsFunc(slices.Collect(maps.Values(parameter.Tenants)), isSecret) {
+					return fmt.Errorf("rule %s: its condition needs parameter %s, which is a secret that only a running configuration knows: load this one first, then decide by it", rule.Place, name)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // redecision is one call of Decide.
