@@ -19,8 +19,8 @@ type guard struct {
 	client func(*http.Request) (netip.Addr, bool)
 }
 
-// Headers by which a proxy says for whom it asks.
-var forwardedHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"}
+// Headers by which a proxy says that it is one, and for whom it asks.
+var forwardedHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
 
 // check returns why a request is refused, or nil.
 func (g *guard) check(r *http.Request, api bool) error {
@@ -55,6 +55,11 @@ func (g *guard) checkAddress(r *http.Request) error {
 				return fmt.Errorf("the request came through a proxy (it has %s) that Caddy does not trust, so that nobody can say who asks; "+
 					"add the proxy to trusted_proxies in the global option servers, or open the console without it", name)
 			}
+		}
+		// What nginx adds if it is told nothing: no header, and its name for
+		// this machine as the host.
+		if !r.ProtoAtLeast(1, 1) {
+			return errors.New("the request is one of HTTP/1.0, which no browser speaks, but proxies that do not say for whom they ask; open the console without one")
 		}
 		return nil
 	}

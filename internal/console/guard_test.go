@@ -19,6 +19,8 @@ type ask struct {
 	client string
 	allow  string
 	hosts  []string
+	// old makes it a request of HTTP/1.0.
+	old bool
 }
 
 // refusal returns what a guard says to a request, "" if it lets it through.
@@ -30,6 +32,9 @@ func (a ask) refusal(t *testing.T) string {
 	}
 	r := httptest.NewRequest(method, "/", nil)
 	r.RemoteAddr, r.Host = a.peer, a.host
+	if a.old {
+		r.ProtoMinor = 0
+	}
 	if a.tls {
 		r.TLS = new(tls.ConnectionState)
 	}
@@ -84,6 +89,10 @@ func TestGuardLooksAtTheAddress(t *testing.T) {
 		"a proxy that is not trusted":   {ask: ask{peer: near, header: map[string]string{"X-Forwarded-For": "127.0.0.1"}}, want: "trusted_proxies"},
 		"the same, by its other header": {ask: ask{peer: near, header: map[string]string{"Forwarded": "for=127.0.0.1"}}, want: "trusted_proxies"},
 		"nginx as people set it up":     {ask: ask{peer: near, header: map[string]string{"X-Real-IP": "203.0.113.9"}}, want: "trusted_proxies"},
+		"nginx as it comes":             {ask: ask{peer: near, old: true}, want: "HTTP/1.0"},
+		"nginx that is trusted":         {ask: ask{peer: near, old: true, client: "127.0.0.1"}},
+		"a proxy that names itself":     {ask: ask{peer: near, header: map[string]string{"Via": "1.1 cache"}}, want: "trusted_proxies"},
+		"one that names its own site":   {ask: ask{peer: near, header: map[string]string{"X-Forwarded-Host": "relay.example"}}, want: "trusted_proxies"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.host = "localhost:8090"
