@@ -31,8 +31,10 @@ export function colour(name) {
 export const dashes = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 4], [14, 4], [1, 5], [6, 2, 1, 2, 1, 2]];
 
 // chart makes a panel. series are {name, tone, dash, values, kind}; stacked ones
-// are drawn on top of each other.
-export function chart({ title, summary, times, step, series, stacked = false, format, incrs, marks, shades, test, onRange }) {
+// are drawn on top of each other. With decades, which
+// are where its lines are drawn, the scale is logarithmic: nothing on it is 0, and
+// the usual stays legible beside the exceptional.
+export function chart({ title, summary, times, step, series, stacked = false, decades, format, incrs, marks, shades, test, onRange }) {
 	const heading = uid("chart");
 	const plot = el("div.plot", { role: "img", "aria-label": `${title}. ${summary} The same as a table below.` });
 	const values = series.map(() => el("span.legend-value"));
@@ -61,14 +63,15 @@ export function chart({ title, summary, times, step, series, stacked = false, fo
 			width: plot.clientWidth || 600, height: 190,
 			legend: { show: false },
 			cursor: { sync: { key: "relay" }, y: false, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
-			scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, stacked || !format ? 1 : 0.001) * 1.08] } },
+			scales: { x: { time: true }, y: decades ? { distr: 3, range: (_, low, high) => [(low ?? 1) / 1.5, (high ?? 1000) * 1.5] } : { range: (_, low, high) => [0, Math.max(high ?? 0, stacked || !format ? 1 : 0.001) * 1.08] } },
 			axes: [
 				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif", values: (_, splits, __, ___, gap) => splits.map((t) => tick(t, gap)), space: 74, size: 32 },
-				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", size: (_, texts) => 14 + 7 * Math.max(3, ...(texts ?? []).map((text) => text.length)), values: (_, splits) => splits.map((v) => (v ? format(v) : "0")), ...(incrs ? { incrs } : {}) },
+				{ stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", size: (_, texts) => 14 + 7 * Math.max(3, ...(texts ?? []).map((text) => text.length)), values: (_, splits) => splits.map((v) => (v ? format(v) : "0")), ...(incrs ? { incrs } : {}),
+					...(decades ? { splits: (_, __, low, high) => decades.filter((v) => v >= low && v <= high), filter: (_, splits) => splits } : {}) },
 			],
 			series: [{}, ...order.map((one) => ({
 				stroke: colour(one.tone), width: stacked ? 1 : 1.75, dash: stacked ? undefined : one.dash, spanGaps: false,
-				fill: stacked ? colour(one.tone) : undefined, points: { show: !stacked && one.values.filter((v) => v !== null).length < 40, size: 4 },
+				fill: stacked ? colour(one.tone) : undefined, points: { show: !stacked && (decades || one.values.filter((v) => v !== null).length < 40), size: 3, fill: colour(one.tone) },
 				paths: stacked ? uPlot.paths.stepped({ align: 1 }) : undefined,
 			}))],
 			hooks: {

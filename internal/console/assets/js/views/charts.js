@@ -12,6 +12,8 @@ const choices = [["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", "7 d"], [
 // What an axis of ages is divided by, so that it tells whole minutes, hours and
 // days.
 const roundAges = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
+// Where the lines of a logarithmic scale of times are drawn, in milliseconds.
+const spans = [1, 10, 100, 1000, 10_000, 60_000, 600_000, 3_600_000, 36_000_000, 86_400_000, 864_000_000];
 const ages = { h: 3600, d: 86400 };
 
 export function open(container) {
@@ -115,7 +117,7 @@ export function open(container) {
 			chart({ ...shared, test: "chart-deliveries", title: "Deliveries ended per minute, by outcome", stacked: true, format: count,
 				summary: `${plural(sum((point) => point.deliveries?.delivered), "delivery", "deliveries")} delivered, ${sum((point) => point.deliveries?.failed).toLocaleString("en")} failed, ${plural(retries, "retry", "retries")}.`,
 				series: outcomes.map(([name, tone]) => ({ name, tone, values: points.map((point) => (point.deliveries?.[name] ?? 0) * perMinute) })) }),
-			chart({ ...shared, test: "chart-latency", title: "From receipt to delivered", format: (v) => took(v),
+			chart({ ...shared, test: "chart-latency", title: "From receipt to delivered", decades: spans, format: (v) => took(v),
 				summary: known.length ? `Half within ${took(median(known.map((point) => point.p50_ms)))}, in the middle of the time; at worst 99 of 100 within ${took(Math.max(...known.map((point) => point.p99_ms ?? 0)))}.` : "Nothing was delivered in this time.",
 				series: [
 					{ name: "half (p50)", tone: "blue", dash: [], values: points.map((point) => point.p50_ms || null) },
