@@ -60,16 +60,21 @@ func (p *tab) harmless(where string) {
 // fits checks that the page as a whole does not scroll sideways.
 func (p *tab) fits(where string) {
 	p.t.Helper()
-	wide := read[string](p, `(() => {
+	if wide := p.wide(); wide != "" {
+		p.t.Errorf("%s is wider than its window of %d pixels: %s", where, read[int](p, `innerWidth`), wide)
+	}
+}
+
+// wide returns what makes the page wider than its window, if it is.
+func (p *tab) wide() string {
+	p.t.Helper()
+	return read[string](p, `(() => {
 		const most = document.documentElement.clientWidth;
 		if (document.documentElement.scrollWidth <= most && document.body.scrollWidth <= most) return "";
 		const scrolls = (n) => n && n !== document.body && (/(auto|scroll|hidden|clip)/.test(getComputedStyle(n).overflowX) || scrolls(n.parentElement));
 		return [...document.body.querySelectorAll("*")].filter((n) => n.getBoundingClientRect().right > most + 1 && !scrolls(n.parentElement)).slice(0, 3)
 			.map((n) => n.outerHTML.slice(0, 160)).join("\n") || "something that is not told apart";
 	})()`)
-	if wide != "" {
-		p.t.Errorf("%s is wider than its window of %d pixels: %s", where, read[int](p, `innerWidth`), wide)
-	}
 }
 
 // TestBrowserHostileText: whatever an event says, the page shows it as text.

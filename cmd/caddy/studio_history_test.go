@@ -102,6 +102,18 @@ func (p *past) live(minute time.Time, ago int) {
 		}
 		p.deliver(action)
 	}
+	waitFor(p.s.t, "what was carried out to be written", func() bool {
+		backlog, err := p.db.Backlog(context.Background())
+		if err != nil {
+			p.s.t.Fatal(err)
+		}
+		for _, line := range backlog {
+			if line.Count != p.waiting[line.Action] {
+				return false
+			}
+		}
+		return true
+	})
 	if err := p.db.Sample(context.Background()); err != nil {
 		p.s.t.Fatal(err)
 	}

@@ -45,11 +45,6 @@ func newStudio(t *testing.T) *studio {
 	}
 	if picturesDirectory() != "" {
 		s.archive = "127.0.0.50:8080"
-		s.machine.home = filepath.Join(os.TempDir(), "studio")
-		if err := os.Mkdir(s.machine.home, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = os.RemoveAll(s.machine.home) })
 	}
 	s.console = "http://" + freeAddress(t) + consolePath
 	return s
@@ -354,5 +349,7 @@ func (s *studioService) awaits(t *testing.T, path string, n int) []received {
 	return s.requests(path)
 }
 
-// picturesDirectory is where pictures of the page are written to, if anywhere.
+// picturesDirectory is where TestBrowserLooks writes pictures of the page to, if
+// anywhere: EVENT_RELAY_SCREENSHOTS. docs/screenshots tells how those of the
+// README are made.
 func picturesDirectory() string { return os.Getenv("EVENT_RELAY_SCREENSHOTS") }
