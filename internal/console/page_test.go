@@ -1,9 +1,12 @@
 package console
 
 import (
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -124,15 +127,34 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 }
 
 // TestFilesAreKnown keeps a file from being left out because nobody said what it
-// is, and the page from needing what its policy forbids.
+// is, and the page from needing what its policy forbids, and from what would make
+// markup of an event's text.
 func TestFilesAreKnown(t *testing.T) {
 	files := assets()
 	if _, there := files["index.html"]; !there {
 		t.Fatal("there is no page")
 	}
-	for name, file := range files {
-		if len(file.content) == 0 {
-			t.Errorf("%s is empty", name)
+	forbidden := map[string]*regexp.Regexp{
+		".html": regexp.MustCompile(`<script(?: type="module")?>|<style|\s(?:style|on[a-z]+)=|(?:src|href)="(?:[a-z]+:|//)`),
+		".js":   regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|DOMParser|srcdoc|\beval\(|new Function`),
+		".css":  regexp.MustCompile(`@import|url\(["']?(?:[a-z]+:|//)`),
+	}
+	err := fs.WalkDir(embedded, "assets", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || path.Base(name) == "LICENSE" {
+			return err
 		}
+		file, known := files[strings.TrimPrefix(name, "assets/")]
+		if !known || len(file.content) == 0 {
+			t.Errorf("%s is left out, or empty", name)
+		}
+		if rule := forbidden[path.Ext(name)]; rule != nil && !strings.Contains(name, "/vendor/") {
+			if found := rule.Find(file.content); found != nil {
+				t.Errorf("%s has %s", name, found)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
