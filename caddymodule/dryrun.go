@@ -20,12 +20,31 @@ const maskedKey = "whsec_Kioq"
 // logs nothing: whoever asks need not be who may see them, and a configuration
 // of last year names what is gone. Secrets are *** in it.
 func compileForDryRuns(text json.RawMessage) (*relay.Generation, error) {
+	generation, err := compileWithout(text, masked)
+	if err == nil {
+		return generation, nil
+	}
+	// What is not known may have to be a number, such as a port. If that does not
+	// help, it was not the reason.
+	if other, failed := compileWithout(text, maskedNumber); failed == nil {
+		return other, nil
+	}
+	return nil, err
+}
+
+// maskedNumber stands in place of a secret that must be a number. It is shown as
+// *** all the same.
+const maskedNumber = "9999"
+
+// compileWithout compiles the JSON of an app with a text in place of each secret.
+func compileWithout(text json.RawMessage, unknown string) (*relay.Generation, error) {
 	app := new(App)
 	if err := caddy.StrictUnmarshalJSON(text, app); err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	app.logger = zap.NewNop()
 	app.dry = newDryRun(app)
+	app.dry.unknown = unknown
 	configuration, err := app.configuration()
 	if err != nil {
 		return nil, err
@@ -35,6 +54,9 @@ func compileForDryRuns(text json.RawMessage) (*relay.Generation, error) {
 
 // dryRun is what there is to know for the dry run of a configuration.
 type dryRun struct {
+	// unknown stands in place of what is not known.
+	unknown string
+
 	// beginURLs are the parameters with which the URL of an action begins. Where
 	// such a value is not known, it still has to be a URL.
 	beginURLs map[string]bool
@@ -74,10 +96,14 @@ func newDryRun(app *App) *dryRun {
 	return d
 }
 
-// value returns what stands for the value of a parameter that may be masked.
-func (d *dryRun) value(parameter, value string) string {
-	if strings.HasPrefix(value, masked) && d.beginURLs[parameter] {
-		return "http://" + value
+// value returns what stands for the value of a parameter, and whether that is not
+// known.
+func (d *dryRun) value(parameter, value string) (standIn string, unknown bool) {
+	switch {
+	case strings.HasPrefix(value, masked) && d.beginURLs[parameter]:
+		return "http://" + value, value == masked
+	case value == masked:
+		return d.unknown, true
 	}
-	return value
+	return value, false
 }

@@ -114,7 +114,9 @@ func (a *App) customParameter(parameter *Parameter, wrong *findings) rules.Custo
 	resolved := func(text string) (value string, secret bool) {
 		value, secret = a.resolve(text)
 		if a.dry != nil {
-			value = a.dry.value(parameter.Name, value)
+			var unknown bool
+			value, unknown = a.dry.value(parameter.Name, value)
+			secret = secret || unknown
 		}
 		if secret && value == "" {
 			wrong.add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",

@@ -175,6 +175,39 @@ func TestDryRunsReadNothing(t *testing.T) {
 	}
 }
 
+// TestDryRunsNeedNoValues compiles what can only be compiled with values that
+// are of use, and none are known.
+func TestDryRunsNeedNoValues(t *testing.T) {
+	for name, test := range map[string]struct{ value, url, body, when, want string }{
+		"a port":          {"{env.EVENT_RELAY_SECRET}", "http://10.0.0.1:{{it}}/", `{}`, "true", "POST http://10.0.0.1:***/"},
+		"a number":        {"{env.EVENT_RELAY_SECRET}", "http://10.0.0.1/", `{"pin": {{it}}}`, "true", `{"pin": ***}`},
+		"a masked number": {"***", "http://10.0.0.1/", `{"pin": {{it}}}`, "true", `{"pin": ***}`},
+		"a bound":         {"{file./nowhere}", "http://10.0.0.1/", `{}`, "int(it) > 5", "POST http://10.0.0.1/"},
+		"a pattern":       {"{file./nowhere}", "http://10.0.0.1/", `{}`, "not (caller_id matches it)", "POST http://10.0.0.1/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := App{
+				Sources:    []Source{{Name: "pbx", Preset: "pbxware", Auth: []Credential{{Kind: "none"}}}},
+				Parameters: []Parameter{{Name: "it", Value: test.value}},
+				Actions:    []Action{{Name: "call", URL: test.url, Body: &Body{Kind: "json", Text: test.body}}},
+				Rules:      []Rule{{Events: []string{"incoming_call"}, When: []string{test.when}, Do: []string{"call"}}},
+			}
+			text, err := json.Marshal(&app)
+			must(t, err)
+			generation, err := compileForDryRuns(text)
+			must(t, err)
+			request, err := parseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"0207\"}"))
+			must(t, err)
+			explanation, err := generation.ExplainRequest(request, receive.Origin{}, "pbx")
+			must(t, err)
+			requests := explanation.Events[0].Requests
+			if len(requests) != 1 || requests[0].Error != "" || !strings.Contains(requests[0].Request, test.want) {
+				t.Errorf("it would send %+v", requests)
+			}
+		})
+	}
+}
+
 func TestDryRunsAreStrict(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"sauces": []}`:      `unknown field "sauces"`,
