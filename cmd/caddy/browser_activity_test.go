@@ -108,6 +108,20 @@ func TestBrowserReloadOfCaddy(t *testing.T) {
 	p.isLive()
 	s.folders.awaits(t, "/folders", 1)
 
+	// Why it was ignored, by the rules of then; what those of now would do; and
+	// doing it.
+	p.click(row+":not(:has(.deliveries)) a.event-link", "")
+	p.sees(test("rule")+`[data-outcome="applied"]`, "Pitched")
+	p.click(test("rules-toggle")+" label", "Rules of then")
+	p.sees(test("rule")+`[data-outcome="not_held"]`, "Confirmed")
+	p.click(test("decide-event"), "")
+	p.sees(test("again-dialog"), "Newly asked for")
+	p.click(test("again-confirm"), "")
+	p.sees(test("again-result"), "1 event decided again, 1 changed")
+	p.click(test("again-close"), "")
+	s.folders.awaits(t, "/folders", 2)
+	p.sees(test("delivery")+`[data-state="delivered"]`, "create_project_folder")
+
 	p.click("#tabs a", "Settings")
 	p.until("both configurations", visible(test("snapshot"), "")+`.length === 2`)
 	p.click(test("snapshot")+" a", "")

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,4 +163,59 @@ func TestBrowserSwitchesEverythingOff(t *testing.T) {
 	if got := s.folders.awaits(t, "/folders", 1); !strings.Contains(got[0].body, "4712") {
 		t.Errorf("the service got %v", got)
 	}
+}
+
+// TestBrowserSendsManyAgain: those that are selected, and all that a filter
+// matches, with a count first.
+func TestBrowserSendsManyAgain(t *testing.T) {
+	t.Parallel()
+	s := openStudio(t)
+	s.folders.answers(func(int, received) (int, string) { return http.StatusConflict, "{}" })
+	for id := range 4 {
+		s.icfm("project_created", project(id, "Saltmarsh", "Approved"))
+	}
+	s.pbx("incoming_call", phoneCall("1773398517.7", "+44 1632 960007", "Greenroom", "201"))
+	s.folders.awaits(t, "/folders", 4)
+	p := openTab(t, s.console, lightPhone, "#/activity?state=failed&action=create_project_folder")
+	p.rows(4)
+	s.folders.answers(nil)
+
+	p.click(test("select-event"), "")
+	p.sees(test("selection"), "1 event selected")
+	p.click(test("resend-selected"), "")
+	p.click(test("again-confirm"), "Send 1 delivery again")
+	p.click(test("again-close"), "")
+	s.folders.awaits(t, "/folders", 5)
+
+	p.sees(row, "sent again")
+
+	// What was sent again and arrived need not go a third time.
+	p.click(test("resend-all"), "")
+	p.sees(test("again-dialog"), "3 deliveries of 3 events")
+	p.click(test("again-confirm"), "")
+	p.sees(test("again-result"), "3 deliveries of 3 events")
+	p.click(test("again-close"), "")
+	s.folders.awaits(t, "/folders", 8)
+	p.until("four that arrived", visible(row, "delivered")+`.length === 4`)
+	if n := len(s.crm.requests("/pop")); n != 1 {
+		t.Errorf("what the filter does not match was sent %d times", n)
+	}
+}
+
+// TestBrowserRelayGone: a page that is looked at while Caddy is away says so, and
+// goes on when it is back.
+func TestBrowserRelayGone(t *testing.T) {
+	t.Parallel()
+	s := openStudio(t)
+	p := s.goLive(darkDesk)
+	s.icfm("project_created", project(1, "Kestrel", "Pitched"))
+	p.rows(1)
+	p.expect(`net::ERR_`)
+	s.caddy.stop()
+	p.sees(test("banner"), "cannot be reached")
+	s.open()
+	p.gone(test("banner"), "cannot be reached")
+	p.isLive()
+	s.icfm("project_created", project(2, "Kestrel", "Pitched"))
+	p.rows(2)
 }
