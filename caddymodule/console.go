@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"path"
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -130,8 +133,27 @@ func (c *Console) Cleanup() error {
 
 // ServeHTTP answers whatever is below the console's path.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if directory := takenAway(r); directory != "" {
+		// The page names its parts relative to itself. So does this, which
+		// http.Redirect would make absolute, from the path that is left.
+		w.Header().Set("Location", directory+"/")
+		w.WriteHeader(http.StatusFound)
+		return nil
+	}
 	c.handler.ServeHTTP(w, r)
 	return nil
+}
+
+// takenAway returns the last part of the path that a browser asked for without a
+// slash at its end, if another handler, such as that of handle_path, has taken
+// all of the path away, and "" otherwise.
+func takenAway(r *http.Request) string {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || r.URL.Path != "/" || r.Method != http.MethodGet || strings.HasSuffix(original.URL.Path, "/") || original.URL.Path == "" {
+		return ""
+	}
+	// Relative, so that it names no host, however the path begins.
+	return (&url.URL{Path: "./" + path.Base(original.URL.Path)}).EscapedPath()
 }
 
 // clientOf returns whom a request comes from according to Caddy, and whether

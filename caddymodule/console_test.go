@@ -3,8 +3,10 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -58,6 +60,38 @@ func TestClientOf(t *testing.T) {
 		request = request.WithContext(context.WithValue(request.Context(), caddyhttp.VarsCtxKey, vars))
 		if address, trusted := clientOf(request); address != test.want || trusted != test.trusted {
 			t.Errorf("%+v: got %v, %v", test, address, trusted)
+		}
+	}
+}
+
+// TestConsoleIsInADirectory: behind handle_path the page does not see where it
+// is, and its parts are named relative to it.
+func TestConsoleIsInADirectory(t *testing.T) {
+	page := &Console{consoleState: consoleState{handler: http.NotFoundHandler()}}
+	for _, test := range []struct{ asked, left, want string }{
+		{"/relay", "/", "/relay/"},
+		{"/a/b%20c?x=1", "/", "/a/b%20c/"},
+		{"//evil.example", "/", "//evil.example/"},
+		{"/relay/", "/", ""},
+		{"/relay/js/main.js", "/js/main.js", ""},
+		{"/", "/", ""},
+	} {
+		original := httptest.NewRequest("GET", "http://localhost"+test.asked, nil)
+		request := original.WithContext(context.WithValue(original.Context(), caddyhttp.OriginalRequestCtxKey, *original))
+		request.URL = &url.URL{Path: test.left}
+		answer := httptest.NewRecorder()
+		must(t, page.ServeHTTP(answer, request, nil))
+		location := answer.Header().Get("Location")
+		if location != "" {
+			target, err := original.URL.Parse(location)
+			must(t, err)
+			if target.Host != "localhost" {
+				t.Errorf("%s leads to %s", test.asked, target)
+			}
+			location = target.EscapedPath()
+		}
+		if location != test.want {
+			t.Errorf("%s leads to %q, want %q", test.asked, location, test.want)
 		}
 	}
 }
