@@ -146,7 +146,7 @@ func runParameters(i *invocation, client *adminClient) error {
 		return err
 	}
 	parameters = slices.DeleteFunc(parameters, func(p relay.ParameterListed) bool {
-		texts := append([]string{p.Name, p.Description, p.Place}, p.UsedBy...)
+		texts := append([]string{p.Name, p.Description}, p.UsedBy...)
 		if !p.Secret {
 			texts = append(texts, p.Value)
 			for tenant, value := range p.Tenants {

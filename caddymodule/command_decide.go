@@ -27,8 +27,8 @@ back. Actions are carried out by the running configuration: load a mended
 configuration before you decide by it for real.
 
 With --config, the admin API's address is taken from that file too, unless
---address gives it. Secrets that the file takes from the environment are those
-of the running Caddy.
+--address gives it. Its secrets are not read, so none of its conditions may
+depend on one.
 
 The exit status:
   0  with --dry-run, nothing changes; otherwise it is done

@@ -13,7 +13,6 @@ type ParameterListed struct {
 	// Kind is system or custom.
 	Kind        string `json:"kind"`
 	Description string `json:"description,omitempty"`
-	Place       string `json:"place,omitempty"`
 	// Value is that of a custom parameter, *** if it is a secret, and Tenants
 	// those of single tenants.
 	Value   string            `json:"value,omitempty"`

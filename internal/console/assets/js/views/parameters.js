@@ -13,7 +13,7 @@ export function open(container) {
 		load: () => get("parameters"),
 		draw: (parameters, words) => {
 			// Never look into secrets: a search that finds them would tell them.
-			const found = parameters.filter((parameter) => matches(words, parameter.name, parameter.kind, parameter.description, parameter.place, parameter.used_by, parameter.secret ? [] : [parameter.value, Object.keys(parameter.tenants ?? {}), Object.values(parameter.tenants ?? {})]));
+			const found = parameters.filter((parameter) => matches(words, parameter.name, parameter.kind, parameter.description, parameter.used_by, parameter.secret ? [] : [parameter.value, Object.keys(parameter.tenants ?? {}), Object.values(parameter.tenants ?? {})]));
 			if (!found.length) return nothing(words, "parameter", [el("h2", "There are no parameters")]);
 			const group = (kind, title) => {
 				const list = found.filter((parameter) => parameter.kind === kind);
@@ -32,7 +32,7 @@ function line(parameter) {
 	const tenants = Object.entries(parameter.tenants ?? {});
 	const used = parameter.used_by ?? [];
 	return el("tr", { test: "parameter", "data-name": parameter.name },
-		el("td", tag(parameter.name), parameter.place ? el("div.muted.small-text", mono(parameter.place, 100)) : null),
+		el("td", tag(parameter.name)),
 		el("td", parameter.description ? el("div", shown(parameter.description, 300)) : null,
 			parameter.secret ? el("div", el("span.mark.tone-quiet", icon("barred"), "secret"), " ", el("code", "***"))
 				: parameter.value ? mono(parameter.value, 300) : null,
