@@ -239,7 +239,7 @@ func TestExitEndsLongCalls(t *testing.T) {
 		last = lines.Text()
 	}
 	<-caddy.exited
-	if lines.Err() != nil || !strings.HasPrefix(last, `{"error":"Caddy is exiting`) {
+	if lines.Err() != nil || !strings.HasPrefix(last, `{"error":"the server is exiting`) {
 		t.Errorf("at the exit it ends with %q (%v)", last, lines.Err())
 	}
 }

@@ -254,7 +254,7 @@ func (c *call) failed(err error) *Error {
 	return asError(err)
 }
 
-var errExit = errors.New("Caddy is exiting; what was done until then stays done")
+var errExit = errors.New("the server is exiting; what was done until then stays done")
 
 // ErrNoRelay is for a Find that finds nothing.
 var ErrNoRelay = errors.New("no event_relay is running in this Caddy")

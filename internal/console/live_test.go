@@ -238,7 +238,7 @@ func TestCallsEndWhenCaddyExits(t *testing.T) {
 	for path, status := range map[string]int{"/at-once": http.StatusServiceUnavailable, "/on-the-way": http.StatusOK} {
 		answer := httptest.NewRecorder()
 		api.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
-		if answer.Code != status || !strings.HasSuffix(answer.Body.String(), `{"error":"Caddy is exiting; what was done until then stays done"}`+"\n") {
+		if answer.Code != status || !strings.HasSuffix(answer.Body.String(), `{"error":"the server is exiting; what was done until then stays done"}`+"\n") {
 			t.Errorf("%s is answered with %d %s", path, answer.Code, answer.Body)
 		}
 	}
