@@ -23,8 +23,9 @@ var chromium struct {
 	end func()
 }
 
-// errNoBrowser means that the machine has none, and that nobody asked for one.
-var errNoBrowser = errors.New("there is no Chromium; install it, or name it in EVENT_RELAY_BROWSER")
+// errNoBrowser means that the machine has none and nobody asked for one, or that
+// none is to be used.
+var errNoBrowser = errors.New("the console is not looked at in a browser")
 
 // browserContext returns the context of the running browser. Without one the
 // test is skipped, unless EVENT_RELAY_BROWSER names one: then the test fails.
@@ -44,7 +45,7 @@ func browserContext(t *testing.T) context.Context {
 func findBrowser() (string, error) {
 	switch named := os.Getenv("EVENT_RELAY_BROWSER"); named {
 	case "off":
-		return "", fmt.Errorf("EVENT_RELAY_BROWSER is off: %w", errNoBrowser)
+		return "", fmt.Errorf("%w: EVENT_RELAY_BROWSER is off", errNoBrowser)
 	case "":
 	default:
 		path, err := exec.LookPath(named)
@@ -58,7 +59,7 @@ func findBrowser() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errNoBrowser
+	return "", fmt.Errorf("%w: there is no Chromium; install it, or name it in EVENT_RELAY_BROWSER", errNoBrowser)
 }
 
 func startChromium() {
