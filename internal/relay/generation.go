@@ -215,6 +215,9 @@ func (g *Generation) HandlerSources(names []string) ([]string, error) {
 }
 
 func unknownSource(name string, known []string) error {
+	if name == "" {
+		return fmt.Errorf("no source is given; there are: %s", strings.Join(known, ", "))
+	}
 	if near := rules.Nearest(name, known); near != "" {
 		return fmt.Errorf("unknown source %s; did you mean %s?", name, near)
 	}

@@ -75,7 +75,7 @@ func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.
 	if test.Source == OwnSource {
 		return ownTest(event, query, test.Body)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "/?"+query.Encode(), strings.NewReader(test.Body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, g.testPath(test.Source, event)+"?"+query.Encode(), strings.NewReader(test.Body))
 	if err != nil {
 		return nil, fmt.Errorf("making a test event: %w", err)
 	}
@@ -91,6 +91,17 @@ func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.
 	}
 	received.DedupeKeys = nil
 	return received, nil
+}
+
+// testPath is where a sender would post the event, as far as that is known, so
+// that the stored request names the event like others of its source.
+func (g *Generation) testPath(source, event string) string {
+	at, err := parseMount(g.configuration.Addresses[source])
+	if err != nil {
+		at = mount{}
+	}
+	at.origin = ""
+	return at.at(event).String()
 }
 
 // ownTest makes a test of one of the relay's own events, so that an

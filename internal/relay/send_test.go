@@ -33,6 +33,7 @@ func TestSend(t *testing.T) {
 		NameFrom: "body.type", Fields: []receive.Field{{Name: "order", Expression: `body.order ?? query.order`}},
 		DedupeWindow: time.Hour,
 	}}
+	configured.Addresses = map[string]string{"erp": "https://events.studio.example/listen.php"}
 	configured.Actions[0].Query = []forward.Pair{{Name: "order", Value: "{{order}}"}, {Name: "test", Value: "{{test}}"}}
 	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{"order_paid"}, When: []string{`order != nil`}, Do: []string{"record"}}}
 	runtime := open(t, t.TempDir())
@@ -58,7 +59,7 @@ func TestSend(t *testing.T) {
 				t.Fatalf("sent %+v, %v", sent, err)
 			}
 			for _, id := range sent.IDs {
-				if detail := show(t, runtime, id); !detail.Test || detail.Event != "order_paid" || detail.Verdict.Decision != test.decision || detail.DuplicateOf != "" {
+				if detail := show(t, runtime, id); !detail.Test || detail.Event != "order_paid" || detail.Request.Path != "/listen.php/order_paid" || detail.Verdict.Decision != test.decision || detail.DuplicateOf != "" {
 					t.Errorf("stored as %+v", detail.Summary)
 				}
 			}
