@@ -134,7 +134,7 @@ func (f *follower) line(event queue.Summary) (string, error) {
 		return string(line) + "\n", err
 	}
 	var b strings.Builder
-	f.table.line(&b, activityRow(event, f.table.most > 0))
+	f.table.line(&b, tableRow(activityRow(event, f.table.most > 0)))
 	return b.String(), nil
 }
 

@@ -12,6 +12,9 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // lockedOutput collects output while a test reads it.
@@ -114,5 +117,25 @@ func TestFollowRefuses(t *testing.T) {
 	}
 	if _, report, status := relay.run("activity", "--follow", "--until", "2h"); status != 1 || !strings.Contains(report, "--until has no meaning") {
 		t.Errorf("status %d: %s", status, report)
+	}
+}
+
+// TestFollowPrintsHostileText: an undeclared event has the name that its sender
+// gave it, which must not reach the terminal as it is.
+func TestFollowPrintsHostileText(t *testing.T) {
+	var out bytes.Buffer
+	command := &cobra.Command{}
+	command.Flags().Bool("json", false, "")
+	f := newFollower(&invocation{Flags: caddycmd.Flags{FlagSet: command.Flags()}, out: &out, report: &out})
+	ignored := queue.Summary{ID: "0199f3c2-0000-7000-8000-000000000001", Source: "icfm", Event: "a\x1b[2J\u202eb\nc"}
+	ignored.Verdict.Decision = rules.Ignored
+	if err := f.print([]queue.Summary{ignored}); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.ContainsAny(text, "\x1b\u202e") || strings.Count(text, "\n") != 2 {
+		t.Errorf("control characters are printed: %q", text)
+	}
+	if !strings.Contains(out.String(), "ignored  -") {
+		t.Errorf("an event without deliveries shows none: %q", out.String())
 	}
 }

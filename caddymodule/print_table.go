@@ -42,12 +42,15 @@ func (t *table) cutting(headers ...string) *table {
 }
 
 // add adds a row. An empty cell shows as a dash.
-func (t *table) add(cells ...string) {
-	row := make([]string, len(cells))
-	for i, text := range cells {
+func (t *table) add(cells ...string) { t.rows = append(t.rows, tableRow(cells)) }
+
+// tableRow returns texts as the cells of a row.
+func tableRow(texts []string) []string {
+	row := make([]string, len(texts))
+	for i, text := range texts {
 		row[i] = oneLine(text)
 	}
-	t.rows = append(t.rows, row)
+	return row
 }
 
 // oneLine is a text for a cell.
