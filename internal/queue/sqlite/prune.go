@@ -85,10 +85,11 @@ func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, e
 			return removed, err
 		}
 		if len(ids) > 0 {
-			if err := db.rest(ctx, &prune{events: ids}); err != nil {
+			p := &prune{events: ids}
+			if err := db.rest(ctx, p); err != nil {
 				return removed, err
 			}
-			removed += len(ids)
+			removed += p.removed
 		}
 		if next == maxEvent {
 			return removed, nil
@@ -160,14 +161,29 @@ func (db *DB) rest(ctx context.Context, c awaited) error {
 // prune removes events with all that belongs to them.
 type prune struct {
 	waiter
-	events []int64
+	events  []int64
+	removed int
 }
 
 func (p *prune) prepare(*DB) {}
 func (p *prune) apply(*DB)   {}
 
+// write leaves events to which a delivery was added since they were found.
 func (p *prune) write(tx *transaction) error {
+	p.removed = 0
 	for _, id := range p.events {
+		tx.statements.addedWaits.BindInt64(1, id)
+		waits, err := tx.statements.addedWaits.Step()
+		if err != nil {
+			return err
+		}
+		if err := tx.statements.addedWaits.Reset(); err != nil {
+			return err
+		}
+		if waits {
+			continue
+		}
+		p.removed++
 		tx.statements.deleteAdditions.BindInt64(1, id)
 		if err := step(tx.statements.deleteAdditions); err != nil {
 			return err

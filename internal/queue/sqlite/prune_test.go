@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -126,4 +127,31 @@ func TestManyDeliveriesAndAttempts(t *testing.T) {
 	}
 	db.Close()
 	checkConsistency(t, dir)
+}
+
+// What is added to an event after it was found to be finished must not be
+// removed with it.
+func TestPruneLeavesWhatWasAddedMeanwhile(t *testing.T) {
+	db := benchOpen(t, Options{MinFree: -1})
+	ctx := context.Background()
+	old, other := benchEntry(""), benchEntry("")
+	mustPut(t, db, old, other)
+	found, _, err := db.prunable(ctx, 0, math.MaxInt64)
+	if err != nil || len(found) != 2 {
+		t.Fatalf("%d events are found and %v, want 2", len(found), err)
+	}
+	added := queue.Delivery{ID: newUUID(), Action: "x"}
+	if err := db.Amend(ctx, []queue.Amendment{{Event: old.Event.ID, Deliveries: []queue.Delivery{added}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.do(ctx, &prune{events: found}); err != nil {
+		t.Fatal(err)
+	}
+	if lease := takeN(t, db, "x", 1)[0]; lease.Delivery.ID != added.ID || lease.Event == nil {
+		t.Errorf("the lease is %+v", lease)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkConsistency(t, db.options.Dir)
 }

@@ -210,7 +210,7 @@ type statements struct {
 	putBlock, putCounts             *sqlite.Stmt
 	getWaiting, listWaiting         *sqlite.Stmt
 	deleteEvent, deleteAttempts     *sqlite.Stmt
-	deleteAdditions                 *sqlite.Stmt
+	addedWaits, deleteAdditions     *sqlite.Stmt
 }
 
 func prepareStatements(conn *sqlite.Conn) (*statements, error) {
@@ -258,6 +258,8 @@ func (s *statements) list() []statement {
 		{&s.putCounts, putCounts},
 		{&s.getWaiting, "SELECT delivery FROM waiting WHERE action = ? AND delivery = ?"},
 		{&s.listWaiting, "SELECT delivery FROM waiting WHERE action = ? AND delivery <= ? ORDER BY delivery LIMIT ?"},
+		{&s.addedWaits, `SELECT 1 FROM events WHERE id = ?1 AND CASE WHEN instr(deliveries, '"added":') > 0 AND json_valid(deliveries) THEN json_array_length(deliveries) END >
+			(SELECT count(*) FROM attempts WHERE id >= ?1 << 23 AND id < (?1 + 1) << 23 AND state <> 0)`},
 		{&s.deleteAdditions, `DELETE FROM additions WHERE uuid IN (SELECT d.value ->> 'id' FROM events e CROSS JOIN json_each(
 			CASE WHEN instr(e.deliveries, '"added":') > 0 AND json_valid(e.deliveries) THEN e.deliveries END) d WHERE e.id = ?)`},
 		{&s.deleteEvent, "DELETE FROM events WHERE id = ?"},
