@@ -151,6 +151,31 @@ func TestFullDisk(t *testing.T) {
 	checkConsistency(t, db.options.Dir)
 }
 
+// A settlement that could not be written says of a delivery that it is over. It
+// must not be handed to another action before that is known.
+func TestMoveOnAFullDiskMovesNothingThatIsOver(t *testing.T) {
+	db := benchOpen(t, Options{MinFree: -1, limits: limits{settleDelay: time.Hour}})
+	ctx := context.Background()
+	mustPut(t, db, benchEntry("x"))
+	lease := takeN(t, db, "x", 1)[0]
+	if err := db.Settle(lease.Token, queue.Settlement{State: queue.Delivered}); err != nil {
+		t.Fatal(err)
+	}
+	db.mu.Lock()
+	m := &move{from: db.action("x"), to: db.action("y")}
+	db.mu.Unlock()
+	batch(db, &failing{code: sqlite.ResultFull, times: 1}, m)
+	eventually(t, "the settlement is written", func() bool {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		return db.actions["x"].unwritten == 0
+	})
+	nothingToTake(t, db, "y")
+	if h, err := db.Find(ctx, lease.Delivery.ID); err != nil || h.Summary.Deliveries[0].State != queue.Delivered {
+		t.Errorf("the delivery is %+v and %v, want it delivered", h.Summary.Deliveries, err)
+	}
+}
+
 func TestMaxPending(t *testing.T) {
 	db := benchOpen(t, Options{MinFree: -1, MaxPending: 3})
 	ctx := context.Background()

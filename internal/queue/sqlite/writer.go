@@ -200,11 +200,13 @@ func (db *DB) working() {
 	}
 }
 
-// split separates a batch by what a full disk means for it.
+// split separates a batch by what a full disk means for it. A move is not tried
+// again before the settlements that came first: it would hand on what they say
+// is over.
 func split(batch []command) (puts, settlements, others []command) {
 	for _, c := range batch {
 		switch c.(type) {
-		case *put, *amend, *note, *merge, *mergeCounts:
+		case *put, *amend, *note, *merge, *mergeCounts, *move, *sampling:
 			puts = append(puts, c)
 		case *settlement:
 			settlements = append(settlements, c)
