@@ -10,11 +10,14 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
-// moveAtOnce is how many deliveries one transaction moves. Each rewrites its
-// event's row.
-const moveAtOnce = 128
+// One transaction moves this much at most. Each delivery rewrites its event's
+// row, however large that is.
+const (
+	moveAtOnce      = 128
+	moveBytesAtOnce = 4 << 20
+)
 
-const listMoving = `SELECT w.delivery, e.received FROM waiting w LEFT JOIN events e ON e.id = w.delivery >> 11
+const listMoving = `SELECT w.delivery, e.received, octet_length(e.record) + coalesce(octet_length(e.body), 0) FROM waiting w LEFT JOIN events e ON e.id = w.delivery >> 11
 	WHERE w.action = ? AND w.delivery <= ? ORDER BY w.delivery LIMIT ?`
 
 // move hands unfinished deliveries of one action to another.
@@ -38,19 +41,24 @@ func (m *move) write(tx *transaction) error {
 		return err
 	}
 	var received []int64
-	if err := query(tx.conn, listMoving, func(row *sqlite.Stmt) error {
+	bytes := int64(0)
+	err := query(tx.conn, listMoving, func(row *sqlite.Stmt) error {
 		m.moved, received = append(m.moved, row.ColumnInt64(0)), append(received, row.ColumnInt64(1))
+		if bytes += row.ColumnInt64(2); bytes > moveBytesAtOnce {
+			return errEnough
+		}
 		return nil
-	}, m.from.row, m.upTo, int64(moveAtOnce)); err != nil {
+	}, m.from.row, m.upTo, int64(moveAtOnce))
+	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
-	m.more = len(m.moved) == moveAtOnce
+	tx.bytes += bytes
+	m.more = err != nil || len(m.moved) == moveAtOnce
 	for i, id := range m.moved {
 		if err := tx.move(m.from, m.to, id, received[i]); err != nil {
 			return err
 		}
 	}
-	var err error
 	m.uuids, err = tx.uuidsOf(m.moved)
 	return err
 }
