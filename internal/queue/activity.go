@@ -21,7 +21,7 @@ type Activity interface {
 	Page(ctx context.Context, filter Filter, after Cursor, n int) (Page, error)
 
 	// Events returns up to n events as Page does, with what the rules see of
-	// them, so that they can be decided again.
+	// them, so that they can be decided again. Large bodies make it fewer.
 	Events(ctx context.Context, filter Filter, after Cursor, n int) (Events, error)
 
 	// Summaries returns the events that have these full ids, as far as there

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -20,8 +21,12 @@ const (
 	textTime = 60 * time.Millisecond
 )
 
-// longestPage bounds a page.
-const longestPage = 1000
+// longestPage bounds a page, and bytesOfPage the bodies in one that has them: it
+// ends with the event that goes beyond.
+const (
+	longestPage = 1000
+	bytesOfPage = 1 << 20
+)
 
 // Page implements queue.Activity. When a filter passes few events, a page can
 // hold fewer than n, or none, and still have a Next.
@@ -41,10 +46,20 @@ func (db *DB) Page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 // Events implements queue.Activity.
 func (db *DB) Events(ctx context.Context, filter queue.Filter, after queue.Cursor, n int) (queue.Events, error) {
 	var events queue.Events
-	last, err := db.page(ctx, filter, after, n, func() { events.Events = nil }, func(conn *sqlite.Conn, id int64, s *summary) error {
+	bytes := 0
+	last, err := db.page(ctx, filter, after, n, func() { events.Events, bytes = nil, 0 }, func(conn *sqlite.Conn, id int64, s *summary) error {
 		event, err := db.event(conn, id, s)
+		if err != nil {
+			return err
+		}
 		events.Events = append(events.Events, queue.Stored{Summary: s.Summary, Event: event})
-		return err
+		if event != nil {
+			bytes += len(event.RawBody)
+		}
+		if bytes > bytesOfPage {
+			return errEnough
+		}
+		return nil
 	})
 	if err != nil {
 		return queue.Events{}, fmt.Errorf("reading stored events: %w", err)
@@ -60,8 +75,9 @@ type pageEnd struct {
 	reached time.Time
 }
 
-// page calls found for each event of a page. It calls begin before the first,
-// and again when it has to begin anew.
+// page calls found for each event of a page, which ends early when found returns
+// errEnough. It calls begin before the first, and again when it has to begin
+// anew.
 func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor, n int, begin func(), found func(conn *sqlite.Conn, id int64, s *summary) error) (end pageEnd, err error) {
 	before := int64(maxEvent)
 	if after != "" {
@@ -107,7 +123,12 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 					return err
 				}
 				if stored && filter.Passes(&summary.Summary) {
-					if err := found(conn, event, &summary); err != nil {
+					err := found(conn, event, &summary)
+					if errors.Is(err, errEnough) {
+						end.next = cursor(event)
+						return nil
+					}
+					if err != nil {
 						return err
 					}
 					count++
