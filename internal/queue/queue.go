@@ -29,6 +29,9 @@ var (
 	ErrLeaseLost = errors.New("lease is lost")
 	// ErrNotFound means that no event or delivery has the given id.
 	ErrNotFound = errors.New("not found")
+	// ErrRefused means that a stored event cannot be added to: its deliveries
+	// cannot be read, or there are as many as it can have.
+	ErrRefused = errors.New("nothing can be added to it")
 	// ErrCursor means that a cursor is none that the engine returned.
 	ErrCursor = errors.New("not a cursor")
 	// ErrNoBackup means that a file is not a whole backup.
@@ -105,7 +108,8 @@ type Queue interface {
 	// return: further deliveries, and a new verdict if there is one. Deliveries
 	// are taken as if they had just been put, whatever the age of their event.
 	// If any of the events is not stored it changes nothing and returns
-	// ErrNotFound; ErrFull and ErrClosed are as with Put.
+	// ErrNotFound, if any cannot be added to ErrRefused; ErrFull and ErrClosed
+	// are as with Put.
 	//
 	// JetStream: further messages on the event's subject.
 	Amend(ctx context.Context, amendments []Amendment) error

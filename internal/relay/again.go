@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -254,7 +256,8 @@ func (s *survey) between(ctx context.Context, since, until int64) ([]chosen, err
 }
 
 // amend stores amendments and returns which of them were. Events that retention
-// has removed since they were read are left out.
+// has removed since they were read are left out, and so are those that cannot be
+// added to: one of them would end every attempt to get at those behind it.
 func (r *Runtime) amend(ctx context.Context, amendments []queue.Amendment) (stored []bool, err error) {
 	// A caller that goes away must not leave it open what was done.
 	ctx = context.WithoutCancel(ctx)
@@ -265,15 +268,18 @@ func (r *Runtime) amend(ctx context.Context, amendments []queue.Amendment) (stor
 		}
 		return stored, nil
 	}
-	if !errors.Is(err, queue.ErrNotFound) {
+	if !errors.Is(err, queue.ErrNotFound) && !errors.Is(err, queue.ErrRefused) {
 		return stored, err
 	}
 	for i := range amendments {
-		err := r.engine.Amend(ctx, amendments[i:i+1])
-		if err != nil && !errors.Is(err, queue.ErrNotFound) {
+		switch err := r.engine.Amend(ctx, amendments[i:i+1]); {
+		case err == nil:
+			stored[i] = true
+		case errors.Is(err, queue.ErrRefused):
+			r.logger.Error("an event was left out", zap.String("event", amendments[i].Event), zap.Error(err))
+		case !errors.Is(err, queue.ErrNotFound):
 			return stored, err
 		}
-		stored[i] = err == nil
 	}
 	return stored, nil
 }

@@ -8,11 +8,15 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -356,6 +360,42 @@ func TestDecideLargeBodies(t *testing.T) {
 	progress = slices.DeleteFunc(progress, func(p relay.Progress) bool { return p.Done == 0 })
 	if len(progress) < 2 {
 		t.Errorf("%d MB were taken at once", n)
+	}
+}
+
+// TestDecideLeavesOutWhatCannotBeAmended checks that an event whose deliveries
+// cannot be read does not keep those behind it from being decided.
+func TestDecideLeavesOutWhatCannotBeAmended(t *testing.T) {
+	dir := t.TempDir()
+	runtime := open(t, dir)
+	generation := compile(t, configuration(newService(t), "/record"))
+	runtime.Push(generation)
+	for range 3 {
+		post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
+	}
+	spoiled := stored(t, runtime, queue.Filter{})[2].ID
+	if err := runtime.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.db"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the databases are %q, %v", files, err)
+	}
+	conn, err := sqlite.OpenConn(files[0], sqlite.OpenReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = sqlitex.Execute(conn, "UPDATE events SET deliveries = '[{' WHERE uuid = ?", &sqlitex.ExecOptions{Args: []any{spoiled}})
+	if err := errors.Join(err, conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	runtime = open(t, dir)
+	changed := configuration(newService(t), "/record")
+	changed.Rules[0].When = nil
+	runtime.Push(compile(t, changed))
+	decided, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{}, nil)
+	if err != nil || decided.Events != 2 || decided.Fires["record"] != 2 {
+		t.Errorf("decided %+v, %v; want two events", decided, err)
 	}
 }
 

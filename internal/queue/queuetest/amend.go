@@ -154,6 +154,18 @@ var amendTests = map[string]func(*fixture){
 		}
 	},
 
+	"more than an event can have": func(f *fixture) {
+		e := f.put(f.entry("x"))
+		var many []queue.Delivery
+		for range 1 << 16 {
+			many = append(many, queue.Delivery{ID: newID(), Action: "y"})
+		}
+		if err := f.Amend(f.patient(), []queue.Amendment{{Event: e.Event.ID, Deliveries: many}}); !errors.Is(err, queue.ErrRefused) {
+			f.Errorf("it gave %v, want ErrRefused", err)
+		}
+		f.nothing("y")
+	},
+
 	"the backlog counts them since they were added": func(f *fixture) {
 		old := f.put(f.entry())
 		f.Advance(f.Lease())

@@ -135,9 +135,9 @@ func (c *amend) write(tx *transaction) error {
 		case stored.uuid != a.uuid:
 			c.refused = fmt.Errorf("event %s: %w", a.uuid, queue.ErrNotFound)
 		case stored.err != nil && len(a.plans) > 0:
-			c.refused = fmt.Errorf("event %s: %w", a.uuid, stored.err)
+			c.refused = fmt.Errorf("event %s: %w: %w", a.uuid, queue.ErrRefused, stored.err)
 		case have+len(a.plans) > maxDeliveries:
-			c.refused = fmt.Errorf("event %s has %d deliveries; at most %d can be stored, and %d were to be added", a.uuid, have, maxDeliveries, len(a.plans))
+			c.refused = fmt.Errorf("event %s: %w: it has %d deliveries, at most %d can be stored, and %d were to be added", a.uuid, queue.ErrRefused, have, maxDeliveries, len(a.plans))
 		}
 		if c.refused != nil {
 			return nil
