@@ -52,6 +52,7 @@ type DB struct {
 	pruning    sync.Mutex
 	backingUp  sync.Mutex
 	merging    sync.Mutex
+	verifying  sync.Mutex
 
 	// What memory knows of deliveries, and what waits for the writer.
 	mu          sync.Mutex

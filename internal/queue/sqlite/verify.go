@@ -40,8 +40,11 @@ var findings = []struct{ what, sql string }{
 
 // Verify has SQLite check the database, and holds its tables against each
 // other. It returns what is wrong, one finding each. It takes long with many
-// events, in short pieces but for SQLite's own check.
+// events, in short pieces but for SQLite's own check, and one call at a time, so
+// that deliveries find a reader's connection meanwhile.
 func (db *DB) Verify(ctx context.Context) (found []string, err error) {
+	db.verifying.Lock()
+	defer db.verifying.Unlock()
 	add := func(more []string, err error) error {
 		found = append(found, more...)
 		return err
