@@ -54,4 +54,15 @@ func addCommands(root *cobra.Command) {
 		pauseCommand(), resumeCommand(), disableCommand(), enableCommand(), cancelCommand(), moveCommand(),
 		setupCommand(), importPostmanCommand(), exportActionsCommand(),
 		backupCommand(), restoreCommand(), checkCommand())
+	for _, command := range root.Commands() {
+		if accepts := command.Args; accepts != nil {
+			// Cobra counts the arguments, and does not say which are wanted.
+			command.Args = func(command *cobra.Command, arguments []string) error {
+				if err := accepts(command, arguments); err != nil {
+					return fmt.Errorf("%w; write: caddy event-relay %s (see --help)", err, command.Use)
+				}
+				return nil
+			}
+		}
+	}
 }

@@ -108,8 +108,8 @@ func moveCommand() *cobra.Command {
 		Short: "Hands what waits for one action to another",
 		Long: `
 Hands all unfinished deliveries of an action to another, such as after it was
-renamed: without that they wait until an action of the old name is back. They are
-rendered and sent as the other action says.
+renamed: without that they wait until an action of the old name is back. They
+are rendered and sent as the other action says.
 
 The exit status is 3 if nothing was waiting.`,
 		Example: `  caddy event-relay status

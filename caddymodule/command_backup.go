@@ -142,7 +142,7 @@ func mergeHistory(i *invocation, client *adminClient) error {
 	case i.context.Err() != nil:
 		return errors.New("adding the history: it was broken off; do it again, what is there already is left out")
 	case err != nil:
-		return err
+		return fmt.Errorf("restoring %s: %w", i.Arg(0), err)
 	case i.Bool("json"):
 		return writeJSON(i.out, result)
 	}

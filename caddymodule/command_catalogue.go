@@ -21,8 +21,8 @@ Lists the events that each source is known to send, and which actions rules
 carry out for them. With SEARCH, only those that have it in the name, the
 description, the source, an action or the place of a rule.
 
-An event is "on" if a rule acts on it, "off" if it was switched off with disable,
-and "-" if no rule asks for an action. --used leaves out the latter.`,
+An event is "on" if a rule acts on it, "off" if it was switched off with
+disable, and "-" if no rule asks for an action. --used leaves out the latter.`,
 		Example: `  caddy event-relay events --used
   caddy event-relay events project
   caddy event-relay events --json`,
@@ -128,8 +128,9 @@ func parametersCommand() *cobra.Command {
 		Short: "Lists the parameters that templates and rules can use, and where they are used",
 		Long: `
 Lists the system parameters, which every event has, and those of the
-configuration. With SEARCH, only those that have it in the name, the description,
-the value or the place of use. Secrets are shown as *** and never searched.
+configuration. With SEARCH, only those that have it in the name, the
+description, the value or the place of use. Secrets are shown as *** and never
+searched.
 
 A parameter is marked "undefined" if it has no value, or one that an import of a
 Postman collection put in its place, and "unused" if nothing uses it.`,

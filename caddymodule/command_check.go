@@ -18,11 +18,11 @@ func checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Checks a configuration file, and a running relay's database and rules",
 		Long: `
-Checks the configuration file that --config names, by default the Caddyfile in the
-current directory, as 'caddy validate' does: nothing is started. Then, if a Caddy
-is running, checks the database of its relay, and its rules and actions against
-the events that are stored: fields that they use and no event ever had, actions
-that nothing uses. It says what was not checked.
+Checks the configuration file that --config names, by default the Caddyfile in
+the current directory, as 'caddy validate' does: nothing is started. Then, if a
+Caddy is running, checks the database of its relay, and its rules and actions
+against the events that are stored: fields that they use and no event ever had,
+actions that nothing uses. It says what was not checked.
 
 The exit status is 0 if there is no fault; warnings are none. It is 1 if
 something is wrong, or if nothing could be checked.`,

@@ -21,9 +21,9 @@ Decides stored events again: by the running configuration, or by the one that
 --config names. The difference is listed: which actions would fire now and did
 not, and which would not fire any more.
 
-Unless it is a dry run, it then asks, and gives the events their new verdicts and
-carries out the actions that fire now. What would not fire any more is not taken
-back. Actions are carried out by the running configuration: load a mended
+Unless it is a dry run, it then asks, and gives the events their new verdicts
+and carries out the actions that fire now. What would not fire any more is not
+taken back. Actions are carried out by the running configuration: load a mended
 configuration before you decide by it for real.
 
 With --config, the admin API's address is taken from that file too, unless

@@ -10,8 +10,10 @@ func rejectionsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rejections",
 		Short: "Lists who was turned away and why, and when each credential was last used",
-		Long: "Lists requests that were turned away since Caddy was started, like ones together, and when each credential was last used. " +
-			"Nothing of a rejected request is stored.",
+		Long: `
+Lists requests that were turned away since Caddy was started, like ones
+together, and when each credential was last used. Nothing of a rejected request
+is stored.`,
 		Example: "  caddy event-relay rejections",
 		Args:    cobra.NoArgs,
 		RunE:    talking(runRejections),

@@ -66,7 +66,11 @@ func runResend(i *invocation) (int, error) {
 		if err := i.again(client, "resend", "Sending again", againRequest{selection: chosen}, &result); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}
-		fmt.Fprintln(i.report, resentText(result, "are being sent again"))
+		doing := "are being sent again"
+		if result.Deliveries == 1 {
+			doing = "is being sent again"
+		}
+		fmt.Fprintln(i.report, resentText(result, doing))
 	}
 	if i.Bool("json") {
 		if err := writeJSON(i.out, result); err != nil {

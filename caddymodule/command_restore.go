@@ -19,10 +19,10 @@ func restoreCommand() *cobra.Command {
 		Short: "Puts a backup back, or adds its history to a running relay",
 		Long: `
 Without --history, the backup becomes the queue of a relay that is not running:
-unfinished deliveries are carried out when it is started. The directory is that of
---dir, or of the configuration given by --config, by default the Caddyfile in the
-current directory. There must be no queue in it. Run it as the user that Caddy
-runs as, so that Caddy can write there.
+unfinished deliveries are carried out when it is started. The directory is that
+of --dir, or of the configuration given by --config, by default the Caddyfile in
+the current directory. There must be no queue in it. Run it as the user that
+Caddy runs as, so that Caddy can write there.
 
 With --history, the events of the backup are added to the history of a running
 relay, older than all that are there. Nothing is sent: deliveries that were

@@ -25,8 +25,8 @@ func sendCommand() *cobra.Command {
 		Long: `
 Makes up an event of a source and lets the running relay deal with it like any
 other: it is decided, stored and carried out. It is marked as a test, in the
-activity and to the targets (header X-Event-Test: 1). Targets that do not look at
-that do what they do.
+activity and to the targets (header X-Event-Test: 1). Targets that do not look
+at that do what they do.
 
 Values are sent like the query of a request; --body gives the body. To see what
 would be done without doing it, use explain.

@@ -19,7 +19,7 @@ and how full the disk is.
 The exit status serves in monitoring:
   0  everything is on, every target can be reached and every source was heard
   1  error: the relay cannot be asked
-  2  something is switched off, down or quiet, or waits for an action that is gone`,
+  2  something is off, down or quiet, or waits for an action that is gone`,
 		Example: "  caddy event-relay status",
 		Args:    cobra.NoArgs,
 		RunE:    running(runStatus),

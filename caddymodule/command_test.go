@@ -86,9 +86,11 @@ func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 		if command.Args == nil && !slices.Contains([]string{"resend", "decide", "export-actions"}, command.Name()) {
 			t.Errorf("%s takes any arguments", command.Name())
 		}
-		for _, line := range strings.Split(command.Long+"\n"+command.Example, "\n") {
-			if len([]rune(line)) > 100 && command.Name() != "rejections" {
-				t.Errorf("%s: a line of the help is too long for a terminal: %s", command.Name(), line)
+		for text, most := range map[string]int{command.Long: 80, command.Example: 100} {
+			for _, line := range strings.Split(text, "\n") {
+				if len([]rune(line)) > most {
+					t.Errorf("%s: a line of the help is too long for a terminal: %s", command.Name(), line)
+				}
 			}
 		}
 	}
@@ -168,10 +170,35 @@ func TestActivitySearchesOn(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &list); err != nil || status != 0 || len(list.Events) != 2 || list.Early {
 		t.Errorf("status %d, %v: %s%s", status, err, out, report)
 	}
-	var text strings.Builder
-	_ = writeActivity(&text, console.ActivityPage{Early: true, Next: "p2", Reached: time.Date(2026, 3, 13, 10, 41, 57, 0, time.Local)}, 0)
-	if !strings.Contains(text.String(), `it looked back to 2026-03-13 10:41:57.000. Go on with --until "2026-03-13 10:41:57"`) {
-		t.Error(text.String())
+	var table, remarks strings.Builder
+	_ = writeActivity(&table, &remarks, console.ActivityPage{Early: true, Next: "p2", Reached: time.Date(2026, 3, 13, 10, 41, 57, 0, time.Local)}, true, 0)
+	if !strings.Contains(remarks.String(), `it looked back to 2026-03-13 10:41:57.000. Go on with --until "2026-03-13 10:41:57"`) {
+		t.Error(remarks.String())
+	}
+}
+
+func TestActivityOfNothing(t *testing.T) {
+	relay := newFakeRelay(t, map[string]string{"GET activity": `{"events":[]}`})
+	for arguments, want := range map[string]string{
+		"activity":             "No events. Is the sender's URL right",
+		"activity --source no": "No event fits the filters. Is the sender's URL right",
+	} {
+		out, report, status := relay.run(strings.Fields(arguments)...)
+		if out != "" || !strings.HasPrefix(report, want) || status != 0 {
+			t.Errorf("%s gave status %d, %q and %q on standard error, want %q there", arguments, status, out, report, want)
+		}
+	}
+}
+
+func TestMissingArguments(t *testing.T) {
+	for command, want := range map[string]string{
+		"pause":     "write: caddy event-relay pause <action>",
+		"send icfm": "write: caddy event-relay send <source> <event>",
+		"show a b":  "write: caddy event-relay show <",
+	} {
+		if _, report, status := runRoot("", strings.Fields(command)...); status != 1 || !strings.Contains(report, want) {
+			t.Errorf("%s: status %d and %q, want %q", command, status, report, want)
+		}
 	}
 }
 

@@ -14,11 +14,15 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
-// writeActivity prints a list of events as a table.
-func writeActivity(w io.Writer, list console.ActivityPage, width int) error {
+// writeActivity prints a list of events as a table, and remarks on it to report.
+func writeActivity(w, report io.Writer, list console.ActivityPage, filtered bool, width int) error {
 	if len(list.Events) == 0 && !list.Early {
-		_, err := fmt.Fprintln(w, "No events. Is the sender's URL right, and its credential? Rejected requests are not events: see caddy event-relay rejections.")
-		return err
+		text := "No events."
+		if filtered {
+			text = "No event fits the filters."
+		}
+		fmt.Fprintln(report, text, "Is the sender's URL right, and its credential? Rejected requests are not events: see caddy event-relay rejections.")
+		return nil
 	}
 	table := activityTable(list.Events, width)
 	if err := table.write(w, width); err != nil {
@@ -26,10 +30,10 @@ func writeActivity(w io.Writer, list console.ActivityPage, width int) error {
 	}
 	switch {
 	case list.Early:
-		fmt.Fprintf(w, "The search was ended because it took long; it looked back to %s. Go on with --until %q.\n",
+		fmt.Fprintf(report, "The search was ended because it took long; it looked back to %s. Go on with --until %q.\n",
 			moment(list.Reached), list.Reached.Local().Format("2006-01-02 15:04:05"))
 	case list.Next != "":
-		fmt.Fprintln(w, "There are more: use --number or --until.")
+		fmt.Fprintln(report, "There are more: use --number or --until.")
 	}
 	return nil
 }
@@ -123,7 +127,11 @@ func writeVerdict(w io.Writer, detail relay.Detail) {
 
 func writeRequest(w io.Writer, detail relay.Detail) {
 	request := detail.Request
-	fmt.Fprintf(w, "\nRequest    %s %s from %s\n", printable(request.Method), printable(request.Path), request.IP)
+	fmt.Fprintf(w, "\nRequest    %s %s", printable(request.Method), printable(request.Path))
+	if request.IP != "" { // what the relay made up itself comes from nowhere
+		fmt.Fprintf(w, " from %s", printable(request.IP))
+	}
+	fmt.Fprintln(w)
 	writeValues(w, "?", request.Query)
 	writeValues(w, "", request.Headers)
 	if request.Body != "" {

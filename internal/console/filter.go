@@ -25,7 +25,7 @@ const maxValue = 1000
 func parseFilter(query url.Values, now time.Time) (queue.Filter, error) {
 	for _, field := range FilterFields {
 		if value := query.Get(field); len(value) > maxValue || !utf8.ValidString(value) {
-			return queue.Filter{}, wrong(field, "reading filter %s: its value is not text of at most %d bytes", field, maxValue)
+			return queue.Filter{}, wrong(field, "reading %s: its value is not text of at most %d bytes", field, maxValue)
 		}
 	}
 	filter := queue.Filter{
@@ -66,7 +66,7 @@ func parseMoment(field, text string, now time.Time) (time.Time, error) {
 	}
 	moment, err := ParseMoment(text, now)
 	if err != nil {
-		return moment, wrong(field, "reading filter %s: %w", field, err)
+		return moment, wrong(field, "reading %s: %w", field, err)
 	}
 	return moment, nil
 }
@@ -78,7 +78,7 @@ func parseCount(field, text string, fallback, most int) (int, error) {
 	}
 	count, err := strconv.Atoi(text)
 	if err != nil || count < 1 || count > most {
-		return 0, wrong(field, "reading filter %s: %q is not a number from 1 to %d", field, text, most)
+		return 0, wrong(field, "reading %s: %q is not a number from 1 to %d", field, text, most)
 	}
 	return count, nil
 }
@@ -91,7 +91,7 @@ func oneOf[T ~string](field string, value T, allowed ...T) error {
 	for i, a := range allowed {
 		names[i] = string(a)
 	}
-	return wrong(field, "reading filter %s: %q is not one of %s", field, string(value), strings.Join(names, ", "))
+	return wrong(field, "reading %s: %q is not one of %s", field, string(value), strings.Join(names, ", "))
 }
 
 // parseQuery reads a query. Go passes over what is wrong in one, which would

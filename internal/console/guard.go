@@ -90,7 +90,11 @@ func (g *guard) checkNear(address netip.Addr) error {
 	if address.IsLoopback() || slices.ContainsFunc(g.allow, func(p netip.Prefix) bool { return p.Contains(address) }) {
 		return nil
 	}
-	return fmt.Errorf("it is open to this machine only, and you are %s; to open it to you, add to event_relay_console: allow %s", address, address)
+	open := "this machine only"
+	if len(g.allow) > 0 {
+		open = "this machine and what allow says"
+	}
+	return fmt.Errorf("it is open to %s, and you are %s; to open it to you, add to event_relay_console: allow %s", open, address, address)
 }
 
 // checkHost wants the name under which the browser knows the console to be one

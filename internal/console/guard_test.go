@@ -70,7 +70,7 @@ func TestGuardLooksAtTheAddress(t *testing.T) {
 		"this machine by IPv6":          {ask: ask{peer: "[::1]:40000"}},
 		"any loopback address":          {ask: ask{peer: "127.8.9.10:1"}},
 		"mapped into IPv6":              {ask: ask{peer: "[::ffff:127.0.0.1]:40000"}},
-		"another machine":               {ask: ask{peer: "192.168.1.20:40000"}, want: "add to event_relay_console: allow 192.168.1.20"},
+		"another machine":               {ask: ask{peer: "192.168.1.20:40000"}, want: "it is open to this machine only, and you are 192.168.1.20; to open it to you, add to event_relay_console: allow 192.168.1.20"},
 		"another by IPv6":               {ask: ask{peer: "[fe80::1%eth0]:40000"}, want: "allow fe80::1"},
 		"unspecified":                   {ask: ask{peer: "0.0.0.0:1"}, want: "allow 0.0.0.0"},
 		"a Unix socket":                 {ask: ask{peer: "@"}, want: "no IP address"},

@@ -52,7 +52,7 @@ func series(c *call) (any, error) {
 		since = until.Add(-24 * time.Hour)
 	}
 	if !since.Before(until) {
-		return nil, wrong("since", "reading filter since: %s is not before until, %s", since.Format(time.RFC3339), until.Format(time.RFC3339))
+		return nil, wrong("since", "reading since: %s is not before until, %s", since.Format(time.RFC3339), until.Format(time.RFC3339))
 	}
 	count, err := parseCount("n", query.Get("n"), 120, mostPoints)
 	if err != nil {

@@ -45,7 +45,7 @@ func (db *DB) Merge(ctx context.Context, file string, progress func(done, total 
 		err = ctx.Err() // SQLite only says that it was interrupted
 	}
 	if err != nil {
-		return added, fmt.Errorf("adding the history in %s: %w", file, err)
+		return added, fmt.Errorf("adding the history: %w", err)
 	}
 	return added, nil
 }
