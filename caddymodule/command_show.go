@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -41,10 +39,6 @@ func runShow(i *invocation, client *adminClient) error {
 	}
 	var detail relay.Detail
 	raw, err := client.get(i.context, path, nil, &detail)
-	var refused *refusal
-	if errors.As(err, &refused) && refused.status == http.StatusNotFound {
-		return fmt.Errorf("%w; give an id as activity lists it, or a beginning of at least 8 characters that only one has", err)
-	}
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (db *DB) Find(ctx context.Context, id string) (history queue.History, err e
 		}
 		switch len(matches) {
 		case 0:
-			return queue.ErrNotFound
+			return fmt.Errorf("%w; give an id as the activity lists it, or a beginning of at least %d characters", queue.ErrNotFound, shortestID)
 		case 1:
 			history, err = db.history(conn, matches[0].event)
 			return err
