@@ -254,7 +254,7 @@ func TestFailedDeliveryIsFoundAndSentAgain(t *testing.T) {
 	if folders.times("Nordlicht") != 1 {
 		t.Error("a dry run sends")
 	}
-	machine.expect(0, "resend --since 1h --action folder --yes", "1 delivery of 1 event are being sent again: folder 1")
+	machine.expect(0, "resend --since 1h --action folder --yes", "1 delivery of 1 event is being sent again: folder 1")
 	machine.become(id, "delivered")
 	machine.expect(0, "show "+id, "Repeats    ", "folder delivered")
 	machine.expect(3, "resend --state expired --yes", "No delivery fits")
