@@ -76,6 +76,7 @@ func (m *memory) addExpiring(action string, event *rules.Event, expires time.Tim
 		m.waiting = append(m.waiting, r)
 		ids = append(ids, id)
 	}
+	m.sort()
 	m.wake()
 	return ids
 }
@@ -222,9 +223,15 @@ func (m *memory) Settle(token queue.Token, s queue.Settlement) error {
 	}
 	if s.State == queue.Pending {
 		m.waiting = append(m.waiting, r)
-		slices.SortStableFunc(m.waiting, func(a, b *remembered) int { return a.delivery.Due.Compare(b.delivery.Due) })
+		m.sort()
 	}
 	return nil
+}
+
+// sort lets those that have been due longest go first, as the queue promises:
+// what is added goes before what was attempted already.
+func (m *memory) sort() {
+	slices.SortStableFunc(m.waiting, func(a, b *remembered) int { return a.delivery.Due.Compare(b.delivery.Due) })
 }
 
 func (m *memory) Change(context.Context, queue.Change) (queue.Changed, error) {
