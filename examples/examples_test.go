@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -258,16 +259,34 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// freeAddress returns a loopback address that nobody listens on.
+// freeAddress returns a loopback address that nobody listens on, each once. It
+// is none that the system gives to connections or to listeners without a port:
+// one of those could get it before Caddy does, and Caddy would share it.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	addresses.Lock()
+	defer addresses.Unlock()
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if addresses.given[address] {
+			continue
+		}
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		listener.Close()
+		addresses.given[address] = true
+		return address
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("there is no free port from 10000 to 29999")
+	return ""
 }
+
+var addresses = struct {
+	sync.Mutex
+	given map[string]bool
+}{given: make(map[string]bool)}
 
 // lockedBuffer collects a program's output while tests read it.
 type lockedBuffer struct {

@@ -80,6 +80,10 @@ func TestSwitches(t *testing.T) {
 			if other.Verdict.Decision != test.other {
 				t.Errorf("another event has the verdict %+v, want %s", other.Verdict, test.other)
 			}
+			if test.kind == queue.SwitchEvent {
+				// An attempt that the restart cuts off would be made again.
+				waitFor(t, "the other event's delivery", func() bool { return show(t, runtime, other.ID).Deliveries[0].State == queue.Delivered })
+			}
 			generation = compile(t, configured)
 			runtime.Push(generation)
 			check("after a reload")
