@@ -86,17 +86,12 @@ var handlerLevel = level[Handler]{name: "the event_relay directive", settings: [
 // The path is a mount: it stands for itself and everything below it. A matcher
 // is `*` or a named one; with a path, both must match.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	if !h.Next() {
-		return nil, h.ArgErr()
-	}
-	directive := &line{d: h.Dispenser, words: []caddyfile.Token{h.Token()}}
-	matcher, err := namedMatcher(h)
+	directive, matcher, err := openDirective(h)
 	if err != nil {
 		return nil, err
 	}
 
 	handler := new(Handler)
-	directive.args = h.RemainingArgsAsTokens()
 	if strings.HasPrefix(directive.text(0), "/") {
 		mount := directive.args[0]
 		directive.args = directive.args[1:]
@@ -117,6 +112,21 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		return nil, err
 	}
 	return h.NewRoute(matcher, handler), nil
+}
+
+// openDirective reads the line of a directive: its matcher, and the arguments
+// behind that.
+func openDirective(h httpcaddyfile.Helper) (*line, caddy.ModuleMap, error) {
+	if !h.Next() {
+		return nil, nil, h.ArgErr()
+	}
+	directive := &line{d: h.Dispenser, words: []caddyfile.Token{h.Token()}}
+	matcher, err := namedMatcher(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	directive.args = h.RemainingArgsAsTokens()
+	return directive, matcher, nil
 }
 
 // namedMatcher takes `*` or a named matcher off the line. A path is left

@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -196,16 +195,11 @@ var consoleLevel = level[Console]{name: "the " + consoleName + " directive", set
 //
 // The path is a mount: it stands for itself and everything below it.
 func parseConsole(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	if !h.Next() {
-		return nil, h.ArgErr()
-	}
-	directive := &line{d: h.Dispenser, words: []caddyfile.Token{h.Token()}}
-	matcher, err := namedMatcher(h)
+	directive, matcher, err := openDirective(h)
 	if err != nil {
 		return nil, err
 	}
 	page := new(Console)
-	directive.args = h.RemainingArgsAsTokens()
 	if len(directive.args) > 1 {
 		return nil, errAt(directive.args[1], "%s takes at most a path, but %q follows: %s [MATCHER] [PATH]",
 			consoleName, directive.args[1].Text, consoleName)
