@@ -1,21 +1,19 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
 )
 
 // These tests run the real binary, as an administrator does.
@@ -41,9 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// patience is how long a condition may take to come true before a test fails.
-// It is no measure of speed.
-const patience = 60 * time.Second
+const patience = processtest.Patience
 
 // process is a running Caddy with its own data directory and ports.
 type process struct {
@@ -187,60 +183,10 @@ func (p *process) files() int {
 	return len(entries)
 }
 
-func waitFor(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for %s", patience, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
+// What all tests that start the program have in common.
+var (
+	waitFor     = processtest.WaitFor
+	freeAddress = processtest.FreeAddress
+)
 
-// freeAddress returns a loopback address that nobody listens on, each once. It
-// is none that the system gives to connections or to listeners without a port:
-// one of those could get it before Caddy does, and Caddy would share it.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	addresses.Lock()
-	defer addresses.Unlock()
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
-		if addresses.given[address] {
-			continue
-		}
-		listener, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		listener.Close()
-		addresses.given[address] = true
-		return address
-	}
-	t.Fatal("there is no free port from 10000 to 29999")
-	return ""
-}
-
-var addresses = struct {
-	sync.Mutex
-	given map[string]bool
-}{given: make(map[string]bool)}
-
-// lockedBuffer collects a process's output while tests read it.
-type lockedBuffer struct {
-	mutex  sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.String()
-}
+type lockedBuffer = processtest.Output
