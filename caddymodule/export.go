@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
-	"github.com/caddy-event-relay/event-relay/handlers/forward/postman"
+	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
 
 func exportActionsCommand() *cobra.Command {

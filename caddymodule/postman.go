@@ -12,7 +12,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward/postman"
+	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
 
 // exitLeftOut is the exit status of import-postman when something that was

@@ -18,10 +18,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
-	"github.com/caddy-event-relay/event-relay/handlers/forward/postman"
+	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
 
-const postmanCases = "../handlers/forward/postman/testdata/cases"
+const postmanCases = "../internal/postman/testdata/cases"
 
 // adaptImported adapts a Caddyfile whose event_relay block imports a text.
 func adaptImported(t testing.TB, directory, text string) (*App, error) {

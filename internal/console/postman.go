@@ -3,7 +3,7 @@ package console
 import (
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward/postman"
+	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
 
 // postmanBody bounds a request with a collection and an environment, which JSON
