@@ -16,6 +16,7 @@ var actionLevel = level[Action]{name: "an action block", settings: []setting[Act
 		return nil
 	}},
 	request("get"),
+	request("head"),
 	request("post"),
 	request("put"),
 	request("patch"),
@@ -102,7 +103,7 @@ func readAction(l *line, app *App) error {
 		return err
 	}
 	if action.Method == "" {
-		return l.errf("action %s has no request: add get, post, put, patch or delete with a URL", action.Name)
+		return l.errf("action %s has no request: add get, head, post, put, patch or delete with a URL", action.Name)
 	}
 	app.Actions = append(app.Actions, action)
 	return nil

@@ -12,8 +12,8 @@ type Action struct {
 	// What the action does, for lists. Default: empty.
 	Description string `json:"description,omitempty"`
 
-	// The method of the request: `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
-	// Default: `POST`.
+	// The method of the request: `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or
+	// `DELETE`. Default: `POST`.
 	Method string `json:"method,omitempty"`
 
 	// The URL of the request, a template. Scheme, host and port may hold

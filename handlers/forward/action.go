@@ -19,7 +19,8 @@ type Action struct {
 	// Place says where the action is configured ("Caddyfile:33"), for messages.
 	Place string
 
-	// Method is GET, POST, PUT, PATCH or DELETE.
+	// Method is GET, HEAD, POST, PUT, PATCH or DELETE. An answer to HEAD has no
+	// body; its status counts as any other.
 	Method string
 
 	// URL is a template. Expressions that name anything of the event may stand
@@ -200,7 +201,7 @@ type TLS struct {
 	InsecureSkipVerify bool
 }
 
-var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
+var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 // withDefaults returns the action with its defaults filled in.
 func (a Action) withDefaults() Action {

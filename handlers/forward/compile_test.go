@@ -51,7 +51,7 @@ func TestLoadErrors(t *testing.T) {
 		{"syntax", url("http://h/{{body.}}"), "url: at character 10: compiling `body.`: "},
 		{"unknown function", url("http://h/{{uper(body.x)}}"), "url: at character 10: unknown function \"uper\" in `uper(body.x)`; did you mean upper?"},
 		{"verbatim", url("http://h/{{verbatim(body.x)}}"), "url: at character 10: {{verbatim(body.x)}}: verbatim is for the values of a body; here every value is escaped, so write it without verbatim"},
-		{"method", Action{URL: "http://h/", Method: "HEAD"}, `unknown method "HEAD"; there are GET, POST, PUT, PATCH, DELETE`},
+		{"method", Action{URL: "http://h/", Method: "TRACE"}, `unknown method "TRACE"; there are GET, HEAD, POST, PUT, PATCH, DELETE`},
 		{"kind of body", Action{URL: "http://h/", Body: Body{Kind: "pdf"}}, `body: unknown kind of body "pdf"; there are none, form, urlencoded, raw, json, xml, forward`},
 		{"success", Action{URL: "http://h/", Success: []string{"2x"}}, `success: "2x" is no status; write one such as 409 or a class such as 2xx`},
 		{"success class", Action{URL: "http://h/", Success: []string{"6xx"}}, `success: "6xx" is no status`},

@@ -231,6 +231,9 @@ func (r *Request) http(ctx context.Context) *http.Request {
 	template := http.Request{
 		Method: r.Method, URL: r.URL, Host: r.Host, Header: r.Header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		// Some devices answer HEAD with a body, which would be read as the
+		// answer to the next request on the same connection.
+		Close: r.Method == http.MethodHead,
 	}
 	if len(r.Body) > 0 {
 		// net/http sends head and body in one write if it knows the reader,
