@@ -24,6 +24,9 @@ as by 'caddy reload': --address, else the configuration given by --config, else
 localhost:2019. Only setup, explain --request, export-actions, import-postman,
 restore without --history, and the first part of check need no running Caddy.
 
+If the configuration takes secrets from a file of environment variables, name it
+with --envfile, as for 'caddy run'.
+
 The exit status is 0 if it is done and 1 for an error; 2 and 3 have a meaning
 with some commands, which their help tells.`,
 		CobraFunc: addCommands,
@@ -46,7 +49,15 @@ func addCommands(root *cobra.Command) {
 	root.PersistentFlags().String("address", "", "Address of the admin API")
 	root.PersistentFlags().StringP("config", "c", "", "Configuration file to find the admin API's address in")
 	root.PersistentFlags().StringP("adapter", "a", "", "Name of the adapter of --config")
+	root.PersistentFlags().StringSlice("envfile", nil, "Environment file(s) to load before the configuration is read")
 	root.PersistentFlags().Bool("json", false, "Print data as JSON")
+	root.PersistentPreRunE = func(command *cobra.Command, _ []string) error {
+		names, err := command.Flags().GetStringSlice("envfile")
+		if err != nil {
+			return err
+		}
+		return loadEnvironmentFiles(names)
+	}
 	root.AddCommand(
 		statusCommand(), activityCommand(), showCommand(), rejectionsCommand(), explainCommand(),
 		eventsCommand(), actionsCommand(), parametersCommand(),

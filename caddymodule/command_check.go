@@ -65,14 +65,14 @@ func runCheck(i *invocation) (int, error) {
 
 // checkFile loads a configuration without starting it.
 func (c *checkResult) checkFile(flags caddycmd.Flags) {
-	config, file, _, err := caddycmd.LoadConfig(flags.String("config"), flags.String("adapter"))
+	config, file, err := readConfiguration(flags)
 	switch {
+	case errors.Is(err, errNoConfiguration):
+		c.NotChecked = append(c.NotChecked, "a configuration file: there is no Caddyfile here; name one with --config")
+		return
 	case err != nil:
 		c.Configuration = flags.String("config")
 		c.Faults = append(c.Faults, err.Error())
-		return
-	case file == "":
-		c.NotChecked = append(c.NotChecked, "a configuration file: there is no Caddyfile here; name one with --config")
 		return
 	}
 	c.Configuration = file

@@ -23,8 +23,10 @@ import (
 // adminClient talks to the relay in a running Caddy, over Caddy's admin API.
 type adminClient struct {
 	address string
-	origin  string
-	http    *http.Client
+	// url is what requests begin with, origin the value of their Origin header,
+	// empty for none.
+	url, origin string
+	http        *http.Client
 }
 
 // refusal is an error that the admin API answered with.
@@ -37,7 +39,7 @@ func (r *refusal) Error() string { return printable(r.message) }
 
 // newAdminClient finds the admin API as `caddy reload` does.
 func newAdminClient(flags caddycmd.Flags) (*adminClient, error) {
-	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
+	address, err := adminAddress(flags)
 	if err != nil {
 		return nil, fmt.Errorf("finding the admin API: %w", err)
 	}
@@ -45,11 +47,13 @@ func newAdminClient(flags caddycmd.Flags) (*adminClient, error) {
 	if err != nil || parsed.PortRangeSize() > 1 {
 		return nil, fmt.Errorf("finding the admin API: %q is not an address such as localhost:2019 or unix//run/caddy.sock", address)
 	}
-	client := &adminClient{address: address, origin: "http://" + parsed.JoinHostPort(0)}
+	client := &adminClient{address: address, url: "http://" + parsed.JoinHostPort(0)}
+	client.origin = client.url
 	if parsed.IsUnixNetwork() {
 		// The address may end in the permissions of the socket.
 		parsed.Host, _, _ = strings.Cut(parsed.Host, "|")
-		client.origin = "http://127.0.0.1"
+		// A socket has no origins: Caddy answers a request that names one with 403.
+		client.url, client.origin = "http://127.0.0.1", ""
 	}
 	client.http = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -62,7 +66,7 @@ func newAdminClient(flags caddycmd.Flags) (*adminClient, error) {
 // open makes a request and returns the answer, which the caller closes. An
 // answer that is an error is returned as one.
 func (c *adminClient) open(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
-	target := c.origin + "/event_relay/" + path
+	target := c.url + "/event_relay/" + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
@@ -70,7 +74,9 @@ func (c *adminClient) open(ctx context.Context, method, path string, query url.V
 	if err != nil {
 		return nil, fmt.Errorf("asking the relay at %s: %w", c.address, err)
 	}
-	request.Header.Set("Origin", c.origin)
+	if c.origin != "" {
+		request.Header.Set("Origin", c.origin)
+	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}

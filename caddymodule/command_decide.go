@@ -118,12 +118,9 @@ func total(counts map[string]int) (sum int) {
 // relayConfiguration reads a configuration file and returns its part that is
 // the relay's, in JSON.
 func relayConfiguration(flags caddycmd.Flags) (json.RawMessage, error) {
-	config, file, _, err := caddycmd.LoadConfig(flags.String("config"), flags.String("adapter"))
+	config, file, err := readConfiguration(flags)
 	if err != nil {
 		return nil, err
-	}
-	if file == "" {
-		return nil, errors.New("reading the configuration: there is no Caddyfile here; name a file with --config")
 	}
 	part, err := relayPart(config)
 	if err != nil {

@@ -33,12 +33,9 @@ type foundHandler struct {
 // is provisioned but the relay, and nothing of that is started. If anywhere is
 // set, sources take requests from any address.
 func loadConfiguration(flags caddycmd.Flags, anywhere bool) (loadedConfiguration, error) {
-	config, file, _, err := caddycmd.LoadConfig(flags.String("config"), flags.String("adapter"))
+	config, file, err := readConfiguration(flags)
 	if err != nil {
 		return loadedConfiguration{}, err
-	}
-	if file == "" {
-		return loadedConfiguration{}, errors.New("reading the configuration: there is no Caddyfile here; name a file with --config")
 	}
 	loaded, err := compileConfiguration(config, anywhere)
 	if err != nil {

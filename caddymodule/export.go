@@ -48,12 +48,9 @@ environment and the files that it names need not be there.`,
 }
 
 func runExportActions(flags caddycmd.Flags, out io.Writer) error {
-	config, file, _, err := caddycmd.LoadConfig(flags.String("config"), flags.String("adapter"))
+	config, file, err := readConfiguration(flags)
 	if err != nil {
 		return err
-	}
-	if file == "" {
-		return errors.New("reading the configuration: there is no Caddyfile here; name a file with --config")
 	}
 	text, err := exportActions(config, flags.Args())
 	if err != nil {

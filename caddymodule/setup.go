@@ -42,7 +42,7 @@ that the configuration names must be set, as they are for the server.`,
 }
 
 func runSetup(flags caddycmd.Flags) (int, error) {
-	handover, err := setup(flags.Arg(0), flags.String("config"), flags.String("adapter"), flags.String("url"))
+	handover, err := setup(flags, flags.Arg(0), flags.String("url"))
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
@@ -63,13 +63,10 @@ func runSetup(flags caddycmd.Flags) (int, error) {
 }
 
 // setup reads a configuration file and returns what to hand over for a source.
-func setup(name, file, adapter, public string) (relay.Handover, error) {
-	config, file, _, err := caddycmd.LoadConfig(file, adapter)
+func setup(flags caddycmd.Flags, name, public string) (relay.Handover, error) {
+	config, file, err := readConfiguration(flags)
 	if err != nil {
-		return relay.Handover{}, fmt.Errorf("reading the configuration: %w", err)
-	}
-	if len(config) == 0 {
-		return relay.Handover{}, errors.New("reading the configuration: there is no Caddyfile here; name the file with --config")
+		return relay.Handover{}, err
 	}
 	var document struct {
 		Apps struct {
