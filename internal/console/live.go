@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -89,6 +90,13 @@ type flushing struct {
 	control *http.ResponseController
 	ctx     context.Context
 	relax   func() bool
+
+	// mutex makes setting a limit and taking it off exclude each other. The end
+	// of the call sets one from a goroutine of its own, which may run late: after
+	// close it would touch an answer that is over, and cut off the next request
+	// on its connection.
+	mutex  sync.Mutex
+	closed bool
 }
 
 func (c *call) flushing() *flushing {
@@ -98,8 +106,13 @@ func (c *call) flushing() *flushing {
 	return f
 }
 
-// limit says until when a write may take.
+// limit says until when a write may take. After close it does nothing.
 func (f *flushing) limit() {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if f.closed {
+		return
+	}
 	limit := writeTime
 	if f.ctx.Err() != nil {
 		limit = lastWriteTime
@@ -119,5 +132,8 @@ func (f *flushing) Write(p []byte) (int, error) {
 // close takes the time limit off the connection, which may serve other requests.
 func (f *flushing) close() {
 	f.relax()
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.closed = true
 	_ = f.control.SetWriteDeadline(time.Time{})
 }

@@ -269,3 +269,43 @@ func TestStuckWritesEndWithTheCall(t *testing.T) {
 type limitsOf chan time.Time
 
 func (l limitsOf) SetWriteDeadline(at time.Time) error { l <- at; return nil }
+
+// TestEndOfACallLeavesTheConnectionAlone: the call can end while its answer is
+// closed. The last limit must be none, or the next request on the connection is
+// cut off by it; and an answer that is over must not be touched, which the race
+// detector shows.
+func TestEndOfACallLeavesTheConnectionAlone(t *testing.T) {
+	for range 500 {
+		ctx, end := context.WithCancel(t.Context())
+		last := new(lastLimit)
+		c := &call{r: httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)}
+		c.w = struct {
+			*httptest.ResponseRecorder
+			*lastLimit
+		}{httptest.NewRecorder(), last}
+		out := c.flushing()
+		go end()
+		out.close()
+		last.over = true // without a lock: only what is forbidden reads it at the same time
+		<-ctx.Done()
+		out.limit()
+		if !last.at.IsZero() {
+			t.Fatalf("the connection keeps the limit %s of a call that is over", last.at)
+		}
+	}
+}
+
+// lastLimit keeps the last time limit that was set, and refuses any once the
+// answer is over.
+type lastLimit struct {
+	at   time.Time
+	over bool
+}
+
+func (l *lastLimit) SetWriteDeadline(at time.Time) error {
+	if l.over {
+		panic("a limit is set on an answer that is over")
+	}
+	l.at = at
+	return nil
+}
