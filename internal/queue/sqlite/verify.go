@@ -42,79 +42,118 @@ var findings = []struct{ what, sql string }{
 // other. It returns what is wrong, one finding each. It takes long with many
 // events, in short pieces but for SQLite's own check, and one call at a time, so
 // that deliveries find a reader's connection meanwhile.
-func (db *DB) Verify(ctx context.Context) (found []string, err error) {
+func (db *DB) Verify(ctx context.Context) ([]string, error) {
 	db.verifying.Lock()
 	defer db.verifying.Unlock()
-	add := func(more []string, err error) error {
-		found = append(found, more...)
-		return err
-	}
-	err = db.readers.read(ctx, limited(func(conn *sqlite.Conn) error { return add(quickCheck(conn)) }))
-	if err == nil && len(found) > 0 {
-		return found, nil // the tables cannot be trusted
-	}
-	blocks := []int64{}
-	if err == nil {
-		err = db.readers.read(ctx, limited(func(conn *sqlite.Conn) error {
-			blocks = blocks[:0]
-			return query(conn, "SELECT first FROM blocks ORDER BY first", func(row *sqlite.Stmt) error {
-				blocks = append(blocks, row.ColumnInt64(0))
-				return nil
-			})
-		}))
-	}
-	of := make(map[string]int)
-	for i := -1; i < len(blocks) && err == nil; i++ {
-		var args []any
-		if i >= 0 {
-			args = []any{blocks[i], int64(maxEvent)}
-			if i+1 < len(blocks) {
-				args[1] = blocks[i+1]
-			}
-		}
-		var here []string
-		err = db.readers.read(ctx, limited(func(conn *sqlite.Conn) error {
-			here = nil
-			return checkTables(conn, args, of, &here)
-		}))
-		found = append(found, here...)
-	}
-	if err == nil && len(blocks) == 0 {
-		err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
-			n, err := queryInt(conn, "SELECT count(*) FROM events")
-			if err == nil && n > 0 {
-				found = append(found, fmt.Sprintf("there are %d events and no blocks", n))
-			}
-			return err
-		})
-	}
-	if err != nil {
+	v := &verification{db: db, ctx: ctx, of: make(map[string]int)}
+	if err := v.run(); err != nil {
 		return nil, fmt.Errorf("checking the database: %w", err)
 	}
-	return found, nil
+	return v.found, nil
+}
+
+// verification is one run of Verify.
+type verification struct {
+	db    *DB
+	ctx   context.Context
+	found []string
+	of    map[string]int // how many findings there are of each kind
+}
+
+func (v *verification) run() error {
+	if err := v.read(quickCheck); err != nil || len(v.found) > 0 {
+		return err // if SQLite finds anything, the tables cannot be trusted
+	}
+	if err := v.read(v.tables()); err != nil {
+		return err
+	}
+	// Blocks that begin later are left to the next check: it would never end.
+	last := int64(0)
+	if err := v.read(func(conn *sqlite.Conn) (found []string, err error) {
+		if last, err = queryInt(conn, "SELECT coalesce(max(first), 0) FROM blocks"); err != nil || last > 0 {
+			return nil, err
+		}
+		n, err := queryInt(conn, "SELECT count(*) FROM events")
+		if err == nil && n > 0 {
+			found = append(found, fmt.Sprintf("there are %d events and no blocks", n))
+		}
+		return found, err
+	}); err != nil {
+		return err
+	}
+	for from := int64(0); from <= last; {
+		next := from
+		if err := v.read(func(conn *sqlite.Conn) (found []string, err error) {
+			found, next, err = v.block(conn, from)
+			return found, err
+		}); err != nil {
+			return err
+		}
+		from = next
+	}
+	return nil
+}
+
+// read runs one piece of the check in a transaction of its own and keeps what it
+// found.
+func (v *verification) read(piece func(conn *sqlite.Conn) ([]string, error)) error {
+	var found []string
+	err := v.db.readers.read(v.ctx, limited(func(conn *sqlite.Conn) (err error) {
+		found, err = piece(conn)
+		return err
+	}))
+	v.found = append(v.found, found...)
+	return err
+}
+
+// tables returns the check of those statements that have as many parameters as
+// args.
+func (v *verification) tables(args ...any) func(conn *sqlite.Conn) ([]string, error) {
+	return func(conn *sqlite.Conn) ([]string, error) { return checkTables(conn, args, v.of) }
+}
+
+// block checks the events of the first block from an id on, and returns the id to
+// go on from. Where the block begins and ends is read in the transaction in which
+// its events are: while events are stored, new blocks begin, and an event behind
+// the end of this one would look as if it were outside its block.
+func (v *verification) block(conn *sqlite.Conn, from int64) (found []string, next int64, err error) {
+	first := int64(0)
+	next = maxEvent
+	if err := query(conn, "SELECT first FROM blocks WHERE first >= ? ORDER BY first LIMIT 2", func(row *sqlite.Stmt) error {
+		if first == 0 {
+			first = row.ColumnInt64(0)
+		} else {
+			next = row.ColumnInt64(0)
+		}
+		return nil
+	}, from); err != nil || first == 0 {
+		return nil, next, err
+	}
+	found, err = v.tables(first, next)(conn)
+	return found, next, err
 }
 
 // checkTables runs the statements that have as many parameters as args. Of
 // each kind of finding it tells some.
-func checkTables(conn *sqlite.Conn, args []any, of map[string]int, found *[]string) error {
+func checkTables(conn *sqlite.Conn, args []any, of map[string]int) (found []string, err error) {
 	for _, f := range findings {
 		stmt, err := conn.Prepare(f.sql)
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.what, err)
+			return nil, fmt.Errorf("%s: %w", f.what, err)
 		}
 		if stmt.BindParamCount() != len(args) {
 			continue
 		}
 		if err := query(conn, f.sql, func(row *sqlite.Stmt) error {
 			if of[f.what]++; of[f.what] <= mostFindings {
-				*found = append(*found, f.what+": "+row.ColumnText(0))
+				found = append(found, f.what+": "+row.ColumnText(0))
 			}
 			return nil
 		}, args...); err != nil {
-			return fmt.Errorf("%s: %w", f.what, err)
+			return nil, fmt.Errorf("%s: %w", f.what, err)
 		}
 	}
-	return nil
+	return found, nil
 }
 
 // limited bounds how often a reading is begun anew.

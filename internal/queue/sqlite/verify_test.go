@@ -5,6 +5,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
 // However many ask for a check at once, deliveries can be read meanwhile.
@@ -28,4 +32,64 @@ func TestChecksLeaveReadersToOthers(t *testing.T) {
 	}
 	db.readers.unbar()
 	checks.Wait()
+}
+
+// While events are stored, delivered and pruned, a check finds nothing wrong with
+// a database that is whole.
+func TestCheckUnderLoadFindsNothing(t *testing.T) {
+	db := benchOpen(t, Options{MinFree: -1, limits: limits{blockEvents: 8}})
+	ctx, end := context.WithCancel(context.Background())
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := db.Put(context.Background(), []queue.Entry{benchEntry("x")}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	load.Go(func() {
+		for {
+			leases, err := db.Take(ctx, "x", 16)
+			if err != nil {
+				return
+			}
+			for _, l := range leases {
+				_ = db.Settle(l.Token, queue.Settlement{State: queue.Delivered})
+			}
+		}
+	})
+	load.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := db.Prune(ctx, time.Now().Add(-time.Second), 0); err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	stored := func() (n int64) {
+		if err := db.readers.read(context.Background(), func(conn *sqlite.Conn) (err error) {
+			n, err = queryInt(conn, "SELECT max(id) FROM events")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	eventually(t, "many blocks are stored", func() bool { return stored() > firstEvent+1000 })
+	before := stored()
+	for range 10 {
+		found, err := db.Verify(context.Background())
+		if err != nil || len(found) > 0 {
+			t.Errorf("the check found %q and gave %v", found, err)
+			break
+		}
+	}
+	if stored() < before+8 {
+		t.Error("no new block was begun meanwhile: this shows nothing")
+	}
+	end()
+	load.Wait()
 }
