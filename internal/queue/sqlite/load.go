@@ -52,13 +52,16 @@ func (db *DB) loadIfLow(a *action, now int64) {
 		result, err := db.load(order)
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		left := a.left
-		a.loading, a.left = false, nil
-		if err != nil {
+		left, outdated := a.left, a.outdated
+		a.loading, a.left, a.outdated = false, nil, false
+		if err != nil || outdated {
 			if timed {
 				a.nextLoad = min(a.nextLoad, order.now)
 			}
-			if !errors.Is(err, errReadersClosed) {
+			switch {
+			case outdated:
+				a.signal()
+			case !errors.Is(err, errReadersClosed):
 				db.logger.Error("reading waiting deliveries", zap.String("action", a.name), zap.Error(err))
 				a.loadAfter = time.Now().Add(retryLoading)
 				a.signal()

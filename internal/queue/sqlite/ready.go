@@ -70,6 +70,9 @@ type action struct {
 	// left are deliveries that left memory, or were cancelled, while the table is
 	// being read: what was read of them is out of date.
 	left map[int64]struct{}
+	// outdated says that all that is being read of the table may be: it is read
+	// once more.
+	outdated bool
 
 	unwritten int // settlements that are not committed
 }

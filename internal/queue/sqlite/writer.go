@@ -269,9 +269,41 @@ func (db *DB) reconnect() error {
 		return fmt.Errorf("%w: %w", errNoConnection, err)
 	}
 	db.conn = conn
-	if err := db.loadState(); err != nil {
+	err = db.loadState()
+	if err == nil {
+		err = db.releaseGone()
+	}
+	if err != nil {
 		db.disconnect(err)
 		return fmt.Errorf("%w: %w", errNoConnection, err)
+	}
+	return nil
+}
+
+// releaseGone lets go in memory of deliveries that the table does not have any
+// more under their action: the transaction that failed may have cancelled or
+// moved them. Without that they would be sent once more. Those whose settlement
+// is still to be written are left to it.
+func (db *DB) releaseGone() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, a := range db.actions {
+		a.outdated = a.loading
+		for id, d := range a.held {
+			if d.unwritten > 0 {
+				continue
+			}
+			waits := false
+			if err := query(db.conn, "SELECT 1 FROM waiting WHERE action = ? AND delivery = ?", func(*sqlite.Stmt) error {
+				waits = true
+				return nil
+			}, a.id, id); err != nil {
+				return err
+			}
+			if !waits {
+				db.release(a, id)
+			}
+		}
 	}
 	return nil
 }
