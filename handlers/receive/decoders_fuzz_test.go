@@ -111,3 +111,26 @@ func FuzzPath(f *testing.F) {
 		}
 	})
 }
+
+// FuzzFormKeys nests keys. Whatever the brackets, no value is lost, unless its
+// key came before and names the event or a parameter.
+func FuzzFormKeys(f *testing.F) {
+	f.Add("a[b]", "a[]", "a", "a[b][c]")
+	f.Add("t[1]", "t[0]", "t[]", "t[x")
+	f.Fuzz(func(t *testing.T, a, b, c, d string) {
+		form, kept, first := newForm(), 0, map[string]bool{}
+		for _, key := range []string{a, b, c, d} {
+			form.add(key, "v")
+			_, isTag := tagOf(key)
+			if !first[key] || !isTag && usualRank(key) < 0 {
+				kept++
+			}
+			first[key] = true
+		}
+		fields := form.value()
+		checkValue(t, map[string]any{"form": fields})
+		if n := bytes.Count(encodeJSON(fields), []byte(`"v"`)) - bytes.Count(encodeJSON(fields), []byte(`"v":`)); n < kept {
+			t.Errorf("%q %q %q %q gave %s", a, b, c, d, encodeJSON(fields))
+		}
+	})
+}

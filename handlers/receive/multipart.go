@@ -21,13 +21,13 @@ const (
 // type. Without a boundary, or with one that the body does not use, the body's
 // first line is taken for it. On an error the fields before it are returned.
 func decodeMultipart(body []byte, boundary string) (map[string]any, error) {
-	form := map[string]any{}
+	form := newForm()
 	if boundary == "" || !bytes.Contains(body, []byte("--"+boundary)) {
 		line, _, _ := bytes.Cut(body, []byte("\n"))
 		line = bytes.TrimRight(line, "\r \t")
 		found, ok := bytes.CutPrefix(line, []byte("--"))
 		if !ok || len(found) == 0 || len(found) > maxBoundary {
-			return form, errors.New("no boundary in the Content-Type, nor in the first line")
+			return nil, errors.New("no boundary in the Content-Type, nor in the first line")
 		}
 		boundary = string(found)
 	}
@@ -35,24 +35,24 @@ func decodeMultipart(body []byte, boundary string) (map[string]any, error) {
 	for parts := 0; ; parts++ {
 		part, err := reader.NextPart()
 		if errors.Is(err, io.EOF) {
-			return form, nil
+			return form.value(), nil
 		}
 		if err != nil {
-			return form, err
+			return form.value(), err
 		}
 		if parts == maxParts {
-			return form, fmt.Errorf("more than %d parts", maxParts)
+			return form.value(), fmt.Errorf("more than %d parts", maxParts)
 		}
 		content, err := io.ReadAll(part)
 		if err != nil {
-			return form, err
+			return form.value(), err
 		}
 		name := validText(part.FormName())
 		if name == "" {
 			continue
 		}
 		if file := part.FileName(); file != "" {
-			addField(form, name, map[string]any{
+			form.add(name, map[string]any{
 				"name": validText(file),
 				"size": int64(len(content)),
 				"type": validText(part.Header.Get("Content-Type")),
@@ -64,6 +64,6 @@ func decodeMultipart(body []byte, boundary string) (map[string]any, error) {
 		if charset := parameters["charset"]; charset != "" {
 			text = string(toUTF8(content, charset))
 		}
-		addField(form, name, validText(text))
+		form.add(name, validText(text))
 	}
 }

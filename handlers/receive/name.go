@@ -77,6 +77,13 @@ func (s *source) nameFromRequest(c *clean) string {
 	if name := nameUnderUsualKeys(s, c.query, func(values []string) any { return values[0] }); name != "" {
 		return name
 	}
+	for _, keys := range nestedKeys {
+		if values := c.query[keys[0]+"["+keys[1]+"]"]; len(values) > 0 {
+			if name, ok := s.nameOf(values[0], false); ok {
+				return name
+			}
+		}
+	}
 	for _, header := range usualHeaders {
 		if values := c.headers[header]; len(values) > 0 {
 			if name, ok := s.nameOf(values[0], false); ok {

@@ -2,6 +2,8 @@ package receive
 
 import (
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // eachPair calls do for each pair of an urlencoded text. It never fails: a pair
@@ -15,8 +17,26 @@ func eachPair(text string, do func(key, value string)) {
 			continue
 		}
 		key, value, _ := strings.Cut(pair, "=")
-		do(unescape(key), unescape(value))
+		key = unescape(key)
+		do(key, unescapeValue(key, value))
 	}
+}
+
+// unescapeValue undoes the escapes of a value. The plus of a number that its
+// sender did not escape, as in caller_id=+442079460123, stays a plus. Where a
+// caller's or called number has a blank before its digits, something on the way
+// has undone the plus already; it is put back.
+func unescapeValue(key, text string) string {
+	value := unescape(text)
+	if len(value) < 2 || value[0] != ' ' || !isDigit(value[1]) || strings.Trim(value, " 0123456789.-/():") != "" {
+		return value
+	}
+	if text[0] != '+' {
+		if p, isTag := tagOf(key); !isTag || p != rules.CallerID && p != rules.CalledNumber {
+			return value
+		}
+	}
+	return "+" + value[1:]
 }
 
 // unescape undoes percent-encoding and "+" for a blank.
@@ -72,33 +92,6 @@ func parseQuery(text string) map[string][]string {
 		query[key] = values[len(values)-1 : len(values) : len(values)]
 	})
 	return query
-}
-
-// decodeForm reads an urlencoded body. As in PHP, "user[]" makes a list under
-// user; else the first of several values wins. convert turns the sender's
-// characters into UTF-8.
-func decodeForm(text string, convert func(string) string) map[string]any {
-	form := map[string]any{}
-	eachPair(text, func(key, value string) {
-		addField(form, convert(key), convert(value))
-	})
-	return form
-}
-
-// addField adds a field of a form.
-func addField(form map[string]any, key string, value any) {
-	if base, isList := strings.CutSuffix(key, "[]"); isList && base != "" {
-		switch earlier := form[base].(type) {
-		case nil:
-			form[base] = []any{value}
-		case []any:
-			form[base] = append(earlier, value)
-		}
-		return
-	}
-	if _, there := form[key]; !there {
-		form[key] = value
-	}
 }
 
 func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }

@@ -52,8 +52,7 @@ func (v *visit) withoutCredentials(doc *document) clean {
 			case credential.Kind == APIKey && credential.In == InBody:
 				fields := doc.fields()
 				if value, there := fields[credential.Name]; there {
-					text, _ := textOf(value)
-					if proven || credential.holds(text) {
+					if proven || slices.ContainsFunc(textsOf(value), credential.holds) {
 						delete(fields, credential.Name)
 						doc.changed()
 					}
@@ -91,6 +90,21 @@ func (v *visit) withoutCredentials(doc *document) clean {
 		}
 	}
 	return c
+}
+
+// textsOf returns the values of a field that came once or several times.
+func textsOf(value any) []string {
+	list, isList := value.([]any)
+	if !isList {
+		list = []any{value}
+	}
+	var texts []string
+	for _, element := range list {
+		if text, ok := textOf(element); ok {
+			texts = append(texts, text)
+		}
+	}
+	return texts
 }
 
 // holds reports whether a value is one of the credential's, without counting as
@@ -328,6 +342,10 @@ func removePath(value any, path []string) (removed bool) {
 		for key, inner := range value {
 			rest, leads := follow(path, key)
 			if !leads {
+				if _, isIndex := index(key); isIndex {
+					// An element of a form's list, whose numbers have a gap.
+					removed = removePath(inner, path) || removed
+				}
 				continue
 			}
 			if text, isText := inner.(string); len(rest) == 0 || isText && looksStructured(text) {

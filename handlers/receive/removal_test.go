@@ -183,7 +183,9 @@ func TestRedact(t *testing.T) {
 		"query keys": {"?Phone=555~1&phone[]=555~2&PHONE[a]=555~3&caller_id[]=555~4", "application/json", `{"id":5}`, `{"id":5}`},
 		"form keys": {"", "application/x-www-form-urlencoded",
 			`customer[phone]=555~1&customer[first+name]=555~2&customer[city]=York&people[0][phone]=555~3&people[][phone][]=555~4&people[0][n]=1&customers[phone]=1&customer[=2`,
-			`{"customer[":"2","customer[city]":"York","customers[phone]":"1","people[0][n]":"1"}`},
+			`{"customer":{"city":"York"},"customer[":"2","customers":{"phone":"1"},"people":[{"n":"1"},{}]}`},
+		"form key gaps": {"", "application/x-www-form-urlencoded", `people[3][phone]=555~1&people[7][phone][x]=555~2&people[7][n]=1&customer=1&customer[phone]=555~3`,
+			`{"customer":"1","people":{"3":{},"7":{"n":"1"}}}`},
 		"not there": {"", "application/json", `{ "customer": "York" }`, `{ "customer": "York" }`},
 	} {
 		t.Run(name, func(t *testing.T) {
