@@ -13,7 +13,9 @@ var searchTests = map[string]func(*fixture){
 	"text": func(f *fixture) {
 		e := f.entry("x")
 		e.Event.Source, e.Event.Name = "erp", "order_paid"
-		e.Event.RawBody = []byte(`{"name": "Jörg \"B\" Müller & Söhne", "php": "caf\u00e9 a\/b", "big": 4.8}`)
+		e.Event.RawBody = []byte(`{"name": "Jörg \"B\" Müller & Söhne", "php": "caf\u00e9 a\/b", "big": 4.8,
+			"escaped": "\u00d6lspur K\u00C4SE \u041c\u043e\u0441\u043a\u0432\u0430 S\u00f6hne \u0026 \ud801\udc00",
+			"twice": "{\"n\":\"gr\\u00dcn\"}", "halves": "\ud801 \udc00 \u00"}`)
 		e.Event.Headers = map[string][]string{"X-Note": {"From <Berlin> & Köln"}}
 		e.Event.Query = map[string][]string{"q": {"straße 100%_"}}
 		e.Verdict.Reason = "the Customer is new"
@@ -27,13 +29,14 @@ var searchTests = map[string]func(*fixture){
 		for _, text := range []string{
 			"jörg", "JÖRG", "müller & söhne", `"b" m`, "Café", "a/b", "from <berlin> & köln", "STRASSE"[:3], "straße 100%_", "4.8",
 			"customer IS new", "unprocessable folder", "no such tenant", "ünïcode", "ÜNÏCODE", "ORDER_PAID",
+			"Ölspur", "ölspur", "Käse", "KÄSE", "Ölspur käse москва", "МОСКВА", "söhne", "\U00010428", "\U00010400", "GRÜN",
 			e.Event.ID, e.Event.ID[9:30], e.Deliveries[0].ID[20:],
 		} {
 			equalIDs(f, "events with "+text, eventIDs(f.all(queue.Filter{Text: text}, 10)), []string{e.Event.ID})
 			equalIDs(f, "events of another source with "+text, eventIDs(f.all(queue.Filter{Text: text, Source: "pbx"}, 10)), nil)
 			equalIDs(f, "failed events with "+text, eventIDs(f.all(queue.Filter{Text: text, State: queue.Failed}, 10)), []string{e.Event.ID})
 		}
-		for _, text := range []string{"jorg", "never_looked_for", "caliber", "%", "straße%"} {
+		for _, text := range []string{"jorg", "never_looked_for", "caliber", "%", "straße%", "olspur", "ölspurk", "\U00010429", "ø"} {
 			if text == "%" {
 				continue // stands in the event
 			}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -11,21 +12,23 @@ import (
 )
 
 // text looks for a text in whatever case. What is stored is partly JSON, whose
-// writers escape more or less of it; so it looks for each of these forms.
+// writers escape more or less of it: some put a backslash before some
+// characters, so it looks for each of these forms; some write letters outside
+// ASCII as \u00d6, so it reads those as the letters that they stand for.
 type text struct {
 	ascii  [][]byte // forms without other characters, in lower case
-	others [][]byte
-	folded []byte // what is looked through, in lower case
+	others [][]byte // forms with others, in lower case
+	folded []byte   // what is looked through, in lower case
+	opened []byte   // the same, with \u00d6 read as a letter
 }
 
 func newText(looked string) *text {
 	t := &text{}
 	for _, form := range []string{
 		looked,
-		escaped(looked, `"\`, false),
-		escaped(looked, `"\<>&`, false), // Go
-		escaped(looked, `"\`, true),     // Python
-		escaped(looked, `"\/`, true),    // PHP
+		escaped(looked, `"\`),
+		escaped(looked, `"\<>&`), // Go
+		escaped(looked, `"\/`),   // PHP
 	} {
 		list, form := &t.others, []byte(strings.ToLower(form))
 		if isASCII(form) {
@@ -43,8 +46,8 @@ func newText(looked string) *text {
 }
 
 // escaped returns a text as it can stand in JSON: with a backslash before some
-// characters, or as \u00e9 where that is how they are written.
-func escaped(text, special string, onlyASCII bool) string {
+// characters, or as \u003c where that is how they are written.
+func escaped(text, special string) string {
 	var b strings.Builder
 	for _, r := range text {
 		switch {
@@ -57,10 +60,6 @@ func escaped(text, special string, onlyASCII bool) string {
 		case strings.ContainsRune(special, r):
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case r >= utf8.RuneSelf && onlyASCII:
-			for _, unit := range utf16.Encode([]rune{r}) {
-				fmt.Fprintf(&b, `\u%04x`, unit)
-			}
 		default:
 			b.WriteRune(r)
 		}
@@ -95,16 +94,84 @@ func (t *text) within(other []byte) bool {
 			return true
 		}
 	}
-	if ascii || len(t.others) == 0 {
+	if len(t.others) == 0 {
 		return false
 	}
-	folded := bytes.ToLower(other)
-	for _, form := range t.others {
-		if bytes.Contains(folded, form) {
+	if !ascii && containsAny(bytes.ToLower(other), t.others) {
+		return true
+	}
+	t.opened = appendOpened(t.opened[:0], t.folded)
+	return len(t.opened) > 0 && containsAny(bytes.ToLower(t.opened), t.others)
+}
+
+func containsAny(text []byte, forms [][]byte) bool {
+	for _, form := range forms {
+		if bytes.Contains(text, form) {
 			return true
 		}
 	}
 	return false
+}
+
+// appendOpened appends a text with each \u00d6 in it, and each pair of them that
+// makes one character, as the character that it stands for. A text within a
+// text has more than one backslash before the u; all of them go. It appends
+// nothing if there is no such thing. The work is bounded by the length of the
+// text, whatever is in it.
+func appendOpened(to, text []byte) []byte {
+	found := false
+	for {
+		start := bytes.Index(text, []byte(`\u`))
+		if start < 0 {
+			break
+		}
+		r, length := escapedRune(text[start:])
+		if length == 0 {
+			to = append(to, text[:start+2]...)
+			text = text[start+2:]
+			continue
+		}
+		found = true
+		to = append(to, bytes.TrimRight(text[:start], `\`)...)
+		to = utf8.AppendRune(to, r)
+		text = text[start+length:]
+	}
+	if !found {
+		return to[:0]
+	}
+	return append(to, text...)
+}
+
+// escapedRune reads \u00d6, or a pair of them, at the beginning of a text. The
+// length is 0 if no character outside ASCII is written there: those within stand
+// as they are, or in the forms that are looked for.
+func escapedRune(text []byte) (r rune, length int) {
+	unit, ok := escapedUnit(text)
+	if !ok || unit < utf8.RuneSelf {
+		return 0, 0
+	}
+	if !utf16.IsSurrogate(unit) {
+		return unit, 6
+	}
+	behind := bytes.TrimLeft(text[6:], `\`)
+	between := len(text) - 6 - len(behind)
+	if between == 0 {
+		return 0, 0
+	}
+	low, ok := escapedUnit(text[6+between-1:])
+	if pair := utf16.DecodeRune(unit, low); ok && pair != utf8.RuneError {
+		return pair, 6 + between - 1 + 6
+	}
+	return 0, 0
+}
+
+// escapedUnit reads \u00d6 at the beginning of a text.
+func escapedUnit(text []byte) (rune, bool) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	return rune(unit), err == nil
 }
 
 const (
