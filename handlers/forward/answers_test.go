@@ -65,15 +65,15 @@ func TestAnswers(t *testing.T) {
 		{"503, junk", answer(503, "Retry-After", "soon"), nil, queue.Pending, "503", [2]time.Duration{1e9, 2e9}},
 		{"503, for ever", answer(503, "Retry-After", "99999999999999999999"), nil, queue.Pending, "503", [2]time.Duration{3600e9, 3600e9}},
 		{"599", answer(599), nil, queue.Pending, "the target answered 599", [2]time.Duration{1e9, 2e9}},
-		{"reset", hijack(""), nil, queue.Pending, "no answer from the target: ", [2]time.Duration{1e9, 2e9}},
-		{"no HTTP", hijack("SSH-2.0-OpenSSH\r\n"), nil, queue.Pending, "no answer from the target: ", [2]time.Duration{1e9, 2e9}},
-		{"header without end", hijack("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20)), nil, queue.Pending, "no answer from the target: ", [2]time.Duration{1e9, 2e9}},
+		{"reset", hijack(""), nil, queue.Pending, "the target closed the connection without an answer (", [2]time.Duration{1e9, 2e9}},
+		{"no HTTP", hijack("SSH-2.0-OpenSSH\r\n"), nil, queue.Pending, `the target's answer is not valid HTTP (malformed HTTP response "SSH-2.0-OpenSSH"); it may have carried out the request (if it must not be asked twice, set retry_for off)`, [2]time.Duration{1e9, 2e9}},
+		{"header without end", hijack("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20)), nil, queue.Pending, "the headers of the target's answer are larger than 64 KiB, more than the relay reads; it may have carried out the request", [2]time.Duration{1e9, 2e9}},
 		{"body breaks off", hijack("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), nil, queue.Delivered, "", [2]time.Duration{}},
-		{"hangs", hang, nil, queue.Pending, "the target did not answer within the time-out of 50ms", [2]time.Duration{1e9, 2e9}},
+		{"hangs", hang, nil, queue.Pending, "the target was reached and did not answer within the timeout of 50ms; it may have carried out the request (if it needs longer, raise timeout)", [2]time.Duration{1e9, 2e9}},
 		{"header drips", func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
 			<-r.Context().Done()
-		}, nil, queue.Pending, "the target did not answer within the time-out of 50ms", [2]time.Duration{1e9, 2e9}},
+		}, nil, queue.Pending, "the target began to answer and did not get to the end of the headers within the timeout of 50ms; it may have carried out the request (if it needs longer, raise timeout)", [2]time.Duration{1e9, 2e9}},
 		{"body drips", func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "half")
 			_ = http.NewResponseController(w).Flush()

@@ -19,6 +19,10 @@ import (
 // to settle it.
 const leaseMargin = 5 * time.Second
 
+// leaveWithin is how long Stop waits for attempts that were broken off. An exit
+// has waited for them before that, and what supervises Caddy waits little longer.
+const leaveWithin = 500 * time.Millisecond
+
 // Options are what a Dispatcher can do without.
 type Options struct {
 	// Logger gets a line for each delivery that failed for good, and a debug
@@ -33,7 +37,8 @@ type Options struct {
 	OnTarget func(TargetChange)
 }
 
-// TargetChange says that a target cannot be reached any more, or can again.
+// TargetChange says that a target cannot be reached any more, or gives no proper
+// answer, or that it answers again.
 type TargetChange struct {
 	// Target is the scheme, host and port as a URL.
 	Target string
@@ -147,7 +152,9 @@ func (d *Dispatcher) Use(actions []*Prepared) {
 
 // Stop takes nothing more and waits for the attempts in flight. When ctx ends
 // they are broken off, and their deliveries are given back: due at once, the
-// attempt not counted. The error is then that of ctx.
+// attempt not counted. The error is then that of ctx. One that does not end soon
+// even then is left behind, so that nothing can hold up an exit; its delivery is
+// due again at the next start.
 func (d *Dispatcher) Stop(ctx context.Context) error {
 	d.mu.Lock()
 	d.stopped = true
@@ -167,7 +174,11 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 		err = fmt.Errorf("waiting for attempts in flight: %w", ctx.Err())
 	}
 	d.interrupt()
-	<-ended
+	select {
+	case <-ended:
+	case <-time.After(leaveWithin):
+		err = errors.Join(err, fmt.Errorf("attempts in flight did not end within %s after they were broken off", leaveWithin))
+	}
 	return err
 }
 
@@ -239,7 +250,7 @@ func (d *Dispatcher) judge(l *lane, j job, result Result, first, began, now time
 	judged := verdict{}
 	next, down := d.heard(l, j, result, began, now)
 	switch {
-	case down:
+	case down && !result.Reached:
 		judged = j.action.judgeUnreached(result, attempts, j.reach.spent(first, now), next)
 	case result.Err == nil && j.action.success.has(result.Status):
 		return verdict{state: queue.Delivered}
@@ -247,7 +258,7 @@ func (d *Dispatcher) judge(l *lane, j job, result Result, first, began, now time
 		if j.reach != nil {
 			first = now.Add(-j.reach.spent(first, now))
 		}
-		judged = j.action.judge(result, attempts, first, now, rand.Float64())
+		judged = j.action.judge(result, attempts, first, now, next, rand.Float64())
 	}
 	if expires := j.lease.Delivery.Expires; judged.state == queue.Pending && !expires.IsZero() && !judged.again.Before(expires) {
 		judged.state = queue.Expired
@@ -264,21 +275,25 @@ func (d *Dispatcher) heard(l *lane, j job, result Result, began, now time.Time) 
 	}
 	if result.Err == nil {
 		if downFor, over := j.reach.answer(now); over {
-			d.logger.Info("target can be reached again", zap.String("target", j.reach.name), zap.String("action", l.name), zap.Duration("down_for", downFor))
+			d.logger.Info("target answers again", zap.String("target", j.reach.name), zap.String("action", l.name), zap.Duration("down_for", downFor))
 			d.tellTarget(TargetChange{Target: j.reach.name, Action: l.name, Event: j.lease.Event, DownFor: downFor})
 		}
 		return time.Time{}, false
 	}
-	if !isUnreached(result.Err) {
+	if !mayPass(result.Err) {
 		return time.Time{}, false
 	}
 	action := j.action.action
-	next, down, news := j.reach.fail(l, began, now, func(failures int) time.Duration {
+	next, down, news := j.reach.fail(l, began, now, result.Reached, func(failures int) time.Duration {
 		return backoff(action.RetryFirst, action.RetryCap, failures, rand.Float64())
 	})
 	if news {
 		reason, _ := j.action.explain(result)
-		d.logger.Warn("target cannot be reached; one delivery at a time tests it, the others wait",
+		what := "target cannot be reached"
+		if result.Reached {
+			what = "target gives no proper answer"
+		}
+		d.logger.Warn(what+"; one delivery at a time tests it, the others wait",
 			zap.String("target", j.reach.name), zap.String("action", l.name), zap.String("error", reason))
 		d.tellTarget(TargetChange{Target: j.reach.name, Down: true, Action: l.name, Event: j.lease.Event, Error: reason})
 	}

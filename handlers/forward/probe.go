@@ -33,9 +33,13 @@ const (
 
 // reach is whether an endpoint can be reached, as its attempts have shown.
 //
-// When one of them gets no answer at all, the endpoint is down. Then one
+// When one of them gets no proper answer, the endpoint is down. Then one
 // delivery at a time tests it, with a growing pause between two of these probes,
 // and the others wait. Any answer, whatever its status, ends that.
+//
+// Only while it cannot even be connected to is that an outage, during which
+// retry_for stands still: a target that took a request and did not answer may
+// have carried it out, and must not be asked for ever.
 //
 // Whose turn it is to probe the queue decides: mostly that is another delivery
 // each time. And an action that has not failed yet in an outage need not wait
@@ -66,11 +70,13 @@ type reach struct {
 	probing       time.Time
 	// failed are the lanes whose attempts failed in this outage.
 	failed map[*lane]bool
+	// since is when the endpoint was found to be down.
+	since time.Time
 	// putOff counts the deliveries put off since the last probe ended.
 	putOff int
-	// outages are the times in which the endpoint was down, the last one without
-	// an end while it is. The first ends when it became known at all: what was
-	// before that, in another process perhaps, counts as an outage.
+	// outages are the times in which nothing could reach the endpoint, the last
+	// one without an end while that is so. The first ends when it became known at
+	// all: what was before that, in another process perhaps, counts as an outage.
 	outages []outage
 }
 
@@ -167,20 +173,41 @@ func (r *reach) answer(now time.Time) (downFor time.Duration, over bool) {
 	if !r.down.Load() {
 		return 0, false
 	}
-	last := &r.outages[len(r.outages)-1]
-	last.to = now
+	r.endOutage(now)
 	r.down.Store(false)
 	r.failures, r.probe, r.putOff = 0, 0, 0
 	clear(r.failed)
 	r.wake()
-	return now.Sub(last.from), true
+	return now.Sub(r.since), true
 }
 
-// fail notes that an attempt of a lane, which began at a time, got no answer. The
-// pause to the next probe depends on how many of them failed. It returns when
-// that may begin, whether the endpoint is down, and whether that is news. It is
-// not down if another attempt got an answer meanwhile.
-func (r *reach) fail(l *lane, began, now time.Time, pause func(failures int) time.Duration) (next time.Time, down, news bool) {
+// beginOutage and endOutage note that nothing can reach the endpoint from now on,
+// and that something could. r.mu is held.
+func (r *reach) beginOutage(now time.Time) {
+	if r.outages[len(r.outages)-1].to.IsZero() {
+		return
+	}
+	r.outages = append(r.outages, outage{from: now})
+	if len(r.outages) > mostOutages {
+		// What was between the two oldest counts as an outage too: rather a
+		// delivery is tried for longer than promised.
+		r.outages[1].from = r.outages[0].from
+		r.outages = append(r.outages[:0], r.outages[1:]...)
+	}
+}
+
+func (r *reach) endOutage(now time.Time) {
+	if last := &r.outages[len(r.outages)-1]; last.to.IsZero() {
+		last.to = now
+	}
+}
+
+// fail notes that an attempt of a lane, which began at a time, got no proper
+// answer, and whether it reached the endpoint. The pause to the next probe depends
+// on how many of them failed. It returns when that may begin, whether the endpoint
+// is down, and whether that is news. It is not down if another attempt got an
+// answer meanwhile.
+func (r *reach) fail(l *lane, began, now time.Time, reached bool, pause func(failures int) time.Duration) (next time.Time, down, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch news = !r.down.Load(); {
@@ -188,13 +215,12 @@ func (r *reach) fail(l *lane, began, now time.Time, pause func(failures int) tim
 		return time.Time{}, false, false
 	case news:
 		r.down.Store(true)
-		r.outages = append(r.outages, outage{from: now})
-		if len(r.outages) > mostOutages {
-			// What was between the two oldest counts as an outage too:
-			// rather a delivery is tried for longer than promised.
-			r.outages[1].from = r.outages[0].from
-			r.outages = append(r.outages[:0], r.outages[1:]...)
-		}
+		r.since = now
+	}
+	if reached {
+		r.endOutage(now)
+	} else {
+		r.beginOutage(now)
 	}
 	r.failed[l] = true
 	// One that began before the endpoint was known to be down, or out of turn,

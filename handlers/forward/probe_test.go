@@ -86,15 +86,16 @@ func TestProbes(t *testing.T) {
 		name    string
 		trouble mode
 		secure  bool
+		reached bool
 		want    string
 	}{
-		{"refuses", refuses, false, "connection refused"},
-		{"hangs up", hangsUp, false, "no answer from the target"},
-		{"hangs", holds, false, "did not answer within the time-out of 30ms"},
-		{"speaks no HTTP", babbles, false, "malformed HTTP response"},
-		{"speaks no TLS", babbles, true, "first record does not look like a TLS handshake"},
-		{"hangs up on TLS", hangsUp, true, "no answer from the target"},
-		{"hangs in TLS", holds, true, "did not answer within"},
+		{"refuses", refuses, false, false, "connection refused"},
+		{"hangs up", hangsUp, false, true, "the target closed the connection without an answer"},
+		{"hangs", holds, false, true, "did not answer within the timeout of 30ms"},
+		{"speaks no HTTP", babbles, false, true, "malformed HTTP response"},
+		{"speaks no TLS", babbles, true, false, "first record does not look like a TLS handshake"},
+		{"hangs up on TLS", hangsUp, true, false, "connecting to the target: "},
+		{"hangs in TLS", holds, true, false, "no connection to the target came about within the timeout of 30ms"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorkbench(t)
@@ -160,7 +161,7 @@ func TestProbes(t *testing.T) {
 				got := w.settledAs(t, id, queue.Delivered)
 				if len(got.attempts) == 1 {
 					untouched++
-				} else if reason := got.attempts[0].Error; !strings.Contains(reason, c.want) || !strings.Contains(reason, "tested again") {
+				} else if reason := got.attempts[0].Error; !strings.Contains(reason, c.want) || strings.Contains(reason, "and retry_for stands still") == c.reached {
 					t.Errorf("reason: %s", reason)
 				}
 			}
@@ -173,7 +174,7 @@ func TestProbes(t *testing.T) {
 			eventually(t, "all is told", func() bool { return told.String() == "down up" })
 			w.Stop(t.Context())
 			log := w.log.String()
-			if strings.Count(log, "\n") != 2 || !strings.Contains(log, `"msg":"target cannot be reached`) || !strings.Contains(log, `"msg":"target can be reached again"`) {
+			if strings.Count(log, "\n") != 2 || !strings.Contains(log, `"msg":"target `+map[bool]string{false: "cannot be reached", true: "gives no proper answer"}[c.reached]) || !strings.Contains(log, `"msg":"target answers again"`) {
 				t.Errorf("log: %s", log)
 			}
 			if down := told.all[0]; down.Target != s.url() || down.Action != "test" || !strings.Contains(down.Error, c.want) {
@@ -574,10 +575,10 @@ func TestSpent(t *testing.T) {
 	r := newReach("http://h", at(0))
 	l := &lane{}
 	for _, outage := range [][2]int{{10, 20}, {30, 35}, {40, 60}} {
-		if _, down, news := r.fail(l, at(outage[0]), at(outage[0]), always); !down || !news {
+		if _, down, news := r.fail(l, at(outage[0]), at(outage[0]), false, always); !down || !news {
 			t.Fatal("not down")
 		}
-		if _, down, news := r.fail(l, at(outage[0]), at(outage[0]), always); !down || news {
+		if _, down, news := r.fail(l, at(outage[0]), at(outage[0]), false, always); !down || news {
 			t.Fatal("told twice")
 		}
 		if downFor, over := r.answer(at(outage[1])); !over || downFor != time.Duration(outage[1]-outage[0])*time.Minute {
@@ -587,7 +588,7 @@ func TestSpent(t *testing.T) {
 			t.Fatal("told twice")
 		}
 	}
-	r.fail(l, at(70), at(70), always)
+	r.fail(l, at(70), at(70), false, always)
 	for _, c := range []struct{ first, now, want int }{
 		{0, 5, 5}, {0, 10, 10}, {0, 70, 35}, {0, 100, 35}, {15, 70, 25}, {20, 70, 25}, {25, 70, 20}, {33, 70, 15}, {45, 70, 10}, {65, 70, 5}, {65, 90, 5}, {75, 90, 0},
 		{-100, 70, 35}, // before the target was known at all
@@ -602,7 +603,7 @@ func TestSpent(t *testing.T) {
 	// forgotten lengthens retry_for.
 	r = newReach("http://h", at(0))
 	for i := range 10 * mostOutages {
-		r.fail(l, at(2*i+1), at(2*i+1), always)
+		r.fail(l, at(2*i+1), at(2*i+1), false, always)
 		r.answer(at(2*i + 2))
 	}
 	if len(r.outages) > mostOutages {
@@ -624,10 +625,10 @@ func TestAnsweredMeanwhile(t *testing.T) {
 	always := func(int) time.Duration { return time.Second }
 	r := newReach("http://h", now)
 	r.answer(now.Add(5 * time.Second))
-	if _, down, _ := r.fail(&lane{}, now, now.Add(10*time.Second), always); down {
+	if _, down, _ := r.fail(&lane{}, now, now.Add(10*time.Second), false, always); down {
 		t.Error("down, although it answered meanwhile")
 	}
-	if _, down, _ := r.fail(&lane{}, now.Add(5*time.Second), now.Add(15*time.Second), always); !down {
+	if _, down, _ := r.fail(&lane{}, now.Add(5*time.Second), now.Add(15*time.Second), false, always); !down {
 		t.Error("up, although it answered only before")
 	}
 }
@@ -639,7 +640,7 @@ func TestPutOff(t *testing.T) {
 	after := func(d time.Duration) time.Time { return now.Add(d) }
 	l := &lane{}
 	r := newReach("http://h", now)
-	r.fail(l, now, now, func(int) time.Duration { return 10 * time.Second })
+	r.fail(l, now, now, false, func(int) time.Duration { return 10 * time.Second })
 	check := func(at, want time.Duration) {
 		t.Helper()
 		if got := r.putOffUntil(after(at)); got.Sub(after(want)) <= 0 || got.Sub(after(want)) > 10*time.Millisecond {

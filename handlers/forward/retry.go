@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -26,9 +28,10 @@ type verdict struct {
 }
 
 // judge decides what an attempt means: delivered, failed for good, or again.
-// attempts counts this one too, and first is when the first of them began. The
-// random number, 0 ≤ random < 1, spreads the retries.
-func (p *Prepared) judge(result Result, attempts int, first, now time.Time, random float64) verdict {
+// attempts counts this one too, and first is when the first of them began. A
+// target that is down is tested next at a time; zero means that it is up, and then
+// the random number, 0 ≤ random < 1, spreads the retries.
+func (p *Prepared) judge(result Result, attempts int, first, now, next time.Time, random float64) verdict {
 	if p.success.has(result.Status) {
 		return verdict{state: queue.Delivered}
 	}
@@ -44,6 +47,9 @@ func (p *Prepared) judge(result Result, attempts int, first, now time.Time, rand
 		pause = max(pause, min(asked, max(p.action.RetryCap, longestRetryAfter)))
 	}
 	again, end := now.Add(pause), first.Add(p.action.RetryFor)
+	if !next.IsZero() {
+		again = next
+	}
 	if again.After(end) {
 		// The last attempt is made right at the end, unless that would follow
 		// this one too closely.
@@ -55,9 +61,9 @@ func (p *Prepared) judge(result Result, attempts int, first, now time.Time, rand
 	return verdict{state: queue.Pending, again: again, reason: reason}
 }
 
-// judgeUnreached decides about a delivery whose target is down and is tested
-// next at a time. Spent is how much of retry_for has been used up; it does not
-// go on meanwhile.
+// judgeUnreached decides about a delivery of which nothing can have arrived,
+// because its target cannot be reached. The target is tested next at a time. Spent
+// is how much of retry_for has been used up; it does not go on meanwhile.
 func (p *Prepared) judgeUnreached(result Result, attempts int, spent time.Duration, next time.Time) verdict {
 	reason, _ := p.explain(result)
 	switch {
@@ -66,14 +72,12 @@ func (p *Prepared) judgeUnreached(result Result, attempts int, spent time.Durati
 	case spent >= p.action.RetryFor:
 		return verdict{state: queue.Failed, reason: fmt.Sprintf("%s; given up after %s, as retry_for says", reason, attemptCount(attempts))}
 	}
-	return verdict{state: queue.Pending, again: next, reason: reason + "; the target is tested again before anything else is sent there"}
+	return verdict{state: queue.Pending, again: next, reason: reason + "; until it can be reached, one delivery at a time is tried, and retry_for stands still"}
 }
 
-// isUnreached reports whether an error of an attempt means that the target could
-// not be reached: that it gave no answer, be it because no connection came about,
-// because of TLS, or because it took too long or hung up. A target that may not
-// be called is none.
-func isUnreached(err error) bool {
+// mayPass reports whether an error of an attempt says something about the state
+// of its target. That it may not be called does not.
+func mayPass(err error) bool {
 	var refused *TargetError
 	return !errors.As(err, &refused)
 }
@@ -91,10 +95,12 @@ func (p *Prepared) explain(result Result) (reason string, retry bool) {
 	switch err := result.Err; {
 	case errors.As(err, &refused):
 		return p.masker.mask(refused.Error(), 1024), false
+	case err != nil && result.Reached:
+		return p.masker.mask(p.explainReached(result), 1024), true
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("the target did not answer within the time-out of %s", p.action.Timeout), true
+		return fmt.Sprintf("no connection to the target came about within the timeout of %s", p.action.Timeout), true
 	case err != nil:
-		return p.masker.mask("no answer from the target: "+err.Error(), 1024), true
+		return p.masker.mask("connecting to the target: "+printable(err.Error()), 1024), true
 	}
 	reason = fmt.Sprintf("the target answered %d", result.Status)
 	if text := http.StatusText(result.Status); text != "" {
@@ -107,6 +113,44 @@ func (p *Prepared) explain(result Result) (reason string, retry bool) {
 		return reason, true
 	}
 	return reason, false
+}
+
+// explainReached says what came of a request that the target may have carried
+// out, and which setting to look at.
+func (p *Prepared) explainReached(result Result) string {
+	const done = "; it may have carried out the request"
+	text, once := result.Err.Error(), ""
+	if p.action.RetryFor > 0 {
+		once = " (if it must not be asked twice, set retry_for off)"
+	}
+	switch {
+	case errors.Is(result.Err, context.DeadlineExceeded) && result.Answering:
+		return fmt.Sprintf("the target began to answer and did not get to the end of the headers within the timeout of %s%s (if it needs longer, raise timeout)", p.action.Timeout, done)
+	case errors.Is(result.Err, context.DeadlineExceeded):
+		return fmt.Sprintf("the target was reached and did not answer within the timeout of %s%s (if it needs longer, raise timeout)", p.action.Timeout, done)
+	case !result.Answering && isHangUp(result.Err):
+		return "the target closed the connection without an answer (" + printable(text) + ")" + done + once
+	case strings.Contains(text, "response headers exceeded"):
+		return fmt.Sprintf("the headers of the target's answer are larger than %d KiB, more than the relay reads%s", responseHeader>>10, done+once)
+	case strings.Contains(text, `malformed HTTP response "\x15\x03`):
+		return "the target answered an http request in TLS (" + printable(text) + "). Write https:// in the URL"
+	}
+	text = strings.TrimPrefix(text, "net/http: HTTP/1.x transport connection broken: ")
+	return "the target's answer is not valid HTTP (" + printable(text) + ")" + done + once
+}
+
+// isHangUp reports whether an error means that the other end closed the
+// connection.
+func isHangUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		strings.Contains(err.Error(), "server closed idle connection")
+}
+
+// printable writes as escapes what could not be read, or would be more than text
+// to a terminal: errors of net/http repeat what the target sent.
+func printable(text string) string {
+	quoted := strconv.QuoteToGraphic(text)
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
 }
 
 // backoff returns the pause after a number of attempts: random between the

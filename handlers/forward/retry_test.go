@@ -71,7 +71,7 @@ func TestJudgeTime(t *testing.T) {
 	}
 	for _, c := range cases {
 		now := first.Add(c.after)
-		got := p.judge(Result{Status: 503, RetryAfter: c.retryAfter}, 3, first, now, 0)
+		got := p.judge(Result{Status: 503, RetryAfter: c.retryAfter}, 3, first, now, time.Time{}, 0)
 		if c.want == 0 {
 			if got.state != queue.Failed {
 				t.Errorf("%s: %+v", c.name, got)

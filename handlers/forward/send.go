@@ -92,6 +92,9 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error), 
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: responseHeader,
+		// A connection whose other end reads nothing any more is closed, and so
+		// is one that does not even answer a ping: requests share it.
+		HTTP2: &http.HTTP2Config{WriteByteTimeout: 10 * time.Second, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
 
@@ -188,6 +191,10 @@ type Result struct {
 	// none.
 	Status int
 	Err    error
+	// Reached says of an error that the request may have been written, wholly or
+	// in part, so that the target may have carried it out. Answering says that
+	// the target had begun to answer.
+	Reached, Answering bool
 	// RetryAfter is the header of that name, Location where a redirect points,
 	// without its query.
 	RetryAfter, Location string
@@ -205,13 +212,15 @@ func (s *Sender) Send(ctx context.Context, request *Request, timeout time.Durati
 func (g *guarded) send(ctx context.Context, request *Request, timeout time.Duration) Result {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	response, err := g.through(request.tls).RoundTrip(request.http(ctx))
+	seen := new(contact)
+	response, err := g.through(request.tls).RoundTrip(request.http(seen.watch(ctx)))
 	if err != nil {
+		result := Result{Err: err, Reached: seen.reached(err), Answering: seen.answering.Load()}
 		if ctx.Err() != nil {
 			// Which of the two came first is a matter of microseconds.
-			err = ctx.Err()
+			result.Err = ctx.Err()
 		}
-		return Result{Err: err}
+		return result
 	}
 	result := Result{Status: response.StatusCode}
 	if retry := response.Header["Retry-After"]; len(retry) > 0 {
@@ -220,9 +229,8 @@ func (g *guarded) send(ctx context.Context, request *Request, timeout time.Durat
 	if response.StatusCode/100 == 3 {
 		result.Location = request.masker.mask(location(response), 512)
 	}
-	text, whole := readSome(response.Body)
+	text, whole := seen.read(ctx, response)
 	result.Response = request.masker.maskPart(text, whole, responseKept)
-	_ = response.Body.Close()
 	return result
 }
 
@@ -262,10 +270,12 @@ var readBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
 // readSome returns the beginning of a body, whether it is all of it, and reads
 // on to its end, so that the connection can be used again, if that is not far.
-func readSome(body io.Reader) (text string, whole bool) {
+// Then it closes the body.
+func readSome(body io.ReadCloser) (text string, whole bool) {
 	if body == http.NoBody {
 		return "", true
 	}
+	defer func() { _ = body.Close() }()
 	buffer := readBuffers.Get().(*[4 << 10]byte)
 	defer readBuffers.Put(buffer)
 	n, err := io.ReadFull(body, buffer[:])

@@ -184,7 +184,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	defer target.Close()
 	p := prepare(t, Action{URL: target.URL + "/a"})
 	result := send(t, p)
-	means := p.judge(result, 1, time.Now(), time.Now(), 0)
+	means := p.judge(result, 1, time.Now(), time.Now(), time.Time{}, 0)
 	if want := "the target answered 302 Found, which points to /login; redirects are not followed"; means.state != "failed" || means.reason != want {
 		t.Errorf("got %s: %s", means.state, means.reason)
 	}

@@ -283,7 +283,7 @@ func TestResolvedTargets(t *testing.T) {
 			continue
 		}
 		now := time.Now()
-		means := p.judge(result, 1, now, now, 0)
+		means := p.judge(result, 1, now, now, time.Time{}, 0)
 		if count != before || !strings.Contains(means.reason, c.want) || (means.state == "failed") != c.forGood {
 			t.Errorf("%s: %s, %s", c.host, means.state, means.reason)
 		}
