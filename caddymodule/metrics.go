@@ -111,7 +111,7 @@ func (collector) Collect(into chan<- prometheus.Metric) {
 	for _, off := range app.runtime.Switches() {
 		s.gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
 	}
-	s.gauge(versionMetric, 1, cmp.Or(version(), "unknown"))
+	s.gauge(versionMetric, 1, cmp.Or(Version(), "unknown"))
 }
 
 // scrape is the reading of one relay.

@@ -53,7 +53,7 @@ func (a *App) configuration() (relay.Configuration, error) {
 		Rules:     a.rules(),
 		Targets:   a.Targets,
 		UserAgent: userAgent(),
-		Version:   version(),
+		Version:   Version(),
 		Quiet:     a.quiet(),
 		Retention: a.retention(),
 		Limits:    a.limits(),

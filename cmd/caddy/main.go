@@ -2,11 +2,18 @@
 package main
 
 import (
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	_ "github.com/caddy-event-relay/event-relay/caddymodule"
+	"github.com/caddy-event-relay/event-relay/caddymodule"
 )
 
-func main() { caddycmd.Main() }
+func main() {
+	// Caddy puts this before its own version in what `caddy version` prints.
+	if version := caddymodule.Version(); version != "" && caddy.CustomVersion == "" {
+		caddy.CustomVersion = "event-relay/" + version
+	}
+	caddycmd.Main()
+}
