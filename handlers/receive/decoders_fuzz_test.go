@@ -2,8 +2,12 @@ package receive
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -25,6 +29,71 @@ func checkValue(t *testing.T, value any) {
 	}
 }
 
+// checkWritten checks that each key and each text and number of a recovered value
+// stands in the text as it is.
+func checkWritten(t *testing.T, value any, text []byte) {
+	written := ""
+	switch value := value.(type) {
+	case map[string]any:
+		for key, member := range value {
+			checkWritten(t, key, text)
+			checkWritten(t, member, text)
+		}
+		return
+	case []any:
+		for _, element := range value {
+			checkWritten(t, element, text)
+		}
+		return
+	case string:
+		if strings.HasPrefix(value, ":") && !bytes.Contains(text, []byte(`":`)) {
+			t.Errorf("%s gave %q", text, value)
+		}
+		written = value
+	case int64, json.Number:
+		written = fmt.Sprint(value)
+		if written == "0" {
+			return // or -0
+		}
+	}
+	if !bytes.Contains(text, []byte(written)) {
+		t.Errorf("%s gave %q", text, written)
+	}
+}
+
+// FuzzValues reads several values. No byte of them may be lost, and those that
+// are whole must read as they do alone.
+func FuzzValues(f *testing.F) {
+	for _, seed := range []string{
+		"{\"a\":1}\n{\"b\":2}\n", `{"a":1}{"b":"Bob "B" Lee"}x{"c":`, "[{\"a\":1}]\n[{\"b\":1}", "{\"a\":\"half\n{\"b\":2}\n{\"c\":3}", "\x1e{\"a\":1}\n\x1e[2]\n", "1\n2",
+	} {
+		f.Add([]byte(seed))
+	}
+	blank := func(r rune) rune {
+		if strings.ContainsRune(" \t\r\n,\v\f\u0085\u00a0\x1e", r) || unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		parts := readValues(bytes.TrimSpace(text))
+		if parts == nil || len(parts) > maxBatch {
+			return
+		}
+		var raws []byte
+		for _, p := range parts {
+			raws = append(raws, p.raw...)
+			checkValue(t, p.value)
+			if value, err := rules.DecodeJSON(p.raw); p.isRaw && (err != nil || !reflect.DeepEqual(value, p.value) || p.problem != "") {
+				t.Errorf("%q is read as %s (%s)", p.raw, encodeJSON(p.value), p.problem)
+			}
+		}
+		if !bytes.Equal(bytes.Map(blank, raws), bytes.Map(blank, text)) {
+			t.Errorf("of %q is left %q", text, raws)
+		}
+	})
+}
+
 // FuzzRecovery reads broken JSON. A short valid object without escapes it must
 // read as the decoder does.
 func FuzzRecovery(f *testing.F) {
@@ -35,8 +104,11 @@ func FuzzRecovery(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		text = validUTF8(text)
-		recovered := recoverJSON(text)
+		recovered, _ := recoverJSON(text)
 		checkValue(t, recovered)
+		if bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
+			checkWritten(t, recovered, text)
+		}
 		if len(text) > maxKey || len(text) == 0 || text[0] != '{' || bytes.IndexByte(text, '\\') >= 0 {
 			return
 		}

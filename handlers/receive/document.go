@@ -3,6 +3,7 @@ package receive
 import (
 	"bytes"
 	"mime"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -26,6 +27,55 @@ type document struct {
 
 	// retyped says that raw is JSON now, whatever the Content-Type says.
 	retyped bool
+
+	// values are those of a body that holds several, one after another. value
+	// is then the list of them.
+	values []part
+
+	// text is the body in UTF-8, foreign says that it came in another charset,
+	// and elements are the places in it of what was recovered.
+	text     []byte
+	foreign  bool
+	elements elements
+}
+
+// parts returns the values of the body: one, unless there are several.
+func (d *document) parts() []part {
+	if d.values == nil {
+		return []part{{raw: d.raw, value: d.value, isRaw: d.isRaw, rooted: d.rooted, problem: d.problem, elements: d.elements, text: d.text}}
+	}
+	for i := range d.values {
+		d.values[i].retyped = d.foreign
+		if d.problem != "" {
+			d.values[i].problem = d.problem
+		}
+	}
+	return d.values
+}
+
+// objects returns the objects in which senders put event name, tags and keys:
+// that of the body, or those of a list or of several values.
+func (d *document) objects() []map[string]any {
+	list, isList := d.value.([]any)
+	if !isList {
+		return []map[string]any{d.fields()}
+	}
+	var objects []map[string]any
+	for _, element := range list {
+		if object, isObject := element.(map[string]any); isObject {
+			objects = append(objects, object)
+		}
+	}
+	return objects
+}
+
+// key returns the text under a name in the body: of several values, in the first.
+func (d *document) key(name string) (string, bool) {
+	fields := d.fields()
+	if d.values != nil {
+		fields, _ = d.values[0].value.(map[string]any)
+	}
+	return textOf(fields[name])
 }
 
 // fields returns the object in which senders put event name, tags and keys.
@@ -47,6 +97,7 @@ func fieldsOf(value any, rooted bool) map[string]any {
 // second copy of it behind, escaped in another way or under a repeated key.
 func (d *document) changed() {
 	d.raw, d.isRaw, d.retyped = encodeJSON(d.value), true, true
+	d.text, d.foreign, d.values, d.elements = d.raw, false, nil, nil
 }
 
 // kind is what a body can be.
@@ -72,7 +123,7 @@ func (v *visit) decode(raw []byte) *document {
 	if label := parameters["charset"]; declared == kindJSON && doc.problem == "" && (label == "" || strings.EqualFold(label, "utf-8")) {
 		// The usual case, without further looking.
 		if value, err := rules.DecodeJSON(raw); err == nil {
-			doc.value, doc.isRaw = value, true
+			doc.value, doc.isRaw, doc.text = value, true, raw
 			doc.openWhole()
 			return doc
 		}
@@ -89,6 +140,7 @@ func (v *visit) decode(raw []byte) *document {
 		}
 		defer func() { doc.problem = v.contentProblem }()
 	}
+	doc.text, doc.foreign = trimmed, !bytes.HasSuffix(raw, text)
 	doc.read(declared, looks, trimmed, parameters)
 	// Not where more than the white space of JSON was taken away.
 	doc.isRaw = doc.isRaw && bytes.Equal(bytes.Trim(raw, " \t\r\n"), trimmed)
@@ -148,6 +200,14 @@ func (d *document) readJSON(text []byte) {
 		d.value, d.isRaw = value, true
 		return
 	}
+	if d.values = readValues(text); d.values != nil {
+		list := make([]any, len(d.values))
+		for i, p := range d.values {
+			list[i] = p.value
+		}
+		d.value = list
+		return
+	}
 	valid := validUTF8(text)
 	if len(valid) != len(text) || !utf8.Valid(text) {
 		if value, err := rules.DecodeJSON(valid); err == nil {
@@ -156,7 +216,7 @@ func (d *document) readJSON(text []byte) {
 		}
 	}
 	d.problem = "reading JSON: " + err.Error()
-	d.value = recoverJSON(valid)
+	d.value, d.elements = recoverJSON(text)
 	if d.value == nil {
 		d.value = string(valid)
 	}
@@ -170,6 +230,10 @@ func (d *document) openWhole() {
 		}
 	}
 }
+
+// sequences are the types of several JSON values, below application and also
+// with "x-" before them.
+var sequences = []string{"ndjson", "jsonl", "jsonlines", "json-lines", "json-seq", "json-stream"}
 
 // parseContentType returns the kind that a Content-Type declares and its
 // parameters, as far as they can be read.
@@ -186,7 +250,8 @@ func parseContentType(header string) (kind, map[string]string) {
 		media = strings.ToLower(strings.TrimSpace(media))
 	}
 	switch {
-	case media == "application/json", media == "text/json", strings.HasSuffix(media, "+json"):
+	case media == "application/json", media == "text/json", strings.HasSuffix(media, "+json"),
+		strings.HasPrefix(media, "application/") && slices.Contains(sequences, strings.TrimPrefix(media[len("application/"):], "x-")):
 		return kindJSON, parameters
 	case media == "application/x-www-form-urlencoded":
 		return kindForm, parameters

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -13,14 +15,6 @@ import (
 
 // maxBatch is how many events one request may hold.
 const maxBatch = 10_000
-
-// part is what one event is made of: the body, or one element of a batch.
-type part struct {
-	raw    []byte
-	value  any
-	isRaw  bool
-	rooted bool
-}
 
 // read makes the events of a proven request as a source understands it, and
 // reports whether the source knows any of them. It takes doc apart.
@@ -39,27 +33,30 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 	if s.nameFrom == nil && !bodyOnly {
 		outer = s.nameFromRequest(&c)
 	}
-	envelope := v.event(s, &c, doc, part{doc.raw, doc.value, doc.isRaw, doc.rooted})
-	parts, err := v.split(s, envelope, doc)
-	if err != nil {
-		return nil, false, err
-	}
-	inherited := ""
-	if parts != nil && s.nameFrom == nil {
-		inherited = s.nameFromFields(doc.fields())
-	}
-	events := []*rules.Event{envelope}
-	rooted := doc.rooted
-	if parts != nil {
-		rooted = false
-		events = make([]*rules.Event, len(parts))
-		for i, p := range parts {
-			events[i] = v.event(s, &c, doc, p)
+	var events []*rules.Event
+	for _, whole := range doc.parts() {
+		envelope := v.event(s, &c, whole)
+		parts, err := v.split(s, envelope, doc, &whole)
+		if err != nil {
+			return nil, false, err
 		}
-	}
-	for _, e := range events {
-		isKnown := v.complete(s, e, rooted, bodyOnly, outer, inherited)
-		known = known || isKnown
+		if len(events)+max(1, len(parts)) > maxBatch {
+			return nil, false, tooManyRefusal
+		}
+		if parts == nil {
+			isKnown := v.complete(s, envelope, whole.rooted, bodyOnly, outer, "")
+			events, known = append(events, envelope), known || isKnown
+			continue
+		}
+		inherited := ""
+		if s.nameFrom == nil {
+			inherited = s.nameFromFields(fieldsOf(whole.value, whole.rooted))
+		}
+		for _, p := range parts {
+			e := v.event(s, &c, p)
+			isKnown := v.complete(s, e, false, bodyOnly, outer, inherited)
+			events, known = append(events, e), known || isKnown
+		}
 	}
 	if v.request.Method == http.MethodGet && len(events) == 1 && events[0].Body == nil && len(doc.raw) == 0 &&
 		events[0].Name == rules.UnknownName && !hasTag(c.query) {
@@ -84,7 +81,14 @@ func hasTag(query map[string][]string) bool {
 
 // event makes an event of a part, with everything that does not have to be
 // read from it.
-func (v *visit) event(s *source, c *clean, doc *document, p part) *rules.Event {
+func (v *visit) event(s *source, c *clean, p part) *rules.Event {
+	headers := c.headers
+	if p.retyped {
+		if c.jsonHeaders == nil {
+			c.jsonHeaders = withHeader(headers, "Content-Type", "application/json")
+		}
+		headers = c.jsonHeaders
+	}
 	return &rules.Event{
 		Source:     s.Name,
 		Received:   v.now,
@@ -93,11 +97,11 @@ func (v *visit) event(s *source, c *clean, doc *document, p part) *rules.Event {
 		Path:       c.path,
 		IP:         v.ip(),
 		Query:      c.query,
-		Headers:    c.headers,
+		Headers:    headers,
 		RawBody:    p.raw,
 		Body:       p.value,
 		BodyIsRaw:  p.isRaw,
-		ParseError: doc.problem,
+		ParseError: p.problem,
 	}
 }
 
@@ -108,48 +112,76 @@ func (v *visit) ip() string {
 	return v.client.String()
 }
 
-// split returns the elements of a batch, or nil if the body is one event.
-func (v *visit) split(s *source, envelope *rules.Event, doc *document) ([]part, error) {
+// split returns the elements of a batch, or nil if a value is one event.
+//
+// An element keeps its bytes as they came, in a list at the top also when they
+// are broken. The only element of a broken list keeps all that came. A broken
+// list without any object is no batch: there is nothing in it that could be an
+// event, so it stays whole.
+func (v *visit) split(s *source, envelope *rules.Event, doc *document, whole *part) ([]part, error) {
+	opened := false
 	if s.batch != nil {
 		list := v.listAt(s, envelope)
 		if list == nil {
 			// The list may be inside text that has to be opened first.
-			if opened, did := openTexts(doc.value, 0); did {
-				doc.value, doc.isRaw = opened, false
-				envelope.Body, envelope.BodyIsRaw = opened, false
+			var value any
+			if value, opened = openTexts(whole.value, 0); opened {
+				whole.value, whole.isRaw = value, false
+				envelope.Body, envelope.BodyIsRaw = value, false
 				list = v.listAt(s, envelope)
 			}
 		}
-		if len(list) > maxBatch {
-			return nil, tooManyRefusal(len(list))
-		}
 		if list != nil {
-			parts := make([]part, len(list))
-			for i, element := range list {
-				parts[i] = part{raw: encodeJSON(element), value: element, isRaw: true}
-			}
-			return parts, nil
+			return partsOf(list, whole, whole.elements.of(list, whole.text, false), false)
 		}
 	}
-	list, isList := doc.value.([]any)
-	switch {
-	case !isList || len(list) == 0:
+	list, isList := whole.value.([]any)
+	if !isList || len(list) == 0 {
 		return nil, nil
-	case len(list) > maxBatch:
-		return nil, tooManyRefusal(len(list))
+	}
+	if whole.problem != "" && !slices.ContainsFunc(list, isObject) {
+		return nil, nil
+	}
+	var raws []json.RawMessage
+	if json.Unmarshal(whole.text, &raws) != nil || len(raws) != len(list) {
+		parts, err := partsOf(list, whole, whole.elements.of(list, whole.text, true), doc.foreign)
+		return parts, err
+	}
+	// Whole elements: each is what its bytes give.
+	plain := make([][]byte, len(raws))
+	for i, raw := range raws {
+		plain[i] = raw
+	}
+	parts, err := partsOf(list, whole, plain, doc.foreign)
+	for i := range parts {
+		parts[i].isRaw = !opened && utf8.Valid(raws[i])
+	}
+	return parts, err
+}
+
+func isObject(value any) bool {
+	_, is := value.(map[string]any)
+	return is
+}
+
+// partsOf makes the parts of a list. raws are the bytes of its elements, nil
+// where they cannot be told.
+func partsOf(list []any, whole *part, raws [][]byte, foreign bool) ([]part, error) {
+	if len(list) > maxBatch {
+		return nil, tooManyRefusal
 	}
 	parts := make([]part, len(list))
-	var raws []json.RawMessage
-	if doc.isRaw {
-		_ = json.Unmarshal(doc.raw, &raws) // it did decode before
-	}
 	for i, element := range list {
-		parts[i] = part{value: element, isRaw: true}
-		if len(raws) == len(list) {
-			parts[i].raw = raws[i]
-		} else {
-			parts[i].raw = encodeJSON(element)
+		p := part{value: element, problem: whole.problem}
+		switch {
+		case len(list) == 1 && whole.problem != "":
+			p.raw = whole.raw
+		case raws == nil:
+			p.raw, p.isRaw, p.retyped = encodeJSON(element), true, true
+		default:
+			p.raw, p.retyped = raws[i], foreign
 		}
+		parts[i] = p
 	}
 	return parts, nil
 }
@@ -164,9 +196,7 @@ func (v *visit) listAt(s *source, envelope *rules.Event) []any {
 	return nil
 }
 
-func tooManyRefusal(n int) *Refusal {
-	return refuse(http.StatusRequestEntityTooLarge, "the body holds %d events; at most %d are taken at once", n, maxBatch)
-}
+var tooManyRefusal = refuse(http.StatusRequestEntityTooLarge, "the body holds more than %d events, which is how many are taken at once", maxBatch)
 
 // complete reads an event's name, parameters and fields from its body, and
 // reports whether the source knows the name. bodyOnly says that what stands

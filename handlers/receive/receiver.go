@@ -410,7 +410,7 @@ func (v *visit) proveByBody(waiting []bool, raw []byte, anyone bool) (*document,
 			if c.Kind != APIKey || c.In != InBody {
 				continue
 			}
-			if presented, ok := textOf(doc.fields()[c.Name]); ok && c.accepts(presented, v.now) {
+			if presented, ok := doc.key(c.Name); ok && c.accepts(presented, v.now) {
 				v.prove(i, presented)
 				anyone = true
 			}

@@ -22,6 +22,9 @@ type clean struct {
 	segments []string
 	query    map[string][]string
 	headers  map[string][]string
+
+	// jsonHeaders are headers with the Content-Type of JSON, once needed.
+	jsonHeaders map[string][]string
 }
 
 // blankable is the length from which a value that proved a request is blanked
@@ -50,12 +53,16 @@ func (v *visit) withoutCredentials(doc *document) clean {
 					delete(c.query, credential.Name)
 				}
 			case credential.Kind == APIKey && credential.In == InBody:
-				fields := doc.fields()
-				if value, there := fields[credential.Name]; there {
-					if proven || slices.ContainsFunc(textsOf(value), credential.holds) {
+				removed := false
+				for _, fields := range doc.objects() {
+					value, there := fields[credential.Name]
+					if there && (proven || slices.ContainsFunc(textsOf(value), credential.holds)) {
 						delete(fields, credential.Name)
-						doc.changed()
+						removed = true
 					}
+				}
+				if removed {
+					doc.changed()
 				}
 			}
 		}

@@ -176,7 +176,7 @@ func TestRedact(t *testing.T) {
 		"text":       {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:%22555~1%22%7D&id=5`, `{"customer":{},"id":"5"}`},
 		"unreadable": {"", "application/x-www-form-urlencoded", `customer=%7B%22phone%22:555~1%7D&id=5`, `{"id":"5"}`},
 		"broken":     {"", "application/json", `{"customer":{"phone":"555~1"},"x":"Bob "B" 555","id":5}`, `{"customer":{},"id":5,"x":"Bob \"B\" 555"}`},
-		"rest":       {"", "application/json", `{"id":5} {"customer":{"phone":"555~1"}}`, `{"id":5}`},
+		"rest":       {"", "application/json", `{"id":5} customer 555~1`, `{"id":5}`},
 		"batch":      {"", "application/json", `[{"people":[{"phone":"555~1"}]}]`, `{"people":[{}]}`},
 		"parameter":  {"?CALLER_ID=555~1&tenant=1", "application/json", `{"Caller_Id":"555~2","tenant":"2"}`, `{"tenant":"2"}`},
 		"request":    {"?phone=555~1", "application/json", `{"id":5}`, `{"id":5}`},
