@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -86,15 +87,27 @@ func (a *App) Start() error {
 	if err := a.refuseToLeaveBehind(key); err != nil {
 		return err
 	}
+	// A reload to a queue that cannot be opened fails: the configuration before
+	// it goes on storing events.
+	required := a.QueueRequired || newestApp() != nil
 	value, _, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return relay.Open(a.queueDir)
+		return relay.Open(relay.Storage{Directory: a.queueDir, Required: required})
 	})
 	if err != nil {
 		return err
 	}
+	runtime := value.(*relay.Runtime)
 	a.mutex.Lock()
 	a.acquiredKey = key
-	a.runtime = value.(*relay.Runtime)
+	a.runtime = runtime
+	a.mutex.Unlock()
+	if a.QueueRequired {
+		// A configuration before this one may have opened it, and done without.
+		if err := runtime.Unavailable(); err != nil {
+			return fmt.Errorf("starting the relay with queue_required on: %w", err)
+		}
+	}
+	a.mutex.Lock()
 	a.serving = true
 	a.mutex.Unlock()
 
@@ -216,6 +229,11 @@ func (a *App) refuseToLeaveBehind(key string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	waiting, err := present.runtime.Backlog(ctx)
+	if errors.Is(err, queue.ErrUnavailable) {
+		// Naming another directory may be the remedy.
+		a.logger.Warn("the queue is left without knowing what waits in it", zap.String("directory", present.queueDir), zap.Error(err))
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("changing the queue's directory from %s to %s: %w", present.queueDir, a.queueDir, err)
 	}

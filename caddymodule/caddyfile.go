@@ -29,6 +29,7 @@ func init() {
 //	event_relay {
 //	    active    on|off
 //	    queue     sqlite [<dir>]
+//	    queue_required on|off
 //	    retention <age> [<size>]
 //	    targets   private_ranges|loopback|<cidr>|<host>...
 //	    max_pending <n>

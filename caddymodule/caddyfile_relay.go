@@ -9,6 +9,11 @@ var relayLevel = level[App]{name: "an event_relay block", settings: []setting[Ap
 		return err
 	}},
 	{name: "queue", usage: "sqlite [DIR]", wants: "an engine", least: 1, most: -1, block: true, read: queueEngines.pick},
+	{name: "queue_required", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, app *App) error {
+		off, err := l.off()
+		app.QueueRequired = !off
+		return err
+	}},
 	{name: "retention", usage: "AGE [SIZE]", wants: "an age and perhaps a size", least: 1, most: 2, read: readRetention},
 	{name: "targets", usage: "private_ranges|loopback|CIDR|HOST…", wants: "networks or hosts", least: 1, most: -1, repeat: true, read: readTargets},
 	{name: "max_pending", usage: "N", wants: "a number", least: 1, most: 1, read: func(l *line, app *App) (err error) {

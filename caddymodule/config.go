@@ -35,6 +35,11 @@ type App struct {
 	// database in the directory `event_relay` of Caddy's data directory.
 	Queue *Queue `json:"queue,omitempty"`
 
+	// Whether Caddy is to start only with a queue that can be used. Otherwise it
+	// starts, serves its other sites, refuses events with status 503, and opens
+	// the queue as soon as that is possible. Default: `false`.
+	QueueRequired bool `json:"queue_required,omitempty"`
+
 	// How much of the history is kept. Unfinished deliveries and their events
 	// are always kept. Default: 30 days, but not more than 2 GiB.
 	Retention *Retention `json:"retention,omitempty"`

@@ -85,7 +85,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		}
 	}
 	if err != nil {
-		if errors.Is(err, queue.ErrFull) {
+		if errors.Is(err, queue.ErrFull) || errors.Is(err, queue.ErrUnavailable) {
 			runtime.Rejected(address, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
 		}
 		return notStored(w, err)

@@ -30,6 +30,13 @@ func writeStatus(w io.Writer, status relay.Status) error {
 	for _, s := range status.Switches {
 		line("SWITCHED OFF", "%s", sinceText(s))
 	}
+	for _, trouble := range status.Troubles {
+		label := "TROUBLE"
+		if trouble.Refusing {
+			label = "REFUSING"
+		}
+		line(label, "%s", troubleText(trouble))
+	}
 	for _, down := range status.Down {
 		line("TARGET DOWN", "%s since %s (%s): %s", down.Target, clock(down.Since), down.Action, down.Error)
 	}
@@ -43,10 +50,15 @@ func writeStatus(w io.Writer, status relay.Status) error {
 	for _, waiting := range status.Backlog {
 		line("Waiting", "%s", waitingText(waiting))
 	}
-	if len(status.Backlog) == 0 {
+	switch {
+	case unavailable(status):
+		line("Waiting", "not known")
+	case len(status.Backlog) == 0:
 		line("Waiting", "nothing")
 	}
-	line("Last hour", "%s", hourText(status.LastHour))
+	if !unavailable(status) {
+		line("Last hour", "%s", hourText(status.LastHour))
+	}
 	free := "unknown"
 	if status.Queue.Free >= 0 {
 		free = sizeText(status.Queue.Free)
@@ -55,6 +67,21 @@ func writeStatus(w io.Writer, status relay.Status) error {
 	line("History", "kept for %s, up to %s", ageText(time.Duration(status.RetentionSeconds)*time.Second), sizeText(status.RetentionBytes))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// troubleText says what is wrong with the queue.
+func troubleText(trouble queue.Trouble) string {
+	text := "since " + clock(trouble.Since) + ": " + trouble.Message
+	if trouble.Refusing {
+		text = "events, with status 503, " + text
+	}
+	return text
+}
+
+// unavailable reports whether the queue cannot be read, so that what waits is not
+// known.
+func unavailable(status relay.Status) bool {
+	return slices.ContainsFunc(status.Troubles, func(t queue.Trouble) bool { return t.Kind == queue.TroubleUnavailable })
 }
 
 // waitingText says what waits for an action, and why it may.

@@ -82,7 +82,8 @@ func TestStartNamesWhatIsWrongWithTheQueue(t *testing.T) {
 			machine := newInstallation(t)
 			directory := filepath.Join(t.TempDir(), "queue")
 			test.prepare(t, directory)
-			caddy := machine.launch(queueCaddyfile(machine, directory, "http://127.0.0.1:1"))
+			caddy := machine.launch(strings.Replace(queueCaddyfile(machine, directory, "http://127.0.0.1:1"),
+				"source icfm {", "queue_required on\n\t\tsource icfm {", 1))
 			waitFor(t, "Caddy to give up", func() bool {
 				select {
 				case <-caddy.exited:

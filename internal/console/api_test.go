@@ -32,7 +32,7 @@ func newBench(t testing.TB) *bench {
 	t.Helper()
 	service := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(service.Close)
-	runtime, err := relay.Open(t.TempDir())
+	runtime, err := relay.Open(relay.Storage{Directory: t.TempDir(), Required: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func asError(err error) *Error {
 		return &Error{Status: http.StatusBadRequest, Err: err}
 	case errors.Is(err, queue.ErrNotFound):
 		return &Error{Status: http.StatusNotFound, Err: err}
-	case errors.Is(err, queue.ErrFull), errors.Is(err, queue.ErrClosed):
+	case errors.Is(err, queue.ErrFull), errors.Is(err, queue.ErrUnavailable), errors.Is(err, queue.ErrClosed):
 		return &Error{Status: http.StatusServiceUnavailable, Err: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Status: statusGone, Err: err}

@@ -22,6 +22,12 @@ var (
 	// ErrFull means that nothing was stored because storage is full, nearly
 	// full, or holds as many unfinished deliveries as it may.
 	ErrFull = errors.New("queue is full")
+	// ErrUnavailable means that nothing was stored or changed because storage
+	// cannot be opened or reached right now. The queue tries again by itself.
+	ErrUnavailable = errors.New("queue unavailable")
+	// ErrMisconfigured means that the queue cannot be opened as it is configured,
+	// and that trying again does not help.
+	ErrMisconfigured = errors.New("the queue is misconfigured")
 	// ErrClosed means that the queue is closed or closing.
 	ErrClosed = errors.New("queue is closed")
 	// ErrLeaseLost means that the lease had expired, was settled before, or
@@ -52,7 +58,7 @@ type Queue interface {
 	// hundred equal entries put at once exactly one is stored as itself; also
 	// among the entries of one call.
 	//
-	// ErrFull and ErrClosed mean "not stored". Any other error means unknown:
+	// ErrFull, ErrUnavailable and ErrClosed mean "not stored". Any other error means unknown:
 	// the entries may be stored. A context that ends while the commit is on its
 	// way gives such an error.
 	//
@@ -108,8 +114,8 @@ type Queue interface {
 	// return: further deliveries, and a new verdict if there is one. Deliveries
 	// are taken as if they had just been put, whatever the age of their event.
 	// If any of the events is not stored it changes nothing and returns
-	// ErrNotFound, if any cannot be added to ErrRefused; ErrFull and ErrClosed
-	// are as with Put.
+	// ErrNotFound, if any cannot be added to ErrRefused; ErrFull, ErrUnavailable
+	// and ErrClosed are as with Put.
 	//
 	// JetStream: further messages on the event's subject.
 	Amend(ctx context.Context, amendments []Amendment) error

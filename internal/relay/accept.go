@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -23,6 +24,9 @@ func (g *Generation) Receive(request *http.Request, origin receive.Origin) (*rec
 // stores both as one unit. When it returns without error, the events are on
 // stable storage. Its errors are those of queue.Queue's Put.
 func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *receive.Received) error {
+	if !r.entered.Load() {
+		return fmt.Errorf("storing events: %w", r.Unavailable())
+	}
 	entries := make([]queue.Entry, len(received.Events))
 	off := r.off.Load()
 	for i, event := range received.Events {

@@ -30,7 +30,11 @@ func (r *Runtime) Check(ctx context.Context) (Checked, error) {
 	if generation == nil {
 		return Checked{}, errNotInService
 	}
-	checked := Checked{Database: []string{}}
+	checked := Checked{Database: []string{}, Warnings: []string{}}
+	if err := r.Unavailable(); err != nil {
+		checked.Database = append(checked.Database, err.Error())
+		return checked, nil
+	}
 	faults, err := r.engine.Verify(ctx)
 	if err != nil {
 		return Checked{}, fmt.Errorf("checking the database: %w", err)

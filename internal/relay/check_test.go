@@ -109,6 +109,9 @@ func TestCheckAndMergeAskTheEngine(t *testing.T) {
 	}
 	runtime := newRuntime(faulty{engine}, log)
 	t.Cleanup(func() { runtime.Close() })
+	if err := runtime.enter(); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := runtime.Check(t.Context()); err == nil {
 		t.Error("checked without a configuration")
 	}

@@ -77,7 +77,7 @@ func (m *mails) of(event string) (bodies []map[string]any) {
 
 func openRuntime(t *testing.T, directory string) *Runtime {
 	t.Helper()
-	runtime, err := Open(directory)
+	runtime, err := Open(Storage{Directory: directory, Required: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func compile(t *testing.T, configuration relay.Configuration) *relay.Generation 
 
 func open(t *testing.T, directory string) *relay.Runtime {
 	t.Helper()
-	runtime, err := relay.Open(directory)
+	runtime, err := relay.Open(relay.Storage{Directory: directory, Required: true})
 	if err != nil {
 		t.Fatal(err)
 	}

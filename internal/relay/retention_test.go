@@ -16,7 +16,7 @@ import (
 // one that keeps, one that keeps nothing, and one that wants next to no bytes.
 // What is still to be delivered stays throughout.
 func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
-	runtime, err := Open(t.TempDir())
+	runtime, err := Open(Storage{Directory: t.TempDir(), Required: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,12 @@ type Engine interface {
 	Merge(ctx context.Context, file string, progress func(done, total int64)) (int, error)
 	// Verify returns what is wrong with the storage, one finding each.
 	Verify(ctx context.Context) ([]string, error)
+	// Ready returns a channel that is closed once the storage is open. Until then
+	// all calls that need it return queue.ErrUnavailable, and takers wait.
+	Ready() <-chan struct{}
+	// Troubles returns what is wrong with the storage right now, the oldest first,
+	// not older than a second.
+	Troubles() []queue.Trouble
 	// Usage says what the storage takes and what is left.
 	Usage() queue.Usage
 }
@@ -61,6 +67,10 @@ type Runtime struct {
 	turning sync.Mutex
 	look    chan struct{}
 
+	// entered is set once the queue is open and what is switched off has been read
+	// from it: before that nothing may be stored or attempted.
+	entered atomic.Bool
+
 	// again is held while events are sent or decided again, a few at a time: two
 	// that do so must not add the same to one event.
 	again sync.Mutex
@@ -74,20 +84,35 @@ type Runtime struct {
 	closeErr error
 }
 
+// Storage says where the queue is.
+type Storage struct {
+	// Directory is where the database lies.
+	Directory string
+	// Required makes Open fail when the queue cannot be opened. Otherwise it is
+	// tried again until it can be; Unavailable says meanwhile why it cannot.
+	Required bool
+}
+
 // Open opens the queue in a directory, of which there can be one user at a
 // time, and begins to keep its history within the retention of the newest
 // generation. Nothing is attempted before the first Push. The errors name the
 // file and the remedy.
-func Open(directory string) (*Runtime, error) {
+func Open(storage Storage) (*Runtime, error) {
 	log := newNewestLog()
-	engine, err := sqlite.Open(sqlite.Options{Dir: directory, Logger: log.logger("queue")})
+	engine, err := sqlite.Open(sqlite.Options{Dir: storage.Directory, KeepTrying: !storage.Required, Logger: log.logger("queue")})
 	if err != nil {
 		return nil, err
 	}
 	r := newRuntime(engine, log)
-	if err := r.start(); err != nil {
+	select {
+	case <-engine.Ready():
+		err = r.enter()
+	default:
+	}
+	if err != nil && storage.Required {
 		return nil, errors.Join(err, r.Close())
 	}
+	r.start()
 	return r, nil
 }
 
@@ -112,17 +137,14 @@ func newRuntime(engine Engine, log newestLog) *Runtime {
 	return r
 }
 
-// start reads what is switched off and begins what runs beside the events.
-func (r *Runtime) start() error {
-	if err := r.loadSwitches(r.life); err != nil {
-		return err
-	}
+// start begins what runs beside the events.
+func (r *Runtime) start() {
+	r.background.Go(r.enterWhenReady)
 	r.background.Go(func() { r.eachMinute("removing old activity; it is tried again in a minute", r.pruneOnce) })
 	r.background.Go(func() { r.eachMinute("sampling the backlog; charts lack a minute of it", r.engine.Sample) })
 	r.background.Go(func() { r.turnOnAgain(r.life) })
 	r.background.Go(func() { r.watch.run(r.life) })
 	go r.watch.emitAll(r.life)
-	return nil
 }
 
 // Push makes a generation the newest: it starts new attempts from now on. What
@@ -170,15 +192,17 @@ func (r *Runtime) use(generation *Generation) {
 	r.dispatch(generation)
 	r.lookAgain()
 	if generation != nil {
-		r.remember(generation)
+		if r.entered.Load() {
+			r.remember(generation)
+		}
 		r.watch.look()
 	}
 }
 
 // dispatch hands new attempts over to a generation, or to none while the relay
-// is switched off. The caller holds the mutex.
+// is switched off, or is not known to be on. The caller holds the mutex.
 func (r *Runtime) dispatch(generation *Generation) {
-	if generation == nil || generation.off || r.off.Load().everything() {
+	if generation == nil || !r.entered.Load() || generation.off || r.off.Load().everything() {
 		r.dispatcher.Use(nil)
 		return
 	}
@@ -229,6 +253,9 @@ func (r *Runtime) eachMinute(failed string, do func(context.Context) error) {
 		case <-r.life.Done():
 			return
 		case <-ticker.C:
+		}
+		if !r.entered.Load() {
+			continue
 		}
 		if err := do(r.life); err != nil && r.life.Err() == nil {
 			r.logger.Error(failed, zap.Error(err))

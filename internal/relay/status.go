@@ -31,6 +31,9 @@ type Status struct {
 	// LastHour counts events and ended deliveries of the last sixty minutes.
 	LastHour map[string]int `json:"last_hour"`
 	Queue    queue.Usage    `json:"queue"`
+	// Troubles are what is wrong with the queue, and whether events are refused
+	// because of it. While it is unavailable, Backlog and LastHour are empty.
+	Troubles []queue.Trouble `json:"troubles"`
 	// RetentionSeconds and RetentionBytes are how much history is kept, and
 	// MaxPending and MinFree what the queue takes.
 	RetentionSeconds int64 `json:"retention_seconds"`
@@ -73,13 +76,16 @@ func (r *Runtime) Status(ctx context.Context) (Status, error) {
 		Version: configuration.Version, Started: r.watch.started,
 		Off: generation.off, Switches: r.Switches(),
 		Backlog: []BacklogLine{}, Down: r.watch.down(generation), Quiet: r.watch.silent(generation, now),
-		LastHour: map[string]int{}, Queue: r.engine.Usage(),
+		LastHour: map[string]int{}, Queue: r.engine.Usage(), Troubles: r.troubles(),
 		RetentionSeconds: int64(generation.retention.Age / time.Second), RetentionBytes: generation.retention.Size,
 		MaxPending: generation.limits.MaxPending, MinFree: generation.limits.MinFree,
 	}
 	status.Loaded, status.Configuration = r.loaded()
 	if status.Switches == nil {
 		status.Switches = []queue.Switch{}
+	}
+	if !r.entered.Load() {
+		return status, nil
 	}
 	backlog, err := r.engine.Backlog(ctx)
 	if err != nil {
@@ -101,6 +107,11 @@ func (r *Runtime) Status(ctx context.Context) (Status, error) {
 		}
 	}
 	return status, nil
+}
+
+// troubles returns what is wrong with the queue.
+func (r *Runtime) troubles() []queue.Trouble {
+	return append([]queue.Trouble{}, r.engine.Troubles()...)
 }
 
 // down returns the targets that cannot be reached and that an action of the

@@ -14,7 +14,7 @@ import (
 // TestSeriesEndsWithThePresentBacklog looks at the backlog before any minute has
 // passed in which it would be sampled.
 func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
-	runtime, err := Open(t.TempDir())
+	runtime, err := Open(Storage{Directory: t.TempDir(), Required: true})
 	if err != nil {
 		t.Fatal(err)
 	}

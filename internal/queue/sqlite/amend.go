@@ -44,8 +44,8 @@ func (db *DB) amend(ctx context.Context, amendments []queue.Amendment) error {
 	if len(amendments) == 0 {
 		return nil
 	}
-	if db.space.low() {
-		return fmt.Errorf("%w: less than min_free is left on the file system of %s", queue.ErrFull, db.options.Dir)
+	if err := db.takesEvents(); err != nil {
+		return err
 	}
 	c := &amend{amendments: make([]amendment, len(amendments))}
 	for i := range amendments {
@@ -145,8 +145,7 @@ func (c *amend) write(tx *transaction) error {
 		added[a.event] += len(a.plans)
 		now += len(a.plans)
 	}
-	if limit := int(tx.db.maxPending.Load()); now > 0 && tx.pending > 0 && tx.pending+now > limit {
-		c.refused = fmt.Errorf("%w: there would be %d unfinished deliveries and max_pending is %d", queue.ErrFull, tx.pending+now, limit)
+	if c.refused = tx.refusePending(now); c.refused != nil {
 		return nil
 	}
 	for i := range c.amendments {

@@ -154,6 +154,9 @@ type aside struct {
 
 // between has the writer run f between two transactions, and waits for it.
 func (db *DB) between(f func(conn *sqlite.Conn) error) error {
+	if err := db.notOpen(); err != nil {
+		return err
+	}
 	i := aside{f, make(chan error, 1)}
 	db.mu.Lock()
 	if db.closing {

@@ -16,6 +16,9 @@ const cancelAtOnce = 256
 
 // Change implements queue.Queue.
 func (db *DB) Change(ctx context.Context, change queue.Change) (changed queue.Changed, err error) {
+	if err := db.notOpen(); err != nil {
+		return changed, fmt.Errorf("changing the queue: %w", err)
+	}
 	n := 0
 	for _, given := range []bool{change.CancelDelivery != "", change.CancelAction != "", change.Move != nil, change.Switch != nil} {
 		if given {

@@ -108,7 +108,7 @@ func checkVersionText(text string) error {
 			return nil
 		}
 		if n < least {
-			return fmt.Errorf("this program was built with SQLite %s, which can corrupt its write-ahead log; build it with "+
+			return mistaken("this program was built with SQLite %s, which can corrupt its write-ahead log; build it with "+
 				"modernc.org/sqlite v1.60.0 or later (SQLite %d.%d.%d)", text, oldest[0], oldest[1], oldest[2])
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // makeDirectory creates a directory that only its owner may enter, with its
@@ -17,7 +18,9 @@ func makeDirectory(dir string) error {
 	case err == nil && info.IsDir():
 		return nil
 	case err == nil:
-		return fmt.Errorf("queue directory %s is a file: move it away, or name another directory with: queue sqlite DIR", dir)
+		return mistaken("queue directory %s is a file: move it away, or name another directory with: queue sqlite DIR", dir)
+	case errors.Is(err, syscall.ENOTDIR):
+		return mistaken("queue directory %s is below a file: name another directory with: queue sqlite DIR", dir)
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("reading the queue directory: %w", err)
 	}
@@ -40,7 +43,7 @@ func makeDirectory(dir string) error {
 // handle of it would drop SQLite's locks.
 func makeFile(file string) error {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("database %s is not a file: move it away", file)
+		return mistaken("database %s is not a file: move it away", file)
 	}
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

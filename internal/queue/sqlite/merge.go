@@ -85,8 +85,8 @@ func (db *DB) merge(ctx context.Context, file string, progress func(done, total 
 			return added, err
 		}
 		if len(c.events) > 0 {
-			if db.space.low() {
-				return added, fmt.Errorf("%w: less than min_free is left on the file system of %s", queue.ErrFull, db.options.Dir)
+			if err := db.takesEvents(); err != nil {
+				return added, err
 			}
 			if err := db.rest(ctx, c); err != nil {
 				return added, err

@@ -43,10 +43,15 @@ type DB struct {
 	watchers watchers
 	// maxPending is Options.MaxPending, or what Limit made of it.
 	maxPending atomic.Int64
+	// crowded is how many deliveries the last event had that max_pending kept out,
+	// 0 once there is room for them.
+	crowded  atomic.Int64
+	troubles troubles
 
 	kick       chan struct{} // wakes the writer
 	written    chan struct{} // closed when the writer has ended
 	closed     chan struct{} // closed when Close begins
+	ready      chan struct{} // closed once the database is open
 	background sync.WaitGroup
 	close      func() error
 	pruning    sync.Mutex
@@ -67,6 +72,7 @@ type DB struct {
 	armed       int64 // when timer fires
 	unwritable  bool  // there are settlements that could not be written
 	closing     bool
+	begun       bool // the writer was started
 
 	// The writer's own.
 	conn        *sqlite.Conn
@@ -79,12 +85,13 @@ type DB struct {
 	lastEvent   int64
 	block       block
 	pending     int
-	counts      counts // of the present minute
-	walBytes    int64  // roughly what was written since the last checkpoint
-	walExcess   int64  // how far above its limit the WAL must be to be emptied
-	failed      bool   // the last transaction could not be written
-	failures    int    // how many could not
-	lagging     bool   // the last checkpoint could not be made
+	counts      counts    // of the present minute
+	walBytes    int64     // roughly what was written since the last checkpoint
+	walExcess   int64     // how far above its limit the WAL must be to be emptied
+	failed      bool      // the last transaction could not be written
+	failures    int       // how many could not
+	probeAt     time.Time // when to find out whether writing works again
+	lagging     bool      // the last checkpoint could not be made
 	retryTimer  *time.Timer
 	reconnectAt time.Time
 }
@@ -100,35 +107,20 @@ var (
 func Open(options Options) (_ *DB, err error) {
 	options = options.withDefaults()
 	if options.Dir == "" {
-		return nil, errors.New("opening the queue: no directory is given; name one with: queue sqlite DIR")
+		return nil, fmt.Errorf("opening the queue: %w", mistaken("no directory is given; name one with: queue sqlite DIR"))
 	}
 	if options.Dir, err = filepath.Abs(options.Dir); err != nil {
 		return nil, fmt.Errorf("opening the queue: %w", err)
 	}
-	if err := makeDirectory(options.Dir); err != nil {
-		return nil, fmt.Errorf("opening the queue: %w", err)
-	}
-	lock, err := lockDirectory(options.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the queue: %w", err)
-	}
 	db := &DB{
-		options: options, logger: options.Logger, file: filepath.Join(options.Dir, fileName), lock: lock,
-		space: newSpace(options), kick: make(chan struct{}, 1), written: make(chan struct{}), closed: make(chan struct{}),
+		options: options, logger: options.Logger, file: filepath.Join(options.Dir, fileName),
+		kick: make(chan struct{}, 1), written: make(chan struct{}), closed: make(chan struct{}), ready: make(chan struct{}),
 		actions: make(map[string]*action), armed: never,
 	}
+	db.space = newSpace(options, &db.troubles)
 	db.maxPending.Store(int64(options.MaxPending))
 	db.close = sync.OnceValue(db.shut)
-	db.readers = newReaders(db.file)
-	if err := db.openFile(); err != nil {
-		if damaged(err) {
-			err = fmt.Errorf("database %s is damaged or no database (%w): %s", db.file, err, remedy)
-		}
-		if db.conn != nil {
-			err = errors.Join(err, db.conn.Close())
-		}
-		return nil, errors.Join(fmt.Errorf("opening the queue: %w", err), lock.Close())
-	}
+	db.readers = newReaders(db.file, db.notOpen)
 	// The timers are made stopped: whoever has something for them sets them.
 	db.timer = time.AfterFunc(time.Hour, db.tick)
 	db.timer.Stop()
@@ -136,8 +128,34 @@ func Open(options Options) (_ *DB, err error) {
 	db.settleTimer.Stop()
 	db.retryTimer = time.AfterFunc(time.Hour, db.wakeWriter)
 	db.retryTimer.Stop()
-	go db.runWriter()
+	switch err := db.open(); {
+	case err == nil:
+		db.begin()
+	case !options.KeepTrying || errors.Is(err, queue.ErrMisconfigured):
+		return nil, err
+	default:
+		db.unavailable(err)
+		db.background.Go(db.keepOpening)
+	}
 	return db, nil
+}
+
+// open locks the directory and opens the database. On an error nothing is held.
+func (db *DB) open() error {
+	err := makeDirectory(db.options.Dir)
+	if err == nil {
+		db.lock, err = lockDirectory(db.options.Dir)
+	}
+	if err == nil {
+		err = db.openFile()
+	}
+	if err == nil {
+		return nil
+	}
+	if damaged(err) {
+		err = fmt.Errorf("database %s is damaged or no database (%w): %s", db.file, err, remedy)
+	}
+	return errors.Join(fmt.Errorf("opening the queue: %w", err), db.letGo())
 }
 
 // openFile opens the database, checks it and brings it up to date.
@@ -168,20 +186,8 @@ func (db *DB) openFile() error {
 	if err := migrate(db.conn, db.file); err != nil {
 		return err
 	}
-	// What a crash left in the WAL goes into the database now; this also shows
-	// whether the file has all its pages.
-	if _, err := runCheckpoint(db.conn, "TRUNCATE"); err != nil {
-		return fmt.Errorf("copying the write-ahead log into %s: %w", db.file, err)
-	}
-	size, err := queryInt(db.conn, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-	if err != nil {
+	if err := db.emptyLog(); err != nil {
 		return err
-	}
-	if info, err = os.Stat(db.file); err != nil {
-		return fmt.Errorf("reading the database: %w", err)
-	}
-	if info.Size() < size {
-		return fmt.Errorf("database %s has %d bytes and should have %d: it was cut off; %s", db.file, info.Size(), size, remedy)
 	}
 	if err := syncDirectory(db.options.Dir); err != nil {
 		return err
@@ -190,6 +196,32 @@ func (db *DB) openFile() error {
 		return fmt.Errorf("reading database %s: %w; if it is damaged: %s", db.file, err, remedy)
 	}
 	db.noteRun(queue.NoteStart)
+	return nil
+}
+
+// emptyLog copies into the database what a crash left in the write-ahead log.
+// This also shows whether the file has all its pages. On a full disk the log
+// stays as it is: all in it can be read from there, and delivered.
+func (db *DB) emptyLog() error {
+	if _, err := runCheckpoint(db.conn, "TRUNCATE"); isFull(err) {
+		db.lagging = true
+		db.logger.Error("the write-ahead log cannot be copied into the database: the disk is full; what was accepted is delivered all the same",
+			zap.String("file", db.file), zap.Error(err))
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("copying the write-ahead log into %s: %w", db.file, err)
+	}
+	size, err := queryInt(db.conn, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(db.file)
+	if err != nil {
+		return fmt.Errorf("reading the database: %w", err)
+	}
+	if info.Size() < size {
+		return fmt.Errorf("database %s has %d bytes and should have %d: it was cut off; %s", db.file, info.Size(), size, remedy)
+	}
 	return nil
 }
 
@@ -205,7 +237,7 @@ func (db *DB) checkFile() error {
 		return err
 	}
 	if tables > 0 && id != applicationID {
-		return fmt.Errorf("database %s belongs to another program: move it away, or give the relay its own directory with: queue sqlite DIR", db.file)
+		return mistaken("database %s belongs to another program: move it away, or give the relay its own directory with: queue sqlite DIR", db.file)
 	}
 	vacuum, err := queryInt(db.conn, "PRAGMA auto_vacuum")
 	if err != nil {
@@ -279,12 +311,15 @@ func (db *DB) Close() error { return db.close() }
 func (db *DB) shut() error {
 	db.mu.Lock()
 	db.closing = true
+	begun := db.begun
 	db.timer.Stop()
 	db.settleTimer.Stop()
 	db.mu.Unlock()
 	close(db.closed)
-	db.wakeWriter()
-	<-db.written
+	if begun {
+		db.wakeWriter()
+		<-db.written
+	}
 	db.retryTimer.Stop()
 
 	var errs []error
@@ -298,9 +333,8 @@ func (db *DB) shut() error {
 		if _, err := runCheckpoint(db.conn, "TRUNCATE"); err != nil && !isFull(err) && !isBusy(err) {
 			errs = append(errs, err)
 		}
-		errs = append(errs, db.conn.Close())
 	}
-	errs = append(errs, db.lock.Close())
+	errs = append(errs, db.letGo())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("closing the queue: %w", err)
 	}

@@ -14,6 +14,12 @@ type Options struct {
 	// network file systems do not lock reliably.
 	Dir string
 
+	// KeepTrying makes Open succeed although the database cannot be opened right
+	// now: it is tried again until it can, and meanwhile all calls that need it
+	// return queue.ErrUnavailable with the reason. What trying again cannot mend
+	// (queue.ErrMisconfigured) is an error all the same.
+	KeepTrying bool
+
 	// MinFree is the number of free bytes on Dir's file system below which Put
 	// answers queue.ErrFull, so that settlements and pruning still have room.
 	// 0 means 256 MiB, a negative number switches the check off.
@@ -56,6 +62,9 @@ type limits struct {
 	// answer may be.
 	free      func(dir string) (int64, error)
 	freeEvery time.Duration
+	// retryOpening is how long it takes until a database that cannot be opened is
+	// tried again, the first time.
+	retryOpening time.Duration
 	// maxPages bounds the size of the database, as a full disk does. 0: no bound.
 	maxPages int64
 	// blockEvents is the number of events in one block (see blocks.go).
@@ -99,8 +108,11 @@ func (o Options) withDefaults() Options {
 	if l.free == nil {
 		l.free = freeBytes
 	}
+	if l.retryOpening == 0 {
+		l.retryOpening = time.Second
+	}
 	if l.freeEvery == 0 {
-		l.freeEvery = time.Second
+		l.freeEvery = 500 * time.Millisecond // status and the end of refusing follow within a second
 	}
 	def(&l.blockEvents, 1024)
 	return o

@@ -56,8 +56,8 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("storing events: %w", err)
 	}
-	if db.space.low() {
-		return nil, fmt.Errorf("storing events: %w: less than min_free is left on the file system of %s", queue.ErrFull, db.options.Dir)
+	if err := db.takesEvents(); err != nil {
+		return nil, fmt.Errorf("storing events: %w", err)
 	}
 	p := &put{entries: make([]entry, len(entries)), receipts: make([]queue.Receipt, len(entries)), done: make(chan error, 1)}
 	for i := range entries {
@@ -200,11 +200,7 @@ func (p *put) write(tx *transaction) error {
 			deliveries += len(e.deliveries)
 		}
 	}
-	limit := int(tx.db.maxPending.Load())
-	// An empty queue takes what comes: a batch with more deliveries than the limit
-	// would otherwise be refused for ever.
-	if pending := tx.pending + deliveries; deliveries > 0 && tx.pending > 0 && pending > limit {
-		p.refused = fmt.Errorf("%w: there would be %d unfinished deliveries and max_pending is %d", queue.ErrFull, pending, limit)
+	if p.refused = tx.refusePending(deliveries); p.refused != nil {
 		return nil
 	}
 	for i := range p.entries {

@@ -22,6 +22,7 @@ var errReadersClosed = fmt.Errorf("reading the queue: %w", queue.ErrClosed)
 // readers overlap can never begin anew.
 type readers struct {
 	file  string
+	why   func() error // returns why there is nothing to read yet
 	slots chan struct{}
 
 	mu     sync.Mutex
@@ -41,15 +42,18 @@ type reading struct {
 
 func (r *reading) interrupt() { r.once.Do(func() { close(r.stop) }) }
 
-func newReaders(file string) *readers {
+func newReaders(file string, why func() error) *readers {
 	open := make(chan struct{})
 	close(open)
-	return &readers{file: file, slots: make(chan struct{}, readersAtOnce), active: make(map[*reading]struct{}), gate: open}
+	return &readers{file: file, why: why, slots: make(chan struct{}, readersAtOnce), active: make(map[*reading]struct{}), gate: open}
 }
 
 // read calls f with a connection on which one transaction is open. When the
 // writer interrupts it, f is called again.
 func (r *readers) read(ctx context.Context, f func(conn *sqlite.Conn) error) error {
+	if err := r.why(); err != nil {
+		return err
+	}
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()

@@ -195,7 +195,7 @@ func migrate(conn *sqlite.Conn, file string) error {
 		return err
 	}
 	if have > version() {
-		return fmt.Errorf("database %s has schema version %d and this program knows up to %d: it was written by a newer "+
+		return mistaken("database %s has schema version %d and this program knows up to %d: it was written by a newer "+
 			"Event Relay; use that one, or give this one its own directory with: queue sqlite DIR", file, have, version())
 	}
 	for ; have < version(); have++ {

@@ -44,6 +44,11 @@ func (db *DB) enqueue(c command) error {
 		db.mu.Unlock()
 		return queue.ErrClosed
 	}
+	if !db.begun {
+		err := db.notOpen()
+		db.mu.Unlock()
+		return err
+	}
 	c.prepare(db)
 	db.inbox = append(db.inbox, c)
 	db.mu.Unlock()
@@ -65,12 +70,21 @@ func (db *DB) runWriter() {
 	for range db.kick {
 		for {
 			batch, closing := db.nextBatch()
+			if len(batch) == 0 && !closing && db.failed && !time.Now().Before(db.probeAt) {
+				batch = append(batch, probe{})
+			}
 			if len(batch) > 0 {
 				before := db.failures
 				db.run(batch)
 				clear(batch)
 				if db.failures == before {
 					db.working()
+				} else {
+					db.probeAt = time.Now().Add(retryWriting)
+					db.retryTimer.Reset(retryWriting)
+				}
+				if db.crowded.Load() > 0 {
+					db.checkPending()
 				}
 			}
 			another := db.runAside(closing)
@@ -157,6 +171,9 @@ func (db *DB) run(batch []command) {
 		}
 		batch[0].answer(err)
 	default:
+		if errors.Is(err, errNoConnection) {
+			err = fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+		}
 		db.failing("the queue cannot be written", err)
 		if !isBusy(err) {
 			db.disconnect(err)
@@ -187,6 +204,7 @@ func (db *DB) fail(batch []command, err error) {
 // failing says once that writing fails, and working that it does no longer.
 func (db *DB) failing(message string, err error) {
 	db.failures++
+	db.troubles.begin(queue.TroubleUnwritable, fmt.Sprintf("%s (%s): %v; it is tried again every second", message, db.file, err), true)
 	if !db.failed {
 		db.failed = true
 		db.logger.Error(message, zap.String("file", db.file), zap.Error(err))
@@ -196,8 +214,20 @@ func (db *DB) failing(message string, err error) {
 func (db *DB) working() {
 	if db.failed {
 		db.failed = false
+		db.troubles.end(queue.TroubleUnwritable)
 		db.logger.Info("the queue can be written again", zap.String("file", db.file))
 	}
+}
+
+// probe writes next to nothing, to find out whether writing works again: when it
+// does not, senders may stay away, and no other command comes to show it.
+type probe struct{}
+
+func (probe) prepare(*DB)  {}
+func (probe) apply(*DB)    {}
+func (probe) answer(error) {}
+func (probe) write(tx *transaction) error {
+	return execute(tx.conn, "UPDATE facts SET text = text WHERE name = 'identity'")
 }
 
 // split separates a batch by what a full disk means for it. A move is not tried

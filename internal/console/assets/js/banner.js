@@ -45,6 +45,12 @@ function linesOf(status, reached, problem) {
 			tool: button(off.kind === "action" ? "Resume" : "Turn on", () => switchOn(off.kind, off.name), { class: "small", test: "banner-on" }),
 		});
 	}
+	for (const trouble of status.troubles ?? []) {
+		lines.push({
+			key: `trouble ${trouble.kind} ${trouble.message}`, tone: trouble.refusing ? "bad" : "warn", icon: "warning",
+			text: [el("strong", trouble.refusing ? "Events are refused with status 503" : "The queue"), " since ", timeNode(trouble.since), ": ", shown(trouble.message, 400), "."],
+		});
+	}
 	for (const down of status.down ?? []) {
 		lines.push({
 			key: `down ${down.target} ${down.action}`, tone: "bad", icon: "unlink",
