@@ -28,7 +28,7 @@ func runCommand(command *cobra.Command, arguments ...string) (out, report string
 const smallCollection = `{"info": {"name": "CRM"}, "item": [
 	{"name": "Tickets", "item": [
 		{"name": "Open", "request": {"method": "POST", "url": "{{crm}}/tickets", "body": {"mode": "raw", "raw": "{\"from\": \"{{caller_id}}\"}", "options": {"raw": {"language": "json"}}}}},
-		{"name": "Old", "request": {"method": "HEAD", "url": "{{crm}}/tickets"}}]},
+		{"name": "Old", "request": {"method": "OPTIONS", "url": "{{crm}}/tickets"}}]},
 	{"name": "Ping", "request": "http://127.0.0.1/ping?token={{to-ken}}"}]}`
 
 func writeFile(t *testing.T, name, text string) string {
@@ -46,10 +46,10 @@ func TestImportPostmanLists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `NUMBER  FOLDER   NAME  METHOD  URL
-1       Tickets  Open  POST    {{crm}}/tickets
-2       Tickets  Old   HEAD    {{crm}}/tickets
-3       -        Ping  GET     http://127.0.0.1/ping?token={{to-ken}}
+	want := `NUMBER  FOLDER   NAME  METHOD   URL
+1       Tickets  Open  POST     {{crm}}/tickets
+2       Tickets  Old   OPTIONS  {{crm}}/tickets
+3       -        Ping  GET      http://127.0.0.1/ping?token={{to-ken}}
 `
 	if out != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
@@ -75,7 +75,7 @@ func TestImportPostmanWrites(t *testing.T) {
 	if out != "" {
 		t.Errorf("it printed the text too:\n%s", out)
 	}
-	if !strings.Contains(report, `left out  2 "Old": an action cannot have the method "HEAD"`) {
+	if !strings.Contains(report, `left out  2 "Old": an action cannot have the method "OPTIONS"`) {
 		t.Error(report)
 	}
 	text, err := os.ReadFile(target)

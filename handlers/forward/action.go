@@ -201,7 +201,8 @@ type TLS struct {
 	InsecureSkipVerify bool
 }
 
-var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+// Methods are the methods that an action can have.
+var Methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 // withDefaults returns the action with its defaults filled in.
 func (a Action) withDefaults() Action {
@@ -244,8 +245,8 @@ func (a Action) check() error {
 	if a.Name == "" {
 		add("an action needs a name")
 	}
-	if !slices.Contains(methods, a.Method) {
-		add("unknown method %q; there are %s", a.Method, strings.Join(methods, ", "))
+	if !slices.Contains(Methods, a.Method) {
+		add("unknown method %q; there are %s", a.Method, strings.Join(Methods, ", "))
 	}
 	if a.Timeout < 0 {
 		add("timeout must be longer than 0, not %s", a.Timeout)

@@ -69,7 +69,7 @@ func TestOnTheWire(t *testing.T) {
 		}
 		fmt.Fprintf(&got, "=== %s\n%s\n", title, text)
 	}
-	for _, method := range methods {
+	for _, method := range Methods {
 		for _, body := range bodies {
 			for _, auth := range auths {
 				send(fmt.Sprintf("%s, body %s, auth %s", method, body.name, auth.name), Action{Method: method, Body: body.body, Auth: auth.auth})

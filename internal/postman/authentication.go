@@ -2,6 +2,7 @@ package postman
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
@@ -15,6 +16,8 @@ type authentication struct {
 	name     template
 	user     template
 	value    template
+	// nameOnly says that the name is sent without = and value.
+	nameOnly bool
 }
 
 // authOf returns the authentication of a request, which it may have from a
@@ -45,15 +48,46 @@ func authParameters(data json.RawMessage) map[string]json.RawMessage {
 		return parameters
 	}
 	for _, p := range listOf(data) {
-		parameters[textOf(p.Key)] = p.Value
+		parameters[textOf(p.Key)] = cast(p.Value, textOf(p.Type))
 	}
 	return parameters
+}
+
+// cast makes of a value what Postman makes of it if the file names a type.
+func cast(value json.RawMessage, kind string) json.RawMessage {
+	if first(value) == 0 {
+		return value
+	}
+	switch kind {
+	case "string":
+		if !isText(value) {
+			return json.RawMessage(quoteJSON(valueOf(value)))
+		}
+	case "boolean":
+		return json.RawMessage(strconv.FormatBool(truthy(value)))
+	case "number":
+		if number := textOf(value); isText(value) {
+			if _, err := strconv.ParseFloat(number, 64); err != nil || !json.Valid([]byte(number)) {
+				return json.RawMessage("0")
+			}
+			return json.RawMessage(number)
+		}
+		if first(value) == 't' {
+			return json.RawMessage("1")
+		}
+	}
+	return value
 }
 
 // auth converts the authentication, nil for none.
 func (c *conversion) auth(it *item) *authentication {
 	kind, parameters := c.authOf(it)
-	get := func(name string) template { return c.parse(textOf(parameters[name])) }
+	get := func(name string) template {
+		if !truthy(parameters[name]) {
+			return nil
+		}
+		return c.parse(textOf(parameters[name]))
+	}
 	switch kind {
 	case "", "noauth":
 		return nil
@@ -66,15 +100,29 @@ func (c *conversion) auth(it *item) *authentication {
 		}
 		return &authentication{kind: "bearer", value: token}
 	case "apikey":
-		return c.apiKey(get("key"), get("value"), get("in").known())
+		in := get("in").known()
+		if in == "query" && c.nameOnly("API key", parameters["value"]) {
+			return &authentication{kind: forward.AuthAPIKey, in: in, name: get("key"), nameOnly: true}
+		}
+		return c.apiKey(get("key"), c.parse(textOf(parameters["value"])), in)
 	case "oauth2":
-		return c.oauth2(get)
+		return c.oauth2(get, parameters["accessToken"])
 	case "digest", "ntlm", "hawk", "awsv4", "oauth1", "edgegrid", "jwt", "asap":
 		c.note(Flagged, "authentication %s is computed for each request, which an action cannot: it is sent without", kind)
 	default:
 		c.note(Flagged, "authentication %q is unknown to Postman as well: it is sent without", kind)
 	}
 	return nil
+}
+
+// nameOnly reports whether Postman sends the name of a credential in the query
+// and no value: it takes what is no text there for none.
+func (c *conversion) nameOnly(what string, value json.RawMessage) bool {
+	if first(value) == 0 || isText(value) {
+		return false
+	}
+	c.note(Flagged, "the value of the %s is %s and no text: as Postman does, only its name is sent", what, cut(oneLine(valueOf(value)), 20))
+	return true
 }
 
 func (c *conversion) apiKey(name, value template, in string) *authentication {
@@ -91,7 +139,7 @@ func (c *conversion) apiKey(name, value template, in string) *authentication {
 	return &authentication{kind: forward.AuthAPIKey, in: in, name: name, value: value}
 }
 
-func (c *conversion) oauth2(get func(string) template) *authentication {
+func (c *conversion) oauth2(get func(string) template, given json.RawMessage) *authentication {
 	token := get("accessToken")
 	if token.isEmpty() {
 		c.note(Flagged, "authentication oauth2 has no token, which Postman fetches by itself: it is sent without")
@@ -99,6 +147,9 @@ func (c *conversion) oauth2(get func(string) template) *authentication {
 	}
 	c.note(Flagged, "the token of authentication oauth2 is used as it is; it expires, and nothing renews it")
 	if get("addTokenTo").known() == "queryParams" {
+		if c.nameOnly("token of authentication oauth2", given) {
+			return &authentication{kind: forward.AuthAPIKey, in: forward.InQuery, name: literalOf("access_token"), nameOnly: true}
+		}
 		return &authentication{kind: forward.AuthAPIKey, in: forward.InQuery, name: literalOf("access_token"), value: token}
 	}
 	prefix, fixed := get("headerPrefix").fixed()
@@ -119,6 +170,8 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 		return fields
 	}
 	c.warnOfCredentials(a)
+	c.place(a.user, credential)
+	c.place(a.value, credential)
 	switch {
 	case a.kind == "header" || a.kind == "basic" && (a.user.isEmpty() && a.value.isEmpty() || strings.Contains(a.user.known(), ":")):
 		value := a.value
@@ -133,9 +186,15 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 		// A key without a value is none, but the name is sent.
 		if a.in == forward.InQuery {
 			c.dropQuery(a.name)
+			if a.nameOnly {
+				c.addToURL(c.write(a.name, anywhere))
+				return fields
+			}
+			c.note(Flagged, "the API key has no value: as Postman does, its name is sent")
 			c.action.Query = append(c.action.Query, forward.Pair{Name: c.write(a.name, anywhere)})
 			return fields
 		}
+		c.note(Flagged, "the API key has no value: as Postman does, its name is sent")
 		name, _ := a.name.fixed()
 		return append(c.replace(fields, name), field{name: a.name})
 	case a.kind == forward.AuthAPIKey && a.in == forward.InQuery:
@@ -171,6 +230,21 @@ func (c *conversion) replace(fields []field, name string) []field {
 		c.note(Changed, "header %s is left out: the authentication replaces it", name)
 	}
 	return rest
+}
+
+// addToURL adds to the end of the query, which stands in the URL then: a query
+// setting always has a value.
+func (c *conversion) addToURL(text string) {
+	var all []string
+	for _, pair := range c.action.Query {
+		all = append(all, pair.Name+"="+pair.Value)
+	}
+	separator := "?"
+	if strings.Contains(c.action.URL, "?") {
+		separator = "&"
+	}
+	c.action.URL += separator + strings.Join(append(all, text), "&")
+	c.action.Query = nil
 }
 
 // dropQuery drops the query values that an API key replaces.

@@ -44,9 +44,9 @@ func (c *conversion) body(it *item, fields []field) []field {
 	default:
 		return fields
 	}
-	if c.action.Method == "GET" && !truthy(it.behavior["disableBodyPruning"]) {
+	if method := c.action.Method; (method == "GET" || method == "HEAD") && !truthy(it.behavior["disableBodyPruning"]) {
 		if !b.isEmpty(mode) {
-			c.note(Changed, "the body is left out: Postman sends none with GET")
+			c.note(Changed, "the body is left out: Postman sends none with %s", method)
 		}
 		return fields
 	}
@@ -134,6 +134,14 @@ func (c *conversion) text(t template, kind string, fields []field, it *item) []f
 	if err != nil {
 		media = ""
 	}
+	isJSON := media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json")
+	if blank && isJSON {
+		c.note(Changed, "the body is left out: Postman sends nothing but blanks, which are no JSON")
+		if own == "" {
+			fields = append(fields, field{name: literalOf("Content-Type"), value: literalOf(kind)})
+		}
+		return fields
+	}
 	b := &c.action.Body
 	switch {
 	case own == "" && kind == "application/json" && !blank:
@@ -146,7 +154,7 @@ func (c *conversion) text(t template, kind string, fields []field, it *item) []f
 			b.Type = mendWhole(string(literalWriter(kind)))
 		}
 	}
-	if isJSON := b.Kind == forward.BodyJSON || media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json"); isJSON {
+	if isJSON {
 		t = c.placeInJSON(t)
 	}
 	b.Text = c.write(t, anywhere)
@@ -173,28 +181,37 @@ func (c *conversion) typeIsFixed(fields []field) bool {
 // cannot be one. Where the value of a variable in a string makes the body no
 // JSON, it is escaped.
 func (c *conversion) placeInJSON(t template) template {
-	sample, escaped := new(strings.Builder), make(template, len(t))
+	sample, withoutBare, escaped := new(strings.Builder), new(strings.Builder), make(template, len(t))
+	var bare []string
+	add := func(text string) {
+		sample.WriteString(text)
+		withoutBare.WriteString(text)
+	}
 	inString, afterBackslash := false, false
 	for i, p := range t {
 		escaped[i] = p
 		switch {
 		case p.inString:
-			sample.WriteString("x")
+			add("x")
 		case p.parameter != nil && inString:
 			escaped[i].inString = breaksJSON(p.parameter.resolved)
-			sample.WriteString(p.parameter.resolved)
+			add(p.parameter.resolved)
+		case p.parameter != nil && p.parameter.resolved == "":
+			p.parameter.use(bareInJSON)
+			add("null")
 		case p.parameter != nil:
 			p.parameter.use(bareInJSON)
 			sample.WriteString(p.parameter.resolved)
-			if p.parameter.resolved == "" {
-				sample.WriteString("null")
+			withoutBare.WriteString("null")
+			if !json.Valid([]byte(p.parameter.resolved)) {
+				bare = append(bare, p.name)
 			}
 		case p.isTag() && inString:
-			sample.WriteString("x")
+			add("x")
 		case p.isTag():
-			sample.WriteString("null")
+			add("null")
 		}
-		sample.WriteString(p.literal)
+		add(p.literal)
 		for i := range len(p.literal) {
 			switch ch := p.literal[i]; {
 			case afterBackslash:
@@ -207,6 +224,10 @@ func (c *conversion) placeInJSON(t template) template {
 		}
 	}
 	if sample.Len() > maxTemplate || json.Valid([]byte(sample.String())) {
+		return t
+	}
+	if len(bare) > 0 && json.Valid([]byte(withoutBare.String())) {
+		c.leaveOut("the body is no JSON: the value of {{%s}} stands outside of quotes, and is neither a number nor another value of JSON", oneLine(bare[0]))
 		return t
 	}
 	for i, p := range escaped {
@@ -261,9 +282,14 @@ func (c *conversion) form(data json.RawMessage, fields []field) []field {
 		case name == "":
 			c.note(Changed, "a field of the form without a name is left out")
 		default:
-			one := forward.Field{Name: c.fieldName(name), Value: c.write(c.parse(textOf(p.Value)), anywhere)}
-			if kind := textOf(p.ContentType); strings.Contains(kind, "/") && isText(p.ContentType) {
-				one.Type = c.write(c.parse(kind), contentType)
+			value := textOf(p.Value)
+			if !truthy(p.Value) {
+				value = ""
+			}
+			one := forward.Field{Name: c.fieldName(name), Value: c.write(c.parse(value), anywhere)}
+			kind := textOf(p.ContentType)
+			if written := c.parse(kind); isText(p.ContentType) && strings.Contains(written.known(), "/") {
+				one.Type = c.write(written, contentType)
 			} else if kind != "" {
 				c.note(Changed, "the type %q of field %q is left out: it is no Content-Type", kind, name)
 			}
@@ -353,7 +379,7 @@ func quoteJSON(text string) string {
 }
 
 // stripComments removes what stands after // and between /* and */, outside of
-// strings, with the line break that ends a comment kept.
+// strings. The line feed that ends a comment is kept.
 func stripComments(text string) string {
 	var b strings.Builder
 	inString := false
@@ -373,9 +399,8 @@ func stripComments(text string) string {
 			if end < 0 {
 				return b.String()
 			}
-			if i += end; text[i-1] == '\r' {
-				b.WriteByte('\r')
-			}
+			// A carriage return before it goes too.
+			i += end
 		case strings.HasPrefix(text[i:], "/*"):
 			end := strings.Index(text[i+2:], "*/")
 			if end < 0 {

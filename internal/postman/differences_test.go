@@ -14,6 +14,9 @@ const (
 	namelessField = "a form field without a name: left out"
 	escapedName   = "the name of a form field is escaped, as browsers do"
 	keyAsItReads  = "an API key in the query is encoded so that it arrives as it reads"
+	noPathValue   = "a path variable without a text as its value: Postman sends its name, the relay a parameter that the administrator fills in, flagged"
+	emptyValue    = "a variable that is empty in the file, where a value is needed: the relay sends nothing useful until the administrator gives one, flagged"
+	onlyBlanks    = "a JSON body of blanks: left out"
 	noSuchValue   = "a variable without a value: Postman sends its tag, the relay nothing until the administrator gives a value"
 	alwaysEncoded = "disableUrlEncoding: Postman gives up, the relay encodes"
 	emptyPort     = "an empty port after a colon: left out of the Host header"
@@ -26,7 +29,13 @@ var differences = map[string]map[int]string{
 		1: rawURLOnly, 5: javaScript, 57: noSuchMethod, 59: noSuchMethod, 60: refusedHeader, 62: refusedHeader, 63: latin1Header,
 		64: refusedHeader, 65: refusedHeader, 66: refusedHeader, 67: refusedHeader, 88: escapedJSON, 95: noSuchMethod, 97: alwaysTyped,
 		102: namelessField, 103: javaScript, 111: escapedName, 112: fileBody, 117: fileBody, 118: fileBody, 134: keyAsItReads, 137: keyAsItReads,
-		148: computedAuth, 150: computedAuth, 151: computedAuth, 152: computedAuth, 165: noSuchValue, 166: alwaysEncoded,
+		148: computedAuth, 150: computedAuth, 151: computedAuth, 152: computedAuth, 37: noPathValue, 38: noPathValue, 39: noPathValue, 40: noPathValue, 41: noPathValue,
+		46: noPathValue, 50: noPathValue, 51: noPathValue, 52: noPathValue, 90: noSuchValue, 165: noSuchValue, 166: alwaysEncoded,
+	},
+	"nested": {21: noSuchValue, 22: noSuchValue, 23: noSuchValue, 25: escapedJSON},
+	"silent": {
+		1: emptyValue, 2: emptyValue, 3: emptyValue, 7: emptyValue, 13: onlyBlanks, 15: emptyValue, 16: emptyValue,
+		17: emptyPort, 18: emptyPort, 19: onlyBlanks, 22: onlyBlanks, 23: onlyBlanks, 29: javaScript, 31: javaScript,
 	},
 	"urls":      {19: emptyPort},
 	"variables": {3: noSuchValue},

@@ -86,9 +86,32 @@ func (c *conversion) writeHeaders(fields []field) {
 			place = hostName
 		case f.is("Content-Type"):
 			place = contentType
+		case f.is("Idempotency-Key"), f.is("X-Event-Id"):
+			if c.sameForAll(f) {
+				continue
+			}
 		}
 		c.action.Headers = append(c.action.Headers, forward.Pair{Name: c.write(f.name, headerName), Value: c.write(f.value, place)})
 	}
+}
+
+// sameForAll reports what a header of the collection that the relay would set by
+// itself does to the events. It returns whether the header is left out: a value
+// that Postman makes up for each request is what the relay's own is.
+func (c *conversion) sameForAll(f field) (leftOut bool) {
+	name, _ := f.name.fixed()
+	own := map[string]string{"idempotency-key": "the delivery's id", "x-event-id": "the event's id"}[strings.ToLower(name)]
+	for _, p := range f.value {
+		switch {
+		case p.event != "":
+			return false
+		case p.expression != "" || p.parameter != nil && p.parameter.undefined && strings.HasPrefix(p.parameter.name, "$"):
+			c.note(Changed, "header %s is left out: the relay sends %s in it, which is the same at each attempt", name, own)
+			return true
+		}
+	}
+	c.note(Flagged, "header %s has the same value for every event, so that a target that knows the header takes all events for one; without the line the relay sends %s", name, own)
+	return false
 }
 
 // without returns the fields that are not called name, and whether any was.

@@ -2,6 +2,7 @@ package postman
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
@@ -147,10 +148,8 @@ func (c *conversion) convert(name string) {
 		return
 	}
 	c.action = forward.Action{Name: name, Method: it.Method, Description: describeItem(it)}
-	switch it.Method {
-	case "GET", "POST", "PUT", "PATCH", "DELETE":
-	default:
-		c.leaveOut("an action cannot have the method %q: it is GET, POST, PUT, PATCH or DELETE", oneLine(it.Method))
+	if !slices.Contains(forward.Methods, it.Method) {
+		c.leaveOut("an action cannot have the method %q; there are %s", oneLine(it.Method), strings.Join(forward.Methods, ", "))
 		return
 	}
 	c.vars.overflow = false

@@ -134,6 +134,48 @@ func TestUndefinedParameters(t *testing.T) {
 	}
 }
 
+// TestNestedNames puts variables into the names of variables, in each place that
+// a value can stand in.
+func TestNestedNames(t *testing.T) {
+	const variables = `"variable": [{"key": "env", "value": "dev"}, {"key": "base_dev", "value": "http://h"}, {"key": "user_dev", "value": "anna"}, {"key": "n_dev", "value": "7"}],`
+	imported, action := one(t, variables, `{"method": "POST", "url": "{{base_{{env}}}}/{{user_{{env}}}}?u={{user_{{env}}}}", "header": [{"key": "X-{{user_{{env}}}}", "value": "{{user_{{env}}}}"}],
+		"auth": {"type": "bearer", "bearer": {"token": "{{user_{{env}}}}"}}, "body": {"mode": "raw", "raw": "{\"a\": \"{{user_{{env}}}}\", \"n\": {{n_{{env}}}}}", "options": {"raw": {"language": "json"}}}}`)
+	got := fmt.Sprint(action.URL, action.Query, action.Headers, action.Auth.Value, action.Body.Text)
+	if want := `{{base_dev}}/{{user_dev}}[{u {{user_dev}}}] [{X-{{user_dev}} {{user_dev}}}]{{user_dev}}{"a": "{{user_dev}}", "n": {{n_dev}}}`; got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	for _, name := range []string{"base", "user", "n"} {
+		if !imported.has(Changed, "{{"+name+"_{{env}}}} is {{"+name+"_dev}}, with the values of the file") {
+			t.Errorf("nothing is said of %s: %v", name, imported.Findings)
+		}
+	}
+	imported = importText(t, `{`+variables+`"item": [{"name": "a", "request": {"method": "POST", "url": "http://h/", "body": {"mode": "raw", "raw": "{\"a\": {{user_{{env}}}}}", "options": {"raw": {"language": "json"}}}}}]}`, Options{})
+	if !imported.has(LeftOut, "the value of {{user_dev}} stands outside of quotes") {
+		t.Error(imported.Findings)
+	}
+}
+
+// TestEmptyValuesAreUndefined: an export leaves out what Postman calls current
+// values, so that an empty value counts as none.
+func TestEmptyValuesAreUndefined(t *testing.T) {
+	imported := importText(t, `{"variable": [{"key": "t", "value": ""}, {"key": "p", "value": ""}, {"key": "q", "value": ""}], "item": [{"name": "a", "request": {
+		"url": "http://h/{{p}}/x{{q}}?q={{q}}", "auth": {"type": "bearer", "bearer": {"token": "{{t}}"}}}}]}`, Options{})
+	var got []string
+	for _, p := range imported.Parameters {
+		got = append(got, fmt.Sprint(p.Name, "=", p.Value, p.Undefined))
+	}
+	slices.Sort(got)
+	if want := "[p=undefinedtrue q=true t=true]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+	for _, text := range []string{"variable {{t}} is empty in the file, and Postman sends no credential without it", "variable {{p}} is empty in the file, where a value is needed",
+		"variable {{q}} is empty in the file: give parameter q a value, unless nothing is meant"} {
+		if !imported.has(Flagged, text) {
+			t.Errorf("no finding says %s: %v", text, imported.Findings)
+		}
+	}
+}
+
 // TestTagsOfTheEvent keeps the PBX's tags, and has the configuration choose
 // where an event may not.
 func TestTagsOfTheEvent(t *testing.T) {
@@ -191,7 +233,7 @@ func TestFindings(t *testing.T) {
 		kind          Kind
 		want          string
 	}{
-		{"method", `{"method": "HEAD", "url": "http://h/"}`, LeftOut, `an action cannot have the method "HEAD"`},
+		{"method", `{"method": "OPTIONS", "url": "http://h/"}`, LeftOut, `an action cannot have the method "OPTIONS"; there are GET, HEAD`},
 		{"no URL", `{"method": "GET"}`, LeftOut, "it has no URL"},
 		{"no request", `null`, LeftOut, "it has no request"},
 		{"another scheme", `"ftp://h/x"`, LeftOut, "the URL must begin with http:// or https://"},
@@ -211,6 +253,15 @@ func TestFindings(t *testing.T) {
 		{"unknown authentication", `{"url": "http://h/", "auth": {"type": "inherit"}}`, Flagged, `authentication "inherit" is unknown`},
 		{"oauth2 without a token", `{"url": "http://h/", "auth": {"type": "oauth2", "oauth2": []}}`, Flagged, "authentication oauth2 has no token"},
 		{"user in the URL and authentication", `{"url": "http://u:p@h/", "auth": {"type": "basic", "basic": {"username": "a"}}}`, Changed, "user and password in the URL are left out"},
+		{"HEAD with a body", `{"method": "HEAD", "url": "http://h/", "body": {"mode": "raw", "raw": "x"}}`, Changed, "Postman sends none with HEAD"},
+		{"the same key for all events", `{"url": "http://h/", "header": [{"key": "idempotency-key", "value": "x"}]}`, Flagged, "header idempotency-key has the same value for every event"},
+		{"a key of Postman's", `{"url": "http://h/", "header": [{"key": "Idempotency-Key", "value": "{{$randomUUID}}"}]}`, Changed, "header Idempotency-Key is left out: the relay sends the delivery's id"},
+		{"a key that is no text", `{"url": "http://h/", "auth": {"type": "apikey", "apikey": {"key": "k", "value": true, "in": "query"}}}`, Flagged, "the value of the API key is true and no text"},
+		{"a key without a value", `{"url": "http://h/", "auth": {"type": "apikey", "apikey": {"key": "k"}}}`, Flagged, "the API key has no value"},
+		{"empty port", `"http://h:/"`, Changed, "the colon without a port is left out"},
+		{"path variable", `"http://h/projects/:projectId"`, Flagged, "path variable :projectId has no text as its value in the file: give parameter projectId one"},
+		{"JSON of blanks", `{"method": "POST", "url": "http://h/", "body": {"mode": "raw", "raw": " \n", "options": {"raw": {"language": "json"}}}}`, Changed, "nothing but blanks"},
+		{"undefined name in a name", `"http://h/{{user_{{env}}}}"`, Flagged, "which variable {{user_{{env}}}} means is not known, because {{env}} in its name has no value in the file: give parameter user__env a value"},
 		{"repeated key", `{"url": "http://h/?k=1&l=2", "auth": {"type": "apikey", "apikey": {"key": "k", "value": "v", "in": "query"}}}`, Changed, "query value k is left out"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -65,14 +65,18 @@ func (r *Import) wholeFile(c *Collection, vars *variables) {
 		switch {
 		case v.cyclic:
 			note(Flagged, "variable {{%s}} leads back to itself, or through too many others: give parameter %s a value", name, v.identifier)
+		case v.chosenBy != "":
+			note(Flagged, "which variable {{%s}} means is not known, because {{%s}} in its name has no value in the file: give parameter %s a value", name, v.chosenBy, v.identifier)
+		case strings.HasPrefix(v.name, pathMark) && v.undefined:
+			note(Flagged, "path variable %s has no text as its value in the file: give parameter %s one, or write a tag of the event in its place; Postman sends its name", name, v.identifier)
 		case v.undefined && strings.HasPrefix(v.name, "$"):
 			note(Flagged, "Postman makes up a value of {{%s}} for each request, for which the relay has nothing: give parameter %s a value", name, v.identifier)
 		case v.undefined:
 			note(Flagged, "variable {{%s}} has no value in the file: give parameter %s one", name, v.identifier)
 		case v.lacksValue():
-			note(Flagged, "variable {{%s}} is empty, where a value is needed: give parameter %s one", name, v.identifier)
+			note(Flagged, "variable {{%s}} is empty in the file%s: give parameter %s a value%s", name, v.where.needs(), v.identifier, v.where.unlessMeant())
 		}
-		if strings.HasPrefix(v.name, standInMark) {
+		if strings.HasPrefix(v.name, standInMark) || v.chosenBy != "" || strings.HasPrefix(v.name, pathMark) {
 			continue
 		}
 		if name != strings.TrimPrefix(v.identifier, vars.prefix) {
@@ -81,6 +85,10 @@ func (r *Import) wholeFile(c *Collection, vars *variables) {
 	}
 	if vars.prefix != "" && len(r.Parameters) > 0 {
 		note(Changed, "the names of all parameters begin with %s", vars.prefix)
+	}
+	for _, name := range slices.Sorted(maps.Keys(vars.chosen)) {
+		note(Changed, "{{%s}} is {{%s}}, with the values of the file: change the name where it stands, not the parameter in the name",
+			cut(oneLine(name), 80), cut(oneLine(vars.chosen[name]), 80))
 	}
 	for _, name := range slices.Sorted(maps.Keys(vars.seen)) {
 		if expression, isDynamic := dynamic[name]; isDynamic {
@@ -102,6 +110,25 @@ func (r *Import) wholeFile(c *Collection, vars *variables) {
 		}
 	}
 	r.Findings = append(found, r.Findings...)
+}
+
+// needs says why a value is needed at the place, as a clause.
+func (p place) needs() string {
+	switch {
+	case p == credential:
+		return ", and Postman sends no credential without it"
+	case p >= wholeSegment && p != contentType:
+		return ", where a value is needed"
+	}
+	return ""
+}
+
+// unlessMeant limits advice to give a value at a place that needs none.
+func (p place) unlessMeant() string {
+	if p.needs() == "" {
+		return ", unless nothing is meant"
+	}
+	return ""
 }
 
 // What is different about the expressions that stand for dynamic variables.

@@ -164,7 +164,7 @@ func newItem(number int, n *node, folders []*node, own behavior) *item {
 		decode(n.Request, &it.request)
 	}
 	it.Number, it.Folder, it.Name = number, strings.Join(names, " / "), oneLine(textOf(n.Name))
-	it.Method, it.URL = method(it.request.Method), oneLine(urlText(it.request.URL))
+	it.Method, it.URL = method(it.request.Method), oneLine(urlText(it.request.URL, asItStands))
 	return it
 }
 

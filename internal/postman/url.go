@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -26,16 +27,17 @@ type urlParts struct {
 }
 
 // urlText returns a URL as one text, as Postman puts it together: from its
-// parts, with the path variables put in, without what is disabled.
-func urlText(data json.RawMessage) string {
+// parts, with the path variables put in, without what is disabled. missing
+// returns what stands for a path variable without a value.
+func urlText(data json.RawMessage, missing func(name string) string) string {
 	if isText(data) {
-		return textOf(data)
+		return withPathVariables(textOf(data), nil, missing)
 	}
 	var parts urlParts
 	decode(data, &parts)
 	if isAbsent(parts.Host) && isAbsent(parts.Path) {
 		// Postman itself sends nothing then.
-		return withPathVariables(textOf(parts.Raw), parts.Variable)
+		return withPathVariables(textOf(parts.Raw), parts.Variable, missing)
 	}
 	var b strings.Builder
 	if protocol := textOf(parts.Protocol); protocol != "" {
@@ -53,7 +55,7 @@ func urlText(data json.RawMessage) string {
 		b.WriteString(":" + port)
 	}
 	if path := pathSegments(parts.Path); path != nil {
-		b.WriteString("/" + strings.Join(fillPath(path, parts.Variable), "/"))
+		b.WriteString("/" + strings.Join(fillPath(path, parts.Variable, missing), "/"))
 	}
 	if query, given := queryText(parts.Query); given {
 		b.WriteString("?" + query)
@@ -98,7 +100,7 @@ func pathSegments(data json.RawMessage) []string {
 
 // fillPath puts the path variables in. One begins a segment and ends with it or
 // at a full stop. Only a text that is not empty is put in.
-func fillPath(path []string, data json.RawMessage) []string {
+func fillPath(path []string, data json.RawMessage, missing func(name string) string) []string {
 	variables := map[string]json.RawMessage{}
 	for _, p := range listOf(data) {
 		key := textOf(p.Key)
@@ -115,22 +117,27 @@ func fillPath(path []string, data json.RawMessage) []string {
 		name, _, _ = strings.Cut(name, ".")
 		if value := variables[name]; isText(value) && textOf(value) != "" {
 			path[i] = textOf(value) + segment[1+len(name):]
+		} else if isPathVariable.MatchString(name) {
+			path[i] = missing(name) + segment[1+len(name):]
 		}
 	}
 	return path
 }
 
+// isPathVariable matches what people call a path variable. A segment such as :80
+// is text.
+var isPathVariable = regexp.MustCompile(`^[\pL_][^{}]*$`)
+
+// asItStands is for path variables without a value: Postman sends their names.
+func asItStands(name string) string { return ":" + name }
+
 // withPathVariables is fillPath for a URL that is one text.
-func withPathVariables(text string, data json.RawMessage) string {
-	if isAbsent(data) {
-		return text
+func withPathVariables(text string, data json.RawMessage, missing func(name string) string) string {
+	end := strings.IndexAny(text, "?#")
+	if end < 0 {
+		end = len(text)
 	}
-	path, query, hasQuery := strings.Cut(text, "?")
-	path = strings.Join(fillPath(strings.Split(path, "/"), data), "/")
-	if hasQuery {
-		path += "?" + query
-	}
-	return path
+	return strings.Join(fillPath(strings.Split(text[:end], "/"), data, missing), "/") + text[end:]
 }
 
 // queryText returns a query as one text, and whether there is any.
@@ -194,7 +201,7 @@ func escapeReserved(text string, key bool) string {
 // address converts the request's URL: what Postman puts together, cut anew with the
 // values of variables known, as Postman does before it sends.
 func (c *conversion) address(it *item) {
-	whole := c.parse(urlText(it.request.URL))
+	whole := c.parse(urlText(it.request.URL, func(name string) string { return "{{" + pathMark + name + "}}" }))
 	if len(whole) > 0 && !whole[0].isTag() {
 		whole[0].literal = strings.TrimLeftFunc(whole[0].literal, unicode.IsSpace)
 	}
@@ -215,6 +222,7 @@ func (c *conversion) address(it *item) {
 
 	authority, path := c.cutAuthority(address)
 	// Its places are noted already.
+	c.placeSegments(path)
 	text := c.write(authority, contentType) + c.write(path, inPath)
 	if hasQuery {
 		rest, lines := query, []pairTemplate(nil)
@@ -310,10 +318,25 @@ func cutAt(t template) (before, after template) {
 func (c *conversion) placeHost(authority template) {
 	host, number, found := authority.cutLast(":")
 	if found && !strings.Contains(number.known(), "]") {
+		if number.isEmpty() {
+			c.note(Changed, "the colon without a port is left out of the Host header")
+		}
 		c.place(number, port)
 		authority = host
 	}
 	c.place(authority, hostName)
+}
+
+// placeSegments notes which variables are all that stands in a segment of the
+// path: without a value the path above would be called.
+func (c *conversion) placeSegments(path template) {
+	for rest, found := path, true; found; {
+		var segment template
+		segment, rest, found = rest.cut(at("/", 1))
+		if segment = segment.joined(); len(segment) == 1 && segment[0].isTag() {
+			c.place(segment, wholeSegment)
+		}
+	}
 }
 
 // configured returns the template with parameters in place of what would come

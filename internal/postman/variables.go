@@ -26,6 +26,9 @@ type variable struct {
 	undefined bool
 	// cyclic says that its value leads back to itself.
 	cyclic bool
+	// chosenBy names the tag inside the variable's own name that has no value
+	// in the file, so that it is unknown which variable is meant.
+	chosenBy string
 	// used says that an action needs it, and where is the place that asks for
 	// the most.
 	used  bool
@@ -45,12 +48,10 @@ func (v *variable) use(where place) {
 	}
 }
 
-// lacksValue reports whether the administrator must give a value: there is
-// none, or it is empty where something must stand. Exports leave out what
-// Postman calls current values, so empty ones are common.
-func (v *variable) lacksValue() bool {
-	return v.undefined || v.resolved == "" && v.where >= bareInJSON && v.where != contentType
-}
+// lacksValue reports whether the administrator is to give a value: there is
+// none, or it is empty. Exports leave out what Postman calls current values, so
+// empty ones are common, and few of them are meant.
+func (v *variable) lacksValue() bool { return v.undefined || v.resolved == "" }
 
 // variables finds out what tags mean.
 type variables struct {
@@ -68,6 +69,9 @@ type variables struct {
 	order       []*variable
 	// seen are the tags that have their values from the event or the moment.
 	seen map[string]bool
+	// chosen are names of variables that hold tags, with the names that they
+	// become with the values of the file.
+	chosen map[string]string
 	// held counts the bytes of inlined values, and overflow says that values were
 	// left out because they are too large.
 	held     int
@@ -86,6 +90,7 @@ func newVariables(c *Collection, environment *Environment, prefix string) *varia
 	s := &variables{
 		values: map[string]string{}, prefix: prefix, kept: map[string]*variable{}, inlined: map[string]template{},
 		within: map[string]bool{}, identifiers: map[string]string{}, taken: map[string]bool{}, seen: map[string]bool{},
+		chosen: map[string]string{},
 	}
 	for _, entry := range c.root.Variable {
 		if key := textOf(entry.Key); key != "" && !truthy(entry.Disabled) {
@@ -128,7 +133,11 @@ func (s *variables) nameAll(raw []byte) {
 	for _, found := range tagInJSON.FindAllSubmatch(raw, -1) {
 		add(textOf(slices.Concat([]byte{'"'}, found[1], []byte{'"'})))
 	}
-	for _, value := range s.values {
+	for name, value := range s.values {
+		if hasNestedTag.Match(raw) {
+			// Which variable is meant is found out later.
+			add(name)
+		}
 		cutTags(value, func(string) {}, add)
 	}
 	slices.Sort(names)
@@ -194,7 +203,7 @@ func (s *variables) parse(text string) template {
 		}
 		t = append(t, found...)
 	})
-	return t.joined()
+	return s.resolveNested(t.joined())
 }
 
 // lookUp returns what stands for a tag.
@@ -245,6 +254,10 @@ func (s *variables) keep(v *variable) template {
 	s.order = append(s.order, v)
 	return template{{parameter: v, name: v.name}}
 }
+
+// pathMark begins the names of path variables that have no value, as it does in
+// Postman's URLs. A variable of the same name without it is another one.
+const pathMark = ":"
 
 // standInMark begins the names of variables that stand in for tags of the event.
 const standInMark = "configured "
@@ -316,9 +329,13 @@ func (v *variable) placeholder() string {
 		return "application/octet-stream"
 	case bareInJSON:
 		return "null"
-	case inPath:
+	case wholeSegment:
 		// An empty value would call the path above: DELETE /projects/.
 		return "undefined"
+	case inPath:
+		if v.undefined {
+			return "undefined"
+		}
 	}
 	return ""
 }

@@ -14,6 +14,10 @@ type place uint8
 const (
 	anywhere place = iota
 	inPath
+	// wholeSegment is a segment of a path with nothing beside the tag.
+	wholeSegment
+	// credential is the token, key or password of an authentication.
+	credential
 	bareInJSON
 	contentType
 	headerName
