@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
 )
 
 // actionLevel holds the settings of an action.
@@ -72,6 +74,28 @@ var actionLevel = level[Action]{name: "an action block", settings: []setting[Act
 	{name: "tls_server_name", usage: "NAME", wants: "one name", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
 		a.tls().ServerName, err = l.nonEmpty(0, "name")
 		return err
+	}},
+	{name: "tls_pin", usage: "sha256:FINGERPRINT…", wants: "one or more fingerprints", least: 1, most: -1, read: func(l *line, a *Action) error {
+		for i, arg := range l.args {
+			if _, err := forward.ParsePin(l.text(i)); err != nil {
+				return errAt(arg, "%w", err)
+			}
+			a.tls().Pins = append(a.tls().Pins, l.text(i))
+		}
+		return nil
+	}},
+	{name: "tls_protocols", usage: "MIN [MAX]", wants: "the lowest version of TLS, and the highest if you like", least: 1, most: 2, read: func(l *line, a *Action) error {
+		for i, arg := range l.args {
+			if _, err := forward.ParseProtocol(l.text(i)); err != nil {
+				return errAt(arg, "%w", err)
+			}
+			if i == 0 {
+				a.tls().ProtocolMin = l.text(i)
+			} else {
+				a.tls().ProtocolMax = l.text(i)
+			}
+		}
+		return nil
 	}},
 	{name: "tls_insecure_skip_verify", least: 0, most: 0, read: func(_ *line, a *Action) error {
 		a.tls().InsecureSkipVerify = true

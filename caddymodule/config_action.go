@@ -197,6 +197,21 @@ type TLS struct {
 	// the URL.
 	ServerName string `json:"server_name,omitempty"`
 
+	// The certificates of which the target must show one, by their SHA-256
+	// fingerprints: `sha256:` and 64 hex digits, with or without colons. Then
+	// nothing else about the certificate is checked: neither who signed it, nor
+	// its names, nor its dates. Several let a certificate be replaced. Cannot be
+	// given together with `ca_files` or `insecure_skip_verify`. Default: none.
+	Pins []string `json:"pins,omitempty"`
+
+	// The lowest version of TLS that is spoken: `tls1.0`, `tls1.1`, `tls1.2` or
+	// `tls1.3`. Below `tls1.2`, the ciphers of that time are offered too.
+	// Default: `tls1.2`.
+	ProtocolMin string `json:"protocol_min,omitempty"`
+
+	// The highest version of TLS that is spoken. Default: `tls1.3`.
+	ProtocolMax string `json:"protocol_max,omitempty"`
+
 	// Whether any certificate is taken, so that anybody between the relay and
 	// the target can read and answer requests. Default: `false`.
 	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`

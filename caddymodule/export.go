@@ -151,7 +151,8 @@ func (a *Action) asWritten() forward.Action {
 	}
 	if a.TLS != nil {
 		written.TLS = &forward.TLS{CAFiles: a.TLS.CAFiles, ClientCertificateFile: a.TLS.ClientCertificateFile,
-			ClientKeyFile: a.TLS.ClientCertificateKeyFile, ServerName: a.TLS.ServerName, InsecureSkipVerify: a.TLS.InsecureSkipVerify}
+			ClientKeyFile: a.TLS.ClientCertificateKeyFile, ServerName: a.TLS.ServerName, InsecureSkipVerify: a.TLS.InsecureSkipVerify,
+			Pins: a.TLS.Pins, ProtocolMin: a.TLS.ProtocolMin, ProtocolMax: a.TLS.ProtocolMax}
 	}
 	return written
 }

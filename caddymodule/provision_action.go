@@ -74,6 +74,7 @@ func pairs(values []NameValue) []forward.Pair {
 func (t *TLS) resolved() (*forward.TLS, error) {
 	converted := &forward.TLS{
 		CAFiles: make([]string, len(t.CAFiles)), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
+		Pins: t.Pins, ProtocolMin: t.ProtocolMin, ProtocolMax: t.ProtocolMax,
 	}
 	replacer := caddy.NewReplacer()
 	var wrong findings

@@ -196,6 +196,17 @@ type TLS struct {
 	// the host of the URL.
 	ServerName string
 
+	// Pins are the certificates of which the target must show one, each as sha256:
+	// and the SHA-256 fingerprint in hex, with or without colons. Neither who signed
+	// it, nor its names, nor its dates are looked at then, and CAFiles must be empty.
+	// Default: none, certificates are verified.
+	Pins []string
+
+	// ProtocolMin and ProtocolMax bound the version of TLS: tls1.0, tls1.1, tls1.2
+	// or tls1.3. With a lower bound below tls1.2, ciphers that go with it are
+	// offered too. Default: tls1.2 and tls1.3.
+	ProtocolMin, ProtocolMax string
+
 	// InsecureSkipVerify accepts any certificate, so that anybody on the way can
 	// read and change what is sent. Default: false.
 	InsecureSkipVerify bool

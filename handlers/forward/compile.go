@@ -20,6 +20,10 @@ type Settings struct {
 	// UserAgent is the User-Agent of requests. Default: event-relay.
 	UserAgent string
 
+	// Targets are those that may be called. An action whose host is known not to
+	// be among them is a mistake. Default: nil, not checked.
+	Targets *Targets
+
 	// Now is the clock by which requests are signed. Default: time.Now.
 	Now func() time.Time
 }
@@ -106,6 +110,12 @@ func Compile(actions []Action, language *rules.Language, settings Settings) ([]*
 	}
 	if len(all.undefined) > 0 {
 		all.errors = append(all.errors, &UndefinedError{Names: all.undefined})
+	}
+	if settings.Targets != nil {
+		if err := settings.Targets.checkActions(prepared); err != nil {
+			// A host may come from a parameter that is secret.
+			all.errors = append(all.errors, errors.New(newMasker(all.secrets).mask(err.Error(), 4096)))
+		}
 	}
 	if len(all.errors) > 0 {
 		return nil, errors.Join(all.errors...)

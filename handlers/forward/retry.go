@@ -2,6 +2,8 @@ package forward
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -100,7 +102,7 @@ func (p *Prepared) explain(result Result) (reason string, retry bool) {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no connection to the target came about within the timeout of %s", p.action.Timeout), true
 	case err != nil:
-		return p.masker.mask("connecting to the target: "+printable(err.Error()), 1024), true
+		return p.masker.mask("connecting to the target: "+printable(err.Error())+remedyTLS(err), 1024), true
 	}
 	reason = fmt.Sprintf("the target answered %d", result.Status)
 	if text := http.StatusText(result.Status); text != "" {
@@ -113,6 +115,19 @@ func (p *Prepared) explain(result Result) (reason string, retry bool) {
 		return reason, true
 	}
 	return reason, false
+}
+
+// remedyTLS names the setting for what old appliances offer.
+func remedyTLS(err error) string {
+	var refused *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &refused) && len(refused.UnverifiedCertificates) > 0:
+		return fmt.Sprintf("; to accept this certificate alone, compare its fingerprint with what the target itself shows and write tls_pin %s%x",
+			pinPrefix, sha256.Sum256(refused.UnverifiedCertificates[0].Raw))
+	case strings.Contains(err.Error(), "protocol version not supported"):
+		return "; if the target speaks only an old version of TLS, write tls_protocols tls1.0"
+	}
+	return ""
 }
 
 // explainReached says what came of a request that the target may have carried

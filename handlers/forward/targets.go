@@ -1,7 +1,7 @@
 package forward
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -35,7 +35,17 @@ var neverPrefixes = []struct {
 	what     string
 	networks []netip.Prefix
 }{
-	{"a metadata address", prefixes("169.254.169.254/32", "fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32")},
+	{"a metadata address", prefixes(
+		"169.254.169.254/32",
+		"168.63.129.16/32",       // Azure, the host's own services
+		"192.0.0.192/32",         // Oracle Cloud, by another name
+		"100.100.100.200/32",     // Alibaba Cloud
+		"fd00:ec2::254/128",      // AWS
+		"fd00:ec2::23/128",       // AWS, identities of containers
+		"fd20:ce::254/128",       // Google Cloud
+		"fd00:42::42/128",        // Scaleway
+		"fd00:c1::a9fe:a9fe/128", // Oracle Cloud
+	)},
 	{"a link-local address", prefixes("169.254.0.0/16", "fe80::/10")},
 	{"a multicast or broadcast address", prefixes("224.0.0.0/4", "255.255.255.255/32", "ff00::/8")},
 }
@@ -128,7 +138,7 @@ type TargetError struct {
 // Error says what was refused, why, and what would allow it.
 func (e *TargetError) Error() string {
 	text := "the target " + e.Host
-	if address := e.Address.Addr().String(); address != e.Host {
+	if address := e.Address.Addr().String(); e.Address.IsValid() && address != e.Host {
 		text += " (" + address + ")"
 	}
 	text += " " + e.Reason
@@ -145,8 +155,7 @@ func (t *Targets) check(host string, dialled netip.AddrPort) error {
 	if address.IsUnspecified() {
 		address = loopbackFor(address)
 	}
-	inner := embedded(address)
-	for _, a := range []netip.Addr{address, inner} {
+	for _, a := range append(embedded(address), address) {
 		if what := never(a); what != "" {
 			refusal.Reason = "is " + what + ", which is always refused"
 			return refusal
@@ -159,13 +168,14 @@ func (t *Targets) check(host string, dialled netip.AddrPort) error {
 	if t.hosts[strings.TrimSuffix(strings.ToLower(host), ".")] {
 		return nil
 	}
+	// What is dialled must be allowed itself: where an address inside it leads to,
+	// gateways decide that are not ours.
 	for _, prefix := range t.prefixes {
-		if prefix.Contains(inner) || prefix.Contains(address) {
+		if prefix.Contains(address) {
 			return nil
 		}
 	}
-	refusal.Reason = "is not among the targets that actions may call"
-	refusal.Remedy = "targets " + address.String() + " " + strings.Join(t.words, " ")
+	refusal.Reason, refusal.Remedy = notListed, t.with(address.String())
 	return refusal
 }
 
@@ -217,36 +227,125 @@ func loopbackFor(address netip.Addr) netip.Addr {
 	return netip.IPv6Loopback()
 }
 
-var (
-	nat64      = netip.MustParsePrefix("64:ff9b::/96")
-	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")
-	sixToFour  = netip.MustParsePrefix("2002::/16")
-	teredo     = netip.MustParsePrefix("2001::/32")
-	compatible = netip.MustParsePrefix("::/96")
-)
+// embeddings are the IPv6 networks whose addresses lead to an IPv4 address inside
+// them, and at which byte that stands. RFC 6052 leaves a byte free in the middle of
+// the address for the lengths that a local network of NAT64 may have.
+var embeddings = []struct {
+	network netip.Prefix
+	at      [4]int
+	// inverted says that the bits are.
+	inverted bool
+}{
+	{network: netip.MustParsePrefix("64:ff9b::/96"), at: [4]int{12, 13, 14, 15}},              // NAT64
+	{network: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{12, 13, 14, 15}},            // local NAT64, as /96
+	{network: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{9, 10, 11, 12}},             // as /64
+	{network: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{7, 9, 10, 11}},              // as /56
+	{network: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{6, 7, 9, 10}},               // as /48
+	{network: netip.MustParsePrefix("2002::/16"), at: [4]int{2, 3, 4, 5}},                     // 6to4
+	{network: netip.MustParsePrefix("2001::/32"), at: [4]int{12, 13, 14, 15}, inverted: true}, // Teredo
+	{network: netip.MustParsePrefix("::/96"), at: [4]int{12, 13, 14, 15}},                     // compatible
+	{network: netip.MustParsePrefix("::ffff:0:0:0/96"), at: [4]int{12, 13, 14, 15}},           // translated
+}
 
-// embedded returns the IPv4 address that an IPv6 address leads to by one of the
-// ways of transition, or the address itself.
-func embedded(address netip.Addr) netip.Addr {
+// embedded returns the IPv4 addresses that an IPv6 address may lead to by one of
+// the ways of transition.
+func embedded(address netip.Addr) (all []netip.Addr) {
 	if !address.Is6() || address.IsLoopback() {
-		return address
+		return nil
 	}
 	bytes := address.As16()
-	inner := address
-	switch {
-	case nat64.Contains(address), nat64Local.Contains(address), compatible.Contains(address):
-		inner = netip.AddrFrom4([4]byte(bytes[12:]))
-	case sixToFour.Contains(address):
-		inner = netip.AddrFrom4([4]byte(bytes[2:6]))
-	case teredo.Contains(address):
-		var client [4]byte
-		binary.BigEndian.PutUint32(client[:], ^binary.BigEndian.Uint32(bytes[12:]))
-		inner = netip.AddrFrom4(client)
+	for _, way := range embeddings {
+		if !way.network.Contains(address) {
+			continue
+		}
+		var four [4]byte
+		for i, at := range way.at {
+			four[i] = bytes[at]
+			if way.inverted {
+				four[i] = ^four[i]
+			}
+		}
+		inner := netip.AddrFrom4(four)
+		if inner.IsUnspecified() {
+			inner = loopbackFor(inner)
+		}
+		all = append(all, inner)
 	}
-	if inner.IsUnspecified() {
-		return loopbackFor(inner)
+	return all
+}
+
+// checkActions finds the actions that can never call a target of theirs, as far
+// as that is known without asking for the address of a name.
+func (t *Targets) checkActions(actions []*Prepared) error {
+	var wrong []error
+	var missing []string
+	for _, action := range actions {
+		for _, called := range action.targets {
+			scheme, host, _ := strings.Cut(called, "://")
+			refused := t.checkURL(target{scheme, host})
+			if refused == nil {
+				continue
+			}
+			if refused.Remedy != "" {
+				missing = append(missing, refused.name())
+			}
+			refused.Remedy = ""
+			wrong = append(wrong, fmt.Errorf("%s, url: %w", actionTitle(action.action.Name, action.action.Place), refused))
+		}
 	}
-	return inner
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		wrong = append(wrong, fmt.Errorf("to allow what is not among the targets, write in event_relay: %s", t.with(slices.Compact(missing)...)))
+	}
+	return errors.Join(wrong...)
+}
+
+// checkURL decides about the target of a URL whose address is known: one that is
+// written as such, or localhost. Another name may stand for any address, so it is
+// refused only if no address is allowed at all.
+func (t *Targets) checkURL(called target) *TargetError {
+	host, number, err := net.SplitHostPort(called.withPort().host)
+	if err != nil {
+		return nil // reported as a wrong URL
+	}
+	port, _ := strconv.ParseUint(number, 10, 16)
+	addresses := []netip.Addr{}
+	if address, err := netip.ParseAddr(host); err == nil {
+		addresses = append(addresses, address)
+	}
+	switch name := strings.TrimSuffix(strings.ToLower(host), "."); {
+	case len(addresses) > 0:
+	case name == "localhost" || strings.HasSuffix(name, ".localhost"):
+		addresses = append(addresses, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
+	case len(t.prefixes) > 0 || t.hosts[name] || strings.HasSuffix(name, ".invalid"):
+		// An .invalid name is what an import writes where a host is to be filled in.
+		return nil
+	default:
+		return &TargetError{Host: host, Reason: notListed, Remedy: t.with(name)}
+	}
+	var refused *TargetError
+	for _, address := range addresses {
+		err := t.check(host, netip.AddrPortFrom(address, uint16(port)))
+		if !errors.As(err, &refused) {
+			return nil
+		}
+	}
+	return refused
+}
+
+const notListed = "is not among the targets that actions may call"
+
+// with returns the targets line that allows more.
+func (t *Targets) with(more ...string) string {
+	return "targets " + strings.Join(append(more, t.words...), " ")
+}
+
+// name is what the targets setting would name the target by.
+func (e *TargetError) name() string {
+	if e.Address.IsValid() {
+		return e.Address.Addr().WithZone("").Unmap().String()
+	}
+	return e.Host
 }
 
 // parseDialled reads the address that a dialer is about to use.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 func TestTargets(t *testing.T) {
@@ -51,6 +53,12 @@ func TestTargets(t *testing.T) {
 		{"", "h", "fd00:ec2::254", meta},
 		{"", "h", "fd20:ce::254", meta},
 		{"", "h", "100.100.100.200", meta},
+		{"0.0.0.0/0", "h", "168.63.129.16", meta},
+		{"0.0.0.0/0", "h", "192.0.0.192", meta},
+		{"", "h", "fd00:ec2::23", meta},
+		{"", "h", "fd00:42::42", meta},
+		{"", "h", "fd00:c1::a9fe:a9fe", meta},
+		{"", "h", "::ffff:168.63.129.16", meta},
 		{"", "h", "224.0.0.251", multi},
 		{"", "h", "255.255.255.255", multi},
 		{"", "h", "ff02::1", multi},
@@ -61,16 +69,35 @@ func TestTargets(t *testing.T) {
 		{"", "h", "::ffff:169.254.169.254", meta},
 		{"", "h", "::ffff:0.0.0.0", allowed},
 		{"loopback", "h", "::ffff:10.0.0.1", listed},
-		{"", "h", "64:ff9b::192.168.1.20", allowed},
+		{"", "h", "64:ff9b::192.168.1.20", listed},
 		{"", "h", "64:ff9b::203.0.113.7", listed},
 		{"", "h", "64:ff9b::169.254.169.254", meta},
 		{"64:ff9b::/96", "h", "64:ff9b::203.0.113.7", allowed},
 		{"64:ff9b::/96", "h", "64:ff9b::169.254.169.254", meta},
 		{"::/0", "h", "64:ff9b:1::169.254.169.254", meta},
-		{"", "h", "2002:c0a8:114::1", allowed},
+		{"", "h", "2002:c0a8:114::1", listed},
 		{"", "h", "2002:cb00:7107::1", listed},
 		{"::/0", "h", "2002:a9fe:a9fe::1", meta},
-		{"", "h", "2001:0:0:0:0:0:3f57:feeb", allowed}, // Teredo, 192.168.1.20
+		{"", "h", "2001:0:0:0:0:0:3f57:feeb", listed}, // Teredo, 192.168.1.20
+		{"", "h", "2001::80ff:fffe", listed},          // Teredo, 127.0.0.1
+		{"2001::/32", "h", "2001:0:0:0:0:0:3f57:feeb", allowed},
+		{"2002::/16", "h", "2002:c0a8:114::1", allowed},
+		{"0.0.0.0/0", "h", "2002:808:808::1", listed},
+		{"0.0.0.0/0", "h", "::8.8.8.8", listed},
+		{"0.0.0.0/0", "h", "::ffff:0:8.8.8.8", listed},
+		{"", "h", "::127.0.0.1", listed},
+		{"", "h", "::ffff:0:127.0.0.1", listed},
+		{"", "h", "64:ff9b:1:a00::1", listed},
+		{"::/0", "h", "64:ff9b:1:a9fe:a9:fe00::", local},  // local NAT64 as /48
+		{"::/0", "h", "64:ff9b:1:a9:fe:a9fe::", meta},     // as /56
+		{"::/0", "h", "64:ff9b:1:0:a9:fea9:fe00:0", meta}, // as /64
+		{"::/0", "h", "::ffff:0:169.254.169.254", meta},
+		{"::/0", "h", "2002:a83f:8110::1", meta},
+		{"::/0", "h", "64:ff9b::192.0.0.192", meta},
+		{"::/0", "h", "64:ff9b::169.254.1.1", local},
+		{"::/0", "h", "[2002:7f00:1::1]:2019", admin},
+		{"::/0", "h", "[64:ff9b::127.0.0.1]:2019", admin},
+		{"::/0", "h", "[64:ff9b::0.0.0.0]:2019", admin},
 		{"::/0", "h", "2001:0:0:0:0:0:5601:5601", meta},
 		{"::/0", "h", "::169.254.169.254", meta},
 
@@ -149,6 +176,49 @@ func TestTargetErrorNamesTheLine(t *testing.T) {
 	line := strings.Fields(err.(*TargetError).Remedy)[1:]
 	if err := mustTargets(t, line...).check("api.example.com", netip.MustParseAddrPort("203.0.113.7:443")); err != nil {
 		t.Errorf("with that line: %v", err)
+	}
+}
+
+// A URL whose address is known can be refused before anything is sent.
+func TestConstantTargets(t *testing.T) {
+	site := rules.CustomParameter{Name: "site", Value: "http://8.8.8.8"}
+	for _, c := range []struct {
+		targets, url string
+		more         []rules.CustomParameter
+		want         string // "" for allowed
+	}{
+		{"", "http://192.168.1.20/{{caller_id}}", nil, ""},
+		{"", "http://localhost:8080/", nil, ""},
+		{"", "http://app.localhost/", nil, ""},
+		{"", "http://nas.lan/", nil, ""},
+		{"", "http://www.example.com/", nil, ""},
+		{"8.8.8.8", "http://8.8.8.8/", nil, ""},
+		{"::1", "http://localhost/", nil, ""},
+		{"mail.example.com", "http://mail.example.com./", nil, ""},
+		{"mail.example.com", "http://base-url.invalid/", nil, ""},
+		{"", "http://8.8.8.8/{{caller_id}}", nil, "action test (Caddyfile:7), url: the target 8.8.8.8 is not among the targets that actions may call\nto allow what is not among the targets, write in event_relay: targets 8.8.8.8 private_ranges loopback"},
+		{"", "https://[2001:db8::7]:8443/", nil, "write in event_relay: targets 2001:db8::7 private_ranges loopback"},
+		{"", "http://[::ffff:8.8.8.8]/", nil, "write in event_relay: targets 8.8.8.8 private_ranges loopback"},
+		{"", "{{site}}/x", []rules.CustomParameter{site}, "the target 8.8.8.8 is not among"},
+		{"", "{{site}}/x", []rules.CustomParameter{byTenant("site", "http://10.0.0.1", "200", "http://9.9.9.9")}, "the target 9.9.9.9 is not among"},
+		{"mail.example.com", "http://www.example.com/", nil, "targets www.example.com mail.example.com"},
+		{"203.0.113.0/24", "http://localhost/", nil, "the target localhost ("},
+		{"0.0.0.0/0 ::/0", "http://169.254.169.254/", nil, "the target 169.254.169.254 is a metadata address, which is always refused"},
+		{"0.0.0.0/0 ::/0", "http://[fe80::1%25eth0]/", nil, "is a link-local address, which is always refused"},
+		{"", "http://localhost:2019/", nil, "is Caddy's own admin endpoint, which is always refused"},
+		{"", "http://0.0.0.0:2019/", nil, "is Caddy's own admin endpoint, which is always refused"},
+	} {
+		targets, err := NewTargets(strings.Fields(c.targets), netip.MustParseAddrPort("127.0.0.1:2019"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Compile([]Action{{Name: "test", Place: "Caddyfile:7", Method: "POST", URL: c.url}}, testLanguage(t, c.more...), Settings{Targets: targets})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q, %s: got %v\nwant %s", c.targets, c.url, err, c.want)
+		}
+		if err != nil && strings.Contains(c.want, "always refused") && strings.Contains(err.Error(), "to allow") {
+			t.Errorf("%s: a remedy that is none: %v", c.url, err)
+		}
 	}
 }
 

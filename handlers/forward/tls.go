@@ -61,6 +61,12 @@ func readTLS(from *TLS) (*tlsSetting, error) {
 	if strings.ContainsAny(from.ServerName, "/ \t\r\n") {
 		wrong = append(wrong, fmt.Errorf("%q is no server name: write the name in the target's certificate alone", from.ServerName))
 	}
+	if err := pin(config, from); err != nil {
+		wrong = append(wrong, err)
+	}
+	if err := limitProtocols(config, from); err != nil {
+		wrong = append(wrong, err)
+	}
 	for _, name := range from.CAFiles {
 		content := read("a CA file", name)
 		if config.RootCAs == nil {
@@ -89,7 +95,7 @@ func readTLS(from *TLS) (*tlsSetting, error) {
 		return nil, errors.Join(wrong...)
 	}
 	add([]byte(from.ServerName))
-	add(fmt.Appendf(nil, "%d %t", len(from.CAFiles), from.InsecureSkipVerify))
+	add(fmt.Appendf(nil, "%d %t %q %s %s", len(from.CAFiles), from.InsecureSkipVerify, from.Pins, from.ProtocolMin, from.ProtocolMax))
 	setting := &tlsSetting{config: config}
 	hash.Sum(setting.key[:0])
 	return setting, nil

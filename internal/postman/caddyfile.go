@@ -242,6 +242,17 @@ func (w *textWriter) tls(tls *forward.TLS) {
 	if tls.ServerName != "" {
 		w.line("tls_server_name", tls.ServerName)
 	}
+	if len(tls.Pins) > 0 {
+		w.line("tls_pin", tls.Pins...)
+	}
+	switch {
+	case tls.ProtocolMax != "" && tls.ProtocolMin == "":
+		w.fail("tls_protocols", errors.New("a Caddyfile says the lowest version with the highest"))
+	case tls.ProtocolMax != "":
+		w.line("tls_protocols", tls.ProtocolMin, tls.ProtocolMax)
+	case tls.ProtocolMin != "":
+		w.line("tls_protocols", tls.ProtocolMin)
+	}
 	if tls.InsecureSkipVerify {
 		w.line("tls_insecure_skip_verify")
 	}

@@ -136,6 +136,12 @@ func (g *Generation) settingsOf(action forward.Action) [][2]string {
 		if tls.ServerName != "" {
 			settings = append(settings, [2]string{"tls_server_name", tls.ServerName})
 		}
+		if len(tls.Pins) > 0 {
+			settings = append(settings, [2]string{"tls_pin", strings.Join(tls.Pins, " ")})
+		}
+		if tls.ProtocolMin != "" || tls.ProtocolMax != "" {
+			settings = append(settings, [2]string{"tls_protocols", strings.TrimSpace(tls.ProtocolMin + " " + tls.ProtocolMax)})
+		}
 		if tls.InsecureSkipVerify {
 			settings = append(settings, [2]string{"tls_insecure_skip_verify", "on"})
 		}

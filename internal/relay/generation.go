@@ -144,6 +144,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	g.actions, err = forward.Compile(configuration.Actions, g.language, forward.Settings{
 		Secrets:   configuration.credentials(),
 		UserAgent: configuration.UserAgent,
+		Targets:   g.targets,
 	})
 	keep(err)
 	if err := errors.Join(errs...); err != nil {
