@@ -130,9 +130,9 @@ func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.History, err erro
 
 // event returns an event as it was stored, nil when that cannot be read.
 func (db *DB) event(conn *sqlite.Conn, id int64, s *summary) (event *rules.Event, err error) {
-	err = query(conn, "SELECT record, body FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
+	err = query(conn, "SELECT record, body, checksum FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 		var err error
-		event, err = decodeEvent(columnBytes(row, 0), columnBytes(row, 1), s.ID, s.Source, s.Event, s.received)
+		event, err = decodeEvent(columnBytes(row, 0), columnBytes(row, 1), columnChecksum(row, 2), s.ID, s.Source, s.Event, s.received)
 		db.unreadable(s.ID, err)
 		return nil
 	}, id)

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -138,7 +139,7 @@ func (db *DB) take(a *action, order loadOrder, result loadResult, mark int64, le
 
 const (
 	loadColumns = `w.delivery, w.due, w.attempts, w.first_attempt, w.order_key,
-		e.uuid, e.received, k.source, k.event, e.deliveries, e.record, e.body
+		e.uuid, e.received, k.source, k.event, e.deliveries, e.record, e.body, e.checksum
 	FROM waiting w CROSS JOIN events e ON e.id = w.delivery >> 11 CROSS JOIN kinds k ON k.id = e.kind`
 
 	loadFresh = `SELECT ` + loadColumns + ` WHERE w.action = ? AND w.delivery > ? AND w.due IS NULL ORDER BY w.delivery LIMIT ?`
@@ -240,13 +241,14 @@ type rawDelivery struct {
 	uuid, source, name       string
 	received                 int64
 	deliveries, record, body []byte
+	checksum                 int64
 }
 
 func readDelivery(row *sqlite.Stmt) rawDelivery {
 	return rawDelivery{
 		id: row.ColumnInt64(0), due: row.ColumnInt64(1), attempts: row.ColumnInt64(2), first: row.ColumnInt64(3), orderKey: row.ColumnText(4),
 		uuid: row.ColumnText(5), received: row.ColumnInt64(6), source: row.ColumnText(7), name: row.ColumnText(8),
-		deliveries: columnBytes(row, 9), record: columnBytes(row, 10), body: columnBytes(row, 11),
+		deliveries: columnBytes(row, 9), record: columnBytes(row, 10), body: columnBytes(row, 11), checksum: columnChecksum(row, 12),
 	}
 }
 
@@ -270,7 +272,7 @@ func (db *DB) decode(r rawDelivery) *delivery {
 		if stored.Expires != 0 {
 			d.Expires = fromMicros(stored.Expires)
 		}
-		d.event, err = decodeEvent(r.record, r.body, r.uuid, r.source, r.name, r.received)
+		d.event, err = decodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.received)
 	}
 	db.unreadable(r.uuid, err)
 	return d
@@ -279,11 +281,17 @@ func (db *DB) decode(r rawDelivery) *delivery {
 // unreadable tells of a row that cannot be read.
 func (db *DB) unreadable(event string, err error) {
 	if err != nil {
+		if errors.Is(err, errChecksum) {
+			db.troubles.begin(queue.TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run caddy event-relay check", event), false)
+		}
 		db.logger.Error("a stored event cannot be read", zap.String("event", event), zap.Error(err))
 	}
 }
 
-func decodeEvent(record, body []byte, uuid, source, name string, received int64) (*rules.Event, error) {
+func decodeEvent(record, body []byte, sum int64, uuid, source, name string, received int64) (*rules.Event, error) {
+	if err := checkSum(sum, record, body); err != nil {
+		return nil, err
+	}
 	event, err := rules.DecodeRecord(record, body)
 	if err != nil {
 		return nil, fmt.Errorf("decoding the record: %w", err)

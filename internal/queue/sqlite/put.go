@@ -38,6 +38,7 @@ type entry struct {
 	verdict  string
 	plans    string // events.deliveries
 	record   string
+	checksum int64 // of record and body
 
 	deliveries []delivery
 	actions    []*action
@@ -106,6 +107,7 @@ func (e *entry) encode(from *queue.Entry) error {
 	}
 	e.verdict = string(verdict)
 	e.record = string(event.Record())
+	e.checksum = checksum(e.record, event.RawBody)
 	if size := len(e.record) + len(event.RawBody) + len(e.verdict); size > maxRow {
 		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", event.ID, size, maxRow)
 	}
@@ -269,6 +271,11 @@ func (e *entry) writeRow(tx *transaction, id int64, duplicateOf string) error {
 		s.BindBytes(12, e.event.RawBody)
 	} else {
 		s.BindNull(12)
+	}
+	if e.checksum == noChecksum {
+		s.BindNull(13)
+	} else {
+		s.BindInt64(13, e.checksum)
 	}
 	if err := step(s); err != nil {
 		return err

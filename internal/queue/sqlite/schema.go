@@ -182,6 +182,10 @@ CREATE TABLE merged ( -- the databases whose history was added to this one
 	counted  INTEGER NOT NULL -- their minutes up to this one are in counts
 ) STRICT, WITHOUT ROWID;
 `,
+	`
+-- CRC-32C of record and body, one after the other; null: stored before there were checksums
+ALTER TABLE events ADD COLUMN checksum INTEGER;
+`,
 }
 
 // version returns the version of the schema that this program writes.

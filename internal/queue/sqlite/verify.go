@@ -129,8 +129,26 @@ func (v *verification) block(conn *sqlite.Conn, from int64) (found []string, nex
 	}, from); err != nil || first == 0 {
 		return nil, next, err
 	}
-	found, err = v.tables(first, next)(conn)
-	return found, next, err
+	if found, err = v.tables(first, next)(conn); err != nil {
+		return nil, next, err
+	}
+	damaged, err := v.checksums(conn, first, next)
+	return append(found, damaged...), next, err
+}
+
+// checksums finds the events whose record or body is not what was stored.
+func (v *verification) checksums(conn *sqlite.Conn, first, end int64) (found []string, err error) {
+	const what = "an event is damaged: its checksum does not fit its record and body"
+	err = query(conn, "SELECT uuid, record, body, checksum FROM events WHERE id >= ? AND id < ? AND checksum IS NOT NULL", func(row *sqlite.Stmt) error {
+		if checkSum(row.ColumnInt64(3), columnBytes(row, 1), columnBytes(row, 2)) == nil {
+			return nil
+		}
+		if v.of[what]++; v.of[what] <= mostFindings {
+			found = append(found, what+": "+row.ColumnText(0))
+		}
+		return nil
+	}, first, end)
+	return found, err
 }
 
 // checkTables runs the statements that have as many parameters as args. Of
