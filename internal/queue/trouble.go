@@ -26,6 +26,9 @@ const (
 	TroubleSpace TroubleKind = "min_free"
 	// TroublePending means that as many deliveries are unfinished as may be.
 	TroublePending TroubleKind = "max_pending"
+	// TroubleLog means that accepted events may be missing after a crash, because
+	// what was written last could not be read.
+	TroubleLog TroubleKind = "log"
 	// TroubleDamage means that something stored was found to be damaged.
 	TroubleDamage TroubleKind = "damage"
 )

@@ -177,6 +177,9 @@ func (db *DB) openFile() error {
 			return fmt.Errorf("database %s is empty, but its -wal file is not: %s", db.file, remedy)
 		}
 	}
+	if err := db.keepDamagedLog(); err != nil {
+		return err
+	}
 	if db.conn, err = connectWriter(db.file, db.options.limits.maxPages); err != nil {
 		return fmt.Errorf("opening %s: %w", db.file, err)
 	}
@@ -195,6 +198,7 @@ func (db *DB) openFile() error {
 	if err := db.loadState(); err != nil {
 		return fmt.Errorf("reading database %s: %w; if it is damaged: %s", db.file, err, remedy)
 	}
+	db.tellOfKeptLogs()
 	db.noteRun(queue.NoteStart)
 	return nil
 }

@@ -54,6 +54,9 @@ func (t *troubles) get(kind queue.TroubleKind) (queue.Trouble, bool) {
 func (db *DB) Troubles() []queue.Trouble {
 	db.space.low() // which notes what it finds
 	db.checkPending()
+	if _, told := db.troubles.get(queue.TroubleLog); told {
+		db.tellOfKeptLogs() // they may be deleted by now
+	}
 	db.troubles.mu.Lock()
 	defer db.troubles.mu.Unlock()
 	list := make([]queue.Trouble, 0, len(db.troubles.of))

@@ -46,10 +46,11 @@ func (db *DB) Verify(ctx context.Context) ([]string, error) {
 	db.verifying.Lock()
 	defer db.verifying.Unlock()
 	v := &verification{db: db, ctx: ctx, of: make(map[string]int)}
+	kept := db.tellOfKeptLogs()
 	if err := v.run(); err != nil {
 		return nil, fmt.Errorf("checking the database: %w", err)
 	}
-	return v.found, nil
+	return append(kept, v.found...), nil
 }
 
 // verification is one run of Verify.

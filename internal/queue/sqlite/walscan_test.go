@@ -1,0 +1,136 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// crashed returns the files of a queue as a crash leaves them, with events that
+// stand in the write-ahead log only.
+func crashed(t testing.TB, events int) (db, log []byte) {
+	t.Helper()
+	open := benchOpen(t, Options{MinFree: -1})
+	for range events {
+		if _, err := open.Put(context.Background(), []queue.Entry{benchEntry("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(suffix string) []byte {
+		data, err := os.ReadFile(open.file + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	return read(""), read("-wal")
+}
+
+// reopened opens a queue with these files, and returns how many events it has.
+func reopened(t *testing.T, db, log []byte) (*DB, int) {
+	t.Helper()
+	dir := t.TempDir()
+	for suffix, data := range map[string][]byte{"": db, "-wal": log} {
+		if err := os.WriteFile(filepath.Join(dir, fileName+suffix), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened := benchOpen(t, Options{Dir: dir, MinFree: -1})
+	page, err := opened.Page(context.Background(), queue.Filter{}, "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened, len(page.Events)
+}
+
+// Whatever bit of a write-ahead log flips: if events are missing because of it,
+// that is said, and a copy of the log is kept as it was found.
+func TestFlippedBitsInTheLogAreTold(t *testing.T) {
+	const events = 20
+	db, log := crashed(t, events)
+	if _, n := reopened(t, db, log); n != events {
+		t.Fatalf("an undamaged log has %d events, want %d", n, events)
+	}
+	lossy := 0
+	for at := 0; at < len(log); at += len(log)/67 + 1 {
+		flipped := bytes.Clone(log)
+		flipped[at] ^= 1 << (at % 8)
+		opened, n := reopened(t, db, flipped)
+		kept := opened.keptLogs()
+		if n == events {
+			if len(kept) > 0 {
+				t.Errorf("byte %d: nothing is missing, and %s is kept", at, kept)
+			}
+			continue
+		}
+		lossy++
+		if len(kept) != 1 {
+			t.Errorf("byte %d: %d of %d events are missing, and nothing is kept", at, events-n, events)
+			continue
+		}
+		if copied, err := os.ReadFile(kept[0]); err != nil || !bytes.Equal(copied, flipped) {
+			t.Errorf("byte %d: the copy is not the log as it was found (%v)", at, err)
+		}
+		troubles := opened.Troubles()
+		if len(troubles) != 1 || troubles[0].Kind != queue.TroubleLog || !strings.Contains(troubles[0].Message, kept[0]) {
+			t.Errorf("byte %d: the troubles are %+v", at, troubles)
+		}
+		if found, err := opened.Verify(context.Background()); err != nil || len(found) != 1 || !strings.Contains(found[0], kept[0]) {
+			t.Errorf("byte %d: the check found %q and gave %v", at, found, err)
+		}
+		// Told until the copy is deleted, also after a restart.
+		if err := os.Remove(kept[0]); err != nil {
+			t.Fatal(err)
+		}
+		if troubles := opened.Troubles(); len(troubles) > 0 {
+			t.Errorf("byte %d: with the copy deleted there still is %+v", at, troubles)
+		}
+		opened.Close()
+	}
+	if lossy < 10 {
+		t.Errorf("only %d flips lost events: this shows little", lossy)
+	}
+}
+
+// A transaction that was being written when the program ended was acknowledged to
+// nobody: it is no damage.
+func TestUnfinishedTransactionsAreNoDamage(t *testing.T) {
+	_, log := crashed(t, 5)
+	for cut := len(log) - 1; cut > 0; cut -= 997 {
+		if state, err := scanLog(bytes.NewReader(log[:cut])); err != nil || state.damaged() {
+			t.Errorf("a log that ends after %d bytes gives %+v and %v", cut, state, err)
+		}
+	}
+	// The same with what an earlier turn of the log left behind it.
+	earlier := bytes.Clone(log)
+	for at := logHeaderSize; at < len(earlier); at += frameSize {
+		salt := earlier[at+8 : at+16]
+		binary.BigEndian.PutUint32(salt, binary.BigEndian.Uint32(salt)-1)
+		salt[7] ^= 0x55
+	}
+	frames := (len(log) - logHeaderSize) / frameSize
+	mixed := append(bytes.Clone(log[:logHeaderSize+frames/2*frameSize]), earlier[logHeaderSize+frames/2*frameSize:]...)
+	if state, err := scanLog(bytes.NewReader(mixed)); err != nil || state.damaged() {
+		t.Errorf("a log with what an earlier one left gives %+v and %v", state, err)
+	}
+}
+
+// Whatever a log holds, reading it ends and needs no more memory than a frame.
+func FuzzScanLog(f *testing.F) {
+	_, log := crashed(f, 2)
+	f.Add(log)
+	f.Add(log[:logHeaderSize])
+	f.Add([]byte("no log"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		state, err := scanLog(bytes.NewReader(data))
+		if err != nil || state.committed < 0 || (state.committed+state.lost)*frameHeaderSize > len(data) {
+			t.Errorf("a log of %d bytes gives %+v and %v", len(data), state, err)
+		}
+	})
+}
