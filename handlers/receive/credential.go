@@ -30,7 +30,8 @@ const (
 	Path Kind = "path"
 	// HMAC is a header with a keyed hash of the body.
 	HMAC Kind = "hmac"
-	// StandardWebhooks is the signature of the Standard Webhooks specification.
+	// StandardWebhooks is the signature of the Standard Webhooks specification,
+	// in headers that are called webhook-… or svix-….
 	StandardWebhooks Kind = "standard_webhooks"
 )
 
@@ -275,7 +276,7 @@ func (v *visit) whyNot() string {
 			case c.Kind == HMAC:
 				what, there = "a signature in header "+c.Name, v.request.Header.Get(c.Name) != ""
 			case c.Kind == StandardWebhooks:
-				what, there = "a Standard Webhooks signature", v.request.Header.Get(headerSignature) != ""
+				what, there = v.standardCarried()
 			}
 			if there && !seen[what] {
 				seen[what] = true
@@ -283,11 +284,25 @@ func (v *visit) whyNot() string {
 			}
 		}
 	}
-	if v.untimely {
-		return "the signed time is too far from this server's clock: check both clocks, or it is a replay"
+	if v.untimely != "" {
+		return v.untimely
 	}
 	if len(carried) == 0 {
 		return "the request carries no credentials that a source asks for"
 	}
 	return "the request carries " + strings.Join(carried, " and ") + " that no source accepts"
+}
+
+// standardCarried says what a request carries of a Standard Webhooks signature.
+func (v *visit) standardCarried() (what string, there bool) {
+	if _, complete := standardHeaders(v.request.Header); complete {
+		return "a Standard Webhooks signature", true
+	}
+	for _, names := range standardSpellings {
+		if v.request.Header.Get(names.signature) != "" {
+			return "a Standard Webhooks signature without the id and time that belong to it (" +
+				strings.ToLower(names.id+" and "+names.time) + ")", true
+		}
+	}
+	return "", false
 }

@@ -148,6 +148,11 @@ func TestSignedTime(t *testing.T) {
 		"missing":       {"", "." + body, false},
 		"no number":     {"yesterday", "yesterday." + body, false},
 		"negative":      {"-1", "-1." + body, false},
+		"with a plus":   {"+" + at(0), "+" + at(0) + "." + body, false},
+		"with a blank":  {"0 " + at(0), "0 " + at(0) + "." + body, false},
+		"fraction":      {at(0) + ".5", at(0) + ".5." + body, false},
+		"hexadecimal":   {"0x69b40000", "0x69b40000." + body, false},
+		"too large":     {"99999999999999999999", "99999999999999999999." + body, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []receive.Credential{{
@@ -194,6 +199,20 @@ func signStandard(request *http.Request, key, id string, at time.Time, body stri
 	request.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac(sha256.New, key, id+"."+timestamp+"."+body)))
 }
 
+// spell moves headers of Standard Webhooks to Svix's spelling.
+func spell(header http.Header, names ...string) {
+	for _, name := range names {
+		header.Set("Svix-"+name, header.Get("Webhook-"+name))
+		header.Del("Webhook-" + name)
+	}
+}
+
+// resign signs with a time that is written as given.
+func resign(header http.Header, timestamp, body string) {
+	header.Set("Webhook-Timestamp", timestamp)
+	header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac(sha256.New, "new-key", "msg_1."+timestamp+"."+body)))
+}
+
 func TestStandardWebhooks(t *testing.T) {
 	const body = `{"type":"x"}`
 	r := newRelay(t, receive.Options{}, standard())
@@ -218,6 +237,19 @@ func TestStandardWebhooks(t *testing.T) {
 		"no id":        {key: "new-key", change: func(h http.Header) { h.Del("Webhook-Id") }},
 		"other time":   {key: "new-key", change: func(h http.Header) { h.Set("Webhook-Timestamp", "1773403201") }},
 		"no signature": {key: "new-key", change: func(h http.Header) { h.Del("Webhook-Signature") }},
+		"Svix":         {key: "new-key", proven: true, change: func(h http.Header) { spell(h, "Id", "Timestamp", "Signature") }},
+		"Svix's time":  {key: "new-key", change: func(h http.Header) { spell(h, "Timestamp") }},
+		"Svix's id":    {key: "new-key", change: func(h http.Header) { spell(h, "Id") }},
+		"Svix's name":  {key: "new-key", change: func(h http.Header) { spell(h, "Signature") }},
+		"both": {key: "new-key", proven: true, change: func(h http.Header) {
+			h.Set("Svix-Id", "other")
+			h.Set("Svix-Timestamp", h.Get("Webhook-Timestamp"))
+			h.Set("Svix-Signature", h.Get("Webhook-Signature"))
+		}},
+		"with a plus":  {key: "new-key", change: func(h http.Header) { resign(h, "+1773403200", body) }},
+		"milliseconds": {key: "new-key", change: func(h http.Header) { resign(h, "1773403200000", body) }},
+		"fraction":     {key: "new-key", change: func(h http.Header) { resign(h, "1773403200.0", body) }},
+		"as resigned":  {key: "new-key", proven: true, change: func(h http.Header) { resign(h, "1773403200", body) }},
 		"no version":   {key: "new-key", change: func(h http.Header) { h.Set("Webhook-Signature", h.Get("Webhook-Signature")[3:]) }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -234,6 +266,8 @@ func TestStandardWebhooks(t *testing.T) {
 				t.Fatalf("got %v, want 401", err)
 			case test.proven && received.DedupeKeys[0] == "":
 				t.Error("the signed id is not remembered")
+			case test.proven:
+				checkNoSecret(t, received.Events[0], "v1,")
 			}
 		})
 	}
@@ -258,6 +292,12 @@ func TestStandardWebhooksReplay(t *testing.T) {
 	original := key("msg_1", now, `{"type":"x"}`)
 	if key("msg_1", now.Add(time.Second), `{"type":"x"}`) != original {
 		t.Error("a retry with a new time is another event")
+	}
+	svix := post("", "application/json", `{"type":"x"}`)
+	signStandard(svix, "new-key", "msg_1", now, `{"type":"x"}`)
+	spell(svix.Header, "Id", "Timestamp", "Signature")
+	if received, err := r.Receive(svix, origin); err != nil || received.DedupeKeys[0] != original {
+		t.Errorf("under Svix's names a copy is another event: %v", err)
 	}
 	if key("msg_2", now, `{"type":"x"}`) == original {
 		t.Error("another id is the same event")

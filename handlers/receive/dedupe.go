@@ -52,7 +52,8 @@ func (v *visit) setDedupe(s *source, received *Received) {
 func (v *visit) signedID(s *source) (string, time.Duration) {
 	for _, c := range s.credentials {
 		if c.Kind == StandardWebhooks && slices.Contains(v.signatures, c) {
-			return v.request.Header.Get(headerID), 2 * c.Tolerance
+			s, _ := standardHeaders(v.request.Header)
+			return s.id, 2 * c.Tolerance
 		}
 	}
 	return "", 0

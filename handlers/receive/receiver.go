@@ -44,10 +44,11 @@ type Receiver struct {
 	// decoding bounds how many bodies of unproven senders are decoded at once:
 	// decoded, a body can take forty times the memory.
 	decoding chan struct{}
-
-	// headers are those that never become part of an event.
-	headers map[string]bool
 }
+
+// privateHeaders never become part of an event, whoever sends it. A Referer may
+// repeat a URL that holds a key.
+var privateHeaders = map[string]bool{"Authorization": true, "Proxy-Authorization": true, "Cookie": true, "Referer": true}
 
 // Origin says where a request came in.
 type Origin struct {
@@ -105,8 +106,6 @@ func New(sources []Source, language *rules.Language, options Options) (*Receiver
 		options:  options,
 		unproven: budget{limit: options.UnprovenBytes},
 		decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		// A Referer may repeat a URL that holds a key.
-		headers: map[string]bool{"Authorization": true, "Proxy-Authorization": true, "Cookie": true, "Referer": true},
 	}
 	var problems []error
 	for i, config := range sources {
@@ -119,14 +118,6 @@ func New(sources []Source, language *rules.Language, options Options) (*Receiver
 			continue
 		}
 		r.sources = append(r.sources, s)
-		for _, c := range s.credentials {
-			switch {
-			case c.Kind == APIKey && c.In == InHeader, c.Kind == HMAC:
-				r.headers[c.Name] = true
-			case c.Kind == StandardWebhooks:
-				r.headers[headerSignature] = true
-			}
-		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
@@ -204,8 +195,8 @@ type visit struct {
 	contentProblem string
 	// pathToken says that the last segment is one of them.
 	pathToken bool
-	// untimely says that a signature was refused for its time.
-	untimely bool
+	// untimely says what was wrong with the time of a signature.
+	untimely string
 }
 
 // Receive turns a request into events. Its error is a *Refusal, or wraps
@@ -277,6 +268,7 @@ func (r *Receiver) ReceiveTest(name, event string, request *http.Request) (*Rece
 func (v *visit) as(name string) (*Received, error) {
 	for _, s := range v.receiver.sources {
 		if s.Name == name {
+			v.origin.Sources = []string{name}
 			v.allowed, v.proven, v.carried = []*source{s}, []bool{true}, []bool{true}
 		}
 	}
@@ -311,7 +303,7 @@ func (r *Receiver) visit(request *http.Request, origin Origin) *visit {
 func (v *visit) admit() error {
 	v.allowed = v.places[:0]
 	for _, s := range v.receiver.sources {
-		if len(v.origin.Sources) > 0 && !slices.Contains(v.origin.Sources, s.Name) {
+		if !v.atMount(s) {
 			continue
 		}
 		if len(s.Allow) == 0 || slices.ContainsFunc(s.Allow, func(p netip.Prefix) bool { return contains(p, v.client) }) {

@@ -74,7 +74,7 @@ func (v *visit) withoutCredentials(doc *document) clean {
 
 	c.headers = make(map[string][]string, len(v.request.Header))
 	for name, values := range v.request.Header {
-		if !v.receiver.headers[name] {
+		if !v.removesHeader(name, values) {
 			if !validTexts(values) {
 				values = slices.Clone(values)
 				for i := range values {
@@ -112,6 +112,46 @@ func textsOf(value any) []string {
 		}
 	}
 	return texts
+}
+
+// removesHeader reports whether a header must not become part of the event: one
+// in which a source of this mount expects a credential, whatever it holds, and
+// one that holds the API key of any other source. The same header can be data
+// to the sources of another mount.
+func (v *visit) removesHeader(name string, values []string) bool {
+	if privateHeaders[name] {
+		return true
+	}
+	for _, s := range v.receiver.sources {
+		for _, c := range s.credentials {
+			if c.standsIn(name) && (v.atMount(s) || c.Kind == APIKey && slices.ContainsFunc(values, c.holds)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// standsIn reports whether a credential is the value of a header of its own.
+func (c *credential) standsIn(header string) bool {
+	switch c.Kind {
+	case APIKey:
+		return c.In == InHeader && c.Name == header
+	case HMAC:
+		return c.Name == header
+	case StandardWebhooks:
+		for _, names := range standardSpellings {
+			if names.signature == header {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// atMount reports whether a source may send to the mount of the request.
+func (v *visit) atMount(s *source) bool {
+	return len(v.origin.Sources) == 0 || slices.Contains(v.origin.Sources, s.Name)
 }
 
 // holds reports whether a value is one of the credential's, without counting as

@@ -141,6 +141,47 @@ func TestOthersKeysAreData(t *testing.T) {
 	}
 }
 
+// TestHeadersOfOtherMounts checks that a header in which a source of another
+// mount expects its credential is data here, unless it holds that credential.
+func TestHeadersOfOtherMounts(t *testing.T) {
+	r := newRelay(t, receive.Options{},
+		receive.Source{Name: "here", Credentials: []receive.Credential{
+			{Kind: receive.APIKey, In: receive.InHeader, Name: "X-Here", Values: []string{"here-key"}}}},
+		receive.Source{Name: "there", Credentials: []receive.Credential{
+			{Kind: receive.APIKey, In: receive.InHeader, Name: "X-There", Values: []string{"there-key"}},
+			{Kind: receive.HMAC, Name: "X-Sum", Algorithm: "sha256", Values: []string{"k"}},
+			{Kind: receive.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
+	for name, test := range map[string]struct {
+		sources []string
+		there   string
+		kept    map[string]bool
+	}{
+		"another mount":       {[]string{"here"}, "data", map[string]bool{"X-Here": false, "X-There": true, "X-Sum": true, "Svix-Signature": true}},
+		"its key, copied":     {[]string{"here"}, "there-key", map[string]bool{"X-Here": false, "X-There": false, "X-Sum": true, "Svix-Signature": true}},
+		"the same mount":      {[]string{"here", "there"}, "data", map[string]bool{"X-Here": false, "X-There": false, "X-Sum": false, "Svix-Signature": false}},
+		"a mount for anybody": {nil, "data", map[string]bool{"X-Here": false, "X-There": false, "X-Sum": false, "Svix-Signature": false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := post("?event=x", "application/json", "{}")
+			request.Header.Set("X-Here", "here-key")
+			request.Header.Set("X-There", test.there)
+			request.Header.Set("X-Sum", "abc")
+			request.Header.Set("Svix-Signature", "abc")
+			from := origin
+			from.Sources = test.sources
+			received, err := r.Receive(request, from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for header, want := range test.kept {
+				if _, kept := received.Events[0].Headers[header]; kept != want {
+					t.Errorf("%s kept: %v, want %v", header, kept, want)
+				}
+			}
+		})
+	}
+}
+
 // TestKept checks that what is no credential stays as it came.
 func TestKept(t *testing.T) {
 	const body = ` {"b": 1.10, "a": "é\u00e9", "event": "x"} `

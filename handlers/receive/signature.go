@@ -9,19 +9,36 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// The headers of Standard Webhooks, in canonical form.
-const (
-	headerID        = "Webhook-Id"
-	headerTime      = "Webhook-Timestamp"
-	headerSignature = "Webhook-Signature"
-)
+// standardSpellings are the names of the three headers of Standard Webhooks, in
+// canonical form: those of the specification, and those of Svix, whose scheme
+// the specification is. Svix and many of its customers send the latter.
+var standardSpellings = [...]struct{ id, time, signature string }{
+	{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"},
+	{"Svix-Id", "Svix-Timestamp", "Svix-Signature"},
+}
+
+// standardSignature is what the headers of a Standard Webhooks request say.
+type standardSignature struct{ id, time, signatures string }
+
+// standardHeaders returns the three values of the first spelling that is
+// complete. Spellings are never mixed: an id or time under one spelling is not
+// what a signature under the other was made over.
+func standardHeaders(header http.Header) (s standardSignature, complete bool) {
+	for _, names := range standardSpellings {
+		s = standardSignature{header.Get(names.id), header.Get(names.time), header.Get(names.signature)}
+		if s.id != "" && s.time != "" && s.signatures != "" {
+			return s, true
+		}
+	}
+	return standardSignature{}, false
+}
 
 // maxSignatures bounds how many signatures of one header are looked at.
 // Senders put in two while they change their secret.
@@ -43,12 +60,14 @@ func standardKey(value string) ([]byte, error) {
 // with a time that is near enough to ours, so that a body is worth reading.
 func (v *visit) signed(c *credential) bool {
 	header := v.request.Header
-	timestamp := ""
+	var signedAt time.Time
+	var err error
 	if c.Kind == StandardWebhooks {
-		timestamp = header.Get(headerTime)
-		if header.Get(headerID) == "" || header.Get(headerSignature) == "" || timestamp == "" {
+		s, complete := standardHeaders(header)
+		if !complete {
 			return false
 		}
+		signedAt, err = parseSeconds(s.time)
 	} else {
 		if header.Get(c.Name) == "" {
 			return false
@@ -56,11 +75,14 @@ func (v *visit) signed(c *credential) bool {
 		if c.Timestamp == "" {
 			return true
 		}
-		timestamp = header.Get(c.Timestamp)
+		signedAt, err = parseTimestamp(header.Get(c.Timestamp))
 	}
-	signedAt, err := parseTimestamp(timestamp)
-	if err != nil || signedAt.Sub(v.now).Abs() > c.Tolerance {
-		v.untimely = true
+	if err != nil {
+		v.untimely = err.Error()
+		return false
+	}
+	if signedAt.Sub(v.now).Abs() > c.Tolerance {
+		v.untimely = "the signed time is too far from this server's clock: check both clocks, or it is a replay"
 		return false
 	}
 	return true
@@ -73,9 +95,10 @@ func (v *visit) signed(c *credential) bool {
 func (v *visit) provenBySignature(c *credential, wire, body []byte) bool {
 	header := v.request.Header
 	if c.Kind == StandardWebhooks {
-		prefix := header.Get(headerID) + "." + header.Get(headerTime) + "."
+		s, _ := standardHeaders(header)
+		prefix := s.id + "." + s.time + "."
 		presented := make([][]byte, 0, 2)
-		for i, one := range strings.Fields(header.Get(headerSignature)) {
+		for i, one := range strings.Fields(s.signatures) {
 			text, found := strings.CutPrefix(one, "v1,")
 			if mac, err := base64.StdEncoding.DecodeString(text); found && err == nil && i < maxSignatures {
 				presented = append(presented, mac)
@@ -150,14 +173,39 @@ func parseSignature(header string, size int) [][]byte {
 	return macs
 }
 
+// A signed time is written with digits alone. strconv would also take a sign,
+// which no sender writes and no other receiver of these schemes takes.
+var (
+	errNoTime = errors.New("the signed time is no Unix time, which is written with digits alone")
+	errMillis = errors.New("the signed time is not in seconds, as Standard Webhooks demands, but probably in milliseconds")
+)
+
+// millisFrom is the number from which a time counts as milliseconds: in seconds
+// it is in the year 5138, in milliseconds in 1973.
+const millisFrom = 1e11
+
+func parseUnix(text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || text[0] == '+' || text[0] == '-' {
+		return 0, errNoTime
+	}
+	return n, nil
+}
+
+// parseSeconds reads Unix seconds.
+func parseSeconds(text string) (time.Time, error) {
+	n, err := parseUnix(text)
+	if err == nil && n >= millisFrom {
+		err = errMillis
+	}
+	return time.Unix(n, 0), err
+}
+
 // parseTimestamp reads Unix seconds or milliseconds.
 func parseTimestamp(text string) (time.Time, error) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 0 {
-		return time.Time{}, fmt.Errorf("reading signed time: %q is not a Unix time", text)
+	n, err := parseUnix(text)
+	if n >= millisFrom {
+		return time.UnixMilli(n), err
 	}
-	if n > 1e11 { // in seconds the year 5138, in milliseconds 1973
-		return time.UnixMilli(n), nil
-	}
-	return time.Unix(n, 0), nil
+	return time.Unix(n, 0), err
 }
