@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -20,19 +19,10 @@ func didYouMean(name string, known []string) string {
 // relaySource is the name of the source that the relay's own events have.
 const relaySource = "relay"
 
-// checkName returns an error if a source or an action cannot be called name:
-// its name must be one word in rules (`source:event`), in a handler's list, in
-// commands and as a label.
+// checkName returns an error if a source or an action cannot be called name.
 func checkName(kind, name string) error {
-	if name == "" {
-		return fmt.Errorf("the name of the %s is empty", kind)
-	}
-	for i, r := range name {
-		letter := unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_'
-		if !letter && (i == 0 || r != '-' && r != '.') {
-			return fmt.Errorf("%q cannot be the name of the %s: a name is made of letters, digits, _, - and ., and begins with a letter, a digit or _",
-				name, kind)
-		}
+	if err := rules.CheckName(kind, name); err != nil {
+		return err
 	}
 	if kind == "source" && strings.EqualFold(name, relaySource) {
 		return fmt.Errorf("the source cannot be called %s: that is the relay itself", name)

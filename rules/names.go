@@ -1,6 +1,34 @@
 package rules
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
+
+// CheckName returns an error if a source or an action, which kind says, cannot
+// be called name. A name is made of ASCII letters, digits, "_", "-" and ".",
+// and begins with a letter. It is then one word in rules (`source:event`), in a
+// handler's list, in commands and as a label, and looks the same wherever it is
+// typed.
+func CheckName(kind, name string) error {
+	if name == "" {
+		return fmt.Errorf("the name of the %s is empty", kind)
+	}
+	for i := range len(name) {
+		if c := name[i]; !IsNameByte(c) || i == 0 && !isLetter(c) {
+			return fmt.Errorf("%q cannot be the name of the %s: a name is made of the letters a to z and A to Z, digits, _, - and ., "+
+				"and begins with a letter", name, kind)
+		}
+	}
+	return nil
+}
+
+// IsNameByte reports whether a name that CheckName takes may hold a byte.
+func IsNameByte(c byte) bool {
+	return isLetter(c) || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.'
+}
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // NormalName returns an event's name in the form in which names compare:
 // lower case, with blanks and hyphens as underscores, so that "Incoming Call"

@@ -96,7 +96,7 @@ var sendersConfigured = []struct{ name, settings string }{
 	// The list of events is not at the top.
 	{"shotgrid", "auth api_key query key shotgrid-key\n\t\t\tbatch `body.data.deliveries`"},
 	{"sipgate", "auth api_key query key sipgate-key"},
-	{"3cx", "auth api_key query key 3cx-key"},
+	{"threecx", "auth api_key query key 3cx-key"},
 	{"kazoo", "auth api_key query key kazoo-key"},
 	{"linuxbox", "auth api_key query key linuxbox-key"},
 	{"telnyx", "auth api_key query key telnyx-key"},

@@ -43,12 +43,12 @@ func senders() []receive.Source {
 		// The list of events is not at the top.
 		{Name: "shotgrid", Batch: "body.data.deliveries"},
 	}
-	for _, name := range []string{"sipgate", "3cx", "kazoo", "linuxbox", "telnyx", "printiq", "smartcode", "wephone", "monema"} {
+	for _, name := range []string{"sipgate", "threecx", "kazoo", "linuxbox", "telnyx", "printiq", "smartcode", "wephone", "monema"} {
 		sources = append(sources, receive.Source{Name: name})
 	}
 	for i, s := range sources {
 		if s.Credentials == nil {
-			sources[i].Credentials = []receive.Credential{queryKey(s.Name + "-key")}
+			sources[i].Credentials = []receive.Credential{queryKey(strings.Replace(s.Name, "threecx", "3cx", 1) + "-key")}
 		}
 	}
 	return sources

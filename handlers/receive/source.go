@@ -19,7 +19,7 @@ const DefaultMaxBody = 1 << 20
 // Source is a configured sender: how it proves itself, how its requests name
 // the event, and which events it knows.
 type Source struct {
-	// Name is the source's name: letters, digits, "_", "-" and ".".
+	// Name is the source's name. See rules.CheckName.
 	Name string
 
 	// Place says where the source is configured ("Caddyfile:12"), for messages.
@@ -151,10 +151,7 @@ type field struct {
 	expression *rules.Expression
 }
 
-var (
-	sourceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-	fieldName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-)
+var fieldName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // compileSource checks a source and returns it with all that is wrong.
 func compileSource(config Source, language *rules.Language) (*source, error) {
@@ -174,8 +171,8 @@ func compileSource(config Source, language *rules.Language) (*source, error) {
 		return compiled
 	}
 
-	if !sourceName.MatchString(config.Name) {
-		wrong("name", "use letters, digits, _, - and .")
+	if err := rules.CheckName("source", config.Name); err != nil {
+		wrong("name", "%w", err)
 	}
 	if config.Name == "relay" {
 		wrong("name", "relay is the name of the relay's own events; choose another")

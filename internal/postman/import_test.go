@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // importText imports a collection.
@@ -53,9 +55,26 @@ func TestNames(t *testing.T) {
 		got = append(got, one.ActionName)
 	}
 	want := []string{"crm_create_folder", "crm_create_folder_2", "crm_tickets_list", "crm_tickets_list_2", "crm_calls_list", "crm_request_6", "crm_request_7",
-		"crm_7", "crm_quotes_tag_日本", "crm_" + strings.Repeat("long_", 11) + "long"}
+		"crm_7", "crm_quotes_tag", "crm_" + strings.Repeat("long_", 11) + "long"}
 	if !slices.Equal(got, want) {
 		t.Errorf("\n got %v\nwant %v", got, want)
+	}
+}
+
+// TestNamesAreTaken checks that the name of each action is one that the
+// configuration takes.
+func TestNamesAreTaken(t *testing.T) {
+	for text, want := range map[string]string{
+		"Größe ändern": "gro_e_andern", "7 days": "request_7_days", "日本": "request_1", "Обед": "request_1", "ﬁle": "file", "a.b-c": "a_b_c",
+	} {
+		imported := importText(t, `{"item": [{"name": "`+text+`", "request": "http://h/"}]}`, Options{})
+		got := imported.Imported[0].ActionName
+		if got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+		if err := rules.CheckName("action", got); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // maxName bounds the names of actions, in characters.
@@ -31,6 +33,9 @@ func newNames(items []*item, prefix string) names {
 			}
 		}
 		base := prefix + name
+		if base[0] >= '0' && base[0] <= '9' {
+			base = "request_" + base // a name begins with a letter
+		}
 		name = base
 		for n := 2; taken[name]; n++ {
 			name = base + "_" + strconv.Itoa(n)
@@ -43,12 +48,16 @@ func newNames(items []*item, prefix string) names {
 
 func (n names) of(it *item) string { return n[it] }
 
-// actionName makes a name of an action: small letters and digits, and _ for all
-// else.
+// actionName makes a name of what rules.CheckName allows in names: small letters
+// without their accents, digits, and _ for all else. It is empty if nothing of
+// the text is left.
 func actionName(text string) string {
 	var b strings.Builder
-	for _, r := range strings.ToLower(text) {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+	for _, r := range norm.NFKD.String(strings.ToLower(text)) {
+		if unicode.Is(unicode.Mn, r) {
+			continue
+		}
+		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r)) {
 			b.WriteRune(r)
 		} else if b.Len() > 0 && !strings.HasSuffix(b.String(), "_") {
 			b.WriteByte('_')
@@ -57,6 +66,6 @@ func actionName(text string) string {
 			break
 		}
 	}
-	name := []rune(strings.TrimRight(b.String(), "_"))
-	return strings.TrimRight(string(name[:min(len(name), maxName)]), "_")
+	name := b.String()
+	return strings.TrimRight(name[:min(len(name), maxName)], "_")
 }
