@@ -40,6 +40,12 @@ type appState struct {
 	generation *relay.Generation
 	queueDir   string
 
+	// skipped says of each secret that is empty, and was left out for that, what it
+	// is of. files are the references to files that were followed, with the value
+	// that each had.
+	skipped []string
+	files   map[string]string
+
 	// ctx and events are for Caddy's events, while this configuration is the one
 	// in force.
 	ctx    caddy.Context
@@ -74,7 +80,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.loadEvents(ctx); err != nil {
 		return err
 	}
-	if a.generation, err = a.compile(adminAddresses(ctx), a.siteAddresses(ctx)); err != nil {
+	if a.generation, err = a.compile(adminAddresses(ctx), sitesOf(ctx)); err != nil {
 		return err
 	}
 	return registerMetrics(ctx)

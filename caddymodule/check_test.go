@@ -189,7 +189,7 @@ func TestJSONIsChecked(t *testing.T) {
 		{"rule with an empty condition", rule(`"events": ["paid"], "when": [""], "do": ["notify"]`), []string{"rule 1: "}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := fromJSON(t, test.config).compile(nil, nil)
+			_, err := fromJSON(t, test.config).compile(nil, httpApp{})
 			if err == nil && len(test.want) == 0 {
 				return
 			}

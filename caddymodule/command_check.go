@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -85,6 +87,8 @@ func (c *checkResult) checkFile(flags caddycmd.Flags) {
 		err = caddy.Validate(parsed)
 		if err != nil {
 			c.Faults = append(c.Faults, fmt.Sprintf("%s: %v", file, err))
+		} else {
+			c.Warnings = append(c.Warnings, warningsOf(config)...)
 		}
 	} else {
 		c.Faults = append(c.Faults, fmt.Sprintf("%s: %v", file, err))
@@ -112,5 +116,31 @@ func (c *checkResult) checkRunning(i *invocation) {
 	for _, fault := range checked.Database {
 		c.Faults = append(c.Faults, "database: "+fault)
 	}
-	c.Warnings = append(c.Warnings, checked.Warnings...)
+	for _, warning := range checked.Warnings {
+		// The file may be what is running.
+		if !slices.Contains(c.Warnings, warning) {
+			c.Warnings = append(c.Warnings, warning)
+		}
+	}
+}
+
+// warningsOf returns what loading a configuration, which was found right, warns
+// of: requests that nothing takes, and secrets that are left out.
+func warningsOf(config []byte) []string {
+	var parsed struct {
+		Apps struct {
+			Relay *App    `json:"event_relay"`
+			HTTP  httpApp `json:"http"`
+		} `json:"apps"`
+	}
+	if json.Unmarshal(config, &parsed) != nil || parsed.Apps.Relay == nil {
+		return nil
+	}
+	// Validating has logged already what is left out.
+	parsed.Apps.Relay.logger = zap.NewNop()
+	configuration, err := parsed.Apps.Relay.configuration()
+	if err != nil {
+		return nil
+	}
+	return slices.Concat(parsed.Apps.HTTP.emptyAnswers(), configuration.SkippedSecrets)
 }

@@ -14,12 +14,14 @@ func statusCommand() *cobra.Command {
 		Long: `
 Shows what is switched off and until when, what waits for each action, which
 targets cannot be reached, which sources are quiet, what the last hour brought,
-and how full the disk is.
+and how full the disk is. It warns of requests that Caddy would answer with an
+empty 200 although nothing takes them, and of secrets that were left out.
 
 The exit status serves in monitoring:
   0  everything is on, every target can be reached and every source was heard
   1  error: the relay cannot be asked
-  2  something is off, down or quiet, or waits for an action that is gone`,
+  2  something is off, down or quiet, or waits for an action that is gone, or
+     there is a warning: the configuration may lose events`,
 		Example: "  caddy event-relay status",
 		Args:    cobra.NoArgs,
 		RunE:    running(runStatus),
@@ -54,5 +56,5 @@ func needsAttention(status relay.Status) bool {
 			return true
 		}
 	}
-	return status.Off || len(status.Switches)+len(status.Down)+len(status.Quiet) > 0
+	return status.Off || len(status.Switches)+len(status.Down)+len(status.Quiet)+len(status.Warnings) > 0
 }

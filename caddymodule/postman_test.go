@@ -111,7 +111,7 @@ func checkImport(t *testing.T, directory string, imported *postman.Import) {
 	if difference := differs(app, imported.Parameters, actions); difference != "" {
 		t.Fatalf("%s\n%s", difference, text)
 	}
-	if _, err := app.compile(nil, nil); err != nil {
+	if _, err := app.compile(nil, httpApp{}); err != nil {
 		t.Fatalf("loading: %v\n%s", err, text)
 	}
 }

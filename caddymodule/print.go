@@ -223,7 +223,13 @@ func writeRejections(w io.Writer, list console.Rejections, width int) error {
 		}
 		table.add(use.Source, fmt.Sprintf("%s (line %d)", use.Kind, use.Credential), strconv.Itoa(use.Value), last)
 	}
-	return table.write(w, width)
+	if err := table.write(w, width); err != nil {
+		return err
+	}
+	for _, warning := range list.Secrets {
+		fmt.Fprintf(w, "\nWarning: %s\n", printable(warning))
+	}
+	return nil
 }
 
 func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }

@@ -37,6 +37,9 @@ func writeStatus(w io.Writer, status relay.Status) error {
 		}
 		line(label, "%s", troubleText(trouble))
 	}
+	for _, warning := range status.Warnings {
+		line("WARNING", "%s", warning)
+	}
 	for _, down := range status.Down {
 		line("TARGET DOWN", "%s since %s (%s): %s", down.Target, clock(down.Since), down.Action, down.Error)
 	}

@@ -32,12 +32,16 @@ const (
 // compile turns the configuration into what the rooms understand and has them
 // check it. Everything that is wrong with single values is reported together;
 // if there is nothing, everything that the rooms find.
-func (a *App) compile(admin []netip.AddrPort, addresses map[string]string) (*relay.Generation, error) {
+func (a *App) compile(admin []netip.AddrPort, sites httpApp) (*relay.Generation, error) {
 	configuration, err := a.configuration()
 	if err != nil {
 		return nil, err
 	}
-	configuration.Admin, configuration.Addresses = admin, addresses
+	configuration.Admin, configuration.Addresses = admin, a.siteAddresses(sites)
+	configuration.EmptyAnswers = sites.emptyAnswers()
+	for _, warning := range configuration.EmptyAnswers {
+		a.logger.Warn(warning)
+	}
 	configuration.Compile = compileForDryRuns
 	configuration.Emit = emit
 	if configuration.Snapshot, err = a.snapshot(); err != nil {
@@ -69,6 +73,8 @@ func (a *App) configuration() (relay.Configuration, error) {
 	for i := range a.Actions {
 		configuration.Actions = append(configuration.Actions, a.action(&a.Actions[i], &wrong))
 	}
+	configuration.SkippedSecrets = a.skipped
+	configuration.ChangedSecrets = a.changedFiles
 	return configuration, errors.Join(wrong...)
 }
 

@@ -91,7 +91,7 @@ func TestSourceReachesReceive(t *testing.T) {
 			if got := configuration.Sources[0]; !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got:\n%+v\nwant:\n%+v", got, test.want)
 			}
-			if _, err := app.compile(nil, nil); err != nil {
+			if _, err := app.compile(nil, httpApp{}); err != nil {
 				t.Errorf("the rooms refuse it: %v", err)
 			}
 		})
@@ -168,7 +168,7 @@ func TestActionReachesForward(t *testing.T) {
 			if got := configuration.Actions[0]; !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got:\n%+v\nwant:\n%+v", got, test.want)
 			}
-			if _, err := app.compile(nil, nil); err != nil {
+			if _, err := app.compile(nil, httpApp{}); err != nil {
 				t.Errorf("the rooms refuse it: %v", err)
 			}
 			if after, err := json.Marshal(app); err != nil || string(after) != string(before) {

@@ -2,7 +2,10 @@ package caddymodule
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -24,7 +27,38 @@ func (a *App) resolve(text string) (value string, secret bool) {
 	if a.dry != nil {
 		return masked, true
 	}
-	return caddy.NewReplacer().ReplaceAll(text, ""), true
+	value = caddy.NewReplacer().ReplaceAll(text, "")
+	if isFileReference(text) {
+		if a.files == nil {
+			a.files = make(map[string]string)
+		}
+		a.files[text] = value
+	}
+	return value, true
+}
+
+func isFileReference(text string) bool { return strings.HasPrefix(text, "{file.") }
+
+// changedFiles says which files of secrets hold something else than when this
+// configuration was loaded. Caddy takes a reload of an unchanged configuration
+// for nothing to be done, with exit status 0, also if such a file has changed.
+func (a *App) changedFiles() (changed []string) {
+	for _, reference := range slices.Sorted(maps.Keys(a.files)) {
+		if caddy.NewReplacer().ReplaceAll(reference, "") != a.files[reference] {
+			changed = append(changed, fmt.Sprintf("the file of %s has changed since the configuration was loaded; "+
+				"the old value counts until: caddy reload --force", reference))
+		}
+	}
+	return changed
+}
+
+// skippedText says that a secret is empty and what to do.
+func skippedText(of, setting, text string) string {
+	remedy := "a reload does not see a changed environment file: restart Caddy, or write {file./path} in its place"
+	if isFileReference(text) {
+		remedy = "see that its file can be read and is not empty, then: caddy reload --force"
+	}
+	return fmt.Sprintf("%s, %s: %s is empty and was left out; %s", of, setting, text, remedy)
 }
 
 // secrets resolves the secrets of a setting of something. Empty ones are left
@@ -37,6 +71,7 @@ func (a *App) secrets(of, setting string, texts []string) ([]string, error) {
 		if value == "" {
 			a.logger.Warn("a secret is empty and was left out", zap.String("of", of),
 				zap.String("setting", setting), zap.String("value", text))
+			a.skipped = append(a.skipped, skippedText(of, setting, text))
 			continue
 		}
 		values = append(values, value)

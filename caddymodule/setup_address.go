@@ -25,13 +25,29 @@ type httpServer struct {
 		Disabled bool     `json:"disable"`
 		Skip     []string `json:"skip"`
 	} `json:"automatic_https"`
+	// StrictSNIHost refuses requests whose Host is not the name of their TLS
+	// handshake.
+	StrictSNIHost *bool `json:"strict_sni_host"`
+	// NamedRoutes are run by the handler invoke.
+	NamedRoutes map[string]httpRoute `json:"named_routes"`
 }
 
 type httpRoute struct {
-	Match []struct {
-		Host []string `json:"host"`
-	} `json:"match"`
-	Handle []json.RawMessage `json:"handle"`
+	Group    string                       `json:"group"`
+	Match    []map[string]json.RawMessage `json:"match"`
+	Handle   []json.RawMessage            `json:"handle"`
+	Terminal bool                         `json:"terminal"`
+}
+
+// hosts returns the host names that one of the route's matchers must find.
+func (r *httpRoute) hosts() (hosts []string) {
+	for _, match := range r.Match {
+		var names []string
+		if json.Unmarshal(match["host"], &names) == nil {
+			hosts = append(hosts, names...)
+		}
+	}
+	return hosts
 }
 
 // httpHandler is the part of all kinds of handlers that is looked at.
@@ -41,6 +57,7 @@ type httpHandler struct {
 	StripPathPrefix string      `json:"strip_path_prefix"`
 	Path            string      `json:"path"`
 	Sources         []string    `json:"sources"`
+	Name            string      `json:"name"` // of the route that invoke runs
 }
 
 // handlerAddress is where a handler of the relay can be reached. The origin is
@@ -61,7 +78,7 @@ func (h httpApp) addresses(source string) []handlerAddress {
 	slices.Sort(names)
 	for _, name := range names {
 		server := h.Servers[name]
-		walk(server.Routes, nil, "", source, func(hosts []string, mount string) {
+		server.walk(server.Routes, nil, "", source, func(hosts []string, mount string) {
 			usable := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { return strings.ContainsAny(host, "*{") })
 			if len(usable) == 0 {
 				found = append(found, handlerAddress{mount: mount})
@@ -87,15 +104,13 @@ func (a handlerAddress) rank() int {
 	return 0
 }
 
-// walk finds the relay's handlers for a source in routes, with the host names
-// and the stripped part of the path that lead there.
-func walk(routes []httpRoute, hosts []string, prefix, source string, found func(hosts []string, mount string)) {
+// walk finds the relay's handlers for a source, or for any if it is empty, in
+// routes, with the host names and the stripped part of the path that lead there.
+func (h *httpServer) walk(routes []httpRoute, hosts []string, prefix, source string, found func(hosts []string, mount string)) {
 	for _, route := range routes {
 		inner := hosts
-		for _, match := range route.Match {
-			if len(match.Host) > 0 {
-				inner = match.Host
-			}
+		if own := route.hosts(); len(own) > 0 {
+			inner = own
 		}
 		for _, raw := range route.Handle {
 			var handler httpHandler
@@ -104,10 +119,17 @@ func walk(routes []httpRoute, hosts []string, prefix, source string, found func(
 			}
 			switch {
 			case handler.Kind == "subroute":
-				walk(handler.Routes, inner, prefix, source, found)
+				h.walk(handler.Routes, inner, prefix, source, found)
+			case handler.Kind == "invoke":
+				// Caddy refuses named routes that run each other in a circle no sooner
+				// than a request comes, so only one level is followed.
+				if named, known := h.NamedRoutes[handler.Name]; known {
+					server := httpServer{}
+					server.walk([]httpRoute{named}, inner, prefix, source, found)
+				}
 			case handler.Kind == "rewrite":
 				prefix += handler.StripPathPrefix
-			case handler.Kind == appName && (len(handler.Sources) == 0 || slices.Contains(handler.Sources, source)):
+			case handler.Kind == appName && (source == "" || len(handler.Sources) == 0 || slices.Contains(handler.Sources, source)):
 				found(inner, prefix+handler.Path)
 			}
 		}

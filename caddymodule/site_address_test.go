@@ -24,7 +24,7 @@ func (*siteProbe) CaddyModule() caddy.ModuleInfo {
 }
 
 func (*siteProbe) Provision(ctx caddy.Context) error {
-	probedSites = (&App{Sources: []Source{{Name: "icfm"}, {Name: "pbx"}}}).siteAddresses(ctx)
+	probedSites = (&App{Sources: []Source{{Name: "icfm"}, {Name: "pbx"}}}).siteAddresses(sitesOf(ctx))
 	sitesProbed = true
 	return nil
 }

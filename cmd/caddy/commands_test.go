@@ -141,12 +141,17 @@ func (i *installation) folders(target, action, states string) string {
 		}
 	}
 }
-http://` + i.site + ` {
+http://` + port(i.site) + ` {
+	bind 127.0.0.1
 	event_relay /listen.php
 	respond 404
 }
 `
 }
+
+// port returns the port of an address, with the colon before it: the address of
+// a site that takes requests whatever their Host.
+func port(address string) string { return address[strings.LastIndexByte(address, ':'):] }
 
 // following is an `activity --follow` on its way.
 type following struct {

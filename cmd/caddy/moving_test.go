@@ -12,11 +12,15 @@ import (
 	"time"
 )
 
+// publicHost is the name under which senders know the relay.
+const publicHost = "events.studio.example"
+
 // TestMovingToAnotherServer follows the manual's recipe while events keep coming:
 // none is lost, and none is done twice.
 func TestMovingToAnotherServer(t *testing.T) {
 	before, after, folders := newInstallation(t), newInstallation(t), newStandIn(t)
-	config := before.folders(folders.URL, "folder", `"Approved"`)
+	config := strings.Replace(before.folders(folders.URL, "folder", `"Approved"`), "http://:", "http://localhost:", 1)
+	config = strings.Replace(config, "http://localhost:", "http://"+publicHost+port(before.site)+", http://127.0.0.1:", 1)
 	old := before.start(config)
 	before.expect(0, "pause folder --reason moving", "is paused")
 	waiting := before.post(`{"event":"project_created","status":"Approved","name":"waiting"}`)
@@ -33,7 +37,8 @@ func TestMovingToAnotherServer(t *testing.T) {
 	}
 	after.expect(0, "send icfm project_created --wait 60s --body "+trial, "folder delivered")
 
-	// 2. Old site hands over.
+	// 2. Old site hands over. It has the public host name; the extra site of the new
+	// server has none.
 	handler := "event_relay /listen.php\n"
 	if !strings.Contains(config, handler) {
 		t.Fatal("the configuration is not as the test takes it to be")
@@ -163,8 +168,15 @@ func startSender(t *testing.T, site string) *sender {
 }
 
 func (s *sender) post(site, name string) {
-	response, err := http.Post("http://"+site+"/listen.php?key=icfm-key", "application/json",
+	request, err := http.NewRequest(http.MethodPost, "http://"+site+"/listen.php?key=icfm-key",
 		strings.NewReader(`{"event":"project_created","status":"Approved","name":"`+name+`"}`))
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	request.Host = publicHost
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return // at the moment of a reload Caddy may close a connection
 	}

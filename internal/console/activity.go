@@ -75,8 +75,10 @@ func backlog(c *call) (any, error) {
 type Rejections struct {
 	Rejections  []relay.Rejection `json:"rejections"`
 	Credentials []receive.Use     `json:"credentials"`
+	// Secrets says which secrets were left out or have changed since they were read.
+	Secrets []string `json:"secrets"`
 }
 
 func rejections(c *call) (any, error) {
-	return Rejections{Rejections: c.Runtime.Rejections(), Credentials: c.Runtime.Credentials()}, nil
+	return Rejections{Rejections: c.Runtime.Rejections(), Credentials: c.Runtime.Credentials(), Secrets: list(c.Runtime.SecretWarnings())}, nil
 }

@@ -56,7 +56,7 @@ func (r *Runtime) warnings(ctx context.Context, generation *Generation) ([]strin
 	if err != nil {
 		return nil, fmt.Errorf("checking what waits: %w", err)
 	}
-	return slices.Concat([]string{}, absent, generation.warnOfUnused(),
+	return slices.Concat(generation.loadWarnings(), absent, generation.warnOfUnused(),
 		generation.warnOfSwitches(r.Switches()), generation.warnOfUnknown(backlog)), nil
 }
 

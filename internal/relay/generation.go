@@ -50,6 +50,14 @@ type Configuration struct {
 	// source's name, as far as they can be told. They are for people.
 	Addresses map[string]string
 
+	// EmptyAnswers says which requests the server answers with an empty 200 and
+	// nothing takes. SkippedSecrets says which secrets are empty and were left out,
+	// and ChangedSecrets, at any time, which are not what they were when they were
+	// read; nil means none. Each is a sentence for people, with a remedy.
+	EmptyAnswers   []string
+	SkippedSecrets []string
+	ChangedSecrets func() []string
+
 	// Quiet is after how long without an event a source is told to be quiet, by
 	// its name. A source without one may be silent for ever.
 	Quiet map[string]time.Duration
@@ -170,6 +178,21 @@ func declaration(source receive.Source) rules.Source {
 		}
 	}
 	return declared
+}
+
+// secretWarnings says which secrets were left out or have changed.
+func (g *Generation) secretWarnings() []string {
+	warnings := slices.Clone(g.configuration.SkippedSecrets)
+	if g.configuration.ChangedSecrets != nil {
+		warnings = append(warnings, g.configuration.ChangedSecrets()...)
+	}
+	return warnings
+}
+
+// loadWarnings says what may lose events under this configuration, as far as
+// that could be told when it was loaded.
+func (g *Generation) loadWarnings() []string {
+	return slices.Concat([]string{}, g.configuration.EmptyAnswers, g.secretWarnings())
 }
 
 func actionNames(actions []forward.Action) []string {

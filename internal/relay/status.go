@@ -26,6 +26,10 @@ type Status struct {
 	Backlog []BacklogLine `json:"backlog"`
 	// Down are the targets that cannot be reached.
 	Down []TargetDown `json:"down"`
+	// Warnings are about what may lose events: requests that nothing takes and that
+	// are answered 200, secrets that were left out, files of secrets that have
+	// changed since they were read.
+	Warnings []string `json:"warnings"`
 	// Quiet are the sources that have been silent for longer than their quiet.
 	Quiet []QuietSource `json:"quiet"`
 	// LastHour counts events and ended deliveries of the last sixty minutes.
@@ -75,7 +79,8 @@ func (r *Runtime) Status(ctx context.Context) (Status, error) {
 	status := Status{
 		Version: configuration.Version, Started: r.watch.started,
 		Off: generation.off, Switches: r.Switches(),
-		Backlog: []BacklogLine{}, Down: r.watch.down(generation), Quiet: r.watch.silent(generation, now),
+		Warnings: generation.loadWarnings(),
+		Backlog:  []BacklogLine{}, Down: r.watch.down(generation), Quiet: r.watch.silent(generation, now),
 		LastHour: map[string]int{}, Queue: r.engine.Usage(), Troubles: r.troubles(),
 		RetentionSeconds: int64(generation.retention.Age / time.Second), RetentionBytes: generation.retention.Size,
 		MaxPending: generation.limits.MaxPending, MinFree: generation.limits.MinFree,

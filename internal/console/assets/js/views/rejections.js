@@ -9,7 +9,7 @@ import { listPage, matches } from "./page.js";
 export function open(container) {
 	const page = listPage(container, {
 		title: "Rejections", view: "rejections", placeholder: "address, status, reason …",
-		intro: "Requests that were turned away since Caddy was started, like ones together. Nothing of them is kept but where they came from.",
+		intro: "Refused requests since the start, grouped. Only their origin is kept.",
 		tools: [button([icon("again"), "Read again"], () => page.again(), { test: "read-again" })],
 		load: () => get("rejections"),
 		draw: (data, words) => {
@@ -21,6 +21,7 @@ export function open(container) {
 				el("section.panel", el("h2", "Credentials"), (data.credentials ?? []).length ? table("When each credential was last used", ["Source", "Credential", "Kind", "Value", "Last used"], data.credentials.map((use) => el("tr", { test: "credential" },
 					el("td", shown(use.source, 80)), el("td", `${use.credential}.`), el("td", shown(use.kind, 40)), el("td", `${use.value}.`),
 					el("td", parse(use.last) ? timeNode(use.last, relative) : el("span.mark.tone-quiet", icon("dash"), "not since the start"))))) : el("p.muted", "No source has a credential."),
+				(data.secrets ?? []).length ? el("ul.notes", data.secrets.map((text) => el("li.tone-warn", icon("warning"), " ", long(text, 500)))) : null,
 				el("p.note", "Credentials and their values are counted in the order of the Caddyfile. An old value that is not used any more can be removed.")),
 			];
 		},

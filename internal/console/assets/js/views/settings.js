@@ -46,10 +46,11 @@ export function open(container) {
 		const down = status.down ?? [];
 		const quiet = status.quiet ?? [];
 		fill(health, el("ul.health",
+			(status.warnings ?? []).map((text) => el("li.tone-bad", icon("warning"), el("span", long(text, 600)))),
 			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240)))),
 			quiet.map((one) => el("li.tone-warn", icon("quiet"), el("span", "Source ", shown(one.source, 60), parse(one.last) ? [" silent since ", timeNode(one.last), " (", timeNode(one.last, relative), ")"] : " was never heard"))),
 			!down.length ? el("li.tone-good", icon("check"), el("span", "All targets that were called can be reached.")) : null,
-			!quiet.length ? el("li.tone-good", icon("check"), el("span", "No source is quiet for longer than it says.")) : null));
+			!quiet.length ? el("li.tone-good", icon("check"), el("span", "Every source has sent something recently.")) : null));
 		const waiting = status.backlog ?? [];
 		const total = waiting.reduce((sum, line) => sum + line.count, 0);
 		fill(queue, el("dl.values",
@@ -71,7 +72,7 @@ export function open(container) {
 		try {
 			const found = await get("check");
 			const list = (title, items, none) => items?.length ? [el("h3", title), el("ul.notes", items.map((text) => el("li.tone-warn", icon("warning"), " ", long(text, 500))))] : el("p.tone-good", icon("check"), ` ${none}`);
-			fill(checked, list("Faults of the database", found.database, "The database is sound."), list("Warnings about the configuration", found.warnings, "Nothing is to be said about the configuration."));
+			fill(checked, list("Faults of the database", found.database, "The database is sound."), list("Warnings about the configuration", found.warnings, "No problems found."));
 		} catch (error) {
 			fill(checked, el("p.problem", error.message));
 		}
