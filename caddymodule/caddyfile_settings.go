@@ -114,7 +114,28 @@ func (lv *level[T]) unknown(name caddyfile.Token) error {
 		home = fmt.Sprintf(" (%s belongs in %s)", name.Text, strings.Join(homes[name.Text], " or "))
 	}
 	return errAt(name, "unknown setting %s in %s%s%s It takes: %s",
-		name.Text, lv.name, home, didYouMean(name.Text, lv.names()), list(lv.names()))
+		name.Text, lv.name, home, lv.meant(name.Text), list(lv.names()))
+}
+
+// otherWords are words that people write for a setting, from other
+// configurations, and that are not spelled like it.
+var otherWords = map[string]string{
+	"if": "when", "where": "when", "condition": "when",
+	"then": "do", "run": "do", "call": "do",
+	"rule": "on", "event": "on",
+	"url": "post", "method": "post",
+	"token": "auth", "secret": "auth", "key": "auth",
+	"content": "body", "data": "body",
+	"retries": "retry_for", "retry": "retry_for",
+}
+
+// meant names the setting that an unknown one is likely to be, to follow it in a
+// message.
+func (lv *level[T]) meant(name string) string {
+	if other := otherWords[name]; other != "" && lv.find(other) != nil {
+		return fmt.Sprintf("; did you mean %s?", other)
+	}
+	return didYouMean(name, lv.names())
 }
 
 func (lv *level[T]) names() []string {

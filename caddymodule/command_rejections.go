@@ -11,9 +11,10 @@ func rejectionsCommand() *cobra.Command {
 		Use:   "rejections",
 		Short: "Lists who was turned away and why, and when each credential was last used",
 		Long: `
-Lists requests that were turned away since Caddy was started, like ones
-together, and when each credential was last used. Nothing of a rejected request
-is stored.`,
+Lists the requests that were refused since Caddy was started, grouped, and when
+each credential was last used. Only the origin of a refused request is kept. It
+warns of secrets that are empty and were left out, and of files of secrets that
+have changed since they were read.`,
 		Example: "  caddy event-relay rejections",
 		Args:    cobra.NoArgs,
 		RunE:    talking(runRejections),

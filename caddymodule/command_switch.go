@@ -40,10 +40,10 @@ func resumeCommand() *cobra.Command {
 func disableCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "disable [<event>]",
-		Short: "Does nothing about an event, or about any",
+		Short: "Stops acting on an event, or on all events",
 		Long: `
-Does nothing about events of that name until they are enabled again, or about
-any event if none is named. Events are still taken and stored, with the verdict
+Stops acting on events of that name until they are enabled again, or on all
+events if none is named. Events are still taken and stored, with the verdict
 "disabled": decide carries out later what should be done about them. What waits
 already is still sent; pause keeps it waiting.
 

@@ -265,7 +265,7 @@ func TestDecide(t *testing.T) {
 	if status != 2 {
 		t.Errorf("status %d: %s", status, report)
 	}
-	for _, want := range []string{"Decided by " + file + ": 9 events, of which 1 change.", "Would newly fire: folder 1", "Would not fire any more: old� 1",
+	for _, want := range []string{"Decided by " + file + ": 9 events looked at, 1 changes.", "Would newly fire: folder 1", "Would not fire any more: old� 1",
 		"ignored  action  folder  old�   all conditions of a rule held (Caddyfile:9)  0199f3c2-7d11-7cc3-98c4-dc0c0c07398f"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q in\n%s", want, out)

@@ -45,7 +45,14 @@ func writeDifference(w io.Writer, decided relay.Decided, decider string, width i
 		_, err := fmt.Fprintln(w, "No event fits.")
 		return err
 	}
-	fmt.Fprintf(w, "Decided by %s: %s, of which %d change.\n", decider, counted(decided.Events, "event", "events"), decided.Changed)
+	change := "none changes"
+	switch {
+	case decided.Changed == 1:
+		change = "1 changes"
+	case decided.Changed > 1:
+		change = fmt.Sprintf("%d change", decided.Changed)
+	}
+	fmt.Fprintf(w, "Decided by %s: %s looked at, %s.\n", decider, counted(decided.Events, "event", "events"), change)
 	if len(decided.Fires) > 0 {
 		fmt.Fprintf(w, "Would newly fire: %s\n", countsText(decided.Fires))
 	}

@@ -160,7 +160,7 @@ func (p *tab) drawn(name string) {
 		}
 	}
 	for hook, says := range map[string]string{
-		"chart-events": "events in this time", "chart-deliveries": "deliveries delivered", "chart-latency": "Half within",
+		"chart-events": "events in this time", "chart-deliveries": "deliveries delivered", "chart-latency": "Median",
 		"chart-backlog": "had deliveries waiting", "chart-age": "At most",
 	} {
 		p.sees(test(hook), says)

@@ -289,9 +289,9 @@ func TestMendedRuleDecidesAgain(t *testing.T) {
 	if err := os.WriteFile(file, []byte(mended), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	machine.expect(0, "decide --since 1h --dry-run", "2 events, of which 0 change")
+	machine.expect(0, "decide --since 1h --dry-run", "2 events looked at, none changes")
 	output := machine.expect(2, "decide --since 1h --dry-run --config "+file,
-		"Decided by "+file+": 2 events, of which 2 change.", "Would newly fire: folder 1", "Would not fire any more: folder 1", missed, done)
+		"Decided by "+file+": 2 events looked at, 2 change.", "Would newly fire: folder 1", "Would not fire any more: folder 1", missed, done)
 	if strings.Contains(output, "icfm-key") {
 		t.Errorf("a secret is shown:\n%s", output)
 	}
@@ -309,7 +309,7 @@ func TestMendedRuleDecidesAgain(t *testing.T) {
 	machine.expect(2, "explain --then --event "+missed, `project_status in ["Approved"]`, "Verdict    ignored")
 	machine.expect(0, "explain --event "+missed, `project_status in ["Confirmed"]`, "Verdict    action")
 	machine.expect(1, "explain --then --event "+missed+" --config "+file, "give one of them")
-	machine.expect(0, "decide --since 1h --yes", "of which 0 change")
+	machine.expect(0, "decide --since 1h --yes", "none changes")
 	if folders.times("First") != 1 || folders.times("Second") != 1 {
 		t.Errorf("the service was asked %q", folders.asked)
 	}

@@ -118,10 +118,10 @@ export function open(container) {
 				summary: `${plural(sum((point) => point.deliveries?.delivered), "delivery", "deliveries")} delivered, ${sum((point) => point.deliveries?.failed).toLocaleString("en")} failed, ${plural(retries, "retry", "retries")}.`,
 				series: outcomes.map(([name, tone]) => ({ name, tone, values: points.map((point) => (point.deliveries?.[name] ?? 0) * perMinute) })) }),
 			chart({ ...shared, test: "chart-latency", title: "From receipt to delivered", decades: spans, format: (v) => took(v),
-				summary: known.length ? `Half within ${took(median(known.map((point) => point.p50_ms)))}, in the middle of the time; at worst 99 of 100 within ${took(Math.max(...known.map((point) => point.p99_ms ?? 0)))}.` : "Nothing was delivered in this time.",
+				summary: known.length ? `Median ${took(median(known.map((point) => point.p50_ms)))}, 99th percentile at most ${took(Math.max(...known.map((point) => point.p99_ms ?? 0)))}.` : "Nothing was delivered in this time.",
 				series: [
-					{ name: "half (p50)", tone: "blue", dash: [], values: points.map((point) => point.p50_ms || null) },
-					{ name: "99 of 100 (p99)", tone: "amber", dash: [8, 4], values: points.map((point) => point.p99_ms || null) },
+					{ name: "median (p50)", tone: "blue", dash: [], values: points.map((point) => point.p50_ms || null) },
+					{ name: "99th percentile (p99)", tone: "amber", dash: [8, 4], values: points.map((point) => point.p99_ms || null) },
 				] }),
 			chart({ ...shared, test: "chart-backlog", title: "Waiting deliveries, by action", format: count,
 				summary: largest.length ? `${plural(actions.length, "action")} had deliveries waiting${actions.length > largest.length ? `; the ${largest.length} with the most are drawn` : ""}.` : "Nothing had to wait.",

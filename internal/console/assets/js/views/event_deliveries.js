@@ -12,7 +12,7 @@ import { to, eventAddress } from "../router.js";
 import { mark, stateOf, plural } from "../words.js";
 import { resend } from "../again.js";
 import { failed, toast } from "../toast.js";
-import { refresh } from "../status.js";
+import { refresh, status } from "../status.js";
 
 export function deliveriesSection(detail, { changed }) {
 	const heading = el("h2", "Deliveries");
@@ -64,6 +64,8 @@ function sentence(delivery) {
 	case "expired": return [`Expired after ${n}, `, timeNode(delivery.ended), ": it was too late to be of use", delivery.error ? why : "", "."];
 	case "cancelled": return [`Cancelled after ${n}, `, timeNode(delivery.ended), "."];
 	case "pending": {
+		const paused = (status()?.switches ?? []).find((one) => one.kind === "action" && one.name === delivery.action);
+		if (paused) return [delivery.attempts ? [`Not delivered after ${n}`, why, " "] : null, "Paused: it will be sent when the action is resumed."];
 		const next = parse(delivery.due) ? ["Next attempt: ", timeNode(delivery.due, due), "."] : "It waits.";
 		return delivery.attempts ? [`Not delivered after ${n}`, why, " ", next] : ["Not tried yet. ", next];
 	}
