@@ -33,6 +33,8 @@ func TestRotatingAKey(t *testing.T) {
 	}
 	answers := func(key string, want int) {
 		t.Helper()
+		// A reload closes connections that were kept open.
+		http.DefaultClient.CloseIdleConnections()
 		response, err := http.Post("http://"+machine.site+"/listen.php?key="+key, "application/json", strings.NewReader(`{"event":"job_saved"}`))
 		if err != nil {
 			t.Fatal(err)
@@ -95,6 +97,8 @@ func TestHostThatNoSiteNames(t *testing.T) {
 	}
 	answered := func(want int) {
 		t.Helper()
+		// A reload closes connections that were kept open.
+		http.DefaultClient.CloseIdleConnections()
 		response, err := http.Post("http://"+machine.site+"/listen.php?key=icfm-key", "application/json", strings.NewReader(`{"event":"job_saved"}`))
 		if err != nil {
 			t.Fatal(err)
