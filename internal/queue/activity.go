@@ -158,6 +158,9 @@ const (
 	// NoteConfiguration says that a configuration was loaded; Name is a digest
 	// of it, and Text what it says.
 	NoteConfiguration NoteKind = "configuration"
+	// NoteClock says what the clock of the history shows; Text is the time while
+	// that is behind the machine's clock, and empty once it is not.
+	NoteClock NoteKind = "clock"
 )
 
 // Note is a fact about the relay itself.

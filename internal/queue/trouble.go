@@ -29,6 +29,8 @@ const (
 	// TroubleLog means that accepted events may be missing after a crash, because
 	// what was written last could not be read.
 	TroubleLog TroubleKind = "log"
+	// TroubleClock means that the clock of the machine jumped ahead.
+	TroubleClock TroubleKind = "clock"
 	// TroubleDamage means that something stored was found to be damaged.
 	TroubleDamage TroubleKind = "damage"
 )

@@ -71,6 +71,9 @@ type Runtime struct {
 	// from it: before that nothing may be stored or attempted.
 	entered atomic.Bool
 
+	// clock is that by which the history grows old.
+	clock historyClock
+
 	// again is held while events are sent or decided again, a few at a time: two
 	// that do so must not add the same to one event.
 	again sync.Mutex
@@ -271,7 +274,7 @@ func (r *Runtime) pruneOnce(ctx context.Context) error {
 	if generation == nil {
 		return nil
 	}
-	removed, err := r.engine.Prune(ctx, time.Now().Add(-generation.retention.Age), generation.retention.Size)
+	removed, err := r.engine.Prune(ctx, r.historyNow(ctx, generation.retention.Age).Add(-generation.retention.Age), generation.retention.Size)
 	if removed > 0 {
 		r.logger.Debug("removed old activity", zap.Int("events", removed))
 	}

@@ -116,7 +116,7 @@ func (r *Runtime) Status(ctx context.Context) (Status, error) {
 
 // troubles returns what is wrong with the queue.
 func (r *Runtime) troubles() []queue.Trouble {
-	return append([]queue.Trouble{}, r.engine.Troubles()...)
+	return append(append([]queue.Trouble{}, r.engine.Troubles()...), r.clock.trouble()...)
 }
 
 // down returns the targets that cannot be reached and that an action of the

@@ -19,6 +19,9 @@ func (r *Runtime) enter() error {
 	if err := r.loadSwitches(r.life); err != nil {
 		return err
 	}
+	if err := r.startClock(r.life); err != nil {
+		return err
+	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if r.entered.Swap(true) {

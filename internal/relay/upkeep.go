@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -63,6 +64,7 @@ func (r *Runtime) Notes(ctx context.Context, since, until time.Time) ([]queue.No
 	for _, note := range switches {
 		texts[note.ID] = note.Text
 	}
+	notes = slices.DeleteFunc(notes, func(note queue.Note) bool { return note.Kind == queue.NoteClock })
 	for i := range notes {
 		notes[i].Text = texts[notes[i].ID]
 	}

@@ -21,14 +21,14 @@ const noChecksum = -1
 // errChecksum says that an event is not what was stored.
 var errChecksum = errors.New("it is damaged: its checksum does not fit what is stored; nothing is sent of it; restore it from a backup")
 
-func checksum(record string, body []byte) int64 {
-	sum := crc32.Update(0, castagnoli, []byte(record))
+func checksum(record, body []byte) int64 {
+	sum := crc32.Update(0, castagnoli, record)
 	return int64(crc32.Update(sum, castagnoli, body))
 }
 
 // checkSum returns an error if an event is not what was stored.
 func checkSum(sum int64, record, body []byte) error {
-	if sum != noChecksum && sum != checksum(string(record), body) {
+	if sum != noChecksum && sum != checksum(record, body) {
 		return errChecksum
 	}
 	return nil

@@ -106,8 +106,8 @@ func (e *entry) encode(from *queue.Entry) error {
 		return fmt.Errorf("encoding the verdict on event %s: %w", event.ID, err)
 	}
 	e.verdict = string(verdict)
-	e.record = string(event.Record())
-	e.checksum = checksum(e.record, event.RawBody)
+	record := event.Record()
+	e.record, e.checksum = string(record), checksum(record, event.RawBody)
 	if size := len(e.record) + len(event.RawBody) + len(e.verdict); size > maxRow {
 		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", event.ID, size, maxRow)
 	}
