@@ -45,6 +45,9 @@ func writeExplanation(b *strings.Builder, event *relay.EventExplanation) {
 	if event.ParseError != "" {
 		fmt.Fprintf(b, "Body error %s\n", printable(event.ParseError))
 	}
+	for _, note := range event.Notes {
+		fmt.Fprintf(b, "Note       %s\n", printable(note))
+	}
 	verdict := event.Verdict
 	fmt.Fprintf(b, "Verdict    %s: %s", verdict.Decision, printable(verdict.Reason))
 	if verdict.Rule != "" {

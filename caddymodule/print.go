@@ -123,6 +123,9 @@ func writeVerdict(w io.Writer, detail relay.Detail) {
 	if detail.ParseError != "" {
 		fmt.Fprintf(w, "Body error %s\n", printable(detail.ParseError))
 	}
+	for _, note := range detail.Notes {
+		fmt.Fprintf(w, "Note       %s\n", printable(note))
+	}
 }
 
 func writeRequest(w io.Writer, detail relay.Detail) {

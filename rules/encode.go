@@ -42,7 +42,7 @@ func appendValue(out []byte, v any, invalid invalidBytes, depth int) (_ []byte, 
 			return append(out, text...), nil
 		}
 		return appendText(out, numberText(v), invalid), nil
-	case multimap:
+	case objectLike:
 		return appendValue(out, v.object(), invalid, depth)
 	case []any:
 		out = append(out, '[')

@@ -81,18 +81,19 @@ func (x *Expression) Verbatim() bool { return x.verbatim }
 
 // Bound is an event as expressions see it. It is for one goroutine.
 type Bound struct {
-	event  *Event
-	absent []string
+	language *Language
+	event    *Event
+	absent   []string
 	// raw is the raw body as text, once it has been asked for.
 	raw any
-	// elements counts the elements of lists that an evaluation went through.
-	elements int
+	// steps counts the work of an evaluation.
+	steps int
 }
 
 // Bind prepares an event for evaluation. It costs one small allocation: nothing
 // of the event is copied or looked at until an expression names it. The event
 // must not be changed while the result is in use.
-func (l *Language) Bind(event *Event) *Bound { return &Bound{event: event} }
+func (l *Language) Bind(event *Event) *Bound { return &Bound{language: l, event: event} }
 
 // Evaluate returns the value of an expression for an event: nil (absent), bool,
 // int64, json.Number (a number that int64 cannot hold), string, []any or
@@ -124,7 +125,7 @@ var machines = sync.Pool{New: func() any { return &vm.VM{MemoryBudget: maxElemen
 const maxStack = 1024
 
 func (b *Bound) run(x *Expression) (any, error) {
-	b.elements = 0
+	b.steps = 0
 	machine := machines.Get().(*vm.VM)
 	v, err := machine.Run(x.program, b)
 	if cap(machine.Stack) <= maxStack {

@@ -1,6 +1,12 @@
 package rules
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // UnknownName is the name of an event whose request did not say which event
 // it is. Such an event is kept, because an authenticated request is never
@@ -51,11 +57,63 @@ type Event struct {
 	// what it claimed to be. Body then holds what could be recovered.
 	ParseError string
 
-	// Parameters are the system parameters, nil where absent.
+	// Parameters are the system parameters, nil where absent. Date and Time are in
+	// their forms, Y-m-d and H:i:s, unless what was sent cannot be read with
+	// certainty: then they are as they were sent.
 	Parameters Parameters
+
+	// Unread holds what was sent as a numeric parameter and cannot be read as a
+	// number with certainty. Such a parameter is absent. Nil where there is none.
+	Unread map[Parameter]string
 
 	// Fields are the values of the source's own fields, nil where absent.
 	Fields map[string]any
+}
+
+// Notes says of each system parameter that could not be read what was sent in
+// its place, in the order of the parameters. The texts hold values of the event.
+func (e *Event) Notes() []string {
+	var notes []string
+	for p, value := range e.Parameters {
+		p := Parameter(p)
+		text, isText := value.(string)
+		switch {
+		case p.Numeric():
+			if sent, ok := e.Unread[p]; ok {
+				instead := "absent"
+				if p == UnixTime {
+					instead = "that of date and time, or of the receipt"
+				}
+				notes = append(notes, fmt.Sprintf("%s was sent as %s, which is not certain to be a number; it is %s", p, shown(sent), instead))
+			}
+		case isText && p == Date && ambiguous(text):
+			notes = append(notes, fmt.Sprintf("%s was sent as %s, which can be two days; it is left as it was sent", p, shown(text)))
+		case isText && (p == Date && !hasForm(text, time.DateOnly) || p == Time && !hasForm(text, time.TimeOnly)):
+			notes = append(notes, fmt.Sprintf("%s was sent as %s, which is in no known form; it is left as it was sent", p, shown(text)))
+		}
+	}
+	return notes
+}
+
+// ambiguous reports whether a text can mean two days.
+func ambiguous(text string) bool {
+	_, err := ReadTime(text, time.UTC)
+	return errors.Is(err, errDayOrder)
+}
+
+// hasForm reports whether a text is a date or time in that form.
+func hasForm(text, layout string) bool {
+	_, err := time.Parse(layout, text)
+	return err == nil && len(text) == len(layout)
+}
+
+// shown returns a text in quotes, cut when it is long.
+func shown(text string) string {
+	const most = 60
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return strconv.Quote(text)
 }
 
 // Tenant returns the code of the tenant at which the event happened, "" if there

@@ -1,11 +1,12 @@
 package rules
 
 import (
-	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,9 +15,7 @@ import (
 	"github.com/expr-lang/expr/builtin"
 )
 
-// function is a function of the language that takes values. All of expr's are
-// here, with its names; they are written anew because expr's stop at an absent
-// value, and take no json.Number.
+// function is a function of the language that takes values.
 type function struct {
 	// least and most are the numbers of arguments; most < 0 means any.
 	least, most int
@@ -26,6 +25,18 @@ type function struct {
 	absent bool
 	// changing says that equal arguments can give different results.
 	changing bool
+	// grouped says that the function takes what groupBy made as it is, and not as
+	// an object.
+	grouped bool
+	// product says that the cost is that of a product of two lengths, and counts
+	// wherever the call stands.
+	product bool
+	// event says that the result depends on the event: on the zone of its source.
+	// The event stands before the arguments then.
+	event bool
+	// cost is how many steps a call takes within a condition over a list. Nil
+	// stands for shallow.
+	cost costs
 	// check finds mistakes in the arguments that are known before an event comes;
 	// the others are nil. A nil check finds none.
 	check func(args []any) error
@@ -34,50 +45,90 @@ type function struct {
 var functions map[string]function
 
 func init() {
+	const notThat = "it does not work on these values"
 	functions = map[string]function{
-		"len":    {least: 1, most: 1, call: length},
-		"type":   {least: 1, most: 1, call: typeName, absent: true},
-		"abs":    {least: 1, most: 1, call: absolute},
-		"ceil":   {least: 1, most: 1, call: ceiling},
-		"floor":  {least: 1, most: 1, call: func(args []any) (any, error) { return rounding(args[0], 0) }},
-		"round":  {least: 1, most: 1, call: round},
-		"int":    {least: 1, most: 1, call: toInt},
-		"float":  {least: 1, most: 1, call: toNumber},
-		"string": {least: 1, most: 1, call: func(args []any) (any, error) { return textOf(args[0]) }},
+		// Expr's own.
+		"len":        exprFunction("len", notThat).costs(func(args []any) int { return textSize(args[0]) / stepBytes }),
+		"trim":       exprFunction("trim", notThat).multiplies(product),
+		"trimPrefix": exprFunction("trimPrefix", notThat),
+		"trimSuffix": exprFunction("trimSuffix", notThat),
+		"upper":      exprFunction("upper", notThat),
+		"lower":      exprFunction("lower", notThat),
+		"hasPrefix":  exprFunction("hasPrefix", notThat),
+		"hasSuffix":  exprFunction("hasSuffix", notThat),
+		"split":      exprFunction("split", notThat),
+		"splitAfter": exprFunction("splitAfter", notThat),
+		"replace":    exprFunction("replace", notThat).within(replacedSize),
+		"repeat":     exprFunction("repeat", "it repeats a text 0 to 1000000 times").within(repeatedSize),
+		"toBase64":   exprFunction("toBase64", notThat),
+		"fromBase64": exprFunction("fromBase64", "the text is not base64"),
+		"duration":   exprFunction("duration", "the text is not a duration such as 1h30m"),
+		"timezone":   exprFunction("timezone", "the text does not name a time zone such as Europe/London").costs(costs(shallow).plus(zoneSteps)),
+		"reverse":    exprFunction("reverse", notThat),
+		"concat":     exprFunction("concat", notThat).within(concatenatedSize),
+		"fromPairs":  exprFunction("fromPairs", "it takes a list of pairs, each a list of name and value"),
 
-		"trim":        {least: 1, most: 2, call: texts(func(t []string) (any, error) { return strings.Trim(t[0], t[1]), nil }, "\t\n\v\f\r \u0085\u00a0")},
-		"trimPrefix":  {least: 1, most: 2, call: texts(func(t []string) (any, error) { return strings.TrimPrefix(t[0], t[1]), nil }, " ")},
-		"trimSuffix":  {least: 1, most: 2, call: texts(func(t []string) (any, error) { return strings.TrimSuffix(t[0], t[1]), nil }, " ")},
-		"upper":       {least: 1, most: 1, call: texts(func(t []string) (any, error) { return strings.ToUpper(t[0]), nil })},
-		"lower":       {least: 1, most: 1, call: texts(func(t []string) (any, error) { return strings.ToLower(t[0]), nil })},
+		// Ours, where expr's would do something else. The test that compares them
+		// has the reason for each.
+		"type":        {least: 1, most: 1, call: typeName, absent: true, cost: free},
+		"int":         {least: 1, most: 1, call: toInt},
+		"float":       {least: 1, most: 1, call: toFloat},
+		"string":      {least: 1, most: 1, call: toString, cost: deep},
 		"indexOf":     {least: 2, most: 2, call: texts(func(t []string) (any, error) { return runesBefore(t[0], strings.Index(t[0], t[1])), nil })},
 		"lastIndexOf": {least: 2, most: 2, call: texts(func(t []string) (any, error) { return runesBefore(t[0], strings.LastIndex(t[0], t[1])), nil })},
-		"hasPrefix":   {least: 2, most: 2, call: texts(func(t []string) (any, error) { return strings.HasPrefix(t[0], t[1]), nil })},
-		"hasSuffix":   {least: 2, most: 2, call: texts(func(t []string) (any, error) { return strings.HasSuffix(t[0], t[1]), nil })},
-		"split":       {least: 2, most: 3, call: splitter(strings.SplitN)},
-		"splitAfter":  {least: 2, most: 3, call: splitter(strings.SplitAfterN)},
-		"replace":     {least: 3, most: 4, call: replace},
-		"repeat":      {least: 2, most: 2, call: repeat},
-		"join":        {least: 1, most: 2, call: join},
+		"join":        {least: 1, most: 2, call: join, cost: deep},
+		"toJSON":      {least: 1, most: 1, call: toJSON, absent: true, cost: deep},
+		"fromJSON":    {least: 1, most: 1, call: texts(func(t []string) (any, error) { return DecodeJSON([]byte(t[0])) })},
+		"now":         {least: 0, most: 1, call: now, changing: true},
+		"date":        {least: 1, most: 4, call: date, event: true},
 
-		"toJSON":     {least: 1, most: 1, call: toJSON, absent: true},
-		"tojson":     {least: 1, most: 1, call: toJSON, absent: true},
-		"fromJSON":   {least: 1, most: 1, call: texts(func(t []string) (any, error) { return DecodeJSON([]byte(t[0])) })},
-		"toBase64":   {least: 1, most: 1, call: texts(func(t []string) (any, error) { return base64.StdEncoding.EncodeToString([]byte(t[0])), nil })},
-		"fromBase64": {least: 1, most: 1, call: texts(fromBase64)},
-		"urlencode":  {least: 1, most: 1, call: urlencode},
-		"toxml":      {least: 1, most: 1, call: toXML},
-
-		"now":      {least: 0, most: 0, call: func([]any) (any, error) { return time.Now(), nil }, changing: true},
-		"date":     {least: 1, most: 3, call: texts(parseDate)},
-		"duration": {least: 1, most: 1, call: texts(parseDuration)},
-		"timezone": {least: 1, most: 1, call: texts(loadZone)},
-
-		"format_time": {least: 2, most: 3, call: formatTime, check: checkFormatTime},
+		// What expr has not.
+		"tojson":      {least: 1, most: 1, call: toJSON, absent: true, cost: deep},
+		"urlencode":   {least: 1, most: 1, call: urlencode, cost: deep},
+		"toxml":       {least: 1, most: 1, call: toXML, cost: deep},
+		"format_time": {least: 2, most: 3, call: formatTime, check: checkFormatTime, cost: costs(shallow).plus(zoneSteps), event: true},
 	}
 	addListFunctions(functions)
-	addBitFunctions(functions)
+	addNumberFunctions(functions)
 	addTextFunctions(functions)
+}
+
+// costs returns the function with another cost.
+func (f function) costs(cost costs) function {
+	f.cost = cost
+	return f
+}
+
+// multiplies returns the function with a cost that is a product of two lengths.
+func (f function) multiplies(cost costs) function {
+	f.cost, f.product = cost, true
+	return f
+}
+
+// within returns the function with a bound on the size of its result: check
+// fails for arguments that would exceed it, and passes those that the function
+// refuses by itself.
+func (f function) within(check func(args []any) error) function {
+	call := f.call
+	f.call = func(args []any) (any, error) {
+		if err := check(args); err != nil {
+			return nil, err
+		}
+		return call(args)
+	}
+	return f
+}
+
+// zoneSteps is the cost of reading a time zone from its file.
+const zoneSteps = 25
+
+// product is the cost of what goes through all of one text for each character
+// of another.
+func product(args []any) int {
+	if len(args) < 2 {
+		return shallow(args)
+	}
+	return textSize(args[0])/stepBytes*(1+textSize(args[1])/stepElements) + shallow(args)
 }
 
 // isFunction reports whether a name is called with brackets in the language.
@@ -138,12 +189,19 @@ func (c *compilation) function(n ast.Node, name string, arguments []ast.Node) as
 		}
 	}
 	call := func(args ...any) (any, error) {
-		for i, arg := range args {
+		values := args
+		if f.event {
+			values = args[1:]
+		}
+		for i, arg := range values {
 			if arg == nil && !f.absent {
 				return nil, nil
 			}
-			if m, ok := arg.(multimap); ok {
-				args[i] = m.object()
+			if _, isGroups := arg.(groups); isGroups && f.grouped {
+				continue
+			}
+			if object, ok := arg.(objectLike); ok {
+				values[i] = object.object()
 			}
 		}
 		v, err := f.call(args)
@@ -152,11 +210,50 @@ func (c *compilation) function(n ast.Node, name string, arguments []ast.Node) as
 		}
 		return v, nil
 	}
-	if f.changing {
-		c.untrusted = true
-		return c.callLater(call, c.rewriteAll(arguments)...)
+	values := c.rewriteAll(arguments)
+	cost := f.cost
+	if cost == nil {
+		cost = shallow
 	}
-	return c.call(call, c.rewriteAll(arguments)...)
+	cost = cost.ofCall()
+	if f.changing || f.event {
+		c.untrusted = true
+	}
+	switch {
+	case f.event:
+		if err := c.mistake(call, values); err != nil {
+			return c.fail(err)
+		}
+		return c.priced(text, func(args []any) int { return cost(args[1:]) }, call, append([]ast.Node{eventNode()}, values...)...)
+	case f.changing:
+		return c.callLater(call, values...)
+	case f.product:
+		return c.counted(text, cost, call, values...)
+	}
+	return c.priced(text, cost, call, values...)
+}
+
+// mistake calls a function of the event for an event that is empty, if its values
+// are configured: what is wrong with those is an error at load.
+func (c *compilation) mistake(call func(args ...any) (any, error), values []ast.Node) error {
+	parts := make([]*configured, len(values))
+	for i, value := range values {
+		if parts[i] = c.configuredOf(value); parts[i] == nil {
+			return nil
+		}
+	}
+	_, err := combine(parts, func(tenant string) (any, error) {
+		args := []any{c.language.Bind(new(Event))}
+		for _, part := range parts {
+			args = append(args, part.of(tenant))
+		}
+		v, err := call(args...)
+		if errors.Is(err, errZoneName) {
+			err = nil // The zone of the event's source may know it.
+		}
+		return v, err
+	})
+	return err
 }
 
 func (f function) arity(name string) string {
@@ -193,113 +290,93 @@ func texts(call func(texts []string) (any, error), defaults ...string) func(args
 	}
 }
 
-func length(args []any) (any, error) {
-	switch v := args[0].(type) {
-	case string:
-		return int64(utf8.RuneCountInString(v)), nil
-	case []any:
-		return int64(len(v)), nil
-	case map[string]any:
-		return int64(len(v)), nil
-	}
-	return nil, wrongKind("text, a list or an object", args[0])
-}
-
 // typeName gives expr's names for types.
 func typeName(args []any) (any, error) {
-	switch args[0].(type) {
-	case int64, int:
-		return "int", nil
+	if number, ok := args[0].(json.Number); ok {
+		_, whole := wholeNumber(number)
+		if whole {
+			return "int", nil
+		}
+		return "float", nil
 	}
-	names := map[kind]string{
-		absentKind: "nil", boolKind: "bool", numberKind: "float", textKind: "string", listKind: "array",
-		objectKind: "map", timeKind: "time", durationKind: "duration", zoneKind: "timezone",
+	switch v := args[0].(type) {
+	case zone:
+		return builtin.Type(*v.location), nil
+	default:
+		return builtin.Type(v), nil
 	}
-	return names[kindOf(args[0])], nil
 }
 
-func rounding(v any, halves int64) (any, error) {
-	if !isNumber(v) {
-		return nil, wrongKind("a number", v)
+// toInt is expr's int, which reads whole numbers and cuts a fraction off, for
+// numbers of any size.
+func toInt(args []any) (any, error) {
+	switch v := args[0].(type) {
+	case time.Duration:
+		return int64(v), nil
+	case string:
+		if _, err := strconv.Atoi(v); err != nil && !errors.Is(err, strconv.ErrRange) {
+			return nil, errors.New("the text is not a number in digits; for 1.5 and 1e3 write int(float(…)), for blanks around it int(trim(…))")
+		}
+		return number(strings.TrimPrefix(v, "+"))
 	}
-	return rounded(v, halves)
-}
-
-func absolute(args []any) (any, error) {
 	if !isNumber(args[0]) {
-		return nil, wrongKind("a number", args[0])
+		return nil, wrongKind("a number or text", args[0])
 	}
-	if compareNumbers(args[0], int64(0)) < 0 {
-		return calculate("-", int64(0), args[0])
-	}
-	return args[0], nil
+	return rounded(args[0], truncate)
 }
 
-func ceiling(args []any) (any, error) {
-	if !isNumber(args[0]) {
-		return nil, wrongKind("a number", args[0])
+// toFloat is expr's float for numbers with any number of digits.
+func toFloat(args []any) (any, error) {
+	text, ok := args[0].(string)
+	switch {
+	case isNumber(args[0]):
+		return args[0], nil
+	case !ok:
+		return nil, wrongKind("a number or text", args[0])
 	}
-	negative, err := calculate("-", int64(0), args[0])
-	if err != nil {
-		return nil, err
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || math.IsNaN(f) || math.IsInf(f, 0) && err == nil {
+		return nil, errors.New("the text is not a number")
 	}
-	if negative, err = rounded(negative, 0); err != nil {
-		return nil, err
+	if strings.ContainsAny(text, "xX") { // hexadecimal
+		return fromFloat(f)
 	}
-	return calculate("-", int64(0), negative)
+	return number(strings.TrimPrefix(strings.ReplaceAll(text, "_", ""), "+"))
 }
 
-// round rounds halves away from zero.
-func round(args []any) (any, error) {
-	if isNumber(args[0]) && compareNumbers(args[0], int64(0)) < 0 {
-		positive, err := absolute(args)
+// number returns the number of a decimal literal in Go's form, which may have
+// zeros before it and a point at an end: 09, .5, 5.
+func number(literal string) (any, error) {
+	unsigned, negative := strings.CutPrefix(literal, "-")
+	end := strings.IndexAny(unsigned, "eE")
+	if end < 0 {
+		end = len(unsigned)
+	}
+	whole, fraction, _ := strings.Cut(unsigned[:end], ".")
+	if whole = strings.TrimLeft(whole, "0"); whole == "" {
+		whole = "0"
+	}
+	if fraction != "" {
+		whole += "." + fraction
+	}
+	if negative {
+		whole = "-" + whole
+	}
+	return DecodeJSON([]byte(whole + unsigned[end:]))
+}
+
+// toString is the text of a value. Lists and objects are written as expr writes
+// them; in a template they become JSON without it.
+func toString(args []any) (any, error) {
+	switch kindOf(args[0]) {
+	case listKind, objectKind:
+		plainValue, err := plain(args[0])
 		if err != nil {
 			return nil, err
 		}
-		if positive, err = rounded(positive, 1); err != nil {
-			return nil, err
-		}
-		return calculate("-", int64(0), positive)
+		return builtin.String(plainValue), nil
 	}
-	return rounding(args[0], 1)
-}
-
-// toNumber reads a number from a text; a number stays as it is.
-func toNumber(args []any) (any, error) {
-	if isNumber(args[0]) {
-		return args[0], nil
-	}
-	text, ok := args[0].(string)
-	if !ok {
-		return nil, wrongKind("a number or text", args[0])
-	}
-	text = strings.TrimPrefix(strings.TrimSpace(text), "+")
-	if !isNumberLiteral(text) {
-		return nil, errors.New("the text is not a number")
-	}
-	return DecodeJSON([]byte(text))
-}
-
-// toInt is toNumber, cut towards zero.
-func toInt(args []any) (any, error) {
-	v, err := toNumber(args)
-	if err != nil {
-		return nil, err
-	}
-	if compareNumbers(v, int64(0)) < 0 {
-		return ceiling([]any{v})
-	}
-	return rounded(v, 0)
-}
-
-// howMany returns an argument that is a number of things, bounded so that it
-// fits int.
-func howMany(v any) (int, error) {
-	n, ok := wholeNumber(v)
-	if !ok {
-		return 0, wrongKind("a whole number", v)
-	}
-	return int(max(min(n, math.MaxInt32), math.MinInt32)), nil
+	return textOf(args[0])
 }
 
 // runesBefore turns an index in bytes into one in characters.
@@ -310,17 +387,45 @@ func runesBefore(text string, bytes int) int64 {
 	return int64(utf8.RuneCountInString(text[:bytes]))
 }
 
-func splitter(split func(s, separator string, n int) []string) func(args []any) (any, error) {
-	return func(args []any) (any, error) {
-		n := -1
-		if len(args) == 3 {
-			var err error
-			if n, err = howMany(args[2]); err != nil {
-				return nil, err
-			}
-		}
-		return texts(func(t []string) (any, error) { return listOf(split(t[0], t[1], n)), nil })(args[:2])
+// The sizes of results, for within.
+
+func replacedSize(args []any) error {
+	text, ok1 := args[0].(string)
+	old, ok2 := args[1].(string)
+	replacement, ok3 := args[2].(string)
+	if !ok1 || !ok2 || !ok3 {
+		return nil
 	}
+	found := strings.Count(text, old)
+	if len(args) == 4 {
+		if n, ok := wholeNumber(args[3]); ok && n >= 0 {
+			found = int(min(int64(found), n))
+		}
+	}
+	if len(replacement) > 0 && found > (maxText-min(len(text), maxText))/len(replacement) {
+		return errTextSize
+	}
+	return nil
+}
+
+func repeatedSize(args []any) error {
+	text, _ := args[0].(string)
+	if n, ok := wholeNumber(args[1]); ok && n > 0 && len(text) > 0 && n > int64(maxText/len(text)) {
+		return errTextSize
+	}
+	return nil
+}
+
+func concatenatedSize(args []any) error {
+	size := 0
+	for _, arg := range args {
+		list, _ := arg.([]any)
+		size += len(list)
+	}
+	if size > maxElements {
+		return fmt.Errorf("a list would become longer than %d elements", maxElements)
+	}
+	return nil
 }
 
 func listOf(texts []string) []any {
@@ -329,42 +434,6 @@ func listOf(texts []string) []any {
 		list[i] = text
 	}
 	return list
-}
-
-func replace(args []any) (any, error) {
-	n := -1
-	if len(args) == 4 {
-		var err error
-		if n, err = howMany(args[3]); err != nil {
-			return nil, err
-		}
-	}
-	return texts(func(t []string) (any, error) {
-		found := strings.Count(t[0], t[1])
-		if n >= 0 {
-			found = min(found, n)
-		}
-		if len(t[2]) > 0 && found > (maxText-min(len(t[0]), maxText))/len(t[2]) {
-			return nil, errTextSize
-		}
-		return strings.Replace(t[0], t[1], t[2], n), nil
-	})(args[:3])
-}
-
-func repeat(args []any) (any, error) {
-	n, err := howMany(args[1])
-	if err != nil {
-		return nil, err
-	}
-	return texts(func(t []string) (any, error) {
-		if n < 0 {
-			return nil, errors.New("it cannot repeat less than 0 times")
-		}
-		if len(t[0]) > 0 && n > maxText/len(t[0]) {
-			return nil, errTextSize
-		}
-		return strings.Repeat(t[0], n), nil
-	})(args[:1])
 }
 
 // join puts a list together as text. Elements are taken as string() has them;
@@ -404,14 +473,6 @@ func toJSON(args []any) (any, error) {
 	}
 	text, err := appendValue(nil, args[0], replaceInvalid, 0)
 	return string(text), err
-}
-
-func fromBase64(t []string) (any, error) {
-	decoded, err := base64.StdEncoding.DecodeString(t[0])
-	if err != nil {
-		return nil, errors.New("the text is not base64")
-	}
-	return string(decoded), nil
 }
 
 // urlencode percent-encodes everything but letters, digits and -._~, so that

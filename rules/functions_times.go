@@ -3,58 +3,136 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/expr-lang/expr/ast"
 )
 
-// dateLayouts are the forms that date(text) tries, in this order.
-var dateLayouts = []string{
-	time.DateOnly, time.TimeOnly, time.DateTime, time.RFC3339, time.RFC822, time.RFC850, time.RFC1123,
+// now is now() and now(zone).
+func now(args []any) (any, error) {
+	if len(args) == 0 {
+		return time.Now(), nil
+	}
+	in, ok := args[0].(zone)
+	if !ok {
+		return nil, wrongKind(string(zoneKind), args[0])
+	}
+	return time.Now().In(in.location), nil
 }
 
-// parseDate is date(text), date(text, layout) and date(text, layout, zone).
-func parseDate(t []string) (any, error) {
-	layouts, location := dateLayouts, time.UTC
-	if len(t) > 1 {
-		layouts = t[1:2]
+// date is date(text), date(text, layout) and date(text, layout, zone), each with
+// a zone before the text if wanted. It is expr's where there is a layout, but for
+// letters of zones, which Go takes for UTC when it does not know them.
+func date(args []any) (any, error) {
+	bound, args := args[0].(*Bound), args[1:]
+	location := bound.timezone()
+	values := args
+	if first, ok := args[0].(zone); ok {
+		location, values = first.location, args[1:]
 	}
-	if len(t) > 2 {
-		named, err := loadZone(t[2:])
+	if len(values) == 0 || len(values) > 3 {
+		return nil, errors.New("it takes a text, and a layout and a time zone if wanted")
+	}
+	for _, value := range values {
+		if _, ok := value.(string); !ok {
+			return nil, wrongKind(string(textKind), value)
+		}
+	}
+	if len(values) == 1 {
+		moment, err := bound.moment(values[0].(string), location)
 		if err != nil {
 			return nil, err
 		}
-		location = named.(zone).location
+		return moment.In(location), nil
 	}
-	for _, layout := range layouts {
-		if parsed, err := time.ParseInLocation(layout, t[0], location); err == nil {
-			return parsed, nil
+	if len(values) == 3 {
+		named, err := loadZone(values[2].(string))
+		if err != nil {
+			return nil, err
+		}
+		location = named
+	}
+	parsed, err := time.ParseInLocation(values[1].(string), values[0].(string), location)
+	if err != nil {
+		return nil, errors.New("the text is not a date of that form")
+	}
+	return bound.completed(parsed, values[1].(string), location)
+}
+
+// completed mends what Go makes of letters for a zone that it does not know, and
+// of a time of day without a day.
+func (b *Bound) completed(parsed time.Time, layout string, location *time.Location) (any, error) {
+	moment := Moment{HasDay: parsed.Year() != 0 || parsed.YearDay() != 1, HasClock: true, clock: wallClock(parsed)}
+	letters, offset := parsed.Zone()
+	invented := offset == 0 && letters != "" && letters != "UTC" && letters != "GMT" && parsed.Location() != location
+	if strings.Contains(layout, "MST") && invented {
+		zone, err := readZone(letters, moment, location)
+		if err != nil {
+			return nil, err
+		}
+		return moment.In(zone), nil
+	}
+	if !moment.HasDay && parsed.Location() == location {
+		// In the year 0 zones had local mean time, minutes apart from what a time
+		// of day means.
+		return moment.On(b.day(location)).In(location), nil
+	}
+	return parsed, nil
+}
+
+// wallClock returns what a clock shows at that time, as if it were UTC.
+func wallClock(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+}
+
+// timezone is the zone in which the times of the event's source are.
+func (b *Bound) timezone() *time.Location {
+	for i := range b.language.sources {
+		if source := &b.language.sources[i]; source.Name == b.event.Source && source.Timezone != nil {
+			return source.Timezone
 		}
 	}
-	return nil, errors.New("the text is not a date of that form")
+	return time.UTC
+}
+
+// moment reads a text. A time of day alone is that of the event's day.
+func (b *Bound) moment(text string, zone *time.Location) (Moment, error) {
+	moment, err := ReadTime(text, zone)
+	if err == nil && !moment.HasDay {
+		moment = moment.On(b.day(zone))
+	}
+	return moment, err
+}
+
+// day is the day of the event.
+func (b *Bound) day(zone *time.Location) Moment {
+	if text, ok := b.event.Parameters[Date].(string); ok {
+		if day, err := time.Parse(time.DateOnly, text); err == nil {
+			return Moment{HasDay: true, clock: day}
+		}
+	}
+	return Moment{HasDay: true, clock: wallClock(b.event.Received.In(zone))}
 }
 
 // The errors of the time package quote the text, which may come with an event.
 
-func parseDuration(t []string) (any, error) {
-	d, err := time.ParseDuration(t[0])
-	if err != nil {
-		return nil, errors.New("the text is not a duration such as 1h30m")
-	}
-	return d, nil
-}
-
-func loadZone(t []string) (any, error) {
-	location, err := time.LoadLocation(t[0])
+func loadZone(name string) (*time.Location, error) {
+	location, err := time.LoadLocation(name)
 	if err != nil {
 		return nil, errors.New("the text does not name a time zone such as Europe/London")
 	}
-	return zone{location}, nil
+	return location, nil
 }
 
 // formatTime is format_time(when, layout) and format_time(when, layout, zone).
 // When is a time, a number of seconds since 1970, or a text that date() reads.
+// Without a zone a text without one is written as it reads, all else in UTC. A
+// day alone is the same day in every zone.
 func formatTime(args []any) (any, error) {
+	bound, args := args[0].(*Bound), args[1:]
 	layout, ok := args[1].(string)
 	if !ok {
 		return nil, wrongKind("a layout as text", args[1])
@@ -68,11 +146,23 @@ func formatTime(args []any) (any, error) {
 		if !ok {
 			return nil, wrongKind("a time zone as text", args[2])
 		}
-		named, err := loadZone([]string{name})
-		if err != nil {
+		var err error
+		if location, err = loadZone(name); err != nil {
 			return nil, err
 		}
-		location = named.(zone).location
+	}
+	if text, ok := args[0].(string); ok && !isNumberLiteral(text) {
+		own := bound.timezone()
+		moment, err := bound.moment(text, own)
+		switch {
+		case err != nil:
+			return nil, err
+		case !moment.HasClock:
+			return moment.In(location).Format(layout), nil
+		case moment.zone == nil && len(args) == 2:
+			return moment.In(own).Format(layout), nil
+		}
+		return moment.In(own).In(location).Format(layout), nil
 	}
 	when, err := timeOf(args[0])
 	if err != nil {
@@ -81,29 +171,22 @@ func formatTime(args []any) (any, error) {
 	return when.In(location).Format(layout), nil
 }
 
-// timeOf reads what stands for a time.
+// timeOf returns the time that a time or a number stands for.
 func timeOf(v any) (time.Time, error) {
-	text, isText := v.(string)
-	switch {
-	case isText && isNumberLiteral(text):
+	if text, ok := v.(string); ok {
 		number, err := DecodeJSON([]byte(text))
 		if err != nil {
-			return time.Time{}, errors.New("the text is not a time")
+			return time.Time{}, errNoTime
 		}
-		return timeOf(number)
-	case isText:
-		parsed, err := parseDate([]string{text})
-		if err != nil {
-			return time.Time{}, errors.New("the text is not a date and time such as 2026-03-13T10:41:58Z")
-		}
-		return parsed.(time.Time), nil
-	case isNumber(v):
+		v = number
+	}
+	if isNumber(v) {
 		// The first and the last second that a layout can write.
 		const first, last = -62167219200, 253402300799
 		if compareNumbers(v, int64(first)) < 0 || compareNumbers(v, int64(last)) > 0 {
 			return time.Time{}, errors.New("the number is not a time in seconds since 1970; milliseconds must be divided by 1000")
 		}
-		whole, err := rounded(v, 0)
+		whole, err := rounded(v, exact.Floor)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -132,92 +215,104 @@ func checkFormatTime(args []any) error {
 	}
 	if len(args) == 3 {
 		if name, ok := args[2].(string); ok {
-			_, err := loadZone([]string{name})
+			_, err := loadZone(name)
 			return err
 		}
 	}
 	return nil
 }
 
-// methods are what can be asked of times and durations, by their names in Go.
-// Months are numbers and days of the week English names.
-var methods = map[string]struct {
-	arguments int
-	call      func(args []any) (any, error)
-}{
-	"Year":      {0, ofTime(func(t time.Time) any { return int64(t.Year()) })},
-	"Month":     {0, ofTime(func(t time.Time) any { return int64(t.Month()) })},
-	"Day":       {0, ofTime(func(t time.Time) any { return int64(t.Day()) })},
-	"YearDay":   {0, ofTime(func(t time.Time) any { return int64(t.YearDay()) })},
-	"Weekday":   {0, ofTime(func(t time.Time) any { return t.Weekday().String() })},
-	"Hour":      {0, ofTime(func(t time.Time) any { return int64(t.Hour()) })},
-	"Minute":    {0, ofTime(func(t time.Time) any { return int64(t.Minute()) })},
-	"Second":    {0, ofTime(func(t time.Time) any { return int64(t.Second()) })},
-	"Unix":      {0, ofTime(func(t time.Time) any { return t.Unix() })},
-	"UnixMilli": {0, ofTime(func(t time.Time) any { return t.UnixMilli() })},
-	"Format": {1, func(args []any) (any, error) {
-		t, ok := args[0].(time.Time)
-		layout, isText := args[1].(string)
-		if !ok || !isText {
-			return nil, errors.New("calling Format: it is for a time and takes a layout as text")
+// methods are the methods of times and durations that can be called, with the
+// types of their arguments. Those that take or give something else than values
+// of the language are left out.
+var methods = func() map[string][]reflect.Type {
+	values := []reflect.Type{
+		reflect.TypeFor[bool](), reflect.TypeFor[int](), reflect.TypeFor[int64](), reflect.TypeFor[float64](), reflect.TypeFor[string](),
+		reflect.TypeFor[time.Time](), reflect.TypeFor[time.Duration](), reflect.TypeFor[*time.Location](),
+		reflect.TypeFor[time.Month](), reflect.TypeFor[time.Weekday](),
+	}
+	methods := map[string][]reflect.Type{}
+	for _, receiver := range []reflect.Type{reflect.TypeFor[time.Time](), reflect.TypeFor[time.Duration]()} {
+		for i := range receiver.NumMethod() {
+			method := receiver.Method(i)
+			fits := method.Type.NumOut() == 1 && slices.Contains(values, method.Type.Out(0)) && method.Name != "GoString"
+			var arguments []reflect.Type
+			for j := 1; j < method.Type.NumIn(); j++ {
+				fits = fits && slices.Contains(values, method.Type.In(j))
+				arguments = append(arguments, method.Type.In(j))
+			}
+			if fits {
+				methods[method.Name] = arguments
+			}
 		}
-		return t.Format(layout), nil
-	}},
-	"In": {1, func(args []any) (any, error) {
-		t, ok := args[0].(time.Time)
-		z, isZone := args[1].(zone)
-		if !ok || !isZone {
-			return nil, errors.New("calling In: it is for a time and takes a time zone")
-		}
-		return t.In(z.location), nil
-	}},
-	"Hours":        {0, ofDuration(func(d time.Duration) (any, error) { return fromFloat(d.Hours()) })},
-	"Minutes":      {0, ofDuration(func(d time.Duration) (any, error) { return fromFloat(d.Minutes()) })},
-	"Seconds":      {0, ofDuration(func(d time.Duration) (any, error) { return fromFloat(d.Seconds()) })},
-	"Milliseconds": {0, ofDuration(func(d time.Duration) (any, error) { return d.Milliseconds(), nil })},
-	"String":       {0, func(args []any) (any, error) { return textOf(args[0]) }},
-}
+	}
+	return methods
+}()
 
-func ofTime(call func(t time.Time) any) func(args []any) (any, error) {
-	return func(args []any) (any, error) {
-		t, ok := args[0].(time.Time)
-		if !ok {
-			return nil, fmt.Errorf("only a time has that, not %s", kindOf(args[0]))
+// callMethod calls a method as expr does, by its name in Go.
+func callMethod(name string, args []any) (any, error) {
+	value := args[0]
+	if name == "String" {
+		return textOf(value)
+	}
+	if kind := kindOf(value); kind != timeKind && kind != durationKind {
+		return nil, fmt.Errorf("only a time has that, not %s", kind)
+	}
+	method := reflect.ValueOf(value).MethodByName(name)
+	if !method.IsValid() {
+		return nil, fmt.Errorf("%s has no %s", kindOf(value), name)
+	}
+	types := make([]reflect.Type, method.Type().NumIn())
+	values := make([]reflect.Value, len(types))
+	if len(args) != len(types)+1 {
+		return nil, fmt.Errorf("%s of %s takes %d values", name, kindOf(value), len(types))
+	}
+	for i := range types {
+		converted, err := toExpr(args[i+1], kindsOfType(method.Type().In(i)))
+		if err != nil {
+			return nil, err
 		}
-		return call(t), nil
+		values[i] = reflect.ValueOf(converted)
+	}
+	switch result := method.Call(values)[0].Interface().(type) {
+	case time.Month:
+		// A number, so that it can be compared.
+		return int64(result), nil
+	case time.Weekday:
+		return result.String(), nil
+	default:
+		return fromExpr(result)
 	}
 }
 
-func ofDuration(call func(d time.Duration) (any, error)) func(args []any) (any, error) {
-	return func(args []any) (any, error) {
-		d, ok := args[0].(time.Duration)
-		if !ok {
-			return nil, fmt.Errorf("only a duration has that, not %s", kindOf(args[0]))
+// kindsOfType returns the kind of the values that a method takes as that type.
+func kindsOfType(t reflect.Type) []kind {
+	for _, known := range exprTypes {
+		if known.of == t {
+			return []kind{known.kind}
 		}
-		return call(d)
 	}
+	return nil
 }
 
 // method is value.Name(arguments).
 func (c *compilation) method(n *ast.CallNode, value ast.Node, name string) ast.Node {
 	text := partOf(n)
-	m, ok := methods[name]
+	arguments, ok := methods[name]
 	if !ok {
 		known := sortedNames(methods)
 		return c.fail(&UnknownNameError{
 			Name: name, Expression: c.source, Function: true, Suggestion: Nearest(name, known), Known: known,
 		})
 	}
-	if len(n.Arguments) != m.arguments {
-		return c.fail(fmt.Errorf("`%s`: %s takes %d values", text, name, m.arguments))
+	if len(n.Arguments) != len(arguments) {
+		return c.fail(fmt.Errorf("`%s`: %s takes %d values", text, name, len(arguments)))
 	}
-	return c.call(func(args ...any) (any, error) {
-		for _, arg := range args {
-			if arg == nil {
-				return nil, nil
-			}
+	return c.priced(text, shallow, func(args ...any) (any, error) {
+		if slices.Contains(args, nil) {
+			return nil, nil
 		}
-		v, err := m.call(args)
+		v, err := callMethod(name, args)
 		if err != nil {
 			return nil, fmt.Errorf("`%s`: %w", text, err)
 		}

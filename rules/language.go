@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Definitions says what expressions may name beyond the variables that every
@@ -24,6 +25,9 @@ type Source struct {
 	// name of a system parameter is a way to fill that parameter, and adds no
 	// name of its own. Sources may have fields of the same name.
 	Fields []string
+	// Timezone is the zone of the source's times that name none. Nil stands for
+	// UTC.
+	Timezone *time.Location
 	// Apart says that the source sends something else than the others: a glob
 	// means its events only with the source before it (relay:*), and a name that
 	// another source declares too means that one's.
@@ -83,9 +87,9 @@ func (p *CustomParameter) valueFor(tenant string) (TenantValue, bool) {
 //     condition is absent. A member of something absent or of another shape is
 //     absent. JSON null, an empty text in a request and a tag that its sender
 //     forgot to replace count as absent.
-//   - x == nil and x != nil test presence and are never unknown; so do x == ""
-//     and x != "", since an empty text counts as absent. x ?? y is y when x is
-//     absent.
+//   - x == nil and x != nil test presence and are never unknown. x == "" is
+//     unknown for an absent x, and an empty text in a request counts as absent.
+//     x ?? y is y when x is absent.
 //   - Text and number do not compare, neither with < nor with ==: a rule which
 //     could never fire should say so. Values of other unlike types neither.
 //     "in" with a list that holds nothing comparable is the same error.
@@ -96,10 +100,14 @@ func (p *CustomParameter) valueFor(tenant string) (TenantValue, bool) {
 //   - Over an absent list any, all, none, count and the like are absent. Their
 //     conditions follow Kleene, while filter, find, count and the like pass
 //     over elements whose condition is not true, as WHERE does.
-//   - Functions are pure, but for now(). date and duration are system
-//     parameters; date(…) and duration(…) with brackets are expr's functions.
-//     default, digits, format_time, hmac_sha256, urlencode, tojson, toxml and
-//     verbatim are added for templates.
+//   - Functions are expr's own, and pure, but for now(). Where one gives
+//     something else than in expr, TestExprFunctions has the reason. date and
+//     duration are system parameters; date(…) and duration(…) with brackets are
+//     functions. default, digits, format_time, hmac_sha256, list, urlencode,
+//     tojson, toxml and verbatim are added.
+//   - Times in texts that name no zone are in the zone of the event's source.
+//   - An evaluation ends with an error after a number of steps, which lengths
+//     that an event chooses cannot exceed together.
 type Language struct {
 	sources    []Source
 	fields     map[string]string // name of each field, and the source that has it

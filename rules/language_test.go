@@ -227,7 +227,7 @@ func TestTrusted(t *testing.T) {
 		`approved == "Approved" ? "a" : 1`:  "a",
 		`let a = approved; a + a`:           "ApprovedApproved",
 		`join(map(["a", "b"], # + "!"))`:    "a!b!",
-		`date("2026-03-13").Year()`:         int64(2026),
+		`duration("90m").Minutes()`:         int64(90),
 		`verbatim(approved)`:                "Approved",
 		`studio_api[7:14]`:                  "192.168",
 		`if true { approved } else { nil }`: "Approved",
@@ -248,7 +248,7 @@ func TestTrusted(t *testing.T) {
 		}
 	}
 	for _, source := range []string{
-		`body.status`, `studio_api + body.status`, `now()`, `now().Year()`, `string(now())`, `true or test`, `order_id`, `caller_id`,
+		`body.status`, `studio_api + body.status`, `now()`, `now().Year()`, `date("2026-03-13").Year()`, `string(now())`, `true or test`, `order_id`, `caller_id`,
 		`approved == "x" and test`, `false ? body.x : "a"`, `source`, `verbatim(body.x)`, `headers["x"] ?? "a"`, `len(query)`,
 	} {
 		if x := compile(t, l, source); x.Trusted() {

@@ -9,12 +9,9 @@ import (
 
 // A condition over a list may be true, false or unknown for each element, which
 // the machine's own loops do not know. So the machine makes the list of the
-// answers (its "map"), and a fold turns list and answers into the result. That
-// has a second use: every element costs memory, and an own count of elements
-// bounds the work, for which the machine has no measure.
+// answers (its "map"), and a fold turns list and answers into the result.
 
-// maxElements bounds how many elements one evaluation may go through, nested
-// lists counted as often as they are gone through.
+// maxElements bounds the lists that expressions make.
 const maxElements = 1_000_000
 
 // listFold makes the result of a function over a list of the elements and the
@@ -141,43 +138,47 @@ func sum(parts []any) (any, error) {
 	return total, nil
 }
 
-// foldGroups makes an object of lists. Names of members are texts, so other
-// answers are named by their text; elements without an answer are in no group.
+// foldGroups makes lists by answer; elements without an answer are in no group.
 func foldGroups(elements, answers []any) (any, error) {
-	groups := map[string]any{}
+	result := groups{lists: map[string][]any{}}
 	for i, answer := range answers {
 		if answer == nil {
 			continue
 		}
-		name, err := textOf(answer)
+		id, err := identity(answer)
 		if err != nil {
 			return nil, err
 		}
-		group, _ := groups[name].([]any)
-		groups[name] = append(group, elements[i])
+		if _, met := result.lists[id]; !met {
+			result.keys = append(result.keys, answer)
+		}
+		result.lists[id] = append(result.lists[id], elements[i])
 	}
-	return groups, nil
+	return result, nil
 }
 
 // overList rewrites a function that takes a list and a condition.
 func (c *compilation) overList(n *ast.BuiltinNode) ast.Node {
+	// The list is made once, so conditions that make it do not multiply with this
+	// one: a pipe of them is not nested.
+	list := c.rewrite(n.Arguments[0])
+	var third ast.Node
+	if len(n.Arguments) > 2 {
+		third = c.rewrite(n.Arguments[2])
+	}
 	c.predicates++
-	defer func() { c.predicates-- }()
 	if c.predicates > maxPredicates {
+		c.predicates--
 		return c.fail(fmt.Errorf("`%s`: conditions over lists may be nested %d deep, because each level multiplies the work", partOf(n), maxPredicates))
 	}
 	predicate := c.rewrite(n.Arguments[1].(*ast.PredicateNode).Node)
+	c.predicates--
 	if _, ok := predicate.(*ast.CallNode); !ok {
 		// expr's checker refuses a condition of which it can tell that it is nil.
 		predicate = c.callLater(func(args ...any) (any, error) { return args[0], nil }, predicate)
 	}
 	text := partOf(n)
-	list := c.callLater(elements(text), eventNode(), c.rewrite(n.Arguments[0]))
-	var third ast.Node
-	if len(n.Arguments) > 2 {
-		third = c.rewrite(n.Arguments[2])
-	}
-	return c.hold(list, func(held func() ast.Node) ast.Node {
+	return c.hold(c.callLater(elements(text), eventNode(), list), func(held func() ast.Node) ast.Node {
 		return choose(c.call(isAbsent, held()), &ast.NilNode{}, c.loop(n.Name, text, held, predicate, third))
 	})
 }
@@ -197,7 +198,7 @@ func (c *compilation) loop(name string, text *part, held func() ast.Node, predic
 		if third == nil {
 			third = constantNode("asc")
 		}
-		return c.call(func(args ...any) (any, error) {
+		return c.counted(text, func(args []any) int { return ordered(args[1:2]) }, func(args ...any) (any, error) {
 			sorted, err := sortBy(args[0].([]any), args[1].([]any), args[2])
 			if err != nil {
 				return nil, fmt.Errorf("`%s`: %w", text, err)
@@ -210,7 +211,12 @@ func (c *compilation) loop(name string, text *part, held func() ast.Node, predic
 		return c.fail(fmt.Errorf("`%s`: %s is not known here", text, name))
 	}
 	conditions := slices.Contains(answersAreConditions, name)
-	return c.call(func(args ...any) (any, error) {
+	// Answers of other folds can be long: what groupBy and sum look at.
+	cost := free
+	if !conditions && name != "map" {
+		cost = func(args []any) int { return deep(args[1:2]) }
+	}
+	return c.counted(text, cost, func(args ...any) (any, error) {
 		answers := args[1].([]any)
 		for _, answer := range answers {
 			if _, known := answer.(bool); conditions && !known && answer != nil {
@@ -238,14 +244,20 @@ func elements(text *part) func(args ...any) (any, error) {
 		}
 		list, ok := args[1].([]any)
 		if !ok {
-			return nil, fmt.Errorf("`%s` goes through a list, not %s", text, kindOf(args[1]))
+			return nil, fmt.Errorf("`%s` goes through a list, not %s%s", text, kindOf(args[1]), listHint(text.node))
 		}
-		bound := args[0].(*Bound)
-		if bound.elements += len(list); bound.elements > maxElements {
-			return nil, fmt.Errorf("`%s` and what is around it go through more than %d elements", text, maxElements)
-		}
-		return list, nil
+		return list, args[0].(*Bound).spend(len(list), text)
 	}
+}
+
+// listHint says what to write in place of the list that a function goes through,
+// where a sender writes a list only when there are several.
+func listHint(node ast.Node) string {
+	n, ok := node.(*ast.BuiltinNode)
+	if !ok || len(n.Arguments) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; if it may be one or several, write list(%s)", partOf(n.Arguments[0]))
 }
 
 // sortBy sorts elements by their keys, ascending or descending. Equal keys keep

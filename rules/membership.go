@@ -15,7 +15,7 @@ func (c *compilation) membership(text *part, left, right ast.Node) ast.Node {
 			return c.call(func(args ...any) (any, error) { return set.holds(text, args[0]) }, left)
 		}
 	}
-	return c.call(func(args ...any) (any, error) {
+	return c.priced(text, deep, func(args ...any) (any, error) {
 		x, y := args[0], args[1]
 		if x == nil || y == nil {
 			return nil, nil
@@ -23,7 +23,7 @@ func (c *compilation) membership(text *part, left, right ast.Node) ast.Node {
 		switch y := y.(type) {
 		case []any:
 			return listHolds(text, y, x)
-		case map[string]any, multimap:
+		case map[string]any, objectLike:
 			if kindOf(x) != textKind {
 				return nil, fmt.Errorf("`%s`: the members of an object have names, so %s cannot be in it", text, kindOf(x))
 			}

@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"github.com/cockroachdb/apd/v3"
 )
 
 // Numbers in expressions are decimals as they were written. int64 and int hold
@@ -51,11 +53,12 @@ func wholeNumber(v any) (int64, bool) {
 	if !isNumber(v) {
 		return 0, false
 	}
-	r, err := toRat(v)
-	if err != nil || !r.IsInt() || !r.Num().IsInt64() {
+	d, err := toDecimal(v)
+	if err != nil {
 		return 0, false
 	}
-	return r.Num().Int64(), true
+	i, err := d.Int64()
+	return i, err == nil
 }
 
 // numberText returns a number as a decimal literal.
@@ -89,23 +92,24 @@ func compareNumbers(a, b any) int {
 		}
 		return 0
 	}
-	return parseDecimal(numberText(a)).compare(parseDecimal(numberText(b)))
+	return parseMagnitude(numberText(a)).compare(parseMagnitude(numberText(b)))
 }
 
-// decimal is ±0.digits × 10^exponent. digits has no zeros at either end; zero
+// magnitude is ±0.digits × 10^exponent. digits has no zeros at either end; zero
 // has no digits.
-type decimal struct {
+type magnitude struct {
 	negative bool
 	digits   string
 	exponent int64
 }
 
-// parseDecimal takes a number literal apart without calculating its value,
-// which costs the length of the literal and nothing more. Text that is no
+// parseMagnitude takes a number literal apart without calculating its value.
+// That costs the length of the literal, whatever its exponent, where making an
+// apd.Decimal of a long literal costs the square of it. Text that is no
 // number literal counts as zero; values of that kind do not reach it, because
 // DecodeJSON makes none.
-func parseDecimal(literal string) decimal {
-	var d decimal
+func parseMagnitude(literal string) magnitude {
+	var d magnitude
 	d.negative = strings.HasPrefix(literal, "-")
 	literal = strings.TrimLeft(literal, "+-")
 	mantissa, exponentText := literal, ""
@@ -123,7 +127,7 @@ func parseDecimal(literal string) decimal {
 	d.exponent -= int64(len(digits) - len(trimmed))
 	d.digits = strings.TrimRight(trimmed, "0")
 	if d.digits == "" {
-		return decimal{}
+		return magnitude{}
 	}
 	if exponentText != "" {
 		// ParseInt returns the nearest int64 when the exponent is out of range.
@@ -135,8 +139,8 @@ func parseDecimal(literal string) decimal {
 	return d
 }
 
-func (d decimal) compare(o decimal) int {
-	size := func(d decimal) int {
+func (d magnitude) compare(o magnitude) int {
+	size := func(d magnitude) int {
 		switch {
 		case d.digits == "":
 			return 0
@@ -165,43 +169,64 @@ func compareInts(a, b int64) int {
 	return 0
 }
 
-// toRat returns the exact value of a number.
-func toRat(v any) (*big.Rat, error) {
-	if i, ok := asInteger(v); ok {
-		return new(big.Rat).SetInt64(i), nil
-	}
-	text := numberText(v)
-	d := parseDecimal(text)
-	if d.digits == "" {
-		// Zero, also 0e99999999999999999999, which big.Rat does not read.
-		return new(big.Rat), nil
-	}
-	if len(d.digits) > maxDigits || d.exponent > maxDigits || d.exponent < -maxDigits {
-		return nil, errNumberSize
-	}
-	r, ok := new(big.Rat).SetString(text)
-	if !ok {
-		return nil, errors.New("a value is not a number")
-	}
-	return r, nil
+// exact calculates with all digits of operands that toDecimal makes.
+var exact = apd.Context{
+	Precision: 4 * maxDigits, MaxExponent: apd.MaxExponent, MinExponent: apd.MinExponent,
+	Traps: apd.DefaultTraps, Rounding: apd.RoundHalfUp,
 }
 
-// fromRat returns a number: int64 if it can hold the value, else its decimal
-// form, cut to 17 significant digits if that would not end.
-func fromRat(r *big.Rat) (any, error) {
-	if r.IsInt() {
-		if r.Num().IsInt64() {
-			return r.Num().Int64(), nil
-		}
-		if r.Num().BitLen() > 4*maxDigits {
-			return nil, errNumberSize
-		}
-		return json.Number(r.Num().String()), nil
+// toDecimal returns the exact value of a number.
+func toDecimal(v any) (*apd.Decimal, error) {
+	if i, ok := asInteger(v); ok {
+		return apd.New(i, 0), nil
 	}
-	if places, exact := r.FloatPrec(); exact && places <= maxDigits {
-		return json.Number(r.FloatString(places)), nil
+	text := numberText(v)
+	m := parseMagnitude(text)
+	if m.digits == "" {
+		return new(apd.Decimal), nil
 	}
-	f, _ := r.Float64()
+	if len(m.digits) > maxDigits || m.exponent > maxDigits || m.exponent < -maxDigits {
+		return nil, errNumberSize
+	}
+	// Zeros at the ends of the literal are no part of the magnitude, but they cost.
+	d, _, err := apd.NewFromString("." + m.digits)
+	if err != nil {
+		return nil, errors.New("a value is not a number")
+	}
+	d.Exponent += int32(m.exponent)
+	d.Negative = m.negative
+	return d, nil
+}
+
+// fromDecimal returns a number: int64 if it can hold the value, else its decimal
+// form.
+func fromDecimal(d *apd.Decimal) (any, error) {
+	if d.Form != apd.Finite {
+		return nil, errNumberSize
+	}
+	d.Reduce(d)
+	if d.IsZero() {
+		return int64(0), nil
+	}
+	if i, err := d.Int64(); err == nil {
+		return i, nil
+	}
+	if d.NumDigits()+int64(max(d.Exponent, 0)) > 2*maxDigits {
+		return nil, errNumberSize
+	}
+	if d.Exponent < -2*maxDigits {
+		return inexact(d)
+	}
+	return json.Number(d.Text('f')), nil
+}
+
+// inexact returns the nearest number that float64 holds: what a division that
+// does not end is cut to.
+func inexact(d *apd.Decimal) (any, error) {
+	f, err := d.Float64()
+	if err != nil {
+		return nil, errNumberSize
+	}
 	return fromFloat(f)
 }
 
@@ -243,68 +268,94 @@ func calculate(operator string, a, b any) (any, error) {
 	if operator == "**" || operator == "^" {
 		return power(a, b)
 	}
-	p, err := toRat(a)
+	p, err := toDecimal(a)
 	if err != nil {
 		return nil, err
 	}
-	q, err := toRat(b)
+	q, err := toDecimal(b)
 	if err != nil {
 		return nil, err
 	}
+	if (operator == "/" || operator == "%") && q.IsZero() {
+		return nil, errZeroDivision
+	}
+	var result apd.Decimal
+	var condition apd.Condition
 	switch operator {
 	case "+":
-		return fromRat(p.Add(p, q))
+		_, err = exact.Add(&result, p, q)
 	case "-":
-		return fromRat(p.Sub(p, q))
+		_, err = exact.Sub(&result, p, q)
 	case "*":
-		return fromRat(p.Mul(p, q))
+		_, err = exact.Mul(&result, p, q)
 	case "/":
-		if q.Sign() == 0 {
-			return nil, errZeroDivision
+		// A quotient is calculated with zeros up to the precision, so more than a
+		// short one would cost.
+		division := exact.WithPrecision(uint32(40 + p.NumDigits() + q.NumDigits()))
+		if condition, err = division.Quo(&result, p, q); err == nil && condition.Inexact() {
+			return inexact(&result)
 		}
-		return fromRat(p.Quo(p, q))
 	case "%":
-		if !p.IsInt() || !q.IsInt() {
+		if !isWhole(p) || !isWhole(q) {
 			return nil, errors.New("% is for whole numbers")
 		}
-		if q.Sign() == 0 {
-			return nil, errZeroDivision
-		}
-		return fromRat(new(big.Rat).SetInt(new(big.Int).Rem(p.Num(), q.Num())))
+		_, err = exact.Rem(&result, p, q)
+	default:
+		return nil, errors.New("unknown operator " + operator)
 	}
-	return nil, errors.New("unknown operator " + operator)
+	if err != nil {
+		return nil, errNumberSize
+	}
+	return fromDecimal(&result)
+}
+
+func isWhole(d *apd.Decimal) bool {
+	var fraction apd.Decimal
+	d.Modf(nil, &fraction)
+	return fraction.IsZero()
 }
 
 // power is exact for whole numbers of moderate size.
 func power(a, b any) (any, error) {
-	p, err := toRat(a)
+	p, err := toDecimal(a)
 	if err != nil {
 		return nil, err
 	}
+	base, baseIsWhole := wholeNumber(a)
 	n, whole := wholeNumber(b)
-	if whole && n >= 0 && p.IsInt() && int64(p.Num().BitLen())*n <= 4*maxDigits {
-		return fromRat(new(big.Rat).SetInt(new(big.Int).Exp(p.Num(), big.NewInt(n), nil)))
+	if baseIsWhole && whole && n >= 0 && n <= 4*maxDigits {
+		if result := big.NewInt(base); int64(result.BitLen())*n <= 4*maxDigits {
+			result.Exp(result, big.NewInt(n), nil)
+			return fromDecimal(apd.NewWithBigInt(new(apd.BigInt).SetMathBigInt(result), 0))
+		}
 	}
-	q, err := toRat(b)
+	q, err := toDecimal(b)
 	if err != nil {
 		return nil, err
 	}
-	x, _ := p.Float64()
-	y, _ := q.Float64()
+	x, err1 := p.Float64()
+	y, err2 := q.Float64()
+	if err1 != nil || err2 != nil {
+		return nil, errNumberSize
+	}
 	return fromFloat(math.Pow(x, y))
 }
 
-// rounded returns a number without its fraction: cut towards minus infinity
-// after adding, in halves, the given shift. floor shifts by 0, round by 1.
-func rounded(v any, halves int64) (any, error) {
-	r, err := toRat(v)
+// rounded applies one of the roundings of exact to a number.
+func rounded(v any, rounding func(result, of *apd.Decimal) (apd.Condition, error)) (any, error) {
+	d, err := toDecimal(v)
 	if err != nil {
 		return nil, err
 	}
-	if r.IsInt() {
-		return fromRat(r)
+	var result apd.Decimal
+	if _, err := rounding(&result, d); err != nil {
+		return nil, errNumberSize
 	}
-	r.Add(r, big.NewRat(halves, 2))
-	// Euclidean division by a positive denominator is floor division.
-	return fromRat(new(big.Rat).SetInt(new(big.Int).Div(r.Num(), r.Denom())))
+	return fromDecimal(&result)
+}
+
+// truncate cuts the fraction off.
+func truncate(result, of *apd.Decimal) (apd.Condition, error) {
+	of.Modf(result, nil)
+	return 0, nil
 }

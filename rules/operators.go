@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"time"
 
@@ -22,10 +23,6 @@ var errTextSize = fmt.Errorf("a text would become longer than %d MiB", maxText>>
 func isTrue(args ...any) (any, error)   { return args[0] == true, nil }
 func isFalse(args ...any) (any, error)  { return args[0] == false, nil }
 func isAbsent(args ...any) (any, error) { return args[0] == nil, nil }
-
-// isEmpty is x == "", which is true of an absent x: an empty text in a request
-// counts as absent.
-func isEmpty(args ...any) (any, error) { return args[0] == nil || args[0] == "", nil }
 
 // truth lets true, false and unknown pass.
 func truth(text *part) func(args ...any) (any, error) {
@@ -96,28 +93,28 @@ func (c *compilation) binary(n *ast.BinaryNode) ast.Node {
 		}
 		return result
 	case "<":
-		return c.call(ordering(text, func(o int) bool { return o < 0 }), left, right)
+		return c.priced(text, shallow, ordering(text, func(o int) bool { return o < 0 }), left, right)
 	case "<=":
-		return c.call(ordering(text, func(o int) bool { return o <= 0 }), left, right)
+		return c.priced(text, shallow, ordering(text, func(o int) bool { return o <= 0 }), left, right)
 	case ">":
-		return c.call(ordering(text, func(o int) bool { return o > 0 }), left, right)
+		return c.priced(text, shallow, ordering(text, func(o int) bool { return o > 0 }), left, right)
 	case ">=":
-		return c.call(ordering(text, func(o int) bool { return o >= 0 }), left, right)
+		return c.priced(text, shallow, ordering(text, func(o int) bool { return o >= 0 }), left, right)
 	case "in":
 		return c.membership(text, left, right)
 	case "contains":
-		return c.call(onTexts(text, n.Operator, strings.Contains), left, right)
+		return c.priced(text, shallow, onTexts(text, n.Operator, strings.Contains), left, right)
 	case "startsWith":
-		return c.call(onTexts(text, n.Operator, strings.HasPrefix), left, right)
+		return c.priced(text, shallow, onTexts(text, n.Operator, strings.HasPrefix), left, right)
 	case "endsWith":
-		return c.call(onTexts(text, n.Operator, strings.HasSuffix), left, right)
+		return c.priced(text, shallow, onTexts(text, n.Operator, strings.HasSuffix), left, right)
 	case "matches":
 		_, written := n.Right.(*ast.StringNode)
 		return c.matching(text, left, right, written)
 	case "..":
-		return c.call(spread(text), left, right)
+		return c.priced(text, spreadCost, spread(text), left, right)
 	}
-	return c.call(arithmetic(text, n.Operator), left, right)
+	return c.priced(text, arithmeticCost(n.Operator), arithmetic(text, n.Operator), left, right)
 }
 
 // junction is "and" when deciding is false, "or" when it is true: the value that
@@ -172,23 +169,13 @@ func ordering(text *part, holds func(order int) bool) func(args ...any) (any, er
 
 func (c *compilation) equality(text *part, left, right ast.Node) ast.Node {
 	for _, sides := range [][2]ast.Node{{left, right}, {right, left}} {
-		if value, ok := literal(sides[1]); ok {
-			switch value {
-			case nil:
-				return c.call(isAbsent, sides[0])
-			case "":
-				return c.call(isEmpty, sides[0])
-			}
+		if value, ok := literal(sides[1]); ok && value == nil {
+			return c.call(isAbsent, sides[0])
 		}
 	}
-	leftIsConfigured, rightIsConfigured := c.configuredOf(left) != nil, c.configuredOf(right) != nil
-	return c.call(func(args ...any) (any, error) {
+	return c.priced(text, deep, func(args ...any) (any, error) {
 		a, b := args[0], args[1]
 		if a == nil || b == nil {
-			// What a tenant has configured may be the empty text of x == "".
-			if leftIsConfigured && a == "" || rightIsConfigured && b == "" {
-				return true, nil
-			}
 			return nil, nil
 		}
 		if x, ok := a.(string); ok {
@@ -257,7 +244,7 @@ func (c *compilation) matching(text *part, left, right ast.Node, written bool) a
 		if err != nil {
 			return c.fail(err)
 		}
-		return c.call(func(args ...any) (any, error) {
+		return c.priced(text, patternCost, func(args ...any) (any, error) {
 			compiled, ok := args[1].(pattern)
 			if text, isText := args[0].(string); ok && isText {
 				return compiled.MatchString(text), nil
@@ -268,25 +255,52 @@ func (c *compilation) matching(text *part, left, right ast.Node, written bool) a
 			return onTexts(text, "matches", nil)(args[0], "")
 		}, left, c.configuredNode(compiled))
 	}
-	return c.call(func(args ...any) (any, error) {
+	return c.callLater(func(args ...any) (any, error) {
+		bound, args := args[0].(*Bound), args[1:]
 		pattern, ok := args[1].(string)
-		if !ok {
+		matched, isText := args[0].(string)
+		if !ok || !isText {
 			return onTexts(text, "matches", nil)(args...)
 		}
 		if len(pattern) > maxPattern {
 			return nil, fmt.Errorf("`%s`: the pattern is longer than %d bytes", text, maxPattern)
 		}
+		// A short pattern can stand for a large program: (a{30}){30}.
+		parsed, err := syntax.Parse(pattern, syntax.Perl)
+		if err != nil {
+			return nil, wrong(err)
+		}
+		program, err := syntax.Compile(parsed.Simplify())
+		if err != nil {
+			return nil, wrong(err)
+		}
+		size := len(program.Inst)
+		if err := bound.spend(size/stepElements+size*len(matched)/stepBytes, text); err != nil {
+			return nil, err
+		}
 		compiled, err := regexp.Compile(pattern)
 		if err != nil {
 			return nil, wrong(err)
 		}
-		return onTexts(text, "matches", func(a, _ string) bool { return compiled.MatchString(a) })(args...)
-	}, left, right)
+		return compiled.MatchString(matched), nil
+	}, eventNode(), left, right)
 }
+
+// patternCost is the cost of looking for a pattern, which is slower than
+// comparing.
+func patternCost(args []any) int {
+	size := textSize(args[0])
+	if p, ok := args[1].(pattern); ok {
+		return size * len(p.String()) / stepBytes
+	}
+	return size
+}
+
+// maxRange bounds the numbers in a range.
+const maxRange = 10_000
 
 // spread makes the list of a..b.
 func spread(text *part) func(args ...any) (any, error) {
-	const most = 10_000
 	return func(args ...any) (any, error) {
 		if args[0] == nil || args[1] == nil {
 			return nil, nil
@@ -299,8 +313,8 @@ func spread(text *part) func(args ...any) (any, error) {
 		if first > last {
 			return []any{}, nil
 		}
-		if uint64(last)-uint64(first) >= most {
-			return nil, fmt.Errorf("`%s`: a range may have %d numbers", text, most)
+		if uint64(last)-uint64(first) >= maxRange {
+			return nil, fmt.Errorf("`%s`: a range may have %d numbers", text, maxRange)
 		}
 		list := make([]any, 0, last-first+1)
 		for i := first; ; i++ {
@@ -308,6 +322,32 @@ func spread(text *part) func(args ...any) (any, error) {
 				return list, nil
 			}
 		}
+	}
+}
+
+// spreadCost is the length of the list that a..b makes.
+func spreadCost(args []any) int {
+	first, ok1 := wholeNumber(args[0])
+	last, ok2 := wholeNumber(args[1])
+	if !ok1 || !ok2 || first > last {
+		return 0
+	}
+	return int(min(uint64(last)-uint64(first), maxRange)) / stepElements
+}
+
+// arithmeticCost is the cost of calculating with decimals, or of putting texts
+// together.
+func arithmeticCost(operator string) costs {
+	return func(args []any) int {
+		_, ok1 := asInteger(args[0])
+		_, ok2 := asInteger(args[1])
+		switch {
+		case (operator == "/" || operator == "**" || operator == "^") && isNumber(args[0]) && isNumber(args[1]):
+			return shallow(args) + 10
+		case ok1 && ok2:
+			return 0
+		}
+		return shallow(args)
 	}
 }
 

@@ -18,6 +18,13 @@ func (e *Event) Record() []byte {
 	w.multimap("query", e.Query)
 	w.multimap("headers", e.Headers)
 	w.parameters(&e.Parameters)
+	if len(e.Unread) > 0 {
+		unread := make(map[string]any, len(e.Unread))
+		for p, sent := range e.Unread {
+			unread[p.String()] = sent
+		}
+		w.value("unread", unread)
+	}
 	if e.Fields != nil {
 		w.value("fields", e.Fields)
 	}
@@ -163,6 +170,16 @@ func DecodeRecord(record, rawBody []byte) (*Event, error) {
 	for tag, v := range r.object("parameters") {
 		if p, ok := ParameterByName(tag); ok {
 			e.Parameters[p] = v
+		}
+	}
+	for tag, v := range r.object("unread") {
+		p, ok := ParameterByName(tag)
+		sent, isText := v.(string)
+		if ok && isText {
+			if e.Unread == nil {
+				e.Unread = map[Parameter]string{}
+			}
+			e.Unread[p] = sent
 		}
 	}
 	if r.err != nil {

@@ -51,10 +51,8 @@ func memberOf(v, key any) any {
 		if name, ok := key.(string); ok {
 			return present(v[name])
 		}
-	case multimap:
-		if name, ok := key.(string); ok {
-			return present(v.get(name))
-		}
+	case objectLike:
+		return present(v.get(key))
 	case []any:
 		if i, ok := wholeNumber(key); ok {
 			if i < 0 {

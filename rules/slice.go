@@ -16,7 +16,7 @@ func (c *compilation) slice(n *ast.SliceNode) ast.Node {
 			bounds[i] = c.rewrite(node)
 		}
 	}
-	return c.call(func(args ...any) (any, error) {
+	return c.priced(text, func(args []any) int { return textSize(args[0]) / stepBytes }, func(args ...any) (any, error) {
 		if args[0] == nil || args[1] == nil || args[2] == nil {
 			return nil, nil
 		}

@@ -126,7 +126,7 @@ func TestConditionsByTenant(t *testing.T) {
 		`received.In(timezone(zone)).Hour()`:                    {int64(19), int64(10), int64(10), int64(10)},
 		`body.project.code matches pattern`:                     {false, true, true, true},
 		`body.project.depot in split(depots, ",")`:              {false, true, true, true},
-		`body.note == prefix`:                                   {true, nil, nil, nil},
+		`body.note == prefix`:                                   {nil, nil, nil, nil},
 		`prefix == ""`:                                          {true, false, false, false},
 		`any(body.tags, # == site)`:                             {false, false, false, false},
 		`body.user[lower(prefix == "" ? "NAME" : "email")]`:     {"Zoë Müller", "zoe@studio.example", "zoe@studio.example", "zoe@studio.example"},

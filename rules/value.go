@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -37,7 +38,18 @@ type multimap struct {
 	headers bool
 }
 
-func (m multimap) get(name string) any {
+// objectLike is a value that expressions take for an object and that is none.
+type objectLike interface {
+	// get returns the member of that name, nil if there is none.
+	get(name any) any
+	object() map[string]any
+}
+
+func (m multimap) get(key any) any {
+	name, ok := key.(string)
+	if !ok {
+		return nil
+	}
 	if m.headers {
 		name = textproto.CanonicalMIMEHeaderKey(name)
 	}
@@ -57,6 +69,89 @@ func (m multimap) object() map[string]any {
 	return object
 }
 
+// groups is what groupBy makes: lists of elements by keys of any kind, in the
+// order in which the keys were met. Elsewhere it is an object with the texts of
+// the keys as names.
+type groups struct {
+	keys  []any
+	lists map[string][]any // by identity of the key
+}
+
+func (g groups) get(key any) any {
+	id, err := identity(key)
+	if list, ok := g.lists[id]; ok && err == nil {
+		return list
+	}
+	return nil
+}
+
+func (g groups) object() map[string]any {
+	object := make(map[string]any, len(g.keys))
+	for _, key := range g.keys {
+		name, err := textOf(key)
+		if err != nil {
+			continue
+		}
+		list, _ := object[name].([]any)
+		id, _ := identity(key)
+		object[name] = append(list, g.lists[id]...)
+	}
+	return object
+}
+
+// identity returns a text that is the same for equal values, and for no others.
+func identity(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return `"` + v, nil
+	case int64:
+		return strconv.FormatInt(v, 10), nil
+	case time.Time:
+		return "time " + v.UTC().Format(time.RFC3339Nano), nil
+	case time.Duration:
+		return "duration " + v.String(), nil
+	case zone:
+		return "zone " + v.location.String(), nil
+	case []any:
+		var all strings.Builder
+		for _, element := range v {
+			id, err := identity(element)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&all, "%d,%s", len(id), id)
+		}
+		return "[" + all.String(), checkSize(all.Len())
+	case map[string]any:
+		var all strings.Builder
+		for _, name := range sortedNames(v) {
+			id, err := identity(v[name])
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&all, "%q:%d,%s", name, len(id), id)
+		}
+		return "{" + all.String(), checkSize(all.Len())
+	case objectLike:
+		return identity(v.object())
+	}
+	if isNumber(v) {
+		m := parseMagnitude(numberText(v))
+		if i, ok := wholeNumber(v); ok {
+			return strconv.FormatInt(i, 10), nil
+		}
+		return fmt.Sprintf("%t %se%d", m.negative, m.digits, m.exponent), nil
+	}
+	return textOf(v)
+}
+
+func checkSize(length int) error {
+	if length > maxText {
+		return errTextSize
+	}
+	return nil
+}
+
 func kindOf(v any) kind {
 	switch v.(type) {
 	case nil:
@@ -69,7 +164,7 @@ func kindOf(v any) kind {
 		return textKind
 	case []any:
 		return listKind
-	case map[string]any, multimap:
+	case map[string]any, multimap, groups:
 		return objectKind
 	case time.Time:
 		return timeKind
@@ -114,16 +209,16 @@ func same(a, b any) bool {
 	case bool:
 		b, ok := b.(bool)
 		return ok && a == b
-	case multimap:
+	case objectLike:
 		return same(a.object(), b)
 	case zone:
 		b, ok := b.(zone)
-		return ok && a == b
+		return ok && a.location.String() == b.location.String()
 	case []any:
 		b, ok := b.([]any)
 		return ok && slices.EqualFunc(a, b, same)
 	case map[string]any:
-		if m, ok := b.(multimap); ok {
+		if m, ok := b.(objectLike); ok {
 			b = m.object()
 		}
 		b, ok := b.(map[string]any)
@@ -162,7 +257,7 @@ func textOf(v any) (string, error) {
 }
 
 // weigh reports values that are nested too deep or too large to be walked
-// through. A body is neither, but an expression can put a list into a list
+// through or written out. A body is neither, but an expression can put a list into a list
 // twice, and the result into another twice, until the smallest expression stands
 // for more elements than can ever be counted.
 func weigh(values ...any) error {
@@ -175,15 +270,27 @@ func weigh(values ...any) error {
 	return nil
 }
 
-const maxWeight = 4 * maxElements
+const (
+	maxWeight = 4 * maxElements
+	// weightBytes is how much text weighs as much as an element.
+	weightBytes = 64
+)
 
-var errWeight = fmt.Errorf("a value has more than %d elements and members", maxWeight)
+var errWeight = fmt.Errorf("a value has more than %d elements and members, or that much text", maxWeight)
 
 func weighWithin(v any, left *int, depth int) error {
 	if depth < 0 {
 		return errDepth
 	}
 	switch v := v.(type) {
+	case string:
+		if *left -= len(v) / weightBytes; *left < 0 {
+			return errWeight
+		}
+	case json.Number:
+		if *left -= len(v) / weightBytes; *left < 0 {
+			return errWeight
+		}
 	case []any:
 		if *left -= len(v); *left < 0 {
 			return errWeight
@@ -202,6 +309,8 @@ func weighWithin(v any, left *int, depth int) error {
 				return err
 			}
 		}
+	case groups:
+		return weighWithin(v.object(), left, depth)
 	}
 	return nil
 }
@@ -244,8 +353,8 @@ func plainCopy(v any) (_ any, err error) {
 		return int64(v), nil
 	case float64:
 		return fromFloat(v)
-	case multimap:
-		return v.object(), nil
+	case objectLike:
+		return plainCopy(v.object())
 	case []any:
 		list := make([]any, len(v))
 		for i, element := range v {

@@ -230,7 +230,7 @@ func (v *visit) complete(s *source, e *rules.Event, rooted, bodyOnly bool, outer
 	}
 	_, known = s.declared(e.Name)
 	if !bodyOnly {
-		readTags(&e.Parameters, e.Query, func(values []string) any { return values[0] })
+		readTags(e, e.Query, func(values []string) any { return values[0] })
 	}
 	v.setParameters(s, e, fields)
 	return known
@@ -271,9 +271,9 @@ func withHeader(headers map[string][]string, name, value string) map[string][]st
 // setParameters sets the system parameters that the query did not, and the
 // source's fields.
 func (v *visit) setParameters(s *source, e *rules.Event, fields map[string]any) {
-	readTags(&e.Parameters, fields, func(value any) any { return value })
+	readTags(e, fields, func(value any) any { return value })
 	if s.pbxware {
-		readPublisher(&e.Parameters, fields, rules.NormalName(e.Name))
+		readPublisher(e, fields, rules.NormalName(e.Name))
 	}
 	given := e.Parameters
 	if e.Parameters[rules.Tenant] == nil {
@@ -297,7 +297,9 @@ func (v *visit) setParameters(s *source, e *rules.Event, fields map[string]any) 
 			e.Fields[f.name] = value
 			continue
 		}
-		typed := typedParameter(f.parameter, value)
+		e.Parameters[f.parameter] = nil
+		delete(e.Unread, f.parameter)
+		typed := typedParameter(e, f.parameter, value)
 		e.Parameters[f.parameter] = typed
 		switch f.parameter {
 		case rules.Tenant:
@@ -310,6 +312,7 @@ func (v *visit) setParameters(s *source, e *rules.Event, fields map[string]any) 
 		}
 	}
 	for _, p := range s.redact.parameters {
+		delete(e.Unread, p)
 		switch p {
 		case rules.Date, rules.Time, rules.UnixTime: // of the receipt now
 		case rules.Tenant:

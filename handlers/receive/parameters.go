@@ -9,12 +9,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
-// The layouts of the parameters date and time.
-const (
-	dateLayout = "2006-01-02"
-	timeLayout = "15:04:05"
-)
-
 // tagNames are the system parameters by tag.
 var tagNames = func() map[string]rules.Parameter {
 	names := map[string]rules.Parameter{}
@@ -44,14 +38,15 @@ func tagOf(key string) (rules.Parameter, bool) {
 
 // readTags sets the parameters that are still absent from fields with the names
 // of their tags.
-func readTags[V any](parameters *rules.Parameters, fields map[string]V, value func(V) any) {
+func readTags[V any](e *rules.Event, fields map[string]V, value func(V) any) {
+	parameters := &e.Parameters
 	var keys [len(rules.Parameters{})]string
 	for key, v := range fields {
 		p, ok := tagOf(key)
 		if !ok || parameters[p] != nil && (keys[p] == "" || !precedes(key, keys[p], p.String())) {
 			continue
 		}
-		if typed := typedParameter(p, value(v)); typed != nil {
+		if typed := typedParameter(e, p, value(v)); typed != nil {
 			parameters[p], keys[p] = typed, key
 		}
 	}
@@ -60,7 +55,8 @@ func readTags[V any](parameters *rules.Parameters, fields map[string]V, value fu
 // readPublisher sets parameters that are still absent from what the PBX's Event
 // Publisher sends, flat or under "payload". Who called whom on an incoming call
 // is not mapped: the only two samples contradict each other.
-func readPublisher(parameters *rules.Parameters, fields map[string]any, name string) {
+func readPublisher(e *rules.Event, fields map[string]any, name string) {
+	parameters := &e.Parameters
 	payload, _ := fields["payload"].(map[string]any)
 	get := func(key string) any {
 		if value, there := payload[key]; there {
@@ -74,7 +70,7 @@ func readPublisher(parameters *rules.Parameters, fields map[string]any, name str
 	}
 	set := func(p rules.Parameter, value any) {
 		if parameters[p] == nil {
-			parameters[p] = typedParameter(p, value)
+			parameters[p] = typedParameter(e, p, value)
 		}
 	}
 	set(rules.CallID, get("linked_id"))
@@ -94,6 +90,7 @@ func readPublisher(parameters *rules.Parameters, fields map[string]any, name str
 	}
 	// A running call has a duration of 0 here, which is not how long it lasted.
 	parameters[rules.Duration] = nil
+	delete(e.Unread, rules.Duration)
 	if name == "event_call_finished" || name == "event_call_ended" {
 		set(rules.Duration, get("duration"))
 	}
@@ -139,24 +136,34 @@ func publisherPaths(p rules.Parameter) [][]string {
 }
 
 // typedParameter returns a value as the parameter's type, or nil when it is
-// absent or cannot be one.
-func typedParameter(p rules.Parameter, value any) any {
-	if p.Numeric() {
-		return numberOf(value)
-	}
+// absent or cannot be one. What was sent for a number and is none is kept in the
+// event, so that an administrator can see why the parameter is absent. Dates and
+// times are left as they are, for setTimes.
+func typedParameter(e *rules.Event, p rules.Parameter, value any) any {
 	text, ok := textOf(value)
+	if p.Numeric() {
+		number := numberOf(value)
+		if number == nil && p != rules.UnixTime {
+			number = readNumber(text, p != rules.CallCost)
+		}
+		if number != nil {
+			delete(e.Unread, p)
+			return number
+		}
+	}
 	if !ok || isAbsent(text) {
 		return nil
 	}
-	switch p {
-	case rules.Date:
-		if _, err := time.Parse(dateLayout, text); err != nil {
-			return nil
+	if p.Numeric() {
+		if e.Parameters[p] != nil {
+			return nil // Sent twice, and read once.
 		}
-	case rules.Time:
-		if _, err := time.Parse(timeLayout, text); err != nil || len(text) != len(timeLayout) {
-			return nil
+		const most = 200 // bytes: more is no number in any form
+		if e.Unread == nil {
+			e.Unread = map[rules.Parameter]string{}
 		}
+		e.Unread[p] = strings.ToValidUTF8(text[:min(len(text), most)], "")
+		return nil
 	}
 	if _, isText := value.(string); isText {
 		return value // without making it a value anew
@@ -206,11 +213,21 @@ const lastUnixTime = 253402300799
 
 // setTimes sets date, time and unix_time where the event did not: each from the
 // others as far as it can be, else from the time of receipt. given are the
-// parameters as the event had them.
+// parameters as the event had them. A date or time that cannot be read with
+// certainty stays as it was sent: it is never replaced by another.
 func setTimes(parameters *rules.Parameters, given rules.Parameters, received time.Time, zone *time.Location) {
-	date, hasDate := given[rules.Date].(string)
-	clock, hasClock := given[rules.Time].(string)
 	at := received
+	day, dayErr := readParameter(given[rules.Date], zone)
+	clock, clockErr := readParameter(given[rules.Time], zone)
+	hasDay := dayErr == nil && day.HasDay
+	hasClock := clockErr == nil && clock.HasClock
+	// Either can hold both: date=2026-07-15T09:00:00+01:00.
+	if given[rules.Time] == nil && hasDay && day.HasClock {
+		clock, hasClock = day, true
+	}
+	if given[rules.Date] == nil && hasClock && clock.HasDay {
+		day, hasDay = clock, true
+	}
 	unix, isInt := given[rules.UnixTime].(int64)
 	if n, isNumber := given[rules.UnixTime].(json.Number); isNumber {
 		if f, err := n.Float64(); err == nil && f >= 0 && f <= lastUnixTime {
@@ -220,25 +237,42 @@ func setTimes(parameters *rules.Parameters, given rules.Parameters, received tim
 	switch {
 	case isInt && 0 <= unix && unix <= lastUnixTime:
 		at = time.Unix(unix, 0)
-	case hasDate && hasClock:
-		if local, err := time.ParseInLocation(dateLayout+" "+timeLayout, date+" "+clock, zone); err == nil {
-			at = local
-		}
+	case hasDay && hasClock:
+		at = clock.On(day).In(zone)
 	}
 	parameters[rules.UnixTime] = given[rules.UnixTime]
 	if given[rules.UnixTime] == nil {
 		parameters[rules.UnixTime] = at.Unix()
 	}
-	if hasDate && hasClock {
-		parameters[rules.Date], parameters[rules.Time] = date, clock
-		return
+	local := at.In(zone)
+	switch {
+	case hasDay:
+		parameters[rules.Date] = sameOr(given[rules.Date], day.Date())
+	case given[rules.Date] == nil:
+		parameters[rules.Date] = local.Format(time.DateOnly)
+	default:
+		parameters[rules.Date] = given[rules.Date]
 	}
-	local := at.In(zone).Format(dateLayout + " " + timeLayout)
-	parameters[rules.Date], parameters[rules.Time] = local[:len(dateLayout)], local[len(dateLayout)+1:]
-	if hasDate {
-		parameters[rules.Date] = date
+	switch {
+	case hasClock:
+		parameters[rules.Time] = sameOr(given[rules.Time], clock.Clock())
+	case given[rules.Time] == nil:
+		parameters[rules.Time] = local.Format(time.TimeOnly)
+	default:
+		parameters[rules.Time] = given[rules.Time]
 	}
-	if hasClock {
-		parameters[rules.Time] = clock
+}
+
+// sameOr returns the given value if it is that text, which costs no new one.
+func sameOr(given any, text string) any {
+	if given == text {
+		return given
 	}
+	return text
+}
+
+// readParameter reads a date or time as it was sent.
+func readParameter(value any, zone *time.Location) (rules.Moment, error) {
+	text, _ := value.(string)
+	return rules.ReadTime(text, zone)
 }

@@ -3,6 +3,8 @@ package receive_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,10 +33,24 @@ func TestTimes(t *testing.T) {
 		{nil, `{"date":"2026-07-01"}`, "2026-07-01", "12:00:00", int64(1773403200)},
 		{nil, `{"time":"11:00:00"}`, "2026-03-13", "11:00:00", int64(1773403200)},
 		{nil, `{"time":"11:00:00","unix_time":1773398807}`, "2026-03-13", "11:00:00", int64(1773398807)},
-		// What has another form is no parameter, and stays in the body.
-		{nil, `{"date":"13/03/2026","time":"11:00","unix_time":"soon"}`, "2026-03-13", "12:00:00", int64(1773403200)},
-		{nil, `{"date":"2026-02-30","time":"24:00:00"}`, "2026-03-13", "12:00:00", int64(1773403200)},
-		{nil, `{"time":"2026-03-13T10:41:57Z","date":5}`, "2026-03-13", "12:00:00", int64(1773403200)},
+		// Other forms are read if their meaning is certain.
+		{london, `{"date":"15/07/2026","time":"9:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{london, `{"date":"15.07.2026","time":"09:05:00"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{london, `{"date":"07/15/2026","time":"9:05 PM"}`, "2026-07-15", "21:05:00", int64(1784145900)},
+		{nil, `{"date":"07.07.2026","time":"12:00 am"}`, "2026-07-07", "00:00:00", int64(1783382400)},
+		{london, `{"date":"2026-07-15","time":"09:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{london, `{"date":"2026-07-15 09:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{nil, `{"date":"2026-07-15T09:00:00+01:00"}`, "2026-07-15", "09:00:00", int64(1784102400)},
+		{nil, `{"date":"2026-07-15T23:30:00-0500"}`, "2026-07-15", "23:30:00", int64(1784176200)},
+		{london, `{"date":"2026-07-15 00:00:00","time":"9.05"}`, "2026-07-15", "9.05", int64(1773403200)},
+		{nil, `{"time":"2026-03-13T10:41:57Z"}`, "2026-03-13", "10:41:57", int64(1773398517)},
+		{nil, `{"date":"13 Mar 2026","time":"10:41:57"}`, "2026-03-13", "10:41:57", int64(1773398517)},
+		// What is not certain stays as it was sent.
+		{nil, `{"date":"03/04/2026","time":"11:00","unix_time":"soon"}`, "03/04/2026", "11:00:00", int64(1773403200)},
+		{nil, `{"date":"2026-02-30","time":"24:00:00"}`, "2026-02-30", "24:00:00", int64(1773403200)},
+		{nil, `{"date":5,"time":"noon"}`, "5", "noon", int64(1773403200)},
+		{nil, `{"date":"13/13/2026"}`, "13/13/2026", "12:00:00", int64(1773403200)},
+		{nil, `{"date":"1.2.26"}`, "1.2.26", "12:00:00", int64(1773403200)},
 		{nil, `{"unix_time":"1773398517.113"}`, "2026-03-13", "10:41:57", number("1773398517.113")},
 		{nil, `{"unix_time":1e400}`, "2026-03-13", "12:00:00", number("1e400")},
 		{nil, `{"unix_time":-1}`, "2026-03-13", "12:00:00", int64(-1)},
@@ -66,8 +82,30 @@ func TestTyping(t *testing.T) {
 		{"", "", `{"call_cost":0.420}`, rules.CallCost, json.Number("0.420")},
 		{"", "", `{"call_cost":"-1.5e3"}`, rules.CallCost, json.Number("-1.5e3")},
 		{"", "", `{"call_cost":"18446744073709551615"}`, rules.CallCost, json.Number("18446744073709551615")},
-		{"", "", `{"call_cost":"0,42"}`, rules.CallCost, nil},
-		{"", "", `{"call_cost":"£1"}`, rules.CallCost, nil},
+		{"", "", `{"call_cost":"0,42"}`, rules.CallCost, json.Number("0.42")},
+		{"", "", `{"call_cost":"£1"}`, rules.CallCost, int64(1)},
+		{"", "", `{"call_cost":"$0.02"}`, rules.CallCost, json.Number("0.02")},
+		{"", "", `{"call_cost":"-0,02 €"}`, rules.CallCost, json.Number("-0.02")},
+		{"", "", `{"call_cost":"1.50 EUR"}`, rules.CallCost, json.Number("1.50")},
+		{"", "", `{"call_cost":"1,234.50"}`, rules.CallCost, json.Number("1234.50")},
+		{"", "", `{"call_cost":"1.234,50"}`, rules.CallCost, json.Number("1234.50")},
+		{"", "", `{"call_cost":"1,234,567"}`, rules.CallCost, int64(1234567)},
+		{"", "", `{"call_cost":"12,5"}`, rules.CallCost, json.Number("12.5")},
+		{"", "", `{"call_cost":"1,065"}`, rules.CallCost, nil},
+		{"", "", `{"call_cost":"1,06,5"}`, rules.CallCost, nil},
+		{"", "", `{"call_cost":"$"}`, rules.CallCost, nil},
+		{"", "", `{"call_cost":"00:01:05"}`, rules.CallCost, nil},
+		{"", "", `{"duration":"00:01:05"}`, rules.Duration, int64(65)},
+		{"", "", `{"duration":"100:00:00"}`, rules.Duration, int64(360000)},
+		{"", "", `{"duration":"65s"}`, rules.Duration, int64(65)},
+		{"", "", `{"duration":"1m 5s"}`, rules.Duration, int64(65)},
+		{"", "", `{"duration":"1h5s"}`, rules.Duration, int64(3605)},
+		{"", "", `{"duration":"2 min"}`, rules.Duration, int64(120)},
+		{"", "", `{"duration":"1:05"}`, rules.Duration, nil},
+		{"", "", `{"duration":"1,065"}`, rules.Duration, nil},
+		{"", "", `{"duration":"00:61:05"}`, rules.Duration, nil},
+		{"", "", `{"duration":"$5"}`, rules.Duration, nil},
+		{"", "", `{"call_rating_duration":"0:01:05"}`, rules.CallRatingDuration, int64(65)},
 		{"", "", `{"call_cost":"[1]"}`, rules.CallCost, nil},
 		{"", "", `{"call_cost":true}`, rules.CallCost, nil},
 		{"", "", `{"call_rating_duration":""}`, rules.CallRatingDuration, nil},
@@ -110,6 +148,53 @@ func TestTyping(t *testing.T) {
 	}
 }
 
+// TestNotes checks that what could not be read can be seen.
+func TestNotes(t *testing.T) {
+	r := newRelay(t, receive.Options{}, open(receive.Source{}), open(receive.Source{Name: "hidden", Redact: []string{"duration"}}))
+	for _, test := range []struct {
+		body string
+		want []string
+	}{
+		{`{"duration":"00:01:05","date":"15/07/2026","time":"9:05","call_cost":"0,02"}`, nil},
+		{`{"duration":"1,065"}`, []string{`duration was sent as "1,065", which is not certain to be a number; it is absent`}},
+		{`{"duration":"1:05","date":"03/04/2026"}`, []string{`date was sent as "03/04/2026", which can be two days; it is left as it was sent`, `duration was sent as "1:05", which is not certain to be a number; it is absent`}},
+		{`{"time":"noon","unix_time":"soon"}`, []string{`time was sent as "noon", which is in no known form; it is left as it was sent`, `unix_time was sent as "soon", which is not certain to be a number; it is that of date and time, or of the receipt`}},
+		{`{"duration":"","call_cost":"%CALL_COST%"}`, nil},
+	} {
+		e := r.one(t, post("?event=x", "application/json", test.body))
+		if got := e.Notes(); !slices.Equal(got, test.want) {
+			t.Errorf("%s: notes are %q, want %q", test.body, got, test.want)
+		}
+		stored, err := rules.DecodeRecord(e.Record(), e.RawBody)
+		if err != nil || !slices.Equal(stored.Notes(), test.want) {
+			t.Errorf("%s: once stored notes are %q, %v", test.body, stored.Notes(), err)
+		}
+		checkEvent(t, e)
+	}
+}
+
+// FuzzReadTime: reading never panics, and what is read keeps its day and its
+// time of day.
+func FuzzReadTime(f *testing.F) {
+	for _, seed := range []string{"2026-07-15T10:41:58+0200", "Wed, 15 Jul 2026 10:41:58 CEST", "15/07/2026 9:05 PM", "Jul 15 2026 10:41:58 GMT+0200 (Central)", "Wed Jul 15 10:41:58 BST 2026", "9:05", "0000-00-00"} {
+		f.Add(seed)
+	}
+	london := must(time.LoadLocation("Europe/London"))
+	f.Fuzz(func(t *testing.T, text string) {
+		moment, err := rules.ReadTime(text, london)
+		if err != nil {
+			if strings.Contains(err.Error(), "reading") {
+				t.Error(err)
+			}
+			return
+		}
+		again, err := rules.ReadTime(moment.Date()+" "+moment.Clock(), london)
+		if err != nil || again.Date() != moment.Date() || again.Clock() != moment.Clock() {
+			t.Errorf("%q is %s %s, which is read as %s %s, %v", text, moment.Date(), moment.Clock(), again.Date(), again.Clock(), err)
+		}
+	})
+}
+
 // TestPublisher checks what the preset reads beyond the tags.
 func TestPublisher(t *testing.T) {
 	r := newRelay(t, receive.Options{}, open(receive.Source{Preset: "pbxware"}))
@@ -150,7 +235,7 @@ func TestFields(t *testing.T) {
 		{"missing", "body.nothing.at.all"},
 		{"failing", `body.data.id > "x"`},
 		{"half", "body.data.id / 2"},
-		{"list", "body.list"},
+		{"things", "body.list"},
 		{"caller_id", "body.from"},
 		{"called_number", `caller_id + "!"`},
 		{"duration", "body.seconds"},
@@ -163,7 +248,7 @@ func TestFields(t *testing.T) {
 	e := r.one(t, post("?event=x&caller_id=1&tenant=2&date=2026-01-01&time=10:00:00", "application/json",
 		`{"data":{"id":7},"from":"555","seconds":"9.50","list":[1,""],"ts":1773398807,"day":"{{day}}"}`))
 	for name, want := range map[string]any{
-		"order": int64(7), "label": "order 7", "missing": nil, "failing": nil, "half": json.Number("3.5"), "list": []any{int64(1), ""},
+		"order": int64(7), "label": "order 7", "missing": nil, "failing": nil, "half": json.Number("3.5"), "things": []any{int64(1), ""},
 		"caller_id": "555", "called_number": "555!", "duration": json.Number("9.50"), "tenant": "",
 		"unix_time": int64(1773398807), "seen": int64(1773398807), "date": "2026-03-13", "time": "10:00:00",
 	} {

@@ -31,6 +31,7 @@ func (r *Runtime) Show(ctx context.Context, id string) (Detail, error) {
 		detail.Request = requestOf(event)
 		detail.Parameters = parametersOf(event)
 		detail.Fields = event.Fields
+		detail.Notes = event.Notes()
 	}
 	detail.Deliveries = make([]DeliveryDetail, len(history.Summary.Deliveries))
 	for i, delivery := range history.Summary.Deliveries {
@@ -45,9 +46,11 @@ func (r *Runtime) Show(ctx context.Context, id string) (Detail, error) {
 // Detail is one event as the admin API and the commands show it.
 type Detail struct {
 	queue.Summary
-	Request    Request          `json:"request"`
-	Parameters map[string]any   `json:"parameters,omitempty"`
-	Fields     map[string]any   `json:"fields,omitempty"`
+	Request    Request        `json:"request"`
+	Parameters map[string]any `json:"parameters,omitempty"`
+	Fields     map[string]any `json:"fields,omitempty"`
+	// Notes say which system parameters could not be read, and what was sent.
+	Notes      []string         `json:"notes,omitempty"`
 	Deliveries []DeliveryDetail `json:"deliveries,omitempty"`
 }
 

@@ -59,6 +59,8 @@ type EventExplanation struct {
 	Received   time.Time `json:"received"`
 	Test       bool      `json:"test,omitempty"`
 	ParseError string    `json:"parse_error,omitempty"`
+	// Notes are as in Detail.
+	Notes []string `json:"notes,omitempty"`
 
 	rules.Explanation
 
@@ -153,7 +155,7 @@ func (g *Generation) explain(events []*rules.Event) Explanation {
 func (g *Generation) explainEvent(event *rules.Event) EventExplanation {
 	explained := EventExplanation{
 		ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
-		Test: event.Test, ParseError: event.ParseError,
+		Test: event.Test, ParseError: event.ParseError, Notes: event.Notes(),
 		Explanation: g.ruleset.Explain(g.language.Bind(event)),
 	}
 	if g.off {

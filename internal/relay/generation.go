@@ -171,7 +171,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 // declaration is what the rules know of a source. Fields that stand for a
 // system parameter are that parameter.
 func declaration(source receive.Source) rules.Source {
-	declared := rules.Source{Name: source.Name, Events: source.Known()}
+	declared := rules.Source{Name: source.Name, Events: source.Known(), Timezone: source.Timezone}
 	for _, field := range source.Fields {
 		if _, overrides := rules.ParameterByName(field.Name); !overrides {
 			declared.Fields = append(declared.Fields, field.Name)

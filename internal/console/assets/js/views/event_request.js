@@ -12,6 +12,7 @@ export function requestSection(detail) {
 		el("h2", { id: "request-title" }, "Request"),
 		el("p.request-line", mono(request.method, 20), " ", mono(request.path, 400), request.ip ? [el("span.muted", " from "), mono(request.ip)] : null),
 		detail.parse_error ? el("p.problem", el("strong", "The body is not well-formed: "), long(detail.parse_error, 600), " What could be read of it was read.") : null,
+		(detail.notes ?? []).map((note) => el("p.problem", long(note, 600))),
 		pairs("Query", request.query),
 		pairs("Headers", request.headers),
 		body(request));
