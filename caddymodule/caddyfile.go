@@ -34,6 +34,7 @@ func init() {
 //	    targets   private_ranges|loopback|<cidr>|<host>...
 //	    max_pending <n>
 //	    min_free  <size>|off
+//	    keep_connections on|off
 //	    parameter <name> <value> | <name> { ... }
 //	    source    <name> [<preset>] { ... }
 //	    action    <name> { ... }

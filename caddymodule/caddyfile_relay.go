@@ -26,6 +26,10 @@ var relayLevel = level[App]{name: "an event_relay block", settings: []setting[Ap
 		}
 		return err
 	}},
+	{name: "keep_connections", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, app *App) (err error) {
+		app.CloseConnections, err = l.off()
+		return err
+	}},
 	{name: "parameter", usage: "NAME VALUE", wants: "a name and a value", least: 1, most: 2, repeat: true, block: true, read: readParameter},
 	{name: "source", usage: "NAME [PRESET]", wants: "a name and perhaps a preset", least: 1, most: 2, repeat: true, block: true, read: readSource},
 	{name: "action", usage: "NAME", wants: "a name", least: 1, most: 1, repeat: true, block: true, read: readAction},

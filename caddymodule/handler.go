@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/handover"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -42,6 +43,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.sources, err = h.app.generation.HandlerSources(h.Sources)
 	if err != nil {
 		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
+	}
+	if h.app.CloseConnections {
+		return nil
+	}
+	if err := handover.Keep(ctx); err != nil {
+		return fmt.Errorf("keeping the connections of the site of event_relay %s: %w", h.Path, err)
 	}
 	return nil
 }

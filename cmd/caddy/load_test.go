@@ -76,13 +76,10 @@ type load struct {
 	mutex   sync.Mutex
 	ids     []int
 	refused []string
-	// cut counts the connections that were closed without an answer.
-	cut int
 }
 
-// newSender returns a client that makes a connection for each request: an idle
-// one that the server closes at the moment a request is written on it would
-// look like a refusal.
+// newSender returns a client that makes a connection for each request, as most
+// senders do, and never repeats one.
 func newSender() *http.Client {
 	return &http.Client{
 		Timeout:   patience,
@@ -111,37 +108,24 @@ func startLoad(url string, posters, firstID int) *load {
 	return l
 }
 
-// post sends an event until it is answered. Go's HTTP server closes a connection
-// whose request it has read at the moment of a shutdown, which a reload of
-// Caddy is for the old server, before any handler sees it. A sender can only
-// send again; the id shows if the first was stored all the same.
+// post sends an event once: most senders never repeat one.
 func (l *load) post(client *http.Client, url string, id int) {
 	body := fmt.Sprintf(`{"event":"project_status_change","id":"%d","status":"Approved"}`, id)
-	for {
-		response, err := client.Post(url, "application/json", strings.NewReader(body))
-		if err != nil {
-			l.mutex.Lock()
-			l.cut++
-			l.mutex.Unlock()
-			select {
-			case <-l.stop:
-				return
-			default:
-				continue
-			}
-		}
-		answer, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil || response.StatusCode != http.StatusOK {
-			l.refuse(fmt.Sprintf("%d %s %v", response.StatusCode, answer, err))
-			return
-		}
-		l.mutex.Lock()
-		l.ids = append(l.ids, id)
-		l.mutex.Unlock()
-		l.acked.Add(1)
+	response, err := client.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		l.refuse(err.Error())
 		return
 	}
+	answer, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	if err != nil || response.StatusCode != http.StatusOK {
+		l.refuse(fmt.Sprintf("%d %s %v", response.StatusCode, answer, err))
+		return
+	}
+	l.mutex.Lock()
+	l.ids = append(l.ids, id)
+	l.mutex.Unlock()
+	l.acked.Add(1)
 }
 
 func (l *load) refuse(why string) {

@@ -39,9 +39,7 @@ http://%s {
 
 // TestReloadsUnderLoad reloads thirty times while events come in, ten times
 // with a configuration that fails: nothing may be refused, lost or doubled, and
-// nothing may pile up. Posts whose connection Caddy's HTTP server cut are
-// repeated with the same id; that none of them arrives twice shows that they
-// were cut before the relay had them.
+// nothing may pile up.
 func TestReloadsUnderLoad(t *testing.T) {
 	const reloads = 30
 	machine := newInstallation(t)
@@ -93,7 +91,6 @@ func TestReloadsUnderLoad(t *testing.T) {
 	if strings.Contains(caddy.output.String(), "panic") {
 		t.Errorf("there was a panic:\n%s", caddy.output)
 	}
-	t.Logf("%d events over %d reloads; %d connections were cut by the HTTP server and posted again",
-		len(ids), reloads, posting.cut)
+	t.Logf("%d events over %d reloads", len(ids), reloads)
 	caddy.stop()
 }
