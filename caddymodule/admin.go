@@ -7,7 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
 func init() { caddy.RegisterModule(adminAPI{}) }
@@ -29,15 +29,15 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 // adminPath is where the relay's part of the admin API begins.
 const adminPath = "/event_relay/"
 
-// Routes returns the routes of the admin API: one, below which the console's API
+// Routes returns the routes of the admin API: one, below which the API
 // finds its own.
 func (adminAPI) Routes() []caddy.AdminRoute {
-	api := console.NewAdminAPI(findRelay)
+	served := api.NewAdminAPI(findRelay)
 	return []caddy.AdminRoute{{
 		Pattern: adminPath,
 		Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-			err := api.Serve(w, r, strings.TrimPrefix(r.URL.Path, adminPath))
-			var known *console.Error
+			err := served.Serve(w, r, strings.TrimPrefix(r.URL.Path, adminPath))
+			var known *api.Error
 			if errors.As(err, &known) {
 				// Caddy's own form of errors, which `caddy` commands expect.
 				return caddy.APIError{HTTPStatus: known.Status, Err: known.Err}
@@ -48,12 +48,12 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 }
 
 // findRelay finds the relay of the newest configuration.
-func findRelay() (console.Running, error) {
+func findRelay() (api.Running, error) {
 	app := newestApp()
 	if app == nil {
-		return console.Running{}, console.ErrNoRelay
+		return api.Running{}, api.ErrNoRelay
 	}
-	return console.Running{Runtime: app.runtime, Ending: app.ending}, nil
+	return api.Running{Runtime: app.runtime, Ending: app.ending}, nil
 }
 
 // Interface guards

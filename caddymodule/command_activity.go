@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -75,15 +75,15 @@ func runActivity(i *invocation, client *adminClient) error {
 
 // activity returns the newest events that a filter passes. The relay ends a
 // search that takes long, and says where to go on.
-func (c *adminClient) activity(ctx context.Context, filter url.Values, wanted int, progress *progress) (console.ActivityPage, error) {
+func (c *adminClient) activity(ctx context.Context, filter url.Values, wanted int, progress *progress) (api.ActivityPage, error) {
 	query := url.Values{}
 	for key := range filter {
 		query.Set(key, filter.Get(key))
 	}
-	list := console.ActivityPage{Events: []queue.Summary{}}
+	list := api.ActivityPage{Events: []queue.Summary{}}
 	for began := time.Now(); ; {
-		query.Set("n", strconv.Itoa(min(wanted-len(list.Events), console.MostPerPage)))
-		var page console.ActivityPage
+		query.Set("n", strconv.Itoa(min(wanted-len(list.Events), api.MostPerPage)))
+		var page api.ActivityPage
 		if _, err := c.get(ctx, "activity", query, &page); err != nil {
 			return list, err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -127,7 +127,7 @@ The exit status is 3 if nothing was waiting.`,
 
 // change makes a change of deliveries and says of how many.
 func (i *invocation) change(client *adminClient, path string, request any, done string) (int, error) {
-	var changed console.Changed
+	var changed api.Changed
 	if err := client.post(i.context, path, request, &changed); err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -133,7 +133,7 @@ func mergeHistory(i *invocation, client *adminClient) error {
 	progress := i.progress()
 	defer progress.end()
 	upload := &countingReader{reader: file, what: "Sending the backup", total: about.Size(), progress: progress}
-	var result console.Merged
+	var result api.Merged
 	err = client.long(i.context, "merge", upload, func(far relay.Progress) {
 		progress.show(progressText("Adding events", far))
 	}, &result)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
 // filterFlags are the flags that choose events. They are called like the query
@@ -41,7 +41,7 @@ func (i *invocation) filter() (url.Values, error) {
 			continue
 		}
 		if flag.name == "since" || flag.name == "until" {
-			moment, err := console.ParseMoment(text, time.Now())
+			moment, err := api.ParseMoment(text, time.Now())
 			if err != nil {
 				return nil, fmt.Errorf("reading --%s: %w", flag.name, err)
 			}

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -38,7 +38,7 @@ func follow(i *invocation, client *adminClient, filter url.Values, wanted int) e
 		// First the stream and then the list, so that nothing is lost in between.
 		stream, err := client.live(i.context, filter)
 		if err == nil {
-			var list console.ActivityPage
+			var list api.ActivityPage
 			list, err = client.activity(i.context, filter, wanted, i.progress())
 			if err == nil && wentAway {
 				fmt.Fprintln(i.report, "The relay is back; following again.")

@@ -3,7 +3,7 @@ package caddymodule
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
 func rejectionsCommand() *cobra.Command {
@@ -22,7 +22,7 @@ have changed since they were read.`,
 }
 
 func runRejections(i *invocation, client *adminClient) error {
-	var list console.Rejections
+	var list api.Rejections
 	raw, err := client.get(i.context, "rejections", nil, &list)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
 // fakeRelay answers as the admin API does, and keeps what it was asked.
@@ -166,12 +166,12 @@ func TestActivitySearchesOn(t *testing.T) {
 	}))
 	defer server.Close()
 	out, report, status := runRoot("", "activity", "--json", "--text", "x", "--address", strings.TrimPrefix(server.URL, "http://"))
-	var list console.ActivityPage
+	var list api.ActivityPage
 	if err := json.Unmarshal([]byte(out), &list); err != nil || status != 0 || len(list.Events) != 2 || list.Early {
 		t.Errorf("status %d, %v: %s%s", status, err, out, report)
 	}
 	var table, remarks strings.Builder
-	_ = writeActivity(&table, &remarks, console.ActivityPage{Early: true, Next: "p2", Reached: time.Date(2026, 3, 13, 10, 41, 57, 0, time.Local)}, true, 0)
+	_ = writeActivity(&table, &remarks, api.ActivityPage{Early: true, Next: "p2", Reached: time.Date(2026, 3, 13, 10, 41, 57, 0, time.Local)}, true, 0)
 	if !strings.Contains(remarks.String(), `it looked back to 2026-03-13 10:41:57.000. Go on with --until "2026-03-13 10:41:57"`) {
 		t.Error(remarks.String())
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/console"
 )
 
@@ -116,7 +117,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (c *Console) find() (console.Running, error) {
+func (c *Console) find() (api.Running, error) {
 	running, err := findRelay()
 	running.Ending, running.Exit = c.ending, c.exit
 	return running, err

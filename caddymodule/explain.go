@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -130,7 +130,7 @@ func explainStored(flags caddycmd.Flags, id string) (relay.Explanation, error) {
 		if flags.String("config") != "" {
 			return explanation, errors.New("--then and --config name two configurations to explain by; give one of them")
 		}
-		var then console.ExplainedThen
+		var then api.ExplainedThen
 		err := askRelay(flags, "explain/"+url.PathEscape(id)+"?by=then", &then)
 		return then.Explanation, err
 	}

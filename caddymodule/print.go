@@ -9,13 +9,13 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // writeActivity prints a list of events as a table, and remarks on it to report.
-func writeActivity(w, report io.Writer, list console.ActivityPage, filtered bool, width int) error {
+func writeActivity(w, report io.Writer, list api.ActivityPage, filtered bool, width int) error {
 	if len(list.Events) == 0 && !list.Early {
 		text := "No events."
 		if filtered {
@@ -204,7 +204,7 @@ func writeDelivery(w io.Writer, delivery relay.DeliveryDetail) {
 }
 
 // writeRejections prints who was turned away, and which credentials are in use.
-func writeRejections(w io.Writer, list console.Rejections, width int) error {
+func writeRejections(w io.Writer, list api.Rejections, width int) error {
 	if len(list.Rejections) == 0 {
 		fmt.Fprintln(w, "No request was turned away since Caddy was started.")
 	} else {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/internal/console"
+	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -34,7 +34,7 @@ func TestRequestFilesAreReadBack(t *testing.T) {
 // TestRequestFilesHoldNoMoreThanTheEvent: what an event brought cannot add a
 // header or a request.
 func TestRequestFilesHoldNoMoreThanTheEvent(t *testing.T) {
-	file := string(console.RequestFile(relay.Request{
+	file := string(api.RequestFile(relay.Request{
 		Method: "POST / HTTP/1.1\r\nX-Evil: 1\r\n\r\n", Path: "x\r\nX-Evil: 2",
 		Query: map[string][]string{"a\nX-Evil: 3": {"b\r\n\r\nX-Evil: 4"}},
 		Headers: map[string][]string{
@@ -58,7 +58,7 @@ func TestRequestFilesHoldNoMoreThanTheEvent(t *testing.T) {
 // readBack writes a request and compares what is read back.
 func readBack(t *testing.T, request relay.Request) {
 	t.Helper()
-	file := console.RequestFile(request)
+	file := api.RequestFile(request)
 	got, err := parseRequest(file)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, file)
@@ -86,7 +86,7 @@ func FuzzRequestFile(f *testing.F) {
 	f.Add("/listen.php/x", "a", "b", "value", []byte(`{"a":1}`))
 	f.Add("//x/../%00", "a\r\n", "&=", " \tx\r\ny\x00", []byte("\r\n\r\n\xff"))
 	f.Fuzz(func(t *testing.T, path, key, value, header string, body []byte) {
-		file := console.RequestFile(relay.Request{
+		file := api.RequestFile(relay.Request{
 			Method: "POST", Path: path, Query: map[string][]string{key: {value}},
 			Headers: map[string][]string{"X-Value": {header}}, Binary: body,
 		})

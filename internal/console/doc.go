@@ -1,3 +1,4 @@
-// Package console is the face that the relay shows: one JSON API, which the
-// admin API, the commands and the page have in common, and the page itself.
+// Package console is the page for administrators: its files, and the guard that
+// decides who may open it. What the page shows and changes, it asks of the API
+// under api/.
 package console

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
 // guard decides who may use the page and its API. A browser on the
@@ -23,16 +25,16 @@ type guard struct {
 var forwardedHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
 
 // check returns why a request is refused, or nil.
-func (g *guard) check(r *http.Request, api bool) error {
+func (g *guard) check(r *http.Request, isCall bool) error {
 	err := g.checkAddress(r)
 	if err == nil {
 		err = g.checkHost(r.Host)
 	}
-	if err == nil && (api || !isRead(r.Method)) {
+	if err == nil && (isCall || !isRead(r.Method)) {
 		err = checkOrigin(r)
 	}
 	if err != nil {
-		return &Error{Status: http.StatusForbidden, Err: fmt.Errorf("opening the console: %w", err)}
+		return &api.Error{Status: http.StatusForbidden, Err: fmt.Errorf("opening the console: %w", err)}
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
 // ask is a request as the guard sees it.
@@ -52,8 +54,8 @@ func (a ask) refusal(t *testing.T) string {
 	if err == nil {
 		return ""
 	}
-	if asError(err).Status != http.StatusForbidden {
-		t.Errorf("refused with %d", asError(err).Status)
+	if api.AsError(err).Status != http.StatusForbidden {
+		t.Errorf("refused with %d", api.AsError(err).Status)
 	}
 	return err.Error()
 }

@@ -11,6 +11,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
 //go:embed assets
@@ -18,7 +20,8 @@ var embedded embed.FS
 
 // Options say where the console page is and who may open it.
 type Options struct {
-	Find Find
+	// Find finds the relay for each call of the API.
+	Find api.Find
 
 	// Mount is the path of the page, without a slash at its end. Empty means the
 	// whole site.
@@ -41,7 +44,7 @@ func New(options Options) http.Handler {
 	return &page{
 		mount: options.Mount,
 		guard: guard{allow: options.Allow, hosts: options.Hosts, client: options.Client},
-		api:   NewAPI(options.Find),
+		api:   api.NewAPI(options.Find),
 		files: assets(),
 	}
 }
@@ -49,7 +52,7 @@ func New(options Options) http.Handler {
 type page struct {
 	mount string
 	guard guard
-	api   *API
+	api   *api.API
 	files map[string]asset
 }
 
@@ -75,19 +78,19 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(name, value)
 	}
 	rest := below(p.mount, r.URL.Path)
-	call, api := strings.CutPrefix(rest, "/api/")
-	if err := p.guard.check(r, api); err != nil {
-		refuse(w, err, api)
+	call, isCall := strings.CutPrefix(rest, "/api/")
+	if err := p.guard.check(r, isCall); err != nil {
+		refuse(w, err, isCall)
 		return
 	}
 	switch {
-	case api:
+	case isCall:
 		if err := p.api.Serve(w, r, call); err != nil {
-			writeError(w, err)
+			api.WriteError(w, err)
 		}
 	case !isRead(r.Method):
 		w.Header().Set("Allow", "GET, HEAD")
-		refuse(w, &Error{Status: http.StatusMethodNotAllowed, Err: fmt.Errorf("opening the console with %s: use GET", r.Method)}, false)
+		refuse(w, &api.Error{Status: http.StatusMethodNotAllowed, Err: fmt.Errorf("opening the console with %s: use GET", r.Method)}, false)
 	case rest == "" && p.mount != "":
 		// The page names its parts relative to itself. So does this, because a
 		// proxy may have taken the beginning of the path away.
@@ -118,7 +121,7 @@ func (p *page) file(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	file, known := p.files[name]
 	if !known {
-		refuse(w, &Error{Status: http.StatusNotFound, Err: fmt.Errorf("opening the console: it has no %q", name)}, false)
+		refuse(w, &api.Error{Status: http.StatusNotFound, Err: fmt.Errorf("opening the console: it has no %q", name)}, false)
 		return
 	}
 	w.Header().Set("Content-Type", file.contentType)
@@ -167,13 +170,15 @@ func assets() map[string]asset {
 	return files
 }
 
-func refuse(w http.ResponseWriter, err error, api bool) {
-	if api {
-		writeError(w, err)
+// refuse answers with an error: as JSON to a call of the API, else as text.
+func refuse(w http.ResponseWriter, err error, isCall bool) {
+	if isCall {
+		api.WriteError(w, err)
 		return
 	}
-	known := asError(err)
-	header(w, "text/plain; charset=utf-8")
+	known := api.AsError(err)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(known.Status)
 	_, _ = fmt.Fprintln(w, known.Error())
 }

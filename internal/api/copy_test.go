@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"context"
@@ -98,7 +98,7 @@ func TestCopiesAreRemovedAndOneAtATime(t *testing.T) {
 			t.Errorf("writing a copy of at most %d bytes: %v", most, err)
 		}
 		second := c.withCopy(func(string, int64) error { t.Error("two copies at once"); return nil })
-		if asError(second).Status != http.StatusServiceUnavailable {
+		if AsError(second).Status != http.StatusServiceUnavailable {
 			t.Errorf("the second copy ends with %v", second)
 		}
 		if len(b.leftovers()) != 1 {

@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"bufio"
@@ -191,7 +191,7 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 			answer := httptest.NewRecorder()
 			c := &call{w: answer, r: httptest.NewRequest(http.MethodPost, "/", nil)}
 			if err := c.long(test.do); err != nil {
-				writeError(answer, err)
+				WriteError(answer, err)
 			} else if got := answer.Header().Get("Content-Type"); got != "application/x-ndjson" || !answer.Flushed {
 				t.Errorf("the type is %q, flushed: %v", got, answer.Flushed)
 			}

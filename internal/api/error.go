@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"context"
@@ -33,8 +33,9 @@ func wrong(field, format string, arguments ...any) *Error {
 // logs.
 const statusGone = 499
 
-// asError finds the status for an error of the relay.
-func asError(err error) *Error {
+// AsError returns the error with the HTTP status that answers it. An error that is
+// no *Error and none that callers tell apart has status 500.
+func AsError(err error) *Error {
 	var known *Error
 	var input *relay.WrongInput
 	switch {
@@ -62,8 +63,9 @@ type failure struct {
 	Field string `json:"field,omitempty"`
 }
 
-func writeError(w http.ResponseWriter, err error) {
-	known := asError(err)
+// WriteError answers with the status of an error and its text as JSON.
+func WriteError(w http.ResponseWriter, err error) {
+	known := AsError(err)
 	body, _ := json.Marshal(failure{Error: known.Error(), Field: known.Field})
 	header(w, "application/json")
 	w.WriteHeader(known.Status)

@@ -1,4 +1,7 @@
-package console
+// Package api is the JSON API of the relay. Caddy's admin endpoint serves it to
+// the commands, and the console to its page. It reads requests and writes
+// answers; what is done is done in the relay.
+package api
 
 import (
 	"bytes"
@@ -153,7 +156,7 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, path string) error {
 // ServeHTTP answers a request whose path is below the mount, and its errors too.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := a.Serve(w, r, strings.TrimPrefix(r.URL.Path, "/")); err != nil {
-		writeError(w, err)
+		WriteError(w, err)
 	}
 }
 
@@ -251,7 +254,7 @@ func (c *call) failed(err error) *Error {
 	if cause := context.Cause(c.r.Context()); errors.Is(cause, errExit) {
 		return &Error{Status: http.StatusServiceUnavailable, Err: cause}
 	}
-	return asError(err)
+	return AsError(err)
 }
 
 var errExit = errors.New("the server is exiting; what was done until then stays done")
