@@ -41,9 +41,10 @@ something.
 
 FILE holds a request as it is in HTTP/1.1: request line, header lines, a blank
 line, and the body. It may be written by hand: lines may end in LF, and
-HTTP/1.1, Host and Content-Length may be missing. The body is the rest of the
-file. A line end at the very end belongs to it only if Content-Length counts it;
-a Content-Length that is wrong otherwise is not looked at.
+HTTP/1.1, Host and Content-Length may be missing. HTTP/2 in the first line and
+UTF-16, as PowerShell writes it, are read too. The body is the rest of the file.
+A line end at the very end belongs to it only if Content-Length counts it; a
+Content-Length that is wrong otherwise is not looked at.
 
 With --event, a stored event of a running Caddy is explained: by the
 configuration that is running, with --then by the one that was when the event

@@ -9,8 +9,11 @@ import (
 	"net/http/httputil"
 	"net/textproto"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
 
 // readRequest reads a request from a file, or from standard input if the file
@@ -33,16 +36,21 @@ func readRequest(file string, in io.Reader) (*http.Request, error) {
 	return request, nil
 }
 
+// httpVersion matches the versions that programs name in the first line of what
+// they captured: HTTP/1.0, HTTP/1.1, HTTP/2, HTTP/2.0, HTTP/3.
+var httpVersion = regexp.MustCompile(`^HTTP/[1-9](\.[0-9])?$`)
+
 // parseRequest reads a request as it is in HTTP/1.1, or as people write it: see
 // the help of explain.
 func parseRequest(raw []byte) (*http.Request, error) {
-	raw = bytes.TrimLeft(bytes.TrimPrefix(raw, []byte("\ufeff")), "\r\n")
+	raw = bytes.TrimLeft(textencoding.ToUTF8(raw), "\r\n")
 	head, body := cutHead(raw)
 	lines := strings.Split(strings.ReplaceAll(head, "\r\n", "\n"), "\n")
 	switch words := strings.Fields(lines[0]); {
-	case len(words) == 2:
+	case len(words) == 2, len(words) == 3 && httpVersion.MatchString(words[2]):
+		// In HTTP/2 and 3 the request means the same.
 		lines[0] = words[0] + " " + words[1] + " HTTP/1.1"
-	case len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/"):
+	default:
 		return nil, fmt.Errorf("the first line is %q; it must be as in: POST /listen.php HTTP/1.1", shortened(lines[0], 80))
 	}
 

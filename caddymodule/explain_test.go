@@ -30,6 +30,12 @@ func TestParseRequest(t *testing.T) {
 		{"no body", "GET /l?a=b HTTP/1.1\nHost: a", "GET a/l?a=b", "", nil},
 		{"a blank line in the body", "POST /l\n\na\n\nb", "POST /l", "a\n\nb", nil},
 		{"blank lines before it", "\ufeff\n\nPOST /l\n\na", "POST /l", "a", nil},
+		{"HTTP/2", "POST /l HTTP/2\r\nhost: a\r\nx-y: z\r\n\r\na", "POST a/l", "a", []string{"X-Y: z"}},
+		{"HTTP/2.0", "POST /l HTTP/2.0\n\na", "POST /l", "a", nil},
+		{"HTTP/3", "GET /l HTTP/3\n\n", "GET /l", "", nil},
+		{"HTTP/1.0", "POST /l HTTP/1.0\n\na", "POST /l", "a", nil},
+		{"UTF-16 with a mark", "\xff\xfe" + wide("POST /l HTTP/2\r\nContent-Length: 99\r\n\r\nä\r\n"), "POST /l", "ä", nil},
+		{"UTF-16 without one", wide("POST /l\n\nä"), "POST /l", "ä", nil},
 		{"a whole URL", "POST http://a:81/l\n\na", "POST a:81/l", "a", nil},
 		{"in chunks", "POST /l HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", "POST /l", "abc", nil},
 	} {
@@ -63,11 +69,23 @@ func TestParseRequest(t *testing.T) {
 		"no header":       "POST /l\nnonsense\n\na",
 		"no chunks":       "POST /l\nTransfer-Encoding: chunked\n\nabc",
 		"no path":         "POST l HTTP/1.1\n\n",
+		"no version":      "POST /l HTTP/two\n\n",
+		"another program": "POST /l RTSP/1.0\n\n",
 	} {
 		if _, err := parseRequest([]byte(raw)); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// wide is a text of Latin-1 as UTF-16, little endian.
+func wide(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		b.WriteByte(byte(r))
+		b.WriteByte(0)
+	}
+	return b.String()
 }
 
 // TestParseRequestReadsWhatServersRead compares with the parser of Go's server,

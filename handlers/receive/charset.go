@@ -8,28 +8,19 @@ import (
 
 	"golang.org/x/net/html/charset"
 	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/unicode"
+
+	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
 
-var (
-	littleEndian = unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM)
-	bigEndian    = unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM)
-
-	xmlEncoding = regexp.MustCompile(`^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']`)
-)
+var xmlEncoding = regexp.MustCompile(`^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']`)
 
 // toUTF8 returns a body's text as UTF-8. A byte order mark decides, then the
 // charset of the Content-Type, then the XML declaration, then the zero bytes of
 // UTF-16; else the text is taken for UTF-8. When nothing is to be done it
 // returns raw itself.
 func toUTF8(raw []byte, label string) []byte {
-	switch {
-	case bytes.HasPrefix(raw, []byte("\xef\xbb\xbf")):
-		return raw[3:]
-	case bytes.HasPrefix(raw, []byte("\xff\xfe")):
-		return decodeCharset(raw[2:], littleEndian)
-	case bytes.HasPrefix(raw, []byte("\xfe\xff")):
-		return decodeCharset(raw[2:], bigEndian)
+	if text, found := textencoding.ByMark(raw); found {
+		return text
 	}
 	if label == "" {
 		if declared := xmlEncoding.FindSubmatch(raw[:min(len(raw), 200)]); declared != nil {
@@ -39,15 +30,8 @@ func toUTF8(raw []byte, label string) []byte {
 	if e := lookupCharset(label, raw); e != nil {
 		return decodeCharset(raw, e)
 	}
-	if len(raw) >= 4 && len(raw)%2 == 0 {
-		switch {
-		case raw[0] != 0 && raw[1] == 0 && raw[2] != 0 && raw[3] == 0:
-			return decodeCharset(raw, littleEndian)
-		case raw[0] == 0 && raw[1] != 0 && raw[2] == 0 && raw[3] != 0:
-			return decodeCharset(raw, bigEndian)
-		}
-	}
-	return raw
+	text, _ := textencoding.ByZeros(raw)
+	return text
 }
 
 // lookupCharset returns the encoding of a charset's name; nil for UTF-8, for an

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
 
 // What a file may hold. The largest of 72 public collections has 6 MB and 2,019
@@ -52,6 +54,10 @@ type Request struct {
 // Read reads a collection as Postman exports it (v2.0 and v2.1). What is
 // something else is refused, with what to do about it.
 func Read(data []byte) (*Collection, error) {
+	data, err := decodeFile(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the collection: %w", err)
+	}
 	root, err := readDocument(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading the collection: %w", err)
@@ -72,12 +78,16 @@ func Read(data []byte) (*Collection, error) {
 	return c, nil
 }
 
-// readDocument reads a file that is one JSON object.
-func readDocument(data []byte) (*document, error) {
+// decodeFile returns a file's text as UTF-8. Programs on Windows write UTF-16 too.
+func decodeFile(data []byte) ([]byte, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("the file is larger than %d MiB, which no collection is", MaxSize>>20)
 	}
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	return textencoding.ToUTF8(data), nil
+}
+
+// readDocument reads a text that is one JSON object.
+func readDocument(data []byte) (*document, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, errors.New("the file is empty")
 	}
@@ -209,6 +219,10 @@ type Environment struct{ values []variableEntry }
 
 // ReadEnvironment reads an environment, or globals, as Postman exports them.
 func ReadEnvironment(data []byte) (*Environment, error) {
+	data, err := decodeFile(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the environment: %w", err)
+	}
 	root, err := readDocument(data)
 	if err == nil && isObject(root.Environment) {
 		root, err = readDocument(root.Environment)

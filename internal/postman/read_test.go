@@ -42,6 +42,8 @@ func TestReadsEnvelopes(t *testing.T) {
 	for name, data := range map[string]string{
 		"plain":           `{"item": [{"name": "a", "request": "http://h/"}]}`,
 		"byte order mark": "\xef\xbb\xbf" + `{"item": [{"name": "a", "request": "http://h/"}]}`,
+		"UTF-16":          "\xff\xfe" + strings.Join(strings.Split(`{"item": [{"name": "a", "request": "http://h/"}]}`, ""), "\x00") + "\x00",
+		"UTF-16, no mark": strings.Join(strings.Split(`{"item": [{"name": "a", "request": "http://h/"}]}`, ""), "\x00") + "\x00",
 		"cloud API":       `{"collection": {"info": {"name": 5, "description": {"content": "x"}}, "item": [{"name": "a", "request": {"url": "http://h/"}}]}}`,
 		"odd shapes": `{"info": [], "auth": "x", "event": {}, "variable": {"a": 1}, "protocolProfileBehavior": [],
 			"item": [{"name": "a", "event": "x", "request": {"url": "http://h/", "header": 5, "auth": [], "body": 7, "method": null}}]}`,

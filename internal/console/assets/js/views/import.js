@@ -10,6 +10,17 @@ import { plural } from "../words.js";
 
 const largest = 16 * 1024 * 1024;
 
+// decode reads a file as UTF-8, or as UTF-16, which PowerShell writes. A byte
+// order mark says which, or the zero byte beside the brace that a collection
+// begins with.
+function decode(buffer) {
+	const [first, second] = new Uint8Array(buffer);
+	let name = "utf-8";
+	if (first === 0xff && second === 0xfe || first && second === 0) name = "utf-16le";
+	if (first === 0xfe && second === 0xff || first === 0 && second) name = "utf-16be";
+	return new TextDecoder(name).decode(buffer);
+}
+
 export function open(container) {
 	let collection = "";
 	let environment = "";
@@ -24,7 +35,7 @@ export function open(container) {
 		const file = input.files[0];
 		if (!file) return "";
 		if (file.size > largest) throw new Error(`${file.name} is larger than 16 MiB.`);
-		return file.text();
+		return decode(await file.arrayBuffer());
 	};
 	const choose = async () => {
 		complain();
