@@ -59,6 +59,12 @@ func readFields(l *line, action *Action, kind string, most int) error {
 		// anything.
 		name := l.d.Token()
 		field := &line{d: l.d, words: []caddyfile.Token{name}, args: l.d.RemainingArgsAsTokens()}
+		if len(field.args) != 2 || !strings.Contains(field.text(1), "/") {
+			// Only the type of a part may follow a heredoc.
+			if err := field.refuseCutHeredoc(); err != nil {
+				return err
+			}
+		}
 		for _, token := range slices.Concat(field.words, field.args) {
 			if err := refuseTag(token); err != nil {
 				return err

@@ -164,6 +164,9 @@ func (s *setting[T]) onlyOnce(name caddyfile.Token, seen map[string]caddyfile.To
 
 // take checks the shape of a line and reads it.
 func (s *setting[T]) take(l *line, to *T) error {
+	if err := l.refuseCutHeredoc(); err != nil {
+		return err
+	}
 	for _, arg := range l.args {
 		if err := refuseTag(arg); err != nil {
 			return err
@@ -216,6 +219,27 @@ func (l *line) refuseBlock() error {
 		}
 	}
 	return l.errf("%s opens no block: remove the { after it, or put it in quotes if it belongs to a text", name)
+}
+
+// refuseCutHeredoc returns an error if a heredoc of the line has ended inside
+// its own text. Caddy ends one at the first place where its closing word stands,
+// also in the middle of another word: then more follows it on the line, or nothing
+// is left of its first line.
+func (l *line) refuseCutHeredoc() error {
+	for i, arg := range l.args {
+		if isHeredoc(arg) && (i < len(l.args)-1 || strings.TrimSpace(arg.Text) == "") {
+			return errAt(arg, "the heredoc after %s ends before its text does, because its closing word stands in the text: "+
+				"choose a word that does not, such as <<END_OF_TEXT", l.words[0].Text)
+		}
+	}
+	return nil
+}
+
+// isHeredoc reports whether a token was written as a heredoc: it is quoted, and
+// its raw text has no quotes.
+func isHeredoc(token caddyfile.Token) bool {
+	d := caddyfile.NewDispenser([]caddyfile.Token{token})
+	return d.Next() && token.Quoted() && d.ValRaw() == token.Text
 }
 
 // refuseTag returns an error for a template without quotes. Caddy would read
