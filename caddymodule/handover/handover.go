@@ -167,8 +167,10 @@ func configurationOf(ctx caddy.Context) (*configuration, error) {
 		return c, nil
 	}
 	c := &configuration{ctx: ctx, servers: make(map[*caddyhttp.Server]*server)}
-	if err := events.On("stopping", c); err != nil {
-		return nil, fmt.Errorf("subscribing to Caddy's event stopping: %w", err)
+	for _, name := range []string{"started", "stopping"} {
+		if err := events.On(name, c); err != nil {
+			return nil, fmt.Errorf("subscribing to Caddy's event %s: %w", name, err)
+		}
 	}
 	if configurations.byEvents == nil {
 		configurations.byEvents = make(map[*caddyevents.App]*configuration)
@@ -198,9 +200,17 @@ type patience struct {
 	most time.Duration
 }
 
-// Handle is called on "stopping": Caddy is about to stop this configuration. If
-// it is a reload, the new one has started.
-func (c *configuration) Handle(context.Context, caddy.Event) error {
+// Handle is called on "started" and on "stopping": Caddy is about to stop this
+// configuration then. If it is a reload, the new one has started.
+func (c *configuration) Handle(_ context.Context, event caddy.Event) error {
+	if event.Name() == "started" {
+		c.mutex.Lock()
+		defer c.mutex.Unlock()
+		for _, l := range c.listeners {
+			l.start()
+		}
+		return nil
+	}
 	value, err := c.ctx.App("http")
 	if err != nil {
 		return fmt.Errorf("getting Caddy's HTTP app: %w", err)

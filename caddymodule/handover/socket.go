@@ -126,8 +126,19 @@ type listener struct {
 	keepAlive     net.KeepAliveConfig
 
 	// These are guarded by socket.mutex.
-	closed bool
-	conns  map[*conn]struct{} // that the server has
+	started bool // the whole configuration has
+	closed  bool
+	conns   map[*conn]struct{} // that the server has
+}
+
+// start lets the server accept connections. Caddy lets it begin before it has
+// loaded the certificates: after a start, connections that had waited in the
+// socket would fail their handshakes.
+func (l *listener) start() {
+	l.socket.mutex.Lock()
+	defer l.socket.mutex.Unlock()
+	l.started = true
+	l.socket.changed.Broadcast()
 }
 
 // Accept implements net.Listener. It waits while another configuration gets the
@@ -147,7 +158,7 @@ func (l *listener) take() (accepted, error) {
 	s := l.socket
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	for !l.closed && (s.current != l || len(s.queue) == 0) {
+	for !l.closed && (!l.started || s.current != l || len(s.queue) == 0) {
 		s.changed.Wait()
 	}
 	if l.closed {
