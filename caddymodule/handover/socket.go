@@ -132,8 +132,8 @@ type listener struct {
 }
 
 // start lets the server accept connections. Caddy lets it begin before it has
-// loaded the certificates: after a start, connections that had waited in the
-// socket would fail their handshakes.
+// loaded the certificates, and connections that waited in the socket would fail
+// their handshakes.
 func (l *listener) start() {
 	l.socket.mutex.Lock()
 	defer l.socket.mutex.Unlock()
