@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -194,8 +195,16 @@ var errNotServing = errors.New("the relay is shutting down or its configuration 
 func (a *App) service(ctx context.Context) (*relay.Runtime, *relay.Generation, error) {
 	select {
 	case <-a.settled:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+	default:
+		select {
+		case <-a.settled:
+		case <-ctx.Done():
+			var runtime *relay.Runtime // of an earlier configuration, if any
+			if newest := newestApp(); newest != nil {
+				runtime = newest.runtime
+			}
+			return runtime, nil, fmt.Errorf("waiting for the relay to start: %w: %w", receive.ErrSenderGone, ctx.Err())
+		}
 	}
 	a.mutex.Lock()
 	runtime, serving := a.runtime, a.serving

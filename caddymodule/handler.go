@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/handover"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
@@ -26,6 +27,8 @@ type handlerState struct {
 	// outlives this configuration must not reach a source that a later one has
 	// elsewhere.
 	sources []string
+
+	logger *zap.Logger
 }
 
 // Provision finds the relay and checks that the handler's sources exist.
@@ -37,6 +40,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	h.logger = ctx.Logger()
 	if err := h.check(); err != nil {
 		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
 	}
@@ -62,13 +66,35 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		// handler can remove them.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
-
-	runtime, generation, err := h.app.service(r.Context())
-	if err != nil {
-		return notStored(w, err)
+	err := h.take(w, r)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, receive.ErrSenderGone):
+		// A sender that only closed its side of the connection reads the status;
+		// to one that left, nothing arrives. Neither is an error of this server,
+		// but the access log takes a 5xx for one.
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogLevelVar, "info")
+		var answer caddyhttp.HandlerError
+		if errors.As(err, &answer) {
+			w.WriteHeader(answer.StatusCode)
+		}
+		return nil
+	case h.AccessLog:
+		return err
 	}
+	return h.answerError(w, r, err)
+}
+
+// take stores the events of a request and answers it, or returns the error that
+// is to be answered.
+func (h *Handler) take(w http.ResponseWriter, r *http.Request) error {
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	address, _ := netip.ParseAddr(client)
+	runtime, generation, err := h.app.service(r.Context())
+	if err != nil {
+		return notStored(w, runtime, address, err)
+	}
 	received, err := generation.Receive(r, receive.Origin{
 		Mount: h.Path, Client: address, Sources: h.sources,
 		SetReadDeadline: http.NewResponseController(w).SetReadDeadline,
@@ -92,10 +118,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		}
 	}
 	if err != nil {
-		if errors.Is(err, queue.ErrFull) || errors.Is(err, queue.ErrUnavailable) {
-			runtime.Rejected(address, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
-		}
-		return notStored(w, err)
+		return notStored(w, runtime, address, err)
 	}
 	return answer(w, received)
 }
@@ -136,32 +159,33 @@ var jsonContentType = []string{"application/json"}
 // and the outside learns nothing but the status.
 func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, err error) error {
 	var refusal *receive.Refusal
-	switch {
-	case errors.As(err, &refusal):
-	case errors.Is(err, receive.ErrSenderGone):
-		return caddyhttp.Error(statusSenderGone, err)
-	default:
-		return notStored(w, err)
+	if !errors.As(err, &refusal) {
+		return notStored(w, runtime, client, err)
 	}
 	runtime.Rejected(client, refusal)
 	switch refusal.Status {
 	case http.StatusServiceUnavailable:
-		return notStored(w, err)
+		w.Header().Set("Retry-After", retryAfter)
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", receive.Methods)
 	}
 	return caddyhttp.Error(refusal.Status, err)
 }
 
-// statusSenderGone is what Caddy, as others, calls a request whose sender went
-// away. Nobody gets to see it but the debug log.
-const statusSenderGone = 499
-
 // retryAfter asks a sender that can wait to come again, in seconds. Disk space
 // and restarts take about that long to mend.
 const retryAfter = "30"
 
-func notStored(w http.ResponseWriter, err error) error {
+// notStored counts a request whose events were not stored, and returns the error
+// that answers it with 503. Without a runtime it is not counted.
+func notStored(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, err error) error {
+	if runtime != nil {
+		if errors.Is(err, receive.ErrSenderGone) {
+			runtime.SenderGone(client)
+		} else {
+			runtime.Rejected(client, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
+		}
+	}
 	w.Header().Set("Retry-After", retryAfter)
 	return caddyhttp.Error(http.StatusServiceUnavailable, fmt.Errorf("storing the event: %w", err))
 }

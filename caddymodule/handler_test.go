@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 )
 
 // TestAccessLogIsSkipped sends requests to handlers of a relay that has been
@@ -17,12 +18,18 @@ func TestAccessLogIsSkipped(t *testing.T) {
 	close(app.settled)
 	for _, logged := range []bool{false, true} {
 		handler := Handler{AccessLog: logged}
-		handler.app = app
+		handler.app, handler.logger = app, zap.NewNop()
 		vars := make(map[string]any)
 		request := httptest.NewRequest(http.MethodPost, "/listen.php?key=secret", nil)
 		request = request.WithContext(context.WithValue(request.Context(), caddyhttp.VarsCtxKey, vars))
-		if err := handler.ServeHTTP(httptest.NewRecorder(), request, nil); err == nil {
-			t.Error("a relay that is not running took an event")
+		recorder := httptest.NewRecorder()
+		err := handler.ServeHTTP(recorder, request, nil)
+		if err == nil && recorder.Code != http.StatusServiceUnavailable {
+			t.Errorf("a relay that is not running took an event: %d", recorder.Code)
+		}
+		// Caddy logs a request as it came when a handler returns an error.
+		if (err != nil) != logged {
+			t.Errorf("access_log %v: the handler returned %v", logged, err)
 		}
 		if skipped := vars[caddyhttp.LogSkipVar] == true; skipped == logged {
 			t.Errorf("access_log %v: the access log is skipped: %v", logged, skipped)

@@ -136,7 +136,10 @@ func (v *visit) readFailure(err error, in *intake) error {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return refuse(http.StatusRequestTimeout, "the body did not arrive within %v", v.receiver.options.BodyTimeout)
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || v.request.Context().Err() != nil {
+	// HTTP/2 and HTTP/3 have no transfer encoding that could be broken: there, a
+	// body that ends with an error is a stream that is closed.
+	closed := v.request.ProtoMajor >= 2 || v.request.Context().Err() != nil
+	if closed || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) {
 		return fmt.Errorf("reading body: %w: %w", ErrSenderGone, err)
 	}
 	return refuse(http.StatusBadRequest, "the body's transfer encoding is broken: %v", err)

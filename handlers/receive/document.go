@@ -25,6 +25,10 @@ type document struct {
 	// XML, and that the fields are inside it.
 	rooted bool
 
+	// form says that value was read from key=value pairs, where a list is a name
+	// that came more than once.
+	form bool
+
 	// retyped says that raw is JSON now, whatever the Content-Type says.
 	retyped bool
 
@@ -69,13 +73,18 @@ func (d *document) objects() []map[string]any {
 	return objects
 }
 
-// key returns the text under a name in the body: of several values, in the first.
+// key returns the text under a name in the body: of several values, in the
+// first, and of a form the first of a name that came more than once.
 func (d *document) key(name string) (string, bool) {
 	fields := d.fields()
 	if d.values != nil {
 		fields, _ = d.values[0].value.(map[string]any)
 	}
-	return textOf(fields[name])
+	value := fields[name]
+	if list, isList := value.([]any); isList && d.form && len(list) > 0 {
+		value = list[0]
+	}
+	return textOf(value)
 }
 
 // fields returns the object in which senders put event name, tags and keys.
@@ -160,6 +169,7 @@ func (d *document) read(declared, looks kind, text []byte, parameters map[string
 	case kindForm:
 		// Escapes stand for bytes of the sender's charset.
 		e := lookupCharset(parameters["charset"], nil)
+		d.form = true
 		d.value = decodeForm(string(text), func(s string) string {
 			if e != nil && !utf8.ValidString(s) {
 				s = string(decodeCharset([]byte(s), e))

@@ -19,7 +19,7 @@ import (
 type Metrics struct {
 	Events map[EventLabels]uint64
 	// Rejected counts requests that were turned away: address, credentials,
-	// method, too_large, slow, broken or not_stored, each also if there was none.
+	// method, too_large, slow, broken, not_stored or gone, each also if there was none.
 	Rejected map[string]uint64
 	Attempts map[AttemptLabels]Histogram
 	Backlog  []queue.Backlog
@@ -65,6 +65,7 @@ var rejectionReasons = map[int]string{
 	http.StatusRequestTimeout:        "slow",
 	http.StatusBadRequest:            "broken",
 	http.StatusServiceUnavailable:    "not_stored",
+	statusSenderGone:                 "gone",
 }
 
 // Metrics returns the counts and the present backlog. With an error, only the

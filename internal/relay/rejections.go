@@ -72,14 +72,31 @@ func (r *rejections) add(now time.Time, address string, refusal *receive.Refusal
 // Rejected takes note of a request that was turned away.
 func (r *Runtime) Rejected(client netip.Addr, refusal *receive.Refusal) {
 	r.counts.turnedAway(refusal.Status)
-	address := "unknown"
-	if client.IsValid() {
-		address = client.String()
-	}
+	address := addressText(client)
 	if r.rejections.add(time.Now(), address, refusal) {
 		r.logger.Warn("turned a request away; caddy event-relay rejections lists them",
 			zap.String("address", address), zap.Int("status", refusal.Status), zap.String("reason", refusal.Reason))
 	}
+}
+
+// statusSenderGone stands in the list of rejections for a sender that was not
+// there any more to be answered. nginx logs such requests with it.
+const statusSenderGone = 499
+
+// SenderGone takes note of a request whose sender went away before it was
+// complete. Nothing is logged: everybody who can connect can leave.
+func (r *Runtime) SenderGone(client netip.Addr) {
+	r.counts.turnedAway(statusSenderGone)
+	r.rejections.add(time.Now(), addressText(client), &receive.Refusal{
+		Status: statusSenderGone, Reason: "the sender went away before its request was complete",
+	})
+}
+
+func addressText(client netip.Addr) string {
+	if !client.IsValid() {
+		return "unknown"
+	}
+	return client.String()
 }
 
 // Rejections returns the requests that were turned away since the process
