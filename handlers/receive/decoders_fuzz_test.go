@@ -65,7 +65,7 @@ func checkWritten(t *testing.T, value any, text []byte) {
 // are whole must read as they do alone.
 func FuzzValues(f *testing.F) {
 	for _, seed := range []string{
-		"{\"a\":1}\n{\"b\":2}\n", `{"a":1}{"b":"Bob "B" Lee"}x{"c":`, "[{\"a\":1}]\n[{\"b\":1}", "{\"a\":\"half\n{\"b\":2}\n{\"c\":3}", "\x1e{\"a\":1}\n\x1e[2]\n", "1\n2",
+		"{\"a\":1}\n{\"b\":2}\n", `{"a":1}{"b":"Bob "B" Lee"}x{"c":`, "[{\"a\":1}]\n[{\"b\":1}", "{\"a\":\"half\n{\"b\":2}\n{\"c\":3}", "\x1e{\"a\":1}\n\x1e[2]\n", "1\n2", "{\"a\":1}{\"b\":2}\n{\"c\":\"d",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -76,9 +76,12 @@ func FuzzValues(f *testing.F) {
 		return r
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		parts := readValues(bytes.TrimSpace(text))
+		parts, apart := readValues(bytes.TrimSpace(text))
 		if parts == nil || len(parts) > maxBatch {
 			return
+		}
+		if ends := bytes.Count(text, []byte("\n")) + bytes.Count(text, []byte{recordSeparator}); apart && ends < len(parts)-1 {
+			t.Errorf("%q is said to have %d values on lines of their own", text, len(parts))
 		}
 		var raws []byte
 		for _, p := range parts {

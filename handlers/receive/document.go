@@ -33,8 +33,9 @@ type document struct {
 	retyped bool
 
 	// values are those of a body that holds several, one after another. value
-	// is then the list of them.
+	// is then the list of them, and apart says that each has a line of its own.
 	values []part
+	apart  bool
 
 	// text is the body in UTF-8, foreign says that it came in another charset,
 	// and elements are the places in it of what was recovered.
@@ -49,12 +50,26 @@ func (d *document) parts() []part {
 		return []part{{raw: d.raw, value: d.value, isRaw: d.isRaw, rooted: d.rooted, problem: d.problem, elements: d.elements, text: d.text}}
 	}
 	for i := range d.values {
-		d.values[i].retyped = d.foreign
+		d.values[i].retyped = d.foreign || d.retyped
 		if d.problem != "" {
 			d.values[i].problem = d.problem
 		}
 	}
 	return d.values
+}
+
+// first returns the body as one event of which only the first of several values
+// is read, and why. It keeps all bytes.
+func (d *document) first(why string) part {
+	p := d.values[0]
+	p.raw, p.isRaw, p.retyped, p.text = d.raw, false, d.retyped, d.text
+	if _, isList := p.value.([]any); isList {
+		p.value, p.elements = recoverJSON(d.text) // the last element keeps what follows
+	}
+	if p.problem = d.problem; p.problem == "" {
+		p.problem = "reading JSON: the body holds several values; only the first is read, because " + why
+	}
+	return p
 }
 
 // objects returns the objects in which senders put event name, tags and keys:
@@ -105,8 +120,24 @@ func fieldsOf(value any, rooted bool) map[string]any {
 // bytes is then made from value: cutting a piece out of bytes could leave a
 // second copy of it behind, escaped in another way or under a repeated key.
 func (d *document) changed() {
-	d.raw, d.isRaw, d.retyped = encodeJSON(d.value), true, true
-	d.text, d.foreign, d.values, d.elements = d.raw, false, nil, nil
+	d.isRaw, d.retyped, d.foreign, d.elements = true, true, false, nil
+	if d.values == nil {
+		d.raw = encodeJSON(d.value)
+	} else {
+		separator := ""
+		if d.apart {
+			separator = "\n"
+		}
+		raws := make([][]byte, len(d.values))
+		for i := range d.values {
+			p := &d.values[i]
+			p.raw = encodeJSON(p.value)
+			p.text, p.isRaw, p.elements = p.raw, true, nil
+			raws[i] = p.raw
+		}
+		d.raw = bytes.Join(raws, []byte(separator))
+	}
+	d.text = d.raw
 }
 
 // kind is what a body can be.
@@ -210,7 +241,7 @@ func (d *document) readJSON(text []byte) {
 		d.value, d.isRaw = value, true
 		return
 	}
-	if d.values = readValues(text); d.values != nil {
+	if d.values, d.apart = readValues(text); d.values != nil {
 		list := make([]any, len(d.values))
 		for i, p := range d.values {
 			list[i] = p.value

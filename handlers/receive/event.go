@@ -33,8 +33,12 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 	if s.nameFrom == nil && !bodyOnly {
 		outer = s.nameFromRequest(&c)
 	}
+	wholes := doc.parts()
+	if why := s.onlyFirst(doc, outer != "" || v.named != ""); why != "" {
+		wholes = []part{doc.first(why)}
+	}
 	var events []*rules.Event
-	for _, whole := range doc.parts() {
+	for _, whole := range wholes {
 		envelope := v.event(s, &c, whole)
 		parts, err := v.split(s, envelope, doc, &whole)
 		if err != nil {
@@ -66,6 +70,21 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 	received.Events = events
 	v.setDedupe(s, received)
 	return received, known, nil
+}
+
+// onlyFirst says why only the first of several values in a body is an event, or
+// "" if each is one. A PBX puts the name of a caller into its JSON unescaped,
+// and a caller can be called "}{" and more. beside says that the event's name
+// stands beside the body. Then each of the values would be that event.
+func (s *source) onlyFirst(doc *document, beside bool) string {
+	switch {
+	case doc.values == nil:
+	case s.pbxware:
+		return "the PBX posts one event at a time"
+	case !doc.apart && (beside || s.nameFrom != nil && !s.nameInBody):
+		return "they share a line and the event's name does not stand in them"
+	}
+	return ""
 }
 
 // hasTag reports whether a query tells of a call. A PBX whose administrator

@@ -120,7 +120,10 @@ func TestPlusOfNumbers(t *testing.T) {
 		{"caller_id=+", "caller_id", " "},
 		{"calling_name=Alex+Example", "calling_name", "Alex Example"},
 		{"calling_name=+5+Main+Street", "calling_name", " 5 Main Street"},
-		{"caller_id=sip:+44207@pbx", "caller_id", "sip: 44207@pbx"},
+		{"caller_id=+(44)+20+7946", "caller_id", "+(44) 20 7946"},
+		{"caller_id=sip:+44207@pbx", "caller_id", "sip:+44207@pbx"},
+		{"called_number=+44207@pbx;user=phone", "called_number", "+44207@pbx;user=phone"},
+		{"calling_name=sip:+44207@pbx", "calling_name", "sip: 44207@pbx"},
 	} {
 		if e := r.one(t, post("?event=x&"+test.pairs, "", "")); e.Query[test.key][0] != test.want {
 			t.Errorf("query %s gives %q, want %q", test.pairs, e.Query[test.key][0], test.want)

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -22,21 +23,25 @@ func eachPair(text string, do func(key, value string)) {
 	}
 }
 
+// plusLost is the beginning of a number whose plus became a blank.
+var plusLost = regexp.MustCompile(`^((?i:sips?:|tel:)?) (\(?[0-9])`)
+
 // unescapeValue undoes the escapes of a value. The plus of a number that its
-// sender did not escape, as in caller_id=+442079460123, stays a plus. Where a
-// caller's or called number has a blank before its digits, something on the way
-// has undone the plus already; it is put back.
+// sender did not escape, as in caller_id=+442079460123, stays a plus. In a
+// caller's or called number a blank before the digits cannot have been meant, so
+// it is a plus that something on the way has undone already, in a SIP URI too.
 func unescapeValue(key, text string) string {
 	value := unescape(text)
-	if len(value) < 2 || value[0] != ' ' || !isDigit(value[1]) || strings.Trim(value, " 0123456789.-/():") != "" {
+	if !strings.Contains(value, " ") {
 		return value
 	}
-	if text[0] != '+' {
-		if p, isTag := tagOf(key); !isTag || p != rules.CallerID && p != rules.CalledNumber {
-			return value
-		}
+	if p, isTag := tagOf(key); isTag && (p == rules.CallerID || p == rules.CalledNumber) {
+		return plusLost.ReplaceAllString(value, "$1+$2")
 	}
-	return "+" + value[1:]
+	if text[0] == '+' && len(value) > 1 && isDigit(value[1]) && strings.Trim(value, " 0123456789.-/():") == "" {
+		return "+" + value[1:]
+	}
+	return value
 }
 
 // unescape undoes percent-encoding and "+" for a blank.

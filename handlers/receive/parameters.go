@@ -146,6 +146,9 @@ func typedParameter(e *rules.Event, p rules.Parameter, value any) any {
 		if number == nil && p != rules.UnixTime {
 			number = readNumber(text, p != rules.CallCost)
 		}
+		if p == rules.UnixTime {
+			number = unixSeconds(number)
+		}
 		if number != nil {
 			delete(e.Unread, p)
 			return number
@@ -210,6 +213,16 @@ func numberOf(value any) any {
 
 // lastUnixTime is the end of the year 9999, beyond which a date has no Y-m-d.
 const lastUnixTime = 253402300799
+
+// unixSeconds returns a Unix time in seconds. One that would be beyond the year
+// 9999 is in milliseconds, as JavaScript counts: left so, date and time would be
+// those of the receipt.
+func unixSeconds(number any) any {
+	if n, isInt := number.(int64); isInt && n > lastUnixTime && n/1000 <= lastUnixTime {
+		return n / 1000
+	}
+	return number
+}
 
 // setTimes sets date, time and unix_time where the event did not: each from the
 // others as far as it can be, else from the time of receipt. given are the

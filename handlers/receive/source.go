@@ -137,6 +137,7 @@ type source struct {
 	known       map[string]string // normal name → name as declared
 	credentials []*credential
 	nameFrom    *rules.Expression
+	nameInBody  bool // nameFrom may read the body
 	batch       *rules.Expression
 	dedupeKey   *rules.Expression
 	fields      []field
@@ -208,6 +209,9 @@ func compileSource(config Source, language *rules.Language) (*source, error) {
 	}
 
 	s.nameFrom = compile("name_from", config.NameFrom)
+	s.nameInBody = slices.ContainsFunc(language.References(config.NameFrom), func(r rules.Reference) bool {
+		return r.Name != "query" && r.Name != "headers" && r.Name != "path"
+	})
 	s.batch = compile("batch", config.Batch)
 	s.dedupeKey = compile("dedupe", config.DedupeKey)
 	for i, f := range config.Fields {

@@ -39,28 +39,35 @@ const recordSeparator = 0x1e
 // none. Values may be broken: a last line that was cut off, a name with quotes
 // in it. Every byte but the white space between values is in a part.
 //
+// apart says that a line ends between any two of them. Values that share a line
+// may come from a template into which a caller's name was put unescaped.
+//
 // Broken text can look like values ("[1] 2 x"), so two objects or lists that are
 // not empty are asked for, or whole values on lines of their own.
 // Reading ends soon after maxBatch values.
-func readValues(text []byte) []part {
-	if bytes.IndexByte(text, recordSeparator) >= 0 {
-		// JSON allows it nowhere else.
+func readValues(text []byte) (parts []part, apart bool) {
+	if len(text) > 0 && text[0] == recordSeparator {
+		// JSON allows it nowhere else. Where none stands at the beginning, it is
+		// part of a broken value.
 		text = bytes.TrimSpace(bytes.ReplaceAll(text, []byte{recordSeparator}, []byte{'\n'}))
 	}
 	parts, rest := wholeValues(text)
 	if len(bytes.TrimSpace(rest)) == 0 {
-		if several(parts) || len(parts) > 1 && onOwnLines(text, parts) {
-			return parts
+		apart = len(parts) > 1 && onOwnLines(text, parts)
+		if apart || several(parts) {
+			return parts, apart
 		}
-		return nil
+		return nil, false
 	}
-	if lines := brokenLines(text); lines != nil {
-		return lines
+	if lines, apart := brokenLines(text); lines != nil {
+		return lines, apart
 	}
-	if parts = brokenValues(parts, rest); several(parts) {
-		return parts
+	apart = onOwnLines(text, parts)
+	parts, restApart := brokenValues(parts, rest)
+	if several(parts) {
+		return parts, apart && restApart
 	}
-	return nil
+	return nil, false
 }
 
 // several reports whether parts are several values beyond doubt.
@@ -125,31 +132,36 @@ func wholeValue(text []byte) (part, bool) {
 
 // brokenLines reads values of which each has a line. So a broken one costs only
 // itself. It returns nil if the lines do not look so: each has to begin with an
-// object or list, and one of them has to be whole.
-func brokenLines(text []byte) []part {
-	var parts []part
+// object or list, and one of them has to be whole. A line that holds several
+// values gives them all.
+func brokenLines(text []byte) (parts []part, apart bool) {
 	whole := false
+	apart = true
 	for line := range bytes.Lines(text) {
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 {
 			continue
 		}
 		if line[0] != '{' && line[0] != '[' || len(line) < 2 {
-			return nil
+			return nil, false
 		}
 		p, ok := wholeValue(line)
-		if !ok {
-			p = brokenValue(line)
-		}
 		whole = whole || ok
-		if parts = append(parts, p); len(parts) > maxBatch {
+		if ok {
+			parts = append(parts, p)
+		} else if inLine, _ := brokenValues(wholeValues(line)); several(inLine) {
+			parts, apart = append(parts, inLine...), false
+		} else {
+			parts = append(parts, brokenValue(line))
+		}
+		if len(parts) > maxBatch {
 			break
 		}
 	}
 	if !whole || len(parts) < 2 {
-		return nil
+		return nil, false
 	}
-	return parts
+	return parts, apart
 }
 
 // brokenValue recovers what it can from one value.
@@ -164,8 +176,10 @@ func brokenValue(text []byte) part {
 }
 
 // brokenValues reads the values of text from the first broken one on. What
-// stands between values and is none goes with the value before it.
-func brokenValues(parts []part, text []byte) []part {
+// stands between values and is none goes with the value before it. apart says
+// that nothing but blanks with a line end stands before any of them.
+func brokenValues(parts []part, text []byte) (_ []part, apart bool) {
+	apart = true
 	s := scanner{text: text, elements: elements{}}
 	from := 0 // where the bytes of the next part begin
 	junk := func(to int) {
@@ -192,6 +206,9 @@ func brokenValues(parts []part, text []byte) []part {
 			break
 		}
 		next += s.at
+		if gap := text[from:next]; len(parts) > 0 {
+			apart = apart && len(bytes.TrimSpace(gap)) == 0 && bytes.IndexByte(gap, '\n') >= 0
+		}
 		junk(next)
 		s.at = next
 		s.value(0, false)
@@ -204,5 +221,5 @@ func brokenValues(parts []part, text []byte) []part {
 		from = s.at
 	}
 	junk(len(text))
-	return parts
+	return parts, apart
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // TestSeveralValues posts bodies that hold several JSON values. Each is an
@@ -74,6 +75,64 @@ func TestSeveralValues(t *testing.T) {
 	}
 }
 
+// TestCallersBraces posts what a template of JSON gives when a caller's name is
+// put into it unescaped and holds the end of an object and the beginning of
+// another. It makes no second event: of a PBX never, elsewhere unless the values
+// name their events themselves or have a line each.
+func TestCallersBraces(t *testing.T) {
+	pbx, named, beside := open(receive.Source{Preset: "pbxware"}), open(receive.Source{NameFrom: "body.kind"}), open(receive.Source{NameFrom: `query.kind ?? "x"`})
+	other := open(receive.Source{})
+	const template = `{"event":"incoming_call","calling_name":"NAME","called_number":"100"}`
+	lines := "{\n\"event\": \"incoming_call\",\n\"calling_name\": \"NAME\",\n\"called_number\": \"100\"\n}\n"
+	nested := "{\"event\":\"incoming_call\",\"calling_name\":\"NAME\",\"to\":\n{\"called_number\":\"100\"}}"
+	for _, test := range []struct {
+		source               receive.Source
+		rest, template, name string
+		events               string
+	}{
+		{pbx, "", template, `x"}{"event":"hangup","calling_name":"Boss`, "incoming_call!"},
+		{pbx, "", lines, `x"}{"event":"hangup","calling_name":"Boss`, "incoming_call!"},
+		{pbx, "", template, "x\"}\n{\"event\":\"hangup\",\"calling_name\":\"Boss", "incoming_call!"},
+		{pbx, "", template, `x"}[{"event":"hangup"}]{"event":"hangup","a":"`, "incoming_call!"},
+		{pbx, "", template, `x"}{"event":"hangup"`, "incoming_call!"},
+		{pbx, "/incoming_call", template, `x"}{"event":"hangup","calling_name":"Boss`, "incoming_call!"},
+		{other, "/incoming_call", template, `x"}{"event":"hangup","calling_name":"Boss`, "incoming_call!"},
+		{other, "/incoming_call", lines, `x"}{"event":"hangup","calling_name":"Boss`, "incoming_call!"},
+		{other, "/incoming_call", nested, `x"}{"event":"hangup","calling_name":"Boss`, "incoming_call!"},
+		{other, "/incoming_call", nested, `x"} {"event":"hangup"} {"calling_name":"Boss"`, "incoming_call!"},
+		{other, "/incoming_call", lines, `x"} {"event":"hangup"} "`, "incoming_call!"},
+		{other, "/incoming_call", "[" + template + "]", `x"}]{"event":"hangup","a":"`, "incoming_call!"},
+		{other, "/incoming_call", template + "\n" + template, "Bob", "incoming_call incoming_call"},
+		{other, "/incoming_call", template + "\n" + `{"cut":"o`, "Bob", "incoming_call incoming_call!"},
+		{other, "?event=incoming_call", template, `x"}{"event":"hangup","calling_name":"Boss`, "incoming_call!"},
+		{beside, "?kind=incoming_call", template, `x"}{"event":"hangup","calling_name":"Boss`, "incoming_call!"},
+		{named, "/incoming_call", template + template, "Bob", "unknown unknown"},
+		{other, "", template + template, "Bob", "incoming_call incoming_call"},
+		{other, "", template + `{"event":"b"}` + "\n" + `{"event":"c`, "Bob", "incoming_call b unknown!"},
+	} {
+		body := strings.ReplaceAll(test.template, "NAME", test.name)
+		received, err := newRelay(t, receive.Options{}, test.source).Receive(post(test.rest, "application/json", body), origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var events []string
+		for _, e := range received.Events {
+			mark := ""
+			if e.ParseError != "" {
+				mark = "!"
+			}
+			events = append(events, e.Name+mark)
+			checkEvent(t, e)
+		}
+		if got := strings.Join(events, " "); got != test.events {
+			t.Errorf("%s %s: got %s, want %s", test.rest, body, got, test.events)
+		}
+		if e := received.Events[0]; len(events) == 1 && (string(e.RawBody) != body || strings.HasPrefix(body, "{") && e.Parameters[rules.CallingName] != "x") {
+			t.Errorf("%s %s: kept %s, calling_name %v", test.rest, body, e.RawBody, e.Parameters[rules.CallingName])
+		}
+	}
+}
+
 // TestBrokenKept posts broken JSON, as JSONTestSuite has it (n_*.json). Whatever
 // it is, one event keeps it byte for byte.
 func TestBrokenKept(t *testing.T) {
@@ -123,11 +182,11 @@ func TestEventsBound(t *testing.T) {
 		{func(n int) string { return strings.Repeat("["+strings.Repeat("{},", n/2-1)+"{}]", 2) }},
 		{func(n int) string { return strings.Repeat(`{"list":[`+strings.Repeat("{},", n/2-1)+"{}]}", 2) }},
 	} {
-		received, err := r.Receive(post("?event=x", "application/json", test.body(10_000)), origin)
+		received, err := r.Receive(post("", "application/json", test.body(10_000)), origin)
 		if err != nil || len(received.Events) != 10_000 {
 			t.Errorf("%.20q: %v", test.body(10), err)
 		}
-		if _, err := r.Receive(post("?event=x", "application/json", test.body(10_002)), origin); status(err) != 413 {
+		if _, err := r.Receive(post("", "application/json", test.body(10_002)), origin); status(err) != 413 {
 			t.Errorf("%.20q: got %v, want status 413", test.body(10), err)
 		}
 	}
@@ -148,6 +207,10 @@ func TestValuesWithKeys(t *testing.T) {
 		if string(received.Events[i].RawBody) != want {
 			t.Errorf("kept %s", received.Events[i].RawBody)
 		}
+	}
+	received, err = r.Receive(post("?event=x", "application/json", strings.Replace(body, "\n", "", 1)), origin)
+	if err != nil || len(received.Events) != 1 || string(received.Events[0].RawBody) != `{"event":"a"}{"event":"b"}` {
+		t.Error("values in a line gave", received, err)
 	}
 	if _, err := r.Receive(post("", "application/json", "{\"event\":\"a\"}\n"+body), origin); status(err) != 401 {
 		t.Errorf("got %v, want status 401", err)
