@@ -309,6 +309,46 @@ func TestClockSetBack(t *testing.T) {
 	db.Close()
 }
 
+// Setting the clock, in whichever direction, neither ends a lease nor makes it last
+// longer: what is being attempted is not handed out a second time.
+func TestLeasesGoByElapsedTime(t *testing.T) {
+	for _, jump := range []time.Duration{30 * 24 * time.Hour, -30 * 24 * time.Hour} {
+		t.Run(jump.String(), func(t *testing.T) {
+			elapsed := time.Hour
+			h := newHarness(t, limits{elapsed: func() time.Duration { return elapsed }})
+			db := h.Open(t).(*DB)
+			defer db.Close()
+			// pass has tick see the time as Advance does, while the lock orders it with
+			// what the timer reads.
+			pass := func(d time.Duration) {
+				db.mu.Lock()
+				elapsed += d
+				db.mu.Unlock()
+				h.Advance(d)
+			}
+			for range 3 {
+				mustPut(t, db, benchEntry("x"))
+			}
+			leases := takeN(t, db, "x", 3)
+			h.Advance(jump)
+			nothingToTake(t, db, "x")
+			if err := db.Settle(leases[0].Token, queue.Settlement{State: queue.Delivered, Attempt: &queue.Attempt{Began: h.Now()}}); err != nil {
+				t.Errorf("after the jump the lease is lost: %v", err)
+			}
+			if err := db.Extend(leases[1].Token, 2*h.Lease()); err != nil {
+				t.Errorf("after the jump the lease cannot be extended: %v", err)
+			}
+			pass(h.Lease())
+			if again := takeN(t, db, "x", 1); again[0].Delivery.ID != leases[2].Delivery.ID {
+				t.Errorf("delivery %s is due again, want %s, whose lease expired", again[0].Delivery.ID, leases[2].Delivery.ID)
+			}
+			nothingToTake(t, db, "x")
+			pass(h.Lease())
+			takeN(t, db, "x", 2)
+		})
+	}
+}
+
 // Marks that are over make room while others are made.
 func TestOldDedupeMarksGo(t *testing.T) {
 	h := newHarness(t, limits{})

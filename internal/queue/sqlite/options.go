@@ -32,7 +32,8 @@ type Options struct {
 	// Lease is how long a lease lasts that is not extended. 0 means one minute.
 	Lease time.Duration
 
-	// Clock tells the time. Nil means time.Now.
+	// Clock tells the time. Nil means time.Now, whose monotonic part keeps leases
+	// from expiring when the clock of the machine is set.
 	Clock func() time.Time
 
 	// Logger hears of what an administrator should know: errors of the disk, a
@@ -69,6 +70,9 @@ type limits struct {
 	maxPages int64
 	// blockEvents is the number of events in one block (see blocks.go).
 	blockEvents int64
+	// elapsed tells the time since some moment, by which leases expire. It does not
+	// jump when the clock of the machine is set.
+	elapsed func() time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -115,5 +119,10 @@ func (o Options) withDefaults() Options {
 		l.freeEvery = 500 * time.Millisecond // status and the end of refusing follow within a second
 	}
 	def(&l.blockEvents, 1024)
+	if l.elapsed == nil {
+		clock := o.Clock
+		begin := clock() // Sub goes by the monotonic parts, which time.Now gives
+		l.elapsed = func() time.Duration { return clock().Sub(begin) }
+	}
 	return o
 }

@@ -13,8 +13,8 @@ import (
 type lease struct {
 	action   *action
 	delivery *delivery
-	expires  int64
-	index    int // place in DB.leases, -1 when not there
+	expires  int64 // in microseconds of limits.elapsed
+	index    int   // place in DB.leases, -1 when not there
 }
 
 // unwrittenLimit is how many settlements of one action may wait for a commit
@@ -62,8 +62,9 @@ func (db *DB) Take(ctx context.Context, name string, n int) ([]queue.Lease, erro
 // leaseOut leases up to n deliveries, and has the table read when memory runs
 // low.
 func (db *DB) leaseOut(a *action, n int) []queue.Lease {
-	now := micros(db.now())
-	db.expire(now)
+	clock := db.now()
+	now := micros(clock)
+	elapsed := db.expire()
 	a.ripen(now)
 	if !db.mayTake(a) {
 		return nil
@@ -74,18 +75,25 @@ func (db *DB) leaseOut(a *action, n int) []queue.Lease {
 		if d == nil {
 			break
 		}
-		l := &lease{action: a, delivery: d, expires: now + db.options.Lease.Microseconds()}
+		l := &lease{action: a, delivery: d, expires: elapsed + db.options.Lease.Microseconds()}
 		d.lease = l
 		heap.Push(&db.leases, l)
-		leases = append(leases, queue.Lease{Token: l, Delivery: d.Delivery, Event: d.event, Expires: fromMicros(l.expires)})
+		leases = append(leases, queue.Lease{Token: l, Delivery: d.Delivery, Event: d.event, Expires: clock.Add(db.options.Lease)})
 	}
 	db.loadIfLow(a, now)
 	if len(leases) > 0 {
-		db.arm(db.leases[0].expires)
+		db.armForLeases(now, elapsed)
 	} else {
 		db.armFor(a, now)
 	}
 	return leases
+}
+
+// armForLeases has tick called when the first lease expires, if there is any.
+func (db *DB) armForLeases(now, elapsed int64) {
+	if len(db.leases) > 0 {
+		db.arm(now + db.leases[0].expires - elapsed)
+	}
 }
 
 // armFor has tick called when something of an action comes due that waits for
@@ -104,15 +112,20 @@ func (db *DB) mayTake(a *action) bool {
 	return !a.paused && a.cancelling == 0 && a.unwritten < unwrittenLimit && (a.unwritten == 0 || !db.unwritable)
 }
 
-// expire makes the deliveries of expired leases due again.
-func (db *DB) expire(now int64) {
-	for len(db.leases) > 0 && db.leases[0].expires <= now {
+// expire makes the deliveries of expired leases due again, and returns how many
+// microseconds have elapsed. Leases go by that and not by the clock of the
+// machine: if that is set forward, deliveries under attempt would be handed out
+// a second time.
+func (db *DB) expire() (elapsed int64) {
+	elapsed = db.options.limits.elapsed().Microseconds()
+	for len(db.leases) > 0 && db.leases[0].expires <= elapsed {
 		l := heap.Pop(&db.leases).(*lease)
 		d := l.delivery
 		d.lease = nil
 		heap.Push(&l.action.due, d)
 		l.action.signal()
 	}
+	return elapsed
 }
 
 // drop ends a lease.
@@ -131,7 +144,7 @@ func (db *DB) Extend(token queue.Token, d time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("extending a lease: %w", err)
 	}
-	if expires := micros(db.now()) + (d + time.Microsecond - 1).Microseconds(); expires > l.expires {
+	if expires := db.options.limits.elapsed().Microseconds() + (d + time.Microsecond - 1).Microseconds(); expires > l.expires {
 		l.expires = expires
 		heap.Fix(&db.leases, l.index)
 	}
@@ -147,7 +160,7 @@ func (db *DB) leased(token queue.Token) (*lease, error) {
 	if db.closing {
 		return nil, queue.ErrClosed
 	}
-	db.expire(micros(db.now()))
+	db.expire()
 	// Looked up, because a token may be from another DB, of the time before.
 	if l.index < 0 || l.index >= len(db.leases) || db.leases[l.index] != l {
 		return nil, queue.ErrLeaseLost
@@ -178,10 +191,7 @@ func (db *DB) tick() {
 	}
 	db.armed = never
 	now := micros(db.now())
-	db.expire(now)
-	if len(db.leases) > 0 {
-		db.arm(db.leases[0].expires)
-	}
+	db.armForLeases(now, db.expire())
 	for _, a := range db.actions {
 		a.ripen(now)
 		if a.takers == 0 || !db.mayTake(a) {
