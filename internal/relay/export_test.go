@@ -1,0 +1,4 @@
+package relay
+
+// PruneOnce lets tests remove old activity without waiting for the minute.
+var PruneOnce = (*Runtime).pruneOnce
