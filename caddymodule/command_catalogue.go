@@ -165,19 +165,6 @@ func runParameters(i *invocation, client *adminClient) error {
 	return writeParameters(i.out, parameters, terminalWidth(i.out))
 }
 
-// isUndefined reports whether a parameter of the configuration is still to be
-// given a value. Imports of collections write such values.
-func isUndefined(p relay.ParameterListed) bool {
-	if p.Kind != "custom" || p.Secret || len(p.Tenants) > 0 {
-		return false
-	}
-	host := p.Value
-	if address, err := url.Parse(p.Value); err == nil && address.Host != "" {
-		host = address.Hostname()
-	}
-	return p.Value == "" || p.Value == "undefined" || strings.HasSuffix(host, ".invalid")
-}
-
 // seeks reports whether one of the texts holds what the administrator searches
 // for, if anything.
 func (i *invocation) seeks(texts ...string) bool {

@@ -129,9 +129,9 @@ func parameterValue(p relay.ParameterListed) string {
 		return "of the event"
 	case p.Secret:
 		return "***"
-	case isUndefined(p) && p.Value == "":
+	case p.Undefined && p.Value == "":
 		return "undefined"
-	case isUndefined(p):
+	case p.Undefined:
 		return "undefined: " + p.Value
 	case p.Value != "":
 		values = append(values, p.Value)

@@ -29,8 +29,8 @@ func TestLists(t *testing.T) {
 		"GET actions/folder/example": `{"action":"folder","request":"POST http://192.168.1.20/folders HTTP/1.1\nX-Key: ***\n\n{}","event_id":"0199f3c2-7d11"}`,
 		"GET parameters": `[{"name":"caller_id","kind":"system","description":"Number of the caller","used_by":["pop"]},
 			{"name":"token","kind":"custom","value":"sesame","secret":true,"used_by":["folder"]},
-			{"name":"crm","kind":"custom","value":"http://crm.invalid","used_by":[]},
-			{"name":"empty","kind":"custom","used_by":["pop"]},
+			{"undefined":true,"name":"crm","kind":"custom","value":"http://crm.invalid","used_by":[]},
+			{"undefined":true,"name":"empty","kind":"custom","used_by":["pop"]},
 			{"name":"lan","kind":"custom","value":"http://10.0.0.1","tenants":{"200":"http://10.0.2.1"},"used_by":["Caddyfile:82"]}]`,
 	})
 	until := at("2026-03-14T10:41:00Z")

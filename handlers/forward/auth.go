@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -50,6 +51,8 @@ type credentials struct {
 	// among the variant's fixed header fields then.
 	fixed       bool
 	user, value template
+	// empty is why a request is not sent for which they come out empty.
+	empty error
 }
 
 // makeAuth makes the credentials, after URL and headers, which must not hold any
@@ -69,6 +72,11 @@ func (b *builder) makeAuth() {
 		b.fail("auth", err)
 		return
 	}
+	a.empty = b.emptyAuth()
+	if a.fixed && a.isEmpty(user, value) {
+		b.made.unproven = a.empty
+		return
+	}
 	if a.fixed && a.header != "" {
 		text, err := a.headerValue(user, value)
 		if err != nil {
@@ -81,6 +89,45 @@ func (b *builder) makeAuth() {
 		}
 	}
 	b.made.auth = a
+}
+
+// isEmpty reports whether credentials with these values prove nothing. A target
+// may answer a request without credentials in another way, even with 200, so it is
+// not sent.
+func (a *credentials) isEmpty(user, value string) bool {
+	return strings.TrimSpace(value) == "" && (a.kind != AuthBasic || strings.TrimSpace(user) == "")
+}
+
+// emptyAuth returns the error of a request whose credentials come out empty. It
+// names what has to be filled in. It is no error at load: imported configurations
+// have such parameters until an administrator gives them a value.
+func (b *builder) emptyAuth() error {
+	what := map[string]string{AuthBearer: "the bearer token is empty", AuthAPIKey: "the API key is empty", AuthBasic: "user and password are empty"}[b.action.Auth.Kind]
+	var absent, lines []string
+	for _, p := range slices.Concat(b.auth.user.pieces, b.auth.value.pieces) {
+		switch {
+		case p.tag == nil:
+		case !p.tag.expression.Trusted():
+			absent = append(absent, p.tag.String())
+		default:
+			for _, name := range p.tag.expression.Parameters() {
+				line := "parameter " + name + " VALUE"
+				if slices.Contains(p.tag.expression.Tenants(), b.tenant) {
+					line = "tenant " + strconv.Quote(cut(b.tenant, 64)) + " VALUE in parameter " + name
+				}
+				lines = append(lines, line)
+			}
+		}
+	}
+	text := "auth: " + what
+	if len(absent) > 0 {
+		text += ", because the event has nothing for " + strings.Join(absent, ", ")
+	}
+	text += "; not sent"
+	if len(lines) > 0 {
+		text += ": fill in " + strings.Join(lines, ", ")
+	}
+	return errors.New(text)
 }
 
 // placeAuth finds the place of credentials, which must be free.
@@ -127,7 +174,7 @@ func (a *credentials) headerValue(user, value string) (string, error) {
 		}
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+value)), nil
 	case AuthBearer:
-		return strings.TrimSpace("Bearer " + strings.TrimSpace(value)), nil
+		return "Bearer " + strings.TrimSpace(value), nil
 	}
 	return strings.TrimSpace(value), nil
 }
@@ -146,6 +193,9 @@ func (r *rendering) authenticate(a *credentials, request *Request) error {
 		return err
 	}
 	if a.header == "" {
+		if a.isEmpty("", value) {
+			return a.empty
+		}
 		if !a.fixed {
 			request.masker = request.masker.and(value)
 		}
@@ -154,6 +204,9 @@ func (r *rendering) authenticate(a *credentials, request *Request) error {
 	user, err := r.text("auth", a.user)
 	if err != nil {
 		return err
+	}
+	if a.isEmpty(user, value) {
+		return a.empty
 	}
 	text, err := a.headerValue(user, value)
 	if err != nil {

@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -76,8 +77,9 @@ func TestAuthOfTheEvent(t *testing.T) {
 		want string
 	}{
 		{user, "Bob", basic("Bob:p")}, {user, "Jürgen", basic("Jürgen:p")}, {user, "a:b", "!colon"}, {user, "a\x00", "!control character"}, {user, "", basic(":p")},
-		{bearer, "tok", "Bearer tok"}, {bearer, "a\r\nX-Evil: 1", "!control character"}, {bearer, "é", "Bearer é"}, {bearer, "", "Bearer"}, {bearer, " ", "Bearer"},
+		{bearer, "tok", "Bearer tok"}, {bearer, "a\r\nX-Evil: 1", "!control character"}, {bearer, "é", "Bearer é"}, {bearer, "", "!the bearer token is empty"}, {bearer, " ", "!the bearer token is empty"},
 		{key, "v", "k-v"}, {key, "\n", "!control character"},
+		{query, "", "!the API key is empty"}, {query, "\n", "!the API key is empty"},
 		{query, "a&b=c", "first=1&ka%26b%3Dc=a%26b%3Dc"}, {query, "\r\n#", "first=1&k%0D%0A%23=%0D%0A%23"},
 	} {
 		auth, value := c.make(c.value)
@@ -181,5 +183,57 @@ func TestAuthByTenant(t *testing.T) {
 		testLanguage(t, rules.CustomParameter{Name: "site", Value: "all", Tenants: map[string]rules.TenantValue{"200": {Value: "a:b"}}}), Settings{})
 	if want := "action a, auth, with site for tenant 200: the user name holds a colon"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// A credential that comes out empty is not sent, and the reason names what to fill
+// in. The configuration loads.
+func TestEmptyAuth(t *testing.T) {
+	empty := rules.CustomParameter{Name: "empty"}
+	blank := rules.CustomParameter{Name: "blank", Value: " \t"}
+	some := rules.CustomParameter{Name: "some", Value: "x", Tenants: map[string]rules.TenantValue{"acme": {}, "other": {Value: "y"}}}
+	for name, c := range map[string]struct {
+		auth   Auth
+		tenant string
+		// want is the error, "" if the request is sent.
+		want string
+	}{
+		"bearer":            {auth: Auth{Kind: AuthBearer, Value: "{{empty}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter empty VALUE"},
+		"blank":             {auth: Auth{Kind: AuthBearer, Value: " {{blank}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter blank VALUE"},
+		"two parameters":    {auth: Auth{Kind: AuthBearer, Value: "{{empty}}{{blank}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter empty VALUE, parameter blank VALUE"},
+		"literal":           {auth: Auth{Kind: AuthBearer, Value: " "}, want: "auth: the bearer token is empty; not sent"},
+		"event":             {auth: Auth{Kind: AuthBearer, Value: "{{body.t}}"}, want: "auth: the bearer token is empty, because the event has nothing for {{body.t}}; not sent"},
+		"both":              {auth: Auth{Kind: AuthBearer, Value: "{{empty}}{{body.t}}"}, want: "auth: the bearer token is empty, because the event has nothing for {{body.t}}; not sent: fill in parameter empty VALUE"},
+		"key in header":     {auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "{{empty}}"}, want: "auth: the API key is empty; not sent: fill in parameter empty VALUE"},
+		"key in query":      {auth: Auth{Kind: AuthAPIKey, In: InQuery, Name: "k", Value: "{{empty}}"}, want: "auth: the API key is empty; not sent: fill in parameter empty VALUE"},
+		"key with a prefix": {auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "k{{empty}}"}},
+		"basic":             {auth: Auth{Kind: AuthBasic, User: "{{empty}}", Value: "{{blank}}"}, want: "auth: user and password are empty; not sent: fill in parameter empty VALUE, parameter blank VALUE"},
+		"basic, event":      {auth: Auth{Kind: AuthBasic, User: "{{body.u}}", Value: "{{empty}}"}, want: "auth: user and password are empty, because the event has nothing for {{body.u}}; not sent: fill in parameter empty VALUE"},
+		"no password":       {auth: Auth{Kind: AuthBasic, User: "u", Value: "{{empty}}"}},
+		"no user":           {auth: Auth{Kind: AuthBasic, User: "{{empty}}", Value: "p"}},
+		"tenant":            {auth: Auth{Kind: AuthBearer, Value: "{{some}}"}, tenant: "acme", want: `auth: the bearer token is empty; not sent: fill in tenant "acme" VALUE in parameter some`},
+		"other tenant":      {auth: Auth{Kind: AuthBearer, Value: "{{some}}"}, tenant: "other"},
+		"no tenant":         {auth: Auth{Kind: AuthBearer, Value: "{{some}}"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := prepare(t, Action{URL: "http://h/", Auth: c.auth}, empty, blank, some)
+			event := eventWith(map[string]any{})
+			event.Parameters[rules.Tenant] = c.tenant
+			_, err := p.Render(event, testDelivery)
+			if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// User and password in the URL are credentials as well.
+func TestEmptyAuthInURL(t *testing.T) {
+	empty := rules.CustomParameter{Name: "empty"}
+	for url, sent := range map[string]bool{"http://{{empty}}:{{empty}}@h/": false, "http://{{empty}}@h/": false, "http://u:{{empty}}@h/": true, "http://{{empty}}:p@h/": true} {
+		_, err := prepare(t, Action{URL: url}, empty).Render(eventWith(nil), testDelivery)
+		if (err == nil) != sent || err != nil && !strings.Contains(err.Error(), "url: user and password are empty; not sent") {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }

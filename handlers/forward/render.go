@@ -50,6 +50,9 @@ func (p *Prepared) RenderBound(bound *rules.Bound, event *rules.Event, delivery 
 	if v.missing != nil {
 		return nil, v.missing.unsent(event.Tenant())
 	}
+	if v.unproven != nil {
+		return nil, v.unproven
+	}
 	r := rendering{bound: bound, buffer: make([]byte, 0, 512)}
 	request := &Request{Method: p.action.Method, Host: v.host, masker: p.masker, tls: p.tls}
 	path, err := r.path(v.path)

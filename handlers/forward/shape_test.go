@@ -98,7 +98,8 @@ func checkShape(t testing.TB, prepared []*Prepared, value any) {
 	for i, p := range prepared {
 		request, err := p.Render(event, testDelivery)
 		if err != nil {
-			if i == 2 || i == 4 {
+			// An API key is in the query of one of them, and a blank one is not sent.
+			if (i == 2 || i == 4) && strings.TrimSpace(text) != "" {
 				t.Errorf("%q: query, raw body and form can carry everything, but: %v", text, err)
 			}
 			continue

@@ -109,6 +109,9 @@ func (b *builder) authority(whole template) (template, error) {
 		credentials := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
 		b.secrets = append(b.secrets, password, credentials)
 		b.authorization = "Basic " + credentials
+		if user.Username() == "" && password == "" {
+			b.made.unproven = errors.New("url: user and password are empty; not sent: fill in the parameters that they come from, or remove them from the URL")
+		}
 	}
 	remainder := template{{text: rest[end:]}}
 	return append(remainder, whole[1:]...), nil

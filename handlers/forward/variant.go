@@ -30,6 +30,8 @@ type variant struct {
 	forward bool
 	// missing says why no request can be made, nil if one can.
 	missing *missingError
+	// unproven says that the request would go without its credentials, nil if not.
+	unproven error
 }
 
 // missingError means that a parameter has no value where only the configuration

@@ -15,7 +15,7 @@ const (
 	escapedName   = "the name of a form field is escaped, as browsers do"
 	keyAsItReads  = "an API key in the query is encoded so that it arrives as it reads"
 	noPathValue   = "a path variable without a text as its value: Postman sends its name, the relay a parameter that the administrator fills in, flagged"
-	emptyValue    = "a variable that is empty in the file, where a value is needed: the relay sends nothing useful until the administrator gives one, flagged"
+	emptyValue    = "a variable or credential that is empty in the file, where a value is needed: the relay sends nothing useful until the administrator gives one, flagged"
 	onlyBlanks    = "a JSON body of blanks: left out"
 	noSuchValue   = "a variable without a value: Postman sends its tag, the relay nothing until the administrator gives a value"
 	alwaysEncoded = "disableUrlEncoding: Postman gives up, the relay encodes"
@@ -34,8 +34,8 @@ var differences = map[string]map[int]string{
 	},
 	"nested": {21: noSuchValue, 22: noSuchValue, 23: noSuchValue, 25: escapedJSON},
 	"silent": {
-		1: emptyValue, 2: emptyValue, 3: emptyValue, 7: emptyValue, 13: onlyBlanks, 15: emptyValue, 16: emptyValue,
-		17: emptyPort, 18: emptyPort, 19: onlyBlanks, 22: onlyBlanks, 23: onlyBlanks, 29: javaScript, 31: javaScript,
+		1: emptyValue, 2: emptyValue, 3: emptyValue, 4: emptyValue, 5: emptyValue, 6: emptyValue, 7: emptyValue, 13: onlyBlanks, 15: emptyValue, 16: emptyValue,
+		17: emptyPort, 18: emptyPort, 19: onlyBlanks, 22: onlyBlanks, 23: onlyBlanks, 29: javaScript, 31: javaScript, 40: emptyValue,
 	},
 	"urls":      {19: emptyPort},
 	"variables": {3: noSuchValue},

@@ -1,8 +1,10 @@
 package relay
 
 import (
+	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -18,6 +20,9 @@ type ParameterListed struct {
 	Value   string            `json:"value,omitempty"`
 	Secret  bool              `json:"secret,omitempty"`
 	Tenants map[string]string `json:"tenants,omitempty"`
+	// Undefined says that it is still to be given a value: it is empty, or has a
+	// value that an import of a Postman collection put in its place.
+	Undefined bool `json:"undefined,omitempty"`
 	// UsedBy names the actions and the places of rules that use it, and the
 	// sources and parameters.
 	UsedBy []string `json:"used_by"`
@@ -64,7 +69,7 @@ func (r *Runtime) Parameters() []ParameterListed {
 		}
 		listed := ParameterListed{
 			Name: parameter.Name, Kind: "custom", Value: shown(parameter.Value, parameter.Secret),
-			Secret: parameter.Secret, UsedBy: uses.of(parameter.Name),
+			Secret: parameter.Secret, Undefined: isUndefined(parameter), UsedBy: uses.of(parameter.Name),
 		}
 		if parameter.NoDefault {
 			listed.Value = ""
@@ -81,14 +86,48 @@ func (r *Runtime) Parameters() []ParameterListed {
 	return parameters
 }
 
+// isUndefined reports whether a parameter is still to be given a value. Imports of
+// collections write such values.
+func isUndefined(p rules.CustomParameter) bool {
+	if p.Secret || p.NoDefault || len(p.Tenants) > 0 {
+		return false
+	}
+	host := p.Value
+	if address, err := url.Parse(p.Value); err == nil && address.Host != "" {
+		host = address.Hostname()
+	}
+	return p.Value == "" || p.Value == "undefined" || strings.HasSuffix(host, ".invalid")
+}
+
 // uses says, by name, who uses a parameter or field.
 type uses map[string][]string
+
+// parameterUser begins the name of a user that is a parameter.
+const parameterUser = "parameter "
 
 func (u uses) of(name string) []string {
 	if users := u[name]; users != nil {
 		return users
 	}
 	return []string{}
+}
+
+// through returns who uses a parameter, and who uses a parameter that holds it,
+// each once.
+func (u uses) through(name string) (users []string) {
+	names := []string{name}
+	for i := 0; i < len(names); i++ {
+		for _, user := range u.of(names[i]) {
+			if holder, isParameter := strings.CutPrefix(user, parameterUser); isParameter {
+				if !slices.Contains(names, holder) {
+					names = append(names, holder)
+				}
+			} else if !slices.Contains(users, user) {
+				users = append(users, user)
+			}
+		}
+	}
+	return users
 }
 
 func (u uses) add(user string, names ...string) {
@@ -135,7 +174,7 @@ func (g *Generation) uses() uses {
 		}
 	}
 	for _, parameter := range g.configuration.Parameters {
-		user := "parameter " + parameter.Name
+		user := parameterUser + parameter.Name
 		if !parameter.Secret {
 			found.add(user, heldIn(parameter.Value)...)
 		}

@@ -15,7 +15,8 @@ type Checked struct {
 	// Database are the faults of the database.
 	Database []string `json:"database"`
 	// Warnings are about the configuration: fields that rules and templates use
-	// and no stored event of theirs had, unused actions, and so on.
+	// and no stored event of theirs had, parameters without a value, unused
+	// actions, and so on.
 	Warnings []string `json:"warnings"`
 }
 
@@ -56,7 +57,7 @@ func (r *Runtime) warnings(ctx context.Context, generation *Generation) ([]strin
 	if err != nil {
 		return nil, fmt.Errorf("checking what waits: %w", err)
 	}
-	return slices.Concat(generation.loadWarnings(), absent, generation.warnOfUnused(),
+	return slices.Concat(generation.loadWarnings(), absent, generation.warnOfUndefined(), generation.warnOfUnused(),
 		generation.warnOfSwitches(r.Switches()), generation.warnOfUnknown(backlog)), nil
 }
 
@@ -195,6 +196,28 @@ func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (war
 		warnings = append(warnings, warning)
 	}
 	return warnings, nil
+}
+
+// warnOfUndefined names the custom parameters that actions use and that are still
+// to be given a value.
+func (g *Generation) warnOfUndefined() (warnings []string) {
+	uses := g.uses()
+	for _, parameter := range g.configuration.Parameters {
+		if !isUndefined(parameter) {
+			continue
+		}
+		users := slices.DeleteFunc(uses.through(parameter.Name), func(user string) bool { return g.byName[user] == nil })
+		if len(users) == 0 {
+			continue
+		}
+		what := "it is empty"
+		if parameter.Value != "" {
+			what = "its value is " + g.mask(parameter.Value) + ", which stands for a missing one"
+		}
+		warnings = append(warnings, fmt.Sprintf("parameter %s: %s, and actions use it (%s); fill in: parameter %[1]s VALUE",
+			parameter.Name, what, strings.Join(users, ", ")))
+	}
+	return warnings
 }
 
 // warnOfUnused names the actions and custom parameters that nothing uses.

@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 func TestWarnings(t *testing.T) {
@@ -84,6 +86,46 @@ func TestWarnings(t *testing.T) {
 	accept(t, runtime, generation, orderPaid(t, generation, `{"data":{"id":7,"sum":4,"state":"paid","stauts":"open"}}`))
 	if got := warnings(); !strings.Contains(got, "action pay: there is no such action any more, and deliveries of it wait (1)") {
 		t.Errorf("with an action gone:\n%s", got)
+	}
+}
+
+// Parameters that are still to be given a value are named if an action uses them.
+func TestWarnOfUndefined(t *testing.T) {
+	secret := rules.CustomParameter{Name: "p", Value: "undefined", Secret: true}
+	for name, c := range map[string]struct {
+		parameters []rules.CustomParameter
+		value      string
+		want       string // "" for no warning
+	}{
+		"empty":       {[]rules.CustomParameter{{Name: "p"}}, "{{p}}", "parameter p: it is empty, and actions use it (pay); fill in: parameter p VALUE"},
+		"undefined":   {[]rules.CustomParameter{{Name: "p", Value: "undefined"}}, "{{p}}", "parameter p: its value is undefined, which stands for a missing one, and actions use it (pay)"},
+		"placeholder": {[]rules.CustomParameter{{Name: "p", Value: "http://p.invalid"}}, "{{upper(p)}}", "parameter p: its value is http://p.invalid, which stands"},
+		"held":        {[]rules.CustomParameter{{Name: "p"}, {Name: "q", Value: "{{p}}"}, {Name: "r", Value: "x{{q}}"}}, "{{r}}", "parameter p: it is empty, and actions use it (pay)"},
+		"unused":      {[]rules.CustomParameter{{Name: "p"}}, "x", ""},
+		"defined":     {[]rules.CustomParameter{{Name: "p", Value: "x"}}, "{{p}}", ""},
+		"secret":      {[]rules.CustomParameter{secret}, "{{p}}", ""},
+		"by tenant":   {[]rules.CustomParameter{{Name: "p", NoDefault: true, Tenants: map[string]rules.TenantValue{"a": {Value: "x"}}}}, "{{p}}", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runtime := openRuntime(t, t.TempDir())
+			configuration := listedConfiguration()
+			configuration.Parameters = append(configuration.Parameters, c.parameters...)
+			configuration.Actions[0].Headers = append(configuration.Actions[0].Headers, forward.Pair{Name: "X-P", Value: c.value})
+			generation := push(t, runtime, configuration)
+			got := strings.Join(generation.warnOfUndefined(), "\n")
+			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+			checked, err := runtime.Check(t.Context())
+			if err != nil || !strings.Contains(strings.Join(checked.Warnings, "\n"), c.want) {
+				t.Errorf("check says %q, %v", checked.Warnings, err)
+			}
+			for _, parameter := range runtime.Parameters() {
+				if parameter.Name == "p" && parameter.Undefined != (c.want != "" || name == "unused") {
+					t.Errorf("undefined is %t", parameter.Undefined)
+				}
+			}
+		})
 	}
 }
 

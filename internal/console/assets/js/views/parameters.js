@@ -36,6 +36,7 @@ function line(parameter) {
 		el("td", parameter.description ? el("div", shown(parameter.description, 300)) : null,
 			parameter.secret ? el("div", el("span.mark.tone-quiet", icon("barred"), "secret"), " ", el("code", "***"))
 				: parameter.value ? mono(parameter.value, 300) : null,
+			parameter.undefined ? el("div", el("span.mark.tone-warn", { test: "undefined" }, icon("warning"), "undefined"), " ", used.length ? "It is used and has no value yet." : "It has no value yet.") : null,
 			tenants.length ? el("details", el("summary", `${tenants.length} of single tenants`), el("dl.values", tenants.map(([code, value]) => [el("dt", shown(code, 60)), el("dd", mono(parameter.secret ? "***" : value, 200))]))) : null),
 		el("td", used.length ? el("ul.used", used.map((place) => el("li", mono(place, 120)))) : el("span.mark.tone-quiet", icon("dash"), "unused")));
 }
