@@ -30,7 +30,11 @@ var targetWords = map[string][]netip.Prefix{
 }
 
 // neverPrefixes are refused whatever is configured: link-local and multicast
-// networks, and the addresses where clouds hand out credentials.
+// networks, and the addresses where clouds hand out credentials. Those inside
+// fd00::/8 would be among private_ranges otherwise. Sources:
+// docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html (fd00:ec2::23),
+// docs.cloud-init.io/en/latest/reference/datasources/ (scaleway, akamai), and the
+// address that Oracle's scripts for OKE fall back to without IPv4.
 var neverPrefixes = []struct {
 	what     string
 	networks []netip.Prefix
@@ -41,10 +45,11 @@ var neverPrefixes = []struct {
 		"192.0.0.192/32",         // Oracle Cloud, by another name
 		"100.100.100.200/32",     // Alibaba Cloud
 		"fd00:ec2::254/128",      // AWS
-		"fd00:ec2::23/128",       // AWS, identities of containers
+		"fd00:ec2::23/128",       // AWS, EKS Pod Identity Agent
 		"fd20:ce::254/128",       // Google Cloud
 		"fd00:42::42/128",        // Scaleway
 		"fd00:c1::a9fe:a9fe/128", // Oracle Cloud
+		"fd00:a9fe:a9fe::1/128",  // Akamai (Linode)
 	)},
 	{"a link-local address", prefixes("169.254.0.0/16", "fe80::/10")},
 	{"a multicast or broadcast address", prefixes("224.0.0.0/4", "255.255.255.255/32", "ff00::/8")},

@@ -57,7 +57,7 @@ func TestTargets(t *testing.T) {
 		{"0.0.0.0/0", "h", "192.0.0.192", meta},
 		{"", "h", "fd00:ec2::23", meta},
 		{"", "h", "fd00:42::42", meta},
-		{"", "h", "fd00:c1::a9fe:a9fe", meta},
+		{"", "h", "fd00:c1::a9fe:a9fe", meta}, {"", "h", "fd00:a9fe:a9fe::1", meta},
 		{"", "h", "::ffff:168.63.129.16", meta},
 		{"", "h", "224.0.0.251", multi},
 		{"", "h", "255.255.255.255", multi},
