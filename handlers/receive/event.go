@@ -184,7 +184,8 @@ func isObject(value any) bool {
 }
 
 // partsOf makes the parts of a list. raws are the bytes of its elements, nil
-// where they cannot be told.
+// where they cannot be told, as in XML. The last element of such a list keeps all
+// that came if it is broken.
 func partsOf(list []any, whole *part, raws [][]byte, foreign bool) ([]part, error) {
 	if len(list) > maxBatch {
 		return nil, tooManyRefusal
@@ -193,8 +194,9 @@ func partsOf(list []any, whole *part, raws [][]byte, foreign bool) ([]part, erro
 	for i, element := range list {
 		p := part{value: element, problem: whole.problem}
 		switch {
-		case len(list) == 1 && whole.problem != "":
-			p.raw = whole.raw
+		case whole.problem != "" && (len(list) == 1 || raws == nil && i == len(list)-1):
+			// Some of it could not be read, and is in none of the elements.
+			p.raw, p.retyped = whole.raw, whole.retyped
 		case raws == nil:
 			p.raw, p.isRaw, p.retyped = encodeJSON(element), true, true
 		default:

@@ -52,6 +52,10 @@ func TestSeveralValues(t *testing.T) {
 		"list of other bytes":   {"", "application/json", `[{"event":"a","n":"` + "\xff" + `"},` + b + "]", []string{"a", "b"}, []string{`{"event":"a","n":"` + "\xff" + `"}`, b}},
 		"broken at batch":       {"body.list", "application/json", `{"list":[` + broken + "," + a + "]}", []string{"x!", "a!"}, []string{broken, a}},
 		"cut off at batch":      {"body.list", "application/json", `{"list":[` + a + "," + `{"event":"b","n":"ha`, []string{"a!", "b!"}, []string{a, `{"event":"b","n":"ha`}},
+		"cut off XML": {"list(body.o.i)", "text/xml", "<o><i><event>a</event></i><i><event>b</event></i><i><eve", []string{"a!", "b!"},
+			[]string{`{"event":"a"}`, "<o><i><event>a</event></i><i><event>b</event></i><i><eve"}},
+		"XML of one":         {"list(body.o.i)", "text/xml", "<o><i><event>a</event></i></o>", []string{"a"}, []string{`{"event":"a"}`}},
+		"cut off XML of one": {"list(body.o.i)", "text/xml", "<o><i><event>a</event></i>", []string{"a!"}, []string{"<o><i><event>a</event></i>"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRelay(t, receive.Options{}, open(receive.Source{Batch: test.batch}))
