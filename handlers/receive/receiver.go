@@ -349,6 +349,9 @@ func (v *visit) proveByHead() (waiting []bool, anyone bool) {
 			case c.inHead():
 				if presented, ok := v.provenByHead(c); ok {
 					v.prove(i, presented)
+					if c.Kind == Basic {
+						v.presented = append(v.presented, basicForms(presented)...)
+					}
 					v.pathToken = v.pathToken || c.Kind == Path
 					anyone = true
 				}

@@ -3,6 +3,7 @@ package receive
 import (
 	"bytes"
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -27,10 +28,11 @@ type clean struct {
 	jsonHeaders map[string][]string
 }
 
-// blankable is the length from which a value that proved a request is blanked
-// wherever it stands in the request, because some senders repeat the URL that
-// they call in their body. A shorter one could be a word by chance.
-const blankable = 16
+// blankable is the length in bytes from which a value that proved a request is
+// blanked wherever it stands in the request, because some senders repeat the URL
+// that they call in their body. A shorter one could be a word or a number by
+// chance. The manual names the bound.
+const blankable = 8
 
 // withoutCredentials takes the credentials out of the request and its body:
 // header fields that may hold one, the query keys and body fields of the
@@ -88,7 +90,9 @@ func (v *visit) withoutCredentials(doc *document) clean {
 		c.headers["Content-Type"] = []string{"application/json"}
 	}
 	c.segments = slices.Clone(c.segments)
-	for _, form := range v.presentedForms() {
+	forms := v.presentedForms()
+	blankDocument(doc, forms)
+	for _, form := range forms {
 		blankText(&c.path, form)
 		blankValues(c.query, form)
 		blankValues(c.headers, form)
@@ -175,8 +179,56 @@ func (v *visit) blankBody(raw []byte) {
 	}
 }
 
+// blankDocument blanks proven values in the decoded body. It finds what
+// blankBody cannot: a key that the body itself proved, and spellings that only
+// decoding shows, such as \u0061 for a or another charset.
+func blankDocument(doc *document, forms []string) {
+	asWritten := doc.isRaw && !doc.retyped && bytes.IndexByte(doc.raw, '\\') < 0 // blankBody saw all of it
+	if len(forms) == 0 || asWritten {
+		return
+	}
+	for _, form := range forms {
+		blankText(&doc.problem, form)
+	}
+	if value, blanked := blankValue(doc.value, forms); blanked {
+		doc.value = value
+		doc.changed()
+	}
+}
+
+// blankValue returns a decoded value without the given texts, and whether any
+// stood in it. It changes objects and lists in place.
+func blankValue(value any, forms []string) (clean any, blanked bool) {
+	switch value := value.(type) {
+	case string:
+		text := value
+		for _, form := range forms {
+			blankText(&text, form)
+		}
+		return text, text != value
+	case []any:
+		for i, element := range value {
+			if element, did := blankValue(element, forms); did {
+				value[i], blanked = element, true
+			}
+		}
+	case map[string]any:
+		for key, inner := range value {
+			name, renamed := blankValue(key, forms)
+			inner, did := blankValue(inner, forms)
+			if renamed {
+				delete(value, key)
+			}
+			if renamed || did {
+				value[name.(string)], blanked = inner, true
+			}
+		}
+	}
+	return value, blanked
+}
+
 // presentedForms returns the forms in which a sender may repeat the values that
-// proved the request.
+// proved the request, a longer one before those that it may contain.
 func (v *visit) presentedForms() []string {
 	var forms []string
 	for _, value := range v.presented {
@@ -184,7 +236,15 @@ func (v *visit) presentedForms() []string {
 			forms = append(forms, formsOf(value)...)
 		}
 	}
+	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
 	return forms
+}
+
+// basicForms returns what else repeats the user and password of Basic: the
+// password alone, and both as they stand in the header.
+func basicForms(pair string) []string {
+	_, password, _ := strings.Cut(pair, ":")
+	return []string{password, base64.RawStdEncoding.EncodeToString([]byte(pair)), base64.RawURLEncoding.EncodeToString([]byte(pair))}
 }
 
 // formsOf returns a text as it is and as it is written in URLs and in JSON, a
@@ -247,6 +307,12 @@ func blankText(text *string, value string) {
 
 func blankValues(all map[string][]string, value string) {
 	for key, values := range all {
+		if name := key; strings.Contains(key, value) {
+			blankText(&name, value)
+			delete(all, key)
+			all[name], key = append(all[name], values...), name
+			values = all[name]
+		}
 		for i := range values {
 			if strings.Contains(values[i], value) {
 				values = slices.Clone(values) // the request's own are not ours to change

@@ -128,6 +128,65 @@ func TestRepeatedForms(t *testing.T) {
 	}
 }
 
+// TestRepeatedElsewhere checks that whatever proved a request is blanked where it
+// is repeated inside other texts, and that the rest stays. Values below the bound
+// stay, because they could be words.
+func TestRepeatedElsewhere(t *testing.T) {
+	const secret = "k3y-f0r-us"
+	header := func(name, value string) http.Header { return http.Header{name: {value}} }
+	basic := base64.StdEncoding.EncodeToString([]byte("pbx:" + secret))
+	bodyKey := receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{secret}}
+	for name, test := range map[string]struct {
+		credential receive.Credential
+		rest       string
+		header     http.Header
+		body, want string // of body.note
+	}{
+		"query in body":       {queryKey(secret), "?key=" + secret, nil, `{"note":"key=k3y-f0r-us!"}`, "key=**********!"},
+		"query escaped":       {queryKey(secret), "?key=" + secret, nil, `{"note":"key=\u006b3y-f0r-us!"}`, "key=**********!"},
+		"query in other key":  {queryKey(secret), "?key=" + secret + "&a" + secret + "=1&b=x" + secret, nil, `{"note":"n"}`, "n"},
+		"query as body key":   {queryKey(secret), "?key=" + secret, nil, `{"note":"n","\u006b3y-f0r-us":1}`, "n"},
+		"query in UTF-16":     {queryKey(secret), "?key=" + secret, nil, "\xff\xfe" + utf16LE(`{"note":"key=k3y-f0r-us"}`), "key=**********"},
+		"bearer in header":    {receive.Credential{Kind: receive.Bearer, Values: []string{secret}}, "", http.Header{"Authorization": {"Bearer " + secret}, "X-Forwarded-Auth": {"Bearer " + secret}}, `{"note":"n"}`, "n"},
+		"password in body":    {receive.Credential{Kind: receive.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"https://pbx:k3y-f0r-us@example.com"}`, "https://**************@example.com"},
+		"password alone":      {receive.Credential{Kind: receive.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"it is k3y-f0r-us"}`, "it is **********"},
+		"basic as base64":     {receive.Credential{Kind: receive.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"Basic ` + basic + `"}`, "Basic " + strings.Repeat("*", len(strings.TrimRight(basic, "="))) + strings.Repeat("=", strings.Count(basic, "="))},
+		"body key elsewhere":  {bodyKey, "", nil, `{"token":"k3y-f0r-us","note":"key=k3y-f0r-us!"}`, "key=**********!"},
+		"body key of a form":  {bodyKey, "", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, "token=k3y-f0r-us&note=" + url.QueryEscape("key=k3y-f0r-us!"), "key=**********!"},
+		"body key in broken":  {bodyKey, "", nil, `{"token":"k3y-f0r-us","note":"key=k3y-f0r-us!","x":"Bob "B" Lee"}`, "key=**********!"},
+		"path token":          {receive.Credential{Kind: receive.Path, Values: []string{secret}}, "/" + secret, nil, `{"note":"/listen.php/k3y-f0r-us"}`, "/listen.php/**********"},
+		"percent-encoded URL": {queryKey("k3y f0r us"), "?key=k3y%20f0r%20us", nil, `{"note":"?key=k3y%20f0r%20us&x=1"}`, "?key=" + strings.Repeat("*", 14) + "&x=1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := post(test.rest, "application/json", test.body)
+			for name, values := range test.header {
+				request.Header[name] = values
+			}
+			r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []receive.Credential{test.credential}})
+			e := r.one(t, request)
+			if got := r.value(t, e, "body.note"); got != test.want {
+				t.Errorf("the note is %q, want %q", got, test.want)
+			}
+			checkNoSecret(t, e, secret, "f0r", basic)
+			checkEvent(t, e)
+		})
+	}
+	e := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []receive.Credential{queryKey("project")}}).
+		one(t, post("?key=project", "application/json", `{ "note": "the project" }`))
+	if string(e.RawBody) != `{ "note": "the project" }` {
+		t.Errorf("a word that is a key is blanked: %s", e.RawBody)
+	}
+}
+
+// utf16LE returns a text of ASCII in UTF-16.
+func utf16LE(text string) string {
+	var wide strings.Builder
+	for _, c := range []byte(text) {
+		wide.Write([]byte{c, 0})
+	}
+	return wide.String()
+}
+
 // TestOthersKeysAreData checks that a key which is a credential of another
 // source only is data of this one.
 func TestOthersKeysAreData(t *testing.T) {
