@@ -23,7 +23,9 @@ func writeStatus(w io.Writer, status relay.Status) error {
 		version = status.Version + ", "
 	}
 	line("Relay", "%srunning since %s", version, clock(status.Started))
-	line("Configuration", "loaded %s", clock(status.Loaded))
+	if !status.Loaded.IsZero() { // not known while the queue is not open
+		line("Configuration", "loaded %s", clock(status.Loaded))
+	}
 	if status.Off {
 		line("SWITCHED OFF", "everything, by the configuration (active off)")
 	}
