@@ -168,6 +168,8 @@ func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, er
 		w.Header().Set("Retry-After", retryAfter)
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", receive.Methods)
+	case http.StatusUnsupportedMediaType:
+		w.Header().Set("Accept-Encoding", receive.Encodings) // RFC 9110, 15.5.16
 	}
 	return caddyhttp.Error(refusal.Status, err)
 }

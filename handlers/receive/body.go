@@ -1,18 +1,13 @@
 package receive
 
 import (
-	"bufio"
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -45,6 +40,25 @@ type intake struct {
 	held   int64
 }
 
+// take counts n more bytes.
+func (in *intake) take(n int) error {
+	if in.budget != nil {
+		if !in.budget.take(int64(n)) {
+			return errNoBudget
+		}
+		in.held += int64(n)
+	}
+	return nil
+}
+
+// giveBack counts n bytes less.
+func (in *intake) giveBack(n int) {
+	if in.budget != nil {
+		in.budget.held.Add(-int64(n))
+		in.held -= int64(n)
+	}
+}
+
 // release gives back what was taken from the budget.
 func (in *intake) release() {
 	if in.budget != nil {
@@ -69,11 +83,8 @@ func (in *intake) readAll(r io.Reader, declared int64) ([]byte, error) {
 	var body []byte
 	for {
 		size = min(size, in.limit) + 1
-		if in.budget != nil {
-			if !in.budget.take(size - int64(cap(body))) {
-				return body, errNoBudget
-			}
-			in.held += size - int64(cap(body))
+		if err := in.take(int(size) - cap(body)); err != nil {
+			return body, err
 		}
 		grown := make([]byte, len(body), size)
 		copy(grown, body)
@@ -86,7 +97,9 @@ func (in *intake) readAll(r io.Reader, declared int64) ([]byte, error) {
 				return body, errTooLarge
 			case err == io.EOF:
 				if cap(body) > 2*len(body)+1 {
-					body = bytes.Clone(body) // the event keeps it; let the rest go
+					fitted := bytes.Clone(body) // the event keeps it; let the rest go
+					in.giveBack(cap(body) - cap(fitted))
+					body = fitted
 				}
 				return body, nil
 			case err != nil:
@@ -99,18 +112,33 @@ func (in *intake) readAll(r io.Reader, declared int64) ([]byte, error) {
 	}
 }
 
-// readBody reads the request's body as it was sent.
-func (v *visit) readBody(in *intake) ([]byte, error) {
+// body reads the request's body: wire is as it was sent, raw without its content
+// encodings. A content encoding that is not known is refused before anything is
+// read.
+func (v *visit) body(in *intake) (wire, raw []byte, err error) {
 	request := v.request
 	if request.Body == nil || request.Body == http.NoBody || request.Method == http.MethodHead {
-		return nil, nil
+		return nil, nil, nil
 	}
+	encodings, err := v.encodings()
+	if err != nil {
+		return nil, nil, err
+	}
+	if wire, err = v.readBody(in); err != nil {
+		return nil, nil, err
+	}
+	raw, err = v.decodeContent(wire, encodings, in)
+	return wire, raw, err
+}
+
+// readBody reads the request's body as it was sent.
+func (v *visit) readBody(in *intake) ([]byte, error) {
 	if v.origin.SetReadDeadline != nil {
 		// A writer that knows no deadlines is no reason to refuse: what stands in
 		// front of it has its own.
 		_ = v.origin.SetReadDeadline(time.Now().Add(v.receiver.options.BodyTimeout))
 	}
-	body, err := in.readAll(request.Body, request.ContentLength)
+	body, err := in.readAll(v.request.Body, v.request.ContentLength)
 	if err != nil {
 		// The deadline stays: it also bounds what the server reads of the rest.
 		return nil, v.readFailure(err, in)
@@ -147,48 +175,4 @@ func (v *visit) readFailure(err error, in *intake) error {
 
 func tooLargeRefusal(limit int64) *Refusal {
 	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes; to accept it, raise max_body of the source", limit)
-}
-
-// decodeContent undoes the Content-Encoding. A body that cannot be decoded is
-// returned as it came and the problem is noted, because an authenticated request
-// is never dropped for its body. Only one that grows beyond the limit is refused.
-func (v *visit) decodeContent(wire []byte, in *intake) (body []byte, err error) {
-	encoding := v.request.Header.Get("Content-Encoding")
-	if encoding == "" || len(wire) == 0 {
-		return wire, nil
-	}
-	var open func(r *bufio.Reader) (io.Reader, error)
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
-	case "identity":
-		return wire, nil
-	case "gzip", "x-gzip":
-		open = func(r *bufio.Reader) (io.Reader, error) { return gzip.NewReader(r) }
-	case "deflate":
-		open = openDeflate
-	default:
-		v.contentProblem = "the content encoding is none of gzip, deflate and identity; the body is kept encoded"
-		return wire, nil
-	}
-	reader, err := open(bufio.NewReaderSize(bytes.NewReader(wire), 4<<10))
-	if err == nil {
-		body, err = in.readAll(reader, -1)
-	}
-	switch {
-	case errors.Is(err, errTooLarge), errors.Is(err, errNoBudget):
-		return nil, v.readFailure(err, in)
-	case err != nil:
-		v.contentProblem = "undoing the content encoding: " + err.Error()
-		return wire, nil
-	}
-	return body, nil
-}
-
-// openDeflate reads "deflate" with the zlib header that the standard asks for,
-// and without it, as many senders do.
-func openDeflate(r *bufio.Reader) (io.Reader, error) {
-	head, err := r.Peek(2)
-	if err == nil && head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
-		return zlib.NewReader(r)
-	}
-	return flate.NewReader(r), nil
 }

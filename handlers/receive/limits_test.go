@@ -1,13 +1,7 @@
 package receive_test
 
 import (
-	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -167,95 +160,6 @@ func TestRefusedUnread(t *testing.T) {
 		test.change(request, &from)
 		if _, err := r.Receive(request, from); status(err) != test.status {
 			t.Errorf("%s: got %v, want %d", name, err, test.status)
-		}
-	}
-}
-
-// pack compresses text.
-func pack(t testing.TB, text string, open func(io.Writer) io.WriteCloser) string {
-	t.Helper()
-	var packed bytes.Buffer
-	w := open(&packed)
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return packed.String()
-}
-
-func gzipped(t testing.TB, text string) string {
-	return pack(t, text, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
-}
-
-func TestContentEncoding(t *testing.T) {
-	const body = `{"event":"x","id":5}`
-	zipped := gzipped(t, body)
-	for name, test := range map[string]struct {
-		encoding, body, raw string
-		broken              bool
-		id                  any
-	}{
-		"gzip":      {"gzip", zipped, body, false, int64(5)},
-		"x-gzip":    {"X-GZIP", zipped, body, false, int64(5)},
-		"zlib":      {"deflate", pack(t, body, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), body, false, int64(5)},
-		"deflate":   {"deflate", pack(t, body, func(w io.Writer) io.WriteCloser { return must(flate.NewWriter(w, 9)) }), body, false, int64(5)},
-		"identity":  {"identity", body, body, false, int64(5)},
-		"not true":  {"gzip", body, body, true, int64(5)},
-		"truncated": {"gzip", zipped[:len(zipped)-9], zipped[:len(zipped)-9], true, nil},
-		"unknown":   {"br", "\x0b\x02\x80", "\x0b\x02\x80", true, nil},
-		"two":       {"gzip, gzip", zipped, zipped, true, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			request := post("?event=x", "application/json", test.body)
-			request.Header.Set("Content-Encoding", test.encoding)
-			r := newRelay(t, receive.Options{}, open(receive.Source{}))
-			e := r.one(t, request)
-			if string(e.RawBody) != test.raw || (e.ParseError != "") != test.broken || r.value(t, e, "body.id") != test.id {
-				t.Errorf("got %q, %q, id %v", e.RawBody, e.ParseError, r.value(t, e, "body.id"))
-			}
-			checkEvent(t, e)
-		})
-	}
-}
-
-// TestBomb checks that a small body which is huge when decoded is refused
-// without the memory that it asks for, with proven credentials and without.
-func TestBomb(t *testing.T) {
-	bomb := gzipped(t, strings.Repeat("x", 40<<20))
-	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: bearer("a")},
-		receive.Source{Name: "b", Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"b"}}}})
-	for _, token := range []string{"a", ""} {
-		request := post("", "application/json", bomb)
-		request.Header.Set("Content-Encoding", "gzip")
-		request.Header.Set("Authorization", "Bearer "+token)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if _, err := r.Receive(request, origin); status(err) != http.StatusRequestEntityTooLarge {
-			t.Errorf("got %v, want 413", err)
-		}
-		runtime.ReadMemStats(&after)
-		if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
-			t.Errorf("took %d bytes", grown)
-		}
-	}
-}
-
-// TestSignedCompressed checks that a signature may be over the body as sent or
-// as meant.
-func TestSignedCompressed(t *testing.T) {
-	const body = `{"event":"x"}`
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []receive.Credential{
-		{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}})
-	for name, signed := range map[string]string{"as sent": gzipped(t, body), "as meant": body} {
-		request := post("", "application/json", gzipped(t, body))
-		request.Header.Set("Content-Encoding", "gzip")
-		request.Header.Set("X-Sig", hex.EncodeToString(mac(sha256.New, "k", signed)))
-		if e := r.one(t, request); string(e.RawBody) != body {
-			t.Errorf("%s: raw body is %q", name, e.RawBody)
 		}
 	}
 }

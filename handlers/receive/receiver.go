@@ -230,11 +230,7 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 	}
 
 	// What stands in the body.
-	wire, err := v.readBody(in)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := v.decodeContent(wire, in)
+	wire, raw, err := v.body(in)
 	if err != nil {
 		return nil, err
 	}
@@ -276,11 +272,7 @@ func (v *visit) as(name string) (*Received, error) {
 		return nil, fmt.Errorf("there is no source %q", name)
 	}
 	in := &intake{limit: v.maxBody(nil)}
-	wire, err := v.readBody(in)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := v.decodeContent(wire, in)
+	_, raw, err := v.body(in)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ const Methods = "GET, HEAD, PUT, POST, PATCH, DELETE"
 // Refusal says why a request was turned away. The sender learns the status and
 // nothing more.
 type Refusal struct {
-	// Status is 400 (broken framing only), 401, 403, 405, 408, 413 or 503.
+	// Status is 400 (broken framing only), 401, 403, 405, 408, 413, 415 or 503.
 	Status int
 	// Reason is a sentence for an administrator. It holds nothing of the
 	// request's body or credentials.

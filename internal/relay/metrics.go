@@ -19,7 +19,8 @@ import (
 type Metrics struct {
 	Events map[EventLabels]uint64
 	// Rejected counts requests that were turned away: address, credentials,
-	// method, too_large, slow, broken, not_stored or gone, each also if there was none.
+	// method, too_large, encoding, slow, broken, not_stored or gone, each also if
+	// there was none.
 	Rejected map[string]uint64
 	Attempts map[AttemptLabels]Histogram
 	Backlog  []queue.Backlog
@@ -62,6 +63,7 @@ var rejectionReasons = map[int]string{
 	http.StatusUnauthorized:          "credentials",
 	http.StatusMethodNotAllowed:      "method",
 	http.StatusRequestEntityTooLarge: "too_large",
+	http.StatusUnsupportedMediaType:  "encoding",
 	http.StatusRequestTimeout:        "slow",
 	http.StatusBadRequest:            "broken",
 	http.StatusServiceUnavailable:    "not_stored",
