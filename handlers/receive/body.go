@@ -8,67 +8,33 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
-)
-
-// budget counts bytes that are held for requests whose sender has not proven
-// itself, over all requests at once. Bounding each request alone would let
-// many of them fill memory together.
-type budget struct {
-	limit int64
-	held  atomic.Int64
-}
-
-func (b *budget) take(n int64) bool {
-	if b.held.Add(n) > b.limit {
-		b.held.Add(-n)
-		return false
-	}
-	return true
-}
-
-var (
-	errTooLarge = errors.New("body is too large")
-	errNoBudget = errors.New("too many bytes are held for requests without proven credentials")
 )
 
 // intake reads the body of one request within its limits.
 type intake struct {
 	limit  int64
-	budget *budget // nil once the sender has proven itself
-	held   int64
+	charge *charge // nil once the sender has proven itself
 }
 
-// take counts n more bytes.
+// take counts n more bytes that are held.
 func (in *intake) take(n int) error {
-	if in.budget != nil {
-		if !in.budget.take(int64(n)) {
-			return errNoBudget
-		}
-		in.held += int64(n)
+	if in.charge == nil {
+		return nil
 	}
-	return nil
+	return in.charge.take(int64(n))
 }
 
 // giveBack counts n bytes less.
 func (in *intake) giveBack(n int) {
-	if in.budget != nil {
-		in.budget.held.Add(-int64(n))
-		in.held -= int64(n)
+	if in.charge != nil {
+		_ = in.charge.take(-int64(n)) // fails only where nothing counts any more
 	}
-}
-
-// release gives back what was taken from the budget.
-func (in *intake) release() {
-	if in.budget != nil {
-		in.budget.held.Add(-in.held)
-	}
-	in.budget, in.held = nil, 0
 }
 
 // firstRead is how much room a body gets at once. A sender that declares more
-// has to send it before it gets more.
+// has to send it before it gets more. One that has not proven itself gets less,
+// so that a connection that stalls costs little.
 const firstRead = 64 << 10
 
 // readAll reads to the end or to the limit. declared is the expected length,
@@ -77,8 +43,10 @@ func (in *intake) readAll(r io.Reader, declared int64) ([]byte, error) {
 	// One byte more than declared makes room for reading the end of the body
 	// without growing.
 	size := int64(4<<10) - 1
-	if declared >= 0 {
+	if in.charge == nil && declared >= 0 {
 		size = min(declared, firstRead)
+	} else if declared >= 0 {
+		size = min(declared, size)
 	}
 	var body []byte
 	for {
@@ -133,20 +101,32 @@ func (v *visit) body(in *intake) (wire, raw []byte, err error) {
 
 // readBody reads the request's body as it was sent.
 func (v *visit) readBody(in *intake) ([]byte, error) {
-	if v.origin.SetReadDeadline != nil {
+	reader, set := io.Reader(v.request.Body), v.origin.SetReadDeadline
+	timeout := v.receiver.options.BodyTimeout
+	until := time.Now().Add(timeout)
+	if c := in.charge; c != nil {
+		arriving := &arrival{body: reader, charge: c, until: until, window: timeout / 3}
+		arriving.next()
+		reader, set = arriving, func(at time.Time) error { c.deadline.move(at); return nil }
+	} else if set != nil {
 		// A writer that knows no deadlines is no reason to refuse: what stands in
 		// front of it has its own.
-		_ = v.origin.SetReadDeadline(time.Now().Add(v.receiver.options.BodyTimeout))
+		_ = set(until)
 	}
-	body, err := in.readAll(v.request.Body, v.request.ContentLength)
+	body, err := in.readAll(reader, v.request.ContentLength)
+	if in.charge != nil {
+		if late := in.charge.arrived(); late != nil {
+			err = late
+		}
+	}
 	if err != nil {
 		// The deadline stays: it also bounds what the server reads of the rest.
 		return nil, v.readFailure(err, in)
 	}
-	if v.origin.SetReadDeadline != nil {
+	if set != nil {
 		// An expired deadline would end the request's context while the event
 		// is being stored.
-		_ = v.origin.SetReadDeadline(time.Time{})
+		_ = set(time.Time{})
 	}
 	return body, nil
 }
@@ -159,9 +139,14 @@ func (v *visit) readFailure(err error, in *intake) error {
 	case errors.Is(err, errTooLarge), errors.As(err, &tooLarge):
 		return tooLargeRefusal(in.limit)
 	case errors.Is(err, errNoBudget):
-		return refuse(http.StatusServiceUnavailable, "%v (%d bytes); they are being flooded, or body credentials "+
-			"are too popular: prefer credentials in a header", err, v.receiver.unproven.limit)
+		return refuse(http.StatusServiceUnavailable, "%v (at most %d in all and %d for one address): the relay is being flooded, "+
+			"or many senders prove themselves by body or signature at once; prefer credentials in a header", err,
+			v.receiver.unproven.limit, v.receiver.unproven.share)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		if in.charge != nil {
+			return refuse(http.StatusRequestTimeout, "the body did not arrive within %v, or less than %d bytes of it within %v",
+				v.receiver.options.BodyTimeout, leastArrival, v.receiver.options.BodyTimeout/3)
+		}
 		return refuse(http.StatusRequestTimeout, "the body did not arrive within %v", v.receiver.options.BodyTimeout)
 	}
 	// HTTP/2 and HTTP/3 have no transfer encoding that could be broken: there, a

@@ -164,56 +164,6 @@ func TestRefusedUnread(t *testing.T) {
 	}
 }
 
-// TestUnprovenBytes checks that senders without proven credentials share one
-// bound, that others do not feel it, and that all of it comes back.
-func TestUnprovenBytes(t *testing.T) {
-	r := newRelay(t, receive.Options{UnprovenBytes: 20 << 10},
-		receive.Source{Name: "a", Credentials: bearer("a")},
-		receive.Source{Name: "b", Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"b"}}}})
-	send := func(body io.Reader) error {
-		request := post("", "application/json", "")
-		request.Body, request.ContentLength = io.NopCloser(body), -1
-		_, err := r.Receive(request, origin)
-		return err
-	}
-	for round := range 3 {
-		var writers []*io.PipeWriter
-		results := make(chan error)
-		for range 5 {
-			reader, writer := io.Pipe()
-			writers = append(writers, writer)
-			go func() { results <- send(reader) }()
-			// The write returns when the receiver holds room for it.
-			if _, err := writer.Write([]byte(`{"token":"b",`)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := send(strings.NewReader(`{"token":"b"}`)); status(err) != http.StatusServiceUnavailable {
-			t.Fatalf("round %d: got %v, want 503", round, err)
-		}
-		request := post("", "application/json", "{}")
-		request.Header.Set("Authorization", "Bearer a")
-		r.one(t, request)
-		for i, writer := range writers {
-			if i%2 == 0 {
-				fmt.Fprint(writer, `"n":1}`)
-				writer.Close()
-			} else {
-				writer.CloseWithError(io.ErrUnexpectedEOF)
-			}
-		}
-		for range writers {
-			if err := <-results; err != nil && !errors.Is(err, receive.ErrSenderGone) {
-				t.Error(err)
-			}
-		}
-	}
-	if err := send(strings.NewReader(`{"token":"b","pad":"` + strings.Repeat("x", 15<<10) + `"}`)); err != nil {
-		t.Errorf("what is left is less than it was: %v", err)
-	}
-}
-
 // server runs a receiver behind a real server, and returns what its requests
 // came to.
 func server(t *testing.T, r relay) (*httptest.Server, <-chan error) {

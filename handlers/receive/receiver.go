@@ -20,13 +20,16 @@ const (
 
 // Options are limits of a Receiver that are not a source's own.
 type Options struct {
-	// BodyTimeout is how long a body may take to arrive. 0 means
-	// DefaultBodyTimeout.
+	// BodyTimeout is how long a body may take to arrive. While its sender has not
+	// proven itself, 10 KiB of it, or the rest, must arrive in each third of this
+	// time. 0 means DefaultBodyTimeout.
 	BodyTimeout time.Duration
 
 	// UnprovenBytes bounds the bytes that are held, over all requests, for
 	// senders that have not proven themselves yet because their credentials
-	// are in the body or a signature over it. 0 means DefaultUnprovenBytes.
+	// are in the body or a signature over it. One client, which is an IPv4
+	// address or a /64 of IPv6, gets an eighth of it. Both are at least what one
+	// body of the largest max_body needs. 0 means DefaultUnprovenBytes.
 	UnprovenBytes int64
 
 	// Now is the clock. Nil means time.Now.
@@ -104,10 +107,10 @@ func New(sources []Source, language *rules.Language, options Options) (*Receiver
 	r := &Receiver{
 		language: language,
 		options:  options,
-		unproven: budget{limit: options.UnprovenBytes},
 		decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	var problems []error
+	var largest int64
 	for i, config := range sources {
 		if slices.ContainsFunc(sources[:i], func(o Source) bool { return o.Name == config.Name }) {
 			problems = append(problems, fmt.Errorf("%s is defined twice; rename one", config.title()))
@@ -118,10 +121,17 @@ func New(sources []Source, language *rules.Language, options Options) (*Receiver
 			continue
 		}
 		r.sources = append(r.sources, s)
+		if slices.ContainsFunc(s.credentials, func(c *credential) bool { return !c.inHead() }) {
+			largest = max(largest, s.MaxBody)
+		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
+	// A body is held as it came, half decoded and decoded.
+	need := 3*(largest+1) + zstdBlock
+	r.unproven.limit = max(options.UnprovenBytes, need)
+	r.unproven.share = max(options.UnprovenBytes/8, need)
 	return r, nil
 }
 
@@ -225,8 +235,8 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 		return nil, tooLargeRefusal(in.limit)
 	}
 	if !anyone {
-		in.budget = &r.unproven
-		defer in.release()
+		in.charge = r.unproven.open(clientOf(v.client), origin.SetReadDeadline)
+		defer in.charge.close()
 	}
 
 	// What stands in the body.
