@@ -84,6 +84,7 @@ func init() {
 
 		// What expr has not.
 		"tojson":      {least: 1, most: 1, call: toJSON, absent: true, cost: deep},
+		"json_text":   {least: 1, most: 1, call: jsonText, cost: deep},
 		"urlencode":   {least: 1, most: 1, call: urlencode, cost: deep},
 		"toxml":       {least: 1, most: 1, call: toXML, cost: deep},
 		"format_time": {least: 2, most: 3, call: formatTime, check: checkFormatTime, cost: costs(shallow).plus(zoneSteps), event: true},
@@ -473,6 +474,16 @@ func toJSON(args []any) (any, error) {
 	}
 	text, err := appendValue(nil, args[0], replaceInvalid, 0)
 	return string(text), err
+}
+
+// jsonText writes a text as it stands between the quotes of a JSON string.
+func jsonText(args []any) (any, error) {
+	text, err := textOf(args[0])
+	if err != nil {
+		return nil, err
+	}
+	quoted := appendText(nil, text, replaceInvalid)
+	return string(quoted[1 : len(quoted)-1]), nil
 }
 
 // urlencode percent-encodes everything but letters, digits and -._~, so that

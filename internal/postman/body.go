@@ -157,6 +157,11 @@ func (c *conversion) text(t template, kind string, fields []field, it *item) []f
 	if isJSON {
 		t = c.placeInJSON(t)
 	}
+	if media == "application/x-www-form-urlencoded" {
+		t = c.embeddedInQuery(t, "body")
+	} else {
+		t = c.embedded(t, "the body", kind, asRead)
+	}
 	b.Text = c.write(t, anywhere)
 	return fields
 }
@@ -246,7 +251,7 @@ func (c *conversion) urlEncoded(data json.RawMessage, fields []field) []field {
 			c.note(Changed, "a field of the body without a name is left out")
 			return
 		}
-		list = append(list, forward.Field{Name: c.fieldName(name), Value: c.write(c.parse(value), anywhere)})
+		list = append(list, forward.Field{Name: c.fieldName(name), Value: c.write(c.embedded(c.parse(value), "field "+cut(oneLine(name), 40)+" of the body", "", asRead), anywhere)})
 	}
 	if isText(data) && textOf(data) != "" {
 		for one := range strings.SplitSeq(textOf(data), "&") {
@@ -286,13 +291,14 @@ func (c *conversion) form(data json.RawMessage, fields []field) []field {
 			if !truthy(p.Value) {
 				value = ""
 			}
-			one := forward.Field{Name: c.fieldName(name), Value: c.write(c.parse(value), anywhere)}
+			one := forward.Field{Name: c.fieldName(name)}
 			kind := textOf(p.ContentType)
 			if written := c.parse(kind); isText(p.ContentType) && strings.Contains(written.known(), "/") {
 				one.Type = c.write(written, contentType)
 			} else if kind != "" {
 				c.note(Changed, "the type %q of field %q is left out: it is no Content-Type", kind, name)
 			}
+			one.Value = c.write(c.embedded(c.parse(value), "field "+cut(oneLine(name), 40)+" of the form", c.parse(one.Type).known(), asRead), anywhere)
 			list = append(list, one)
 		}
 	}

@@ -91,7 +91,7 @@ func (c *conversion) writeHeaders(fields []field) {
 				continue
 			}
 		}
-		c.action.Headers = append(c.action.Headers, forward.Pair{Name: c.write(f.name, headerName), Value: c.write(f.value, place)})
+		c.action.Headers = append(c.action.Headers, forward.Pair{Name: c.write(f.name, headerName), Value: c.write(c.embedded(f.value, "header "+f.name.known(), "", asRead), place)})
 	}
 }
 

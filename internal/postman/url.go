@@ -234,10 +234,10 @@ func (c *conversion) address(it *item) {
 			}
 		}
 		if hasQuery {
-			text += "?" + c.write(rest, anywhere)
+			text += "?" + c.write(c.embeddedInQuery(rest, "query"), anywhere)
 		}
 		for _, line := range lines {
-			c.action.Query = append(c.action.Query, forward.Pair{Name: c.write(line.name, anywhere), Value: c.write(line.value, anywhere)})
+			c.action.Query = append(c.action.Query, forward.Pair{Name: c.write(line.name, anywhere), Value: c.write(c.embedded(line.value, "value "+cut(oneLine(line.name.known()), 40)+" of the query", "", asRead), anywhere)})
 		}
 	}
 	c.action.URL = mendWhole(text)

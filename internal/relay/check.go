@@ -57,7 +57,7 @@ func (r *Runtime) warnings(ctx context.Context, generation *Generation) ([]strin
 	if err != nil {
 		return nil, fmt.Errorf("checking what waits: %w", err)
 	}
-	return slices.Concat(generation.loadWarnings(), absent, generation.warnOfUndefined(), generation.warnOfUnused(),
+	return slices.Concat(generation.loadWarnings(), absent, generation.warnOfUndefined(), generation.warnOfUnescaped(), generation.warnOfUnused(),
 		generation.warnOfSwitches(r.Switches()), generation.warnOfUnknown(backlog)), nil
 }
 
@@ -216,6 +216,17 @@ func (g *Generation) warnOfUndefined() (warnings []string) {
 		}
 		warnings = append(warnings, fmt.Sprintf("parameter %s: %s, and actions use it (%s); fill in: parameter %[1]s VALUE",
 			parameter.Name, what, strings.Join(users, ", ")))
+	}
+	return warnings
+}
+
+// warnOfUnescaped names the tags in JSON, XML and GraphQL that stands in another
+// place, for which values are not escaped.
+func (g *Generation) warnOfUnescaped() (warnings []string) {
+	for _, action := range g.actions {
+		for _, text := range action.Unescaped() {
+			warnings = append(warnings, actionTitle(action.Action().Name, action.Action().Place)+", "+text)
+		}
 	}
 	return warnings
 }

@@ -171,3 +171,22 @@ func TestCheckAndMergeAskTheEngine(t *testing.T) {
 		t.Error("merged what is no backup")
 	}
 }
+
+// TestWarnsOfTagsInJSONInAnotherPlace: values are escaped for the place only, so
+// that a quote in one could end a string of the JSON.
+func TestWarnsOfTagsInJSONInAnotherPlace(t *testing.T) {
+	runtime := openRuntime(t, t.TempDir())
+	configuration := listedConfiguration()
+	configuration.Actions[0].Query = []forward.Pair{
+		{Name: "bare", Value: `{"a":"{{caller_id}}"}`}, {Name: "escaped", Value: `{"a":"{{json_text(caller_id)}}"}`}, {Name: "plain", Value: "{{caller_id}}"},
+	}
+	generation := push(t, runtime, configuration)
+	warnings := generation.warnOfUnescaped()
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "query bare: {{caller_id}} stands in JSON") || !strings.Contains(warnings[0], "write {{json_text(caller_id)}}") {
+		t.Errorf("it warns of %q", warnings)
+	}
+	all, err := runtime.warnings(t.Context(), runtime.Newest())
+	if err != nil || !strings.Contains(strings.Join(all, "\n"), warnings[0]) {
+		t.Errorf("check does not say it: %q, %v", all, err)
+	}
+}
