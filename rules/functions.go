@@ -58,8 +58,8 @@ func init() {
 		"hasSuffix":  exprFunction("hasSuffix", notThat),
 		"split":      exprFunction("split", notThat),
 		"splitAfter": exprFunction("splitAfter", notThat),
-		"replace":    exprFunction("replace", notThat).within(replacedSize),
-		"repeat":     exprFunction("repeat", "it repeats a text 0 to 1000000 times").within(repeatedSize),
+		"replace":    exprFunction("replace", notThat).makesText(replacedSize),
+		"repeat":     exprFunction("repeat", "it repeats a text 0 to 1000000 times").makesText(repeatedSize),
 		"toBase64":   exprFunction("toBase64", notThat),
 		"fromBase64": exprFunction("fromBase64", "the text is not base64"),
 		"duration":   exprFunction("duration", "the text is not a duration such as 1h30m"),
@@ -76,7 +76,7 @@ func init() {
 		"string":      {least: 1, most: 1, call: toString, cost: deep},
 		"indexOf":     {least: 2, most: 2, call: texts(func(t []string) (any, error) { return runesBefore(t[0], strings.Index(t[0], t[1])), nil })},
 		"lastIndexOf": {least: 2, most: 2, call: texts(func(t []string) (any, error) { return runesBefore(t[0], strings.LastIndex(t[0], t[1])), nil })},
-		"join":        {least: 1, most: 2, call: join, cost: deep},
+		"join":        {least: 1, most: 2, call: join, cost: joinedCost},
 		"toJSON":      {least: 1, most: 1, call: toJSON, absent: true, cost: deep},
 		"fromJSON":    {least: 1, most: 1, call: texts(func(t []string) (any, error) { return DecodeJSON([]byte(t[0])) })},
 		"now":         {least: 0, most: 1, call: now, changing: true},
@@ -118,6 +118,19 @@ func (f function) within(check func(args []any) error) function {
 		return call(args)
 	}
 	return f
+}
+
+// makesText returns the function with a bound on the text that it makes, which can
+// be longer than its arguments. size gives its length, or more, 0 for arguments
+// that the function refuses by itself. The text counts as work.
+func (f function) makesText(size func(args []any) int) function {
+	f.cost = func(args []any) int { return shallow(args) + min(size(args), maxText)/stepBytes }
+	return f.within(func(args []any) error {
+		if size(args) > maxText {
+			return errTextSize
+		}
+		return nil
+	})
 }
 
 // zoneSteps is the cost of reading a time zone from its file.
@@ -388,14 +401,14 @@ func runesBefore(text string, bytes int) int64 {
 	return int64(utf8.RuneCountInString(text[:bytes]))
 }
 
-// The sizes of results, for within.
+// The sizes of results, for makesText and within.
 
-func replacedSize(args []any) error {
+func replacedSize(args []any) int {
 	text, ok1 := args[0].(string)
 	old, ok2 := args[1].(string)
 	replacement, ok3 := args[2].(string)
-	if !ok1 || !ok2 || !ok3 {
-		return nil
+	if !ok1 || !ok2 || !ok3 || replacement == "" {
+		return 0
 	}
 	found := strings.Count(text, old)
 	if len(args) == 4 {
@@ -403,18 +416,30 @@ func replacedSize(args []any) error {
 			found = int(min(int64(found), n))
 		}
 	}
-	if len(replacement) > 0 && found > (maxText-min(len(text), maxText))/len(replacement) {
-		return errTextSize
-	}
-	return nil
+	return sizeOf(int64(found), len(replacement)) + len(text)
 }
 
-func repeatedSize(args []any) error {
+func repeatedSize(args []any) int {
 	text, _ := args[0].(string)
-	if n, ok := wholeNumber(args[1]); ok && n > 0 && len(text) > 0 && n > int64(maxText/len(text)) {
-		return errTextSize
+	n, _ := wholeNumber(args[1])
+	return sizeOf(max(n, 0), len(text))
+}
+
+// sizeOf is the length of n texts, or more than maxText.
+func sizeOf(n int64, length int) int {
+	if length > 0 && n > int64(maxText/length) {
+		return maxText + 1
 	}
-	return nil
+	return int(n) * length
+}
+
+// joinedCost is that of join: a separator can be longer than the list's texts.
+func joinedCost(args []any) int {
+	steps := deep(args)
+	if list, isList := args[0].([]any); isList && len(args) == 2 {
+		steps += min(sizeOf(int64(len(list)), textSize(args[1])), maxText) / stepBytes
+	}
+	return steps
 }
 
 func concatenatedSize(args []any) error {

@@ -38,9 +38,9 @@ func addListFunctions(functions map[string]function) {
 		"take":  {least: 2, most: 2, call: takeFew, cost: free},
 		"list":  {least: 1, most: 1, call: listOfOneOrMany, absent: true, cost: free},
 
-		"keys":    {least: 1, most: 1, call: members(func(name, _ any) any { return name }), grouped: true},
-		"values":  {least: 1, most: 1, call: members(func(_, value any) any { return value }), grouped: true},
-		"toPairs": {least: 1, most: 1, call: members(func(name, value any) any { return []any{name, value} }), grouped: true},
+		"keys":    {least: 1, most: 1, call: members(func(name, _ any) any { return name }), cost: walked, grouped: true},
+		"values":  {least: 1, most: 1, call: members(func(_, value any) any { return value }), cost: walked, grouped: true},
+		"toPairs": {least: 1, most: 1, call: members(func(name, value any) any { return []any{name, value} }), cost: walked, grouped: true},
 
 		"count":   {least: 1, most: 1, call: list(func(list []any) (any, error) { return countTrue(list), nil })},
 		"sum":     {least: 1, most: 1, call: list(sum), cost: deep},

@@ -46,6 +46,17 @@ func shallow(args []any) int {
 	return steps
 }
 
+// walked is the cost of what goes through the names of an object, and sorts them.
+func walked(args []any) int {
+	switch object := args[0].(type) {
+	case map[string]any:
+		return len(object)
+	case groups:
+		return len(object.keys)
+	}
+	return 0
+}
+
 // deep is the cost of what looks at all that is in its values.
 func deep(args []any) int {
 	left := maxWeight
