@@ -13,12 +13,12 @@ func statusCommand() *cobra.Command {
 		Short: "Shows at a glance how the relay is: what is switched off, waits, is down or quiet",
 		Long: `
 Shows what is switched off and until when, what waits for each action, which
-targets cannot be reached, which sources are quiet, what the last hour brought,
+targets are down, which sources are quiet, what the last hour brought,
 and how full the disk is. It warns of requests that Caddy would answer with an
 empty 200 although nothing takes them, and of secrets that were left out.
 
 The exit status serves in monitoring:
-  0  everything is on, every target can be reached and every source was heard
+  0  everything is on, no target is down and every source was heard
   1  error: the relay cannot be asked
   2  something is off, down or quiet, or waits for an action that is gone, or
      there is a warning: the configuration may lose events`,

@@ -35,7 +35,7 @@ var (
 	oldestPendingMetric = metric("oldest_pending_seconds",
 		"How long the oldest unfinished delivery has been waiting, by action; 0 if there is none.", "action")
 	downMetric = metric("targets_down",
-		"How many of the targets of an action cannot be reached, by action. An action has several if its host depends on the tenant.", "action")
+		"How many of the targets of an action are down (they cannot be reached, or give no proper answer), by action. An action has several if its host depends on the tenant.", "action")
 	quietMetric = metric("source_quiet",
 		"Whether a source has been silent for longer than its quiet (1) or not (0), of those that have one.", "source")
 	maxPendingMetric = metric("max_pending_deliveries",

@@ -39,7 +39,7 @@ func TestAdministratorMail(t *testing.T) {
 
 	e.post("request.http")
 	subject, text := mails.mail(t)
-	if want := "http://" + studio + " cannot be reached"; subject != want || !strings.Contains(text, "found by the action create_project_folder") ||
+	if want := "http://" + studio + " is down"; subject != want || !strings.Contains(text, "found by the action create_project_folder") ||
 		!strings.Contains(text, "connection refused") {
 		t.Errorf("the mail is %q, want %q:\n%s", subject, want, text)
 	}

@@ -24,7 +24,7 @@ type Metrics struct {
 	Rejected map[string]uint64
 	Attempts map[AttemptLabels]Histogram
 	Backlog  []queue.Backlog
-	// Down is how many targets of each configured action cannot be reached, and
+	// Down is how many targets of each configured action are down, and
 	// Quiet whether a source is silent for longer than its quiet, of those that
 	// have one.
 	Down  map[string]int
@@ -91,7 +91,7 @@ func (r *Runtime) Metrics(ctx context.Context) (Metrics, error) {
 	return metrics, nil
 }
 
-// downByAction returns how many targets of each action cannot be reached.
+// downByAction returns how many targets of each action are down.
 func (w *watch) downByAction(generation *Generation) map[string]int {
 	down := make(map[string]bool)
 	for _, target := range w.down(generation) {

@@ -35,8 +35,8 @@ const (
 func ownSource() rules.Source {
 	return rules.Source{Name: OwnSource, Apart: true, Events: []rules.EventType{
 		{Name: DeliveryFailed, Description: "Deliveries of an action failed for good: the first at once, further ones together, once a minute"},
-		{Name: TargetIsDown, Description: "A target cannot be reached; its deliveries wait"},
-		{Name: TargetIsUp, Description: "A target that was down can be reached again"},
+		{Name: TargetIsDown, Description: "A target cannot be reached or gives no proper answer; its deliveries wait"},
+		{Name: TargetIsUp, Description: "A target that was down answers again"},
 		{Name: SourceQuiet, Description: "A source was silent for longer than its quiet"},
 	}}
 }

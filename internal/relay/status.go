@@ -24,7 +24,7 @@ type Status struct {
 	Switches []queue.Switch `json:"switches"`
 	// Backlog is what waits for each action that has unfinished deliveries.
 	Backlog []BacklogLine `json:"backlog"`
-	// Down are the targets that cannot be reached.
+	// Down are the targets that cannot be reached or give no proper answer.
 	Down []TargetDown `json:"down"`
 	// Warnings are about what may lose events: requests that nothing takes and that
 	// are answered 200, secrets that were left out, files of secrets that have
@@ -54,7 +54,8 @@ type BacklogLine struct {
 	Unknown bool `json:"unknown,omitempty"`
 }
 
-// TargetDown is a target that cannot be reached.
+// TargetDown is a target that cannot be reached or gives no proper answer. Error
+// says which.
 type TargetDown struct {
 	Target string    `json:"target"`
 	Action string    `json:"action"`
@@ -119,7 +120,7 @@ func (r *Runtime) troubles() []queue.Trouble {
 	return append(append([]queue.Trouble{}, r.engine.Troubles()...), r.clock.trouble()...)
 }
 
-// down returns the targets that cannot be reached and that an action of the
+// down returns the targets that are down and that an action of the
 // generation calls, the one that is down for longest first.
 func (w *watch) down(generation *Generation) []TargetDown {
 	called := map[string]bool{}
