@@ -31,6 +31,9 @@
 // socket is closed first, so that connections wait in the kernel if systemd holds
 // it, and what was accepted is answered.
 //
+// After a start, connections wait in the socket until all apps have started, and
+// TLS handshakes until their certificate has been loaded.
+//
 // HTTP/3 needs none of this: Caddy shares its UDP sockets over reloads itself.
 package handover
 
@@ -140,8 +143,9 @@ func listenOnKept(value *caddyhttp.Server) {
 
 // configuration is what this package knows about one configuration of Caddy.
 type configuration struct {
-	ctx     caddy.Context
-	servers map[*caddyhttp.Server]*server
+	ctx          caddy.Context
+	servers      map[*caddyhttp.Server]*server
+	certificates *certificates
 
 	mutex     sync.Mutex
 	listeners []*listener
@@ -166,8 +170,8 @@ func configurationOf(ctx caddy.Context) (*configuration, error) {
 	if c := configurations.byEvents[events]; c != nil {
 		return c, nil
 	}
-	c := &configuration{ctx: ctx, servers: make(map[*caddyhttp.Server]*server)}
-	for _, name := range []string{"started", "stopping"} {
+	c := &configuration{ctx: ctx, servers: make(map[*caddyhttp.Server]*server), certificates: newCertificates()}
+	for _, name := range []string{"started", "stopping", "cached_managed_cert"} {
 		if err := events.On(name, c); err != nil {
 			return nil, fmt.Errorf("subscribing to Caddy's event %s: %w", name, err)
 		}
@@ -180,6 +184,7 @@ func configurationOf(ctx caddy.Context) (*configuration, error) {
 		configurations.Lock()
 		defer configurations.Unlock()
 		delete(configurations.byEvents, events)
+		c.certificates.end()
 	})
 	return c, nil
 }
@@ -200,17 +205,32 @@ type patience struct {
 	most time.Duration
 }
 
-// Handle is called on "started" and on "stopping": Caddy is about to stop this
-// configuration then. If it is a reload, the new one has started.
+// Handle implements caddyevents.Handler.
 func (c *configuration) Handle(_ context.Context, event caddy.Event) error {
-	if event.Name() == "started" {
-		c.mutex.Lock()
-		defer c.mutex.Unlock()
-		for _, l := range c.listeners {
-			l.start()
-		}
+	switch event.Name() {
+	case "cached_managed_cert":
+		c.certificates.arrived()
+		return nil
+	case "started":
+		c.start()
 		return nil
 	}
+	return c.stop()
+}
+
+// start is called when all apps of the configuration have started.
+func (c *configuration) start() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	for _, l := range c.listeners {
+		l.start()
+	}
+	time.AfterFunc(holdFor, c.certificates.end)
+}
+
+// stop is called when Caddy is about to stop the configuration. If it is a reload,
+// the new one has started.
+func (c *configuration) stop() error {
 	value, err := c.ctx.App("http")
 	if err != nil {
 		return fmt.Errorf("getting Caddy's HTTP app: %w", err)
@@ -239,6 +259,7 @@ func (c *configuration) Handle(_ context.Context, event caddy.Event) error {
 		done.Go(func() { l.retire(wait) })
 	}
 	done.Wait()
+	c.certificates.end()
 	return nil
 }
 
@@ -311,6 +332,7 @@ func listen(ctx context.Context, network, host, ports string, offset uint, confi
 	if err != nil {
 		return nil, err
 	}
+	c.certificates.waitFor(c.servers)
 	l.configuration = c
 	c.mutex.Lock()
 	c.listeners = append(c.listeners, l)

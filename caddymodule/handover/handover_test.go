@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -52,6 +53,20 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 	return err
 }
 
+// client is a handler that answers with the address of the client.
+type client struct{}
+
+func (*client) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.handover_client", New: func() caddy.Module { return new(client) }}
+}
+
+func (*client) Provision(ctx caddy.Context) error { return Keep(ctx) }
+
+func (*client) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	_, err := fmt.Fprint(w, caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey))
+	return err
+}
+
 // failing is an app that cannot start.
 type failing struct{}
 
@@ -81,6 +96,7 @@ func (h *hiding) Accept() (net.Conn, error) {
 
 func init() {
 	caddy.RegisterModule(new(site))
+	caddy.RegisterModule(new(client))
 	caddy.RegisterModule(new(failing))
 	caddy.RegisterModule(new(hiding))
 }
@@ -469,6 +485,115 @@ func TestShutdownDelayIsForAddressesThatEnd(t *testing.T) {
 		}
 	case <-time.After(processtest.Patience):
 		t.Fatal("the reload waits for shutdown_delay")
+	}
+}
+
+// TestClientAddressOverReloads has the client's address named by a proxy, on a
+// connection that a reload moves and on one that it ends.
+func TestClientAddressOverReloads(t *testing.T) {
+	address := processtest.FreeAddress(t)
+	routes := []object{{"handle": []object{{"handler": "handover_client"}}}}
+	for _, test := range []struct {
+		name          string
+		server        object
+		before, field string // what comes before the first request, and a field of each
+	}{
+		{"X-Forwarded-For", object{"trusted_proxies": object{"source": "static", "ranges": []string{"127.0.0.1/32"}}},
+			"", "X-Forwarded-For: 203.0.113.7\r\n"},
+		{"proxy protocol", object{"listener_wrappers": []object{{"wrapper": "proxy_protocol", "allow": []string{"127.0.0.1/32"}}, {"wrapper": "tls"}}},
+			"PROXY TCP4 203.0.113.7 127.0.0.1 40000 80\r\n", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := object{"listen": []string{address}, "routes": routes}
+			for name, value := range test.server {
+				server[name] = value
+			}
+			var conn net.Conn
+			defer func() {
+				if conn != nil {
+					conn.Close()
+				}
+			}()
+			for generation := range 4 {
+				load(t, configure(generation, server, nil))
+				for range 2 {
+					before := ""
+					if conn == nil {
+						var err error
+						if conn, err = net.Dial("tcp", address); err != nil {
+							t.Fatal(err)
+						}
+						before = test.before
+					}
+					if _, err := io.WriteString(conn, before+"GET / HTTP/1.1\r\nHost: site.example\r\n"+test.field+"\r\n"); err != nil {
+						t.Fatal(err)
+					}
+					response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if answer, err := io.ReadAll(response.Body); err != nil || string(answer) != "203.0.113.7" {
+						t.Errorf("generation %d took the client for %s: %v", generation, answer, err)
+					}
+				}
+				if test.before != "" {
+					// It cannot move: the wrapper hides what it has read.
+					conn.Close()
+					conn = nil
+				}
+			}
+		})
+	}
+}
+
+// TestRedirectsNextToKeptServer has Caddy redirect from http to https for a kept
+// server, by a server of its own and by a kept one that has the port already.
+func TestRedirectsNextToKeptServer(t *testing.T) {
+	plain, secure := processtest.FreeAddress(t), processtest.FreeAddress(t)
+	port := func(address string) int {
+		_, text, _ := net.SplitHostPort(address)
+		number, _ := strconv.Atoi(text)
+		return number
+	}
+	match := func(host string) []object {
+		return []object{{"match": []object{{"host": []string{host}}}, "handle": []object{{"handler": "handover_site", "generation": 1}}}}
+	}
+	other := object{"listen": []string{plain}, "routes": match("other.example")}
+	for _, test := range []struct {
+		name  string
+		other object
+	}{{"its own server", nil}, {"kept server on the port", other}} {
+		t.Run(test.name, func(t *testing.T) {
+			apps := internalCA(t)
+			extra := object{"http_port": port(plain), "https_port": port(secure)}
+			apps["http"] = extra
+			server := object{"listen": []string{secure}, "routes": match("site.example"), "automatic_https": object{}}
+			for generation := range 3 {
+				config := configure(generation, server, apps)
+				if test.other != nil {
+					var parsed object
+					if err := json.Unmarshal(config, &parsed); err != nil {
+						t.Fatal(err)
+					}
+					parsed["apps"].(object)["http"].(object)["servers"].(object)["other"] = test.other
+					config, _ = json.Marshal(parsed)
+				}
+				load(t, config)
+				if _, err := raw(tlsDialer(secure), true)(); err != nil {
+					t.Errorf("generation %d, with TLS: %v", generation, err)
+				}
+				sender := &processtest.Sender{Dial: dialer("tcp", plain), Fresh: true}
+				if status, _, err := sender.Post("site.example", "/", ""); err != nil || status != http.StatusPermanentRedirect {
+					t.Errorf("generation %d: the redirect was answered %d: %v", generation, status, err)
+				}
+				if test.other == nil {
+					continue
+				}
+				if status, answer, err := sender.Post("other.example", "/", ""); err != nil || status != http.StatusOK || answer != "1" {
+					t.Errorf("generation %d: the other site answered %d %s: %v", generation, status, answer, err)
+				}
+			}
+		})
 	}
 }
 

@@ -131,9 +131,9 @@ type listener struct {
 	conns   map[*conn]struct{} // that the server has
 }
 
-// start lets the server accept connections. Caddy lets it begin before it has
-// loaded the certificates, and connections that waited in the socket would fail
-// their handshakes.
+// start lets the server accept connections. Caddy starts its apps one by one, in
+// any order: a request could be handled before the relay runs, and a configuration
+// that fails to start could have taken one.
 func (l *listener) start() {
 	l.socket.mutex.Lock()
 	defer l.socket.mutex.Unlock()

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -212,8 +213,8 @@ https://events.example:%s {
 
 // TestRestartWithSocketOfSystemdRefusesNothing restarts Caddy as systemd does with
 // the manual's event-relay.socket: the listening socket is the file descriptor 3 of
-// each process. Connections wait in it while there is none. It covers HTTP without
-// TLS only: with TLS some handshakes still fail with "internal error".
+// each process. Connections wait in it while there is none, and handshakes wait until
+// the new process has loaded the certificate.
 func TestRestartWithSocketOfSystemdRefusesNothing(t *testing.T) {
 	machine := newInstallation(t)
 	service := newLANService(t)
@@ -229,7 +230,8 @@ func TestRestartWithSocketOfSystemdRefusesNothing(t *testing.T) {
 	listening.Close() // The file holds the socket, as systemd does.
 	defer socket.Close()
 	config := machine.write(strings.NewReplacer(
-		"http://"+machine.site+" {", "http://events.studio.example {\n\tbind fd/3 {\n\t\tprotocols h1 h2\n\t}").Replace(reloadCaddyfile(machine, service, 1, "")))
+		"http://"+machine.site+" {", "events.studio.example {\n\tbind fd/3 {\n\t\tprotocols h1 h2\n\t}",
+		"auto_https off", "local_certs").Replace(reloadCaddyfile(machine, service, 1, "")))
 	launch := func() *process {
 		p := &process{t: t, home: machine.home, admin: machine.admin, exited: make(chan struct{}), output: new(lockedBuffer)}
 		// systemd sets LISTEN_PID to the process that it starts.
@@ -252,7 +254,7 @@ func TestRestartWithSocketOfSystemdRefusesNothing(t *testing.T) {
 		restarts = 10
 	}
 	dial := func() (net.Conn, error) {
-		return net.Dial("tcp", address)
+		return tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, ServerName: "events.studio.example"})
 	}
 	posting := &stream{rate: 200, post: rawPosts(2000, true, dial, "events.studio.example")}
 	stop := make(chan struct{})
@@ -280,4 +282,66 @@ func TestRestartWithSocketOfSystemdRefusesNothing(t *testing.T) {
 	}
 	waitFor(t, "all events to be delivered", func() bool { return service.missing(posting.ids) == 0 })
 	caddy.stop()
+}
+
+// TestExitAnswersWhatHasBegun ends Caddy while half of a request has come.
+func TestExitAnswersWhatHasBegun(t *testing.T) {
+	for _, test := range []struct {
+		name, option string
+		begun        string // what the log says once Caddy shuts its servers down
+		finish       bool   // the other half comes
+		another      bool   // new requests are answered meanwhile
+	}{
+		{"without a bound", "", "shutting down with eternal grace period", true, false},
+		{"grace_period, request in time", "grace_period 1m", "grace period initiated", true, false},
+		{"grace_period, request that does not end", "grace_period 100ms", "grace period initiated", false, false},
+		{"shutdown_delay", "shutdown_delay 5s", "shutdown scheduled", true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			machine := newInstallation(t)
+			service := newLANService(t)
+			caddyfile := reloadCaddyfile(machine, service, 1, "")
+			caddy := machine.start(strings.Replace(caddyfile, "auto_https off", "auto_https off\n\t"+test.option, 1))
+			conn, err := net.Dial("tcp", machine.site)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			body := event(1)
+			// The server asks for the body when the relay reads it.
+			if _, err := fmt.Fprintf(conn, "POST /listen.php?key=icfm-key HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
+				"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", machine.site, len(body)); err != nil {
+				t.Fatal(err)
+			}
+			reader := bufio.NewReader(conn)
+			if line, err := reader.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100 ") {
+				t.Fatalf("the body was not asked for: %q, %v", line, err)
+			}
+			_, _ = reader.ReadString('\n')
+			_ = caddy.command.Process.Signal(syscall.SIGTERM)
+			waitFor(t, "the servers to be shut down", func() bool { return strings.Contains(caddy.output.String(), test.begun) })
+			ids := []int{}
+			if test.another {
+				if err := rawPosts(1, true, func() (net.Conn, error) { return net.Dial("tcp", machine.site) }, machine.site)[0](2); err != nil {
+					t.Errorf("during the delay: %v", err)
+				}
+				ids = append(ids, 2)
+			}
+			if test.finish {
+				if _, err := io.WriteString(conn, body); err != nil {
+					t.Fatal(err)
+				}
+				response, err := http.ReadResponse(reader, nil)
+				if err != nil || response.StatusCode != http.StatusOK {
+					t.Errorf("the answer is %v, error %v\n%s", response, err, caddy.output)
+				}
+				ids = append(ids, 1)
+			}
+			caddy.stop()
+			caddy = machine.start(caddyfile)
+			waitFor(t, "the events to be delivered", func() bool { return service.missing(ids) == 0 })
+			caddy.stop()
+		})
+	}
 }

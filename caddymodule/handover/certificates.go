@@ -1,0 +1,95 @@
+package handover
+
+import (
+	"crypto/tls"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// holdFor is how long after the start of a configuration a TLS handshake waits for
+// its certificate.
+const holdFor = 10 * time.Second
+
+// certificates lets TLS handshakes wait that come before their certificate has
+// been loaded. Caddy loads the certificates that it manages in the background and
+// answers such handshakes with "internal error". After a restart these are the
+// handshakes of the connections that waited in a socket of systemd.
+type certificates struct {
+	once sync.Once
+
+	mutex  sync.Mutex
+	loaded chan struct{} // is closed when the next certificate has been loaded
+	over   chan struct{} // is closed when handshakes wait no more
+	ended  bool
+}
+
+func newCertificates() *certificates {
+	return &certificates{loaded: make(chan struct{}), over: make(chan struct{})}
+}
+
+// waitFor makes the handshakes of servers wait. Caddy must have provisioned the
+// servers, and none of them may have begun to serve.
+func (c *certificates) waitFor(servers map[*caddyhttp.Server]*server) {
+	c.once.Do(func() {
+		for server := range servers {
+			for _, policy := range server.TLSConnPolicies {
+				if policy.TLSConfig != nil && policy.TLSConfig.GetCertificate != nil {
+					policy.TLSConfig.GetCertificate = c.wait(policy.TLSConfig.GetCertificate)
+				}
+			}
+		}
+	})
+}
+
+// wait returns a function that gets a certificate, once it has been loaded.
+func (c *certificates) wait(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		for {
+			loaded := c.next()
+			certificate, err := get(hello)
+			if err == nil || !missing(err) {
+				return certificate, err
+			}
+			select {
+			case <-loaded:
+			case <-c.over:
+				return certificate, err
+			case <-hello.Context().Done():
+				return certificate, err
+			}
+		}
+	}
+}
+
+// missing reports whether an error of CertMagic says that no certificate for the
+// name is loaded. It has no type. Other errors, such as those of certificates on
+// demand, are not waited for: to ask again could ask a service of the user.
+func missing(err error) bool { return strings.HasPrefix(err.Error(), "no certificate available for ") }
+
+// next returns a channel that is closed when the next certificate has been loaded.
+func (c *certificates) next() <-chan struct{} {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.loaded
+}
+
+// arrived notes that a certificate has been loaded.
+func (c *certificates) arrived() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	close(c.loaded)
+	c.loaded = make(chan struct{})
+}
+
+// end lets handshakes that still wait fail. Later ones do not wait.
+func (c *certificates) end() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if !c.ended {
+		c.ended = true
+		close(c.over)
+	}
+}
