@@ -18,16 +18,14 @@ const holdFor = 10 * time.Second
 // answers such handshakes with "internal error". After a restart these are the
 // handshakes of the connections that waited in a socket of systemd.
 type certificates struct {
+	over chan struct{} // is closed when handshakes wait no more
+	end  func()        // closes it; may be called again
 	once sync.Once
-
-	mutex  sync.Mutex
-	loaded chan struct{} // is closed when the next certificate has been loaded
-	over   chan struct{} // is closed when handshakes wait no more
-	ended  bool
 }
 
 func newCertificates() *certificates {
-	return &certificates{loaded: make(chan struct{}), over: make(chan struct{})}
+	over := make(chan struct{})
+	return &certificates{over: over, end: sync.OnceFunc(func() { close(over) })}
 }
 
 // waitFor makes the handshakes of servers wait. Caddy must have provisioned the
@@ -44,21 +42,23 @@ func (c *certificates) waitFor(servers map[*caddyhttp.Server]*server) {
 	})
 }
 
-// wait returns a function that gets a certificate, once it has been loaded.
+// wait returns a function that gets a certificate, once it has been loaded. It
+// asks again and again, 5 to 200 ms apart. Caddy's event of loaded certificates
+// would be exact, but while some handler listens to it, Caddy reads its TLS app at
+// each event as the start of that app writes to it.
 func (c *certificates) wait(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		for {
-			loaded := c.next()
+		for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 			certificate, err := get(hello)
 			if err == nil || !missing(err) {
 				return certificate, err
 			}
 			select {
-			case <-loaded:
 			case <-c.over:
 				return certificate, err
 			case <-hello.Context().Done():
 				return certificate, err
+			case <-time.After(pause):
 			}
 		}
 	}
@@ -68,28 +68,3 @@ func (c *certificates) wait(get func(*tls.ClientHelloInfo) (*tls.Certificate, er
 // name is loaded. It has no type. Other errors, such as those of certificates on
 // demand, are not waited for: to ask again could ask a service of the user.
 func missing(err error) bool { return strings.HasPrefix(err.Error(), "no certificate available for ") }
-
-// next returns a channel that is closed when the next certificate has been loaded.
-func (c *certificates) next() <-chan struct{} {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	return c.loaded
-}
-
-// arrived notes that a certificate has been loaded.
-func (c *certificates) arrived() {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	close(c.loaded)
-	c.loaded = make(chan struct{})
-}
-
-// end lets handshakes that still wait fail. Later ones do not wait.
-func (c *certificates) end() {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	if !c.ended {
-		c.ended = true
-		close(c.over)
-	}
-}

@@ -56,22 +56,24 @@ func TestHandshakeWaitsOnlyForWhatCanCome(t *testing.T) {
 	missing := errors.New("no certificate available for 'site.example'")
 	refused := errors.New("certificate is not allowed for server name site.example")
 	for _, test := range []struct {
-		name      string
-		errors    []error // of each attempt to get the certificate; then there is one
-		meanwhile func(c *certificates)
-		attempts  int
-		err       error
+		name     string
+		errors   []error // of each attempt to get the certificate; then there is one
+		over     bool    // handshakes wait no more
+		attempts int
+		err      error
 	}{
-		{"loaded already", nil, (*certificates).arrived, 1, nil},
-		{"loaded later", []error{missing, missing}, (*certificates).arrived, 3, nil},
-		{"not loaded in time", []error{missing, missing}, (*certificates).end, 1, missing},
-		{"refused on demand", []error{refused}, (*certificates).arrived, 1, refused},
+		{"loaded already", nil, false, 1, nil},
+		{"loaded later", []error{missing, missing}, false, 3, nil},
+		{"not loaded in time", []error{missing, missing}, true, 1, missing},
+		{"refused on demand", []error{refused}, false, 1, refused},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, attempts := newCertificates(), 0
 			get := c.wait(func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 				attempts++
-				test.meanwhile(c)
+				if test.over {
+					c.end()
+				}
 				if attempts <= len(test.errors) {
 					return nil, test.errors[attempts-1]
 				}

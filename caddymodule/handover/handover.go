@@ -171,7 +171,7 @@ func configurationOf(ctx caddy.Context) (*configuration, error) {
 		return c, nil
 	}
 	c := &configuration{ctx: ctx, servers: make(map[*caddyhttp.Server]*server), certificates: newCertificates()}
-	for _, name := range []string{"started", "stopping", "cached_managed_cert"} {
+	for _, name := range []string{"started", "stopping"} {
 		if err := events.On(name, c); err != nil {
 			return nil, fmt.Errorf("subscribing to Caddy's event %s: %w", name, err)
 		}
@@ -207,11 +207,7 @@ type patience struct {
 
 // Handle implements caddyevents.Handler.
 func (c *configuration) Handle(_ context.Context, event caddy.Event) error {
-	switch event.Name() {
-	case "cached_managed_cert":
-		c.certificates.arrived()
-		return nil
-	case "started":
+	if event.Name() == "started" {
 		c.start()
 		return nil
 	}

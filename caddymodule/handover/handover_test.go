@@ -564,9 +564,10 @@ func TestRedirectsNextToKeptServer(t *testing.T) {
 		other object
 	}{{"its own server", nil}, {"kept server on the port", other}} {
 		t.Run(test.name, func(t *testing.T) {
-			apps := internalCA(t)
-			extra := object{"http_port": port(plain), "https_port": port(secure)}
-			apps["http"] = extra
+			apps := object{
+				"http": object{"http_port": port(plain), "https_port": port(secure)},
+				"tls":  object{"certificates": object{"load_pem": []object{certificate(t, "site.example")}}},
+			}
 			server := object{"listen": []string{secure}, "routes": match("site.example"), "automatic_https": object{}}
 			for generation := range 3 {
 				config := configure(generation, server, apps)
