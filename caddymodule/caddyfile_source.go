@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -111,7 +112,7 @@ func readEventType(l *line, source *Source) error {
 	if err != nil {
 		return err
 	}
-	if err := l.unique("event", rules.NormalName(name)); err != nil {
+	if err := l.unique("event", names.Normal(name)); err != nil {
 		return err
 	}
 	source.Events = append(source.Events, EventType{Name: name, Description: l.text(1)})

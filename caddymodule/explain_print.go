@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // maxValue is how much of a value is printed, in characters, and maxInline how
@@ -112,11 +113,11 @@ func writeRule(b *strings.Builder, rule *rules.RuleExplanation) {
 }
 
 // writePart prints a part: simple values behind it, else its own parts below.
-func writePart(b *strings.Builder, prefix string, p *rules.Part) {
+func writePart(b *strings.Builder, prefix string, p *language.Part) {
 	b.WriteString(prefix)
 	b.WriteString(partText(p))
 	values, inline := inlineValues(p)
-	if p.Result == rules.ResultUnknown {
+	if p.Result == language.ResultUnknown {
 		// It has been said what is absent.
 		values = slices.DeleteFunc(values, func(value string) bool { return strings.HasSuffix(value, isAbsent) })
 	}
@@ -136,19 +137,19 @@ func writePart(b *strings.Builder, prefix string, p *rules.Part) {
 }
 
 // partText is what a part gives, on one line.
-func partText(p *rules.Part) string {
+func partText(p *language.Part) string {
 	expression := printable(p.Expression)
 	var text string
 	switch {
-	case p.Result == rules.ResultValue && len(p.Parts) == 0:
+	case p.Result == language.ResultValue && len(p.Parts) == 0:
 		text = expression + " = " + shortened(printable(p.Value), maxValue)
-	case p.Result == rules.ResultValue:
+	case p.Result == language.ResultValue:
 		text = expression + "  →  " + shortened(printable(p.Value), maxValue)
-	case p.Result == rules.ResultError && !isInherited(p):
+	case p.Result == language.ResultError && !isInherited(p):
 		text = expression + "  →  error: " + printable(p.Error)
-	case p.Result == rules.ResultUnknown && len(p.Parts) == 0 && slices.Equal(p.Absent, []string{p.Expression}):
+	case p.Result == language.ResultUnknown && len(p.Parts) == 0 && slices.Equal(p.Absent, []string{p.Expression}):
 		text = expression + isAbsent
-	case p.Result == rules.ResultUnknown && p.Because() != "":
+	case p.Result == language.ResultUnknown && p.Because() != "":
 		text = expression + "  →  unknown, " + printable(p.Because())
 	default:
 		text = fmt.Sprintf("%s  →  %s", expression, p.Result)
@@ -160,21 +161,21 @@ func partText(p *rules.Part) string {
 }
 
 // isInherited reports whether an error is told by one of the parts.
-func isInherited(p *rules.Part) bool {
-	return slices.ContainsFunc(p.Parts, func(part rules.Part) bool { return part.Result == rules.ResultError && !part.Unread })
+func isInherited(p *language.Part) bool {
+	return slices.ContainsFunc(p.Parts, func(part language.Part) bool { return part.Result == language.ResultError && !part.Unread })
 }
 
 // inlineValues returns what stands in a comparison or a function, if that is
 // little and simple enough to follow it on one line.
-func inlineValues(p *rules.Part) (values []string, inline bool) {
+func inlineValues(p *language.Part) (values []string, inline bool) {
 	for i := range p.Parts {
 		part := &p.Parts[i]
-		isValue := part.Result == rules.ResultValue || len(part.Parts) == 0 && part.Result != rules.ResultError
+		isValue := part.Result == language.ResultValue || len(part.Parts) == 0 && part.Result != language.ResultError
 		if !isValue || part.Unread || part.More {
 			return nil, false
 		}
 		text := strings.Replace(partText(part), "  →  ", " → ", 1)
-		if len(part.Parts) == 0 && (part.Result == rules.ResultTrue || part.Result == rules.ResultFalse) {
+		if len(part.Parts) == 0 && (part.Result == language.ResultTrue || part.Result == language.ResultFalse) {
 			text = printable(part.Expression) + " = " + string(part.Result)
 		}
 		more, inline := inlineValues(part)

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // didYouMean ends the part of a message that tells of an unknown name: with the
 // question whether the nearest known one was meant, if one is near.
 func didYouMean(name string, known []string) string {
-	if nearest := rules.Nearest(name, known); nearest != "" {
+	if nearest := names.Nearest(name, known); nearest != "" {
 		return fmt.Sprintf("; did you mean %s?", nearest)
 	}
 	return "."
@@ -21,7 +21,7 @@ const relaySource = "relay"
 
 // checkName returns an error if a source or an action cannot be called name.
 func checkName(kind, name string) error {
-	if err := rules.CheckName(kind, name); err != nil {
+	if err := names.Check(kind, name); err != nil {
 		return err
 	}
 	if kind == "source" && strings.EqualFold(name, relaySource) {

@@ -11,8 +11,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // The retention of a configuration that says nothing about it. A month covers
@@ -116,7 +118,7 @@ func (a *App) limits() relay.Limits {
 
 // customParameter resolves the values of a parameter. A secret that is empty is
 // an error: requests that need it would be sent without.
-func (a *App) customParameter(parameter *Parameter, wrong *findings) rules.CustomParameter {
+func (a *App) customParameter(parameter *Parameter, wrong *findings) language.CustomParameter {
 	resolved := func(text string) (value string, secret bool) {
 		value, secret = a.resolve(text)
 		if a.dry != nil {
@@ -130,17 +132,17 @@ func (a *App) customParameter(parameter *Parameter, wrong *findings) rules.Custo
 		}
 		return value, secret
 	}
-	converted := rules.CustomParameter{Name: parameter.Name}
+	converted := language.CustomParameter{Name: parameter.Name}
 	converted.Value, converted.Secret = resolved(parameter.Value)
 	if len(parameter.Tenants) == 0 {
 		return converted
 	}
 	converted.NoDefault = parameter.Value == ""
-	converted.Tenants = make(map[string]rules.TenantValue, len(parameter.Tenants))
+	converted.Tenants = make(map[string]language.TenantValue, len(parameter.Tenants))
 	// In order, so that what is wrong is reported in the same order each time.
 	for _, code := range slices.Sorted(maps.Keys(parameter.Tenants)) {
 		value, secret := resolved(parameter.Tenants[code])
-		converted.Tenants[code] = rules.TenantValue{Value: value, Secret: secret}
+		converted.Tenants[code] = language.TenantValue{Value: value, Secret: secret}
 	}
 	return converted
 }
@@ -153,8 +155,8 @@ func (a *App) source(source *Source, wrong *findings) receive.Source {
 	if source.Dedupe != nil {
 		converted.DedupeWindow, converted.DedupeKey = time.Duration(source.Dedupe.Window), source.Dedupe.Key
 	}
-	for _, event := range source.Events {
-		converted.Events = append(converted.Events, rules.EventType(event))
+	for _, e := range source.Events {
+		converted.Events = append(converted.Events, event.Type(e))
 	}
 	for _, field := range source.Fields {
 		converted.Fields = append(converted.Fields, receive.Field(field))

@@ -19,8 +19,9 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // fromCaddyfile returns the app that an event_relay block makes, by way of its
@@ -52,7 +53,7 @@ func TestSourceReachesReceive(t *testing.T) {
 		want    receive.Source
 	}{
 		{"name_from `body.type`", receive.Source{NameFrom: "body.type"}},
-		{"event paid \"An order\"", receive.Source{Events: []rules.EventType{{Name: "paid", Description: "An order"}}}},
+		{"event paid \"An order\"", receive.Source{Events: []event.Type{{Name: "paid", Description: "An order"}}}},
 		{"field order `body.id`", receive.Source{Fields: []receive.Field{{Name: "order", Expression: "body.id"}}}},
 		{"batch `body.events`", receive.Source{Batch: "body.events"}},
 		{"timezone Europe/London", receive.Source{Timezone: london}},
@@ -208,7 +209,7 @@ func writeCertificate(t *testing.T, directory string) (certificate, key string) 
 func TestTenantsReachTheRules(t *testing.T) {
 	t.Setenv("EVENT_RELAY_SECRET", "from outside")
 	configuration, err := fromCaddyfile(t, "parameter crm {\ndefault a\ntenant b {env.EVENT_RELAY_SECRET}\ntenant a c\n}").configuration()
-	want := []rules.CustomParameter{{Name: "crm", Value: "a", Tenants: map[string]rules.TenantValue{
+	want := []language.CustomParameter{{Name: "crm", Value: "a", Tenants: map[string]language.TenantValue{
 		"a": {Value: "c"}, "b": {Value: "from outside", Secret: true}}}}
 	if err != nil || !reflect.DeepEqual(configuration.Parameters, want) {
 		t.Errorf("got %+v, %v; want %+v", configuration.Parameters, err, want)

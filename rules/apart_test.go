@@ -4,15 +4,19 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // TestSourceApart: what the relay says of itself is found by name, and never by
 // a rule that means everything which comes from outside.
 func TestSourceApart(t *testing.T) {
-	language, err := NewLanguage(Definitions{Sources: []Source{
-		{Name: "relay", Apart: true, Events: []EventType{{Name: "target_down"}, {Name: "hangup"}}},
-		{Name: "pbx", Events: []EventType{{Name: "incoming_call"}, {Name: "hangup"}}},
-	}})
+	sources := []Source{
+		{Name: "relay", Apart: true, Events: []event.Type{{Name: "target_down"}, {Name: "hangup"}}},
+		{Name: "pbx", Events: []event.Type{{Name: "incoming_call"}, {Name: "hangup"}}},
+	}
+	l, err := language.New(language.Definitions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,21 +36,21 @@ func TestSourceApart(t *testing.T) {
 		{"unknown", "pbx", "unknown", true},
 		{"unknown", "relay", "unknown", false},
 	} {
-		ruleset, err := language.NewRuleset([]Rule{{Events: []string{test.rule}, Do: []string{"tell"}}}, []string{"tell"})
+		ruleset, err := New(l, sources, []Rule{{Events: []string{test.rule}, Do: []string{"tell"}}}, []string{"tell"})
 		if err != nil {
 			t.Errorf("on %s: %v", test.rule, err)
 			continue
 		}
-		verdict := ruleset.Decide(language.Bind(&Event{Source: test.source, Name: test.event}))
+		verdict := ruleset.Decide(l.Bind(&event.Event{Source: test.source, Name: test.event}))
 		if got := verdict.Decision == Act; got != test.names {
 			t.Errorf("on %s, %s:%s is %+v, want it named: %v", test.rule, test.source, test.event, verdict, test.names)
 		}
 	}
-	_, err = language.NewRuleset([]Rule{{Events: []string{"relay:target_dwon"}, Ignore: true}}, nil)
+	_, err = New(l, sources, []Rule{{Events: []string{"relay:target_dwon"}, Ignore: true}}, nil)
 	if text := fmt.Sprint(err); !strings.Contains(text, "did you mean target_down?") || strings.Contains(text, "add: event") {
 		t.Errorf("a misspelt event: %v", err)
 	}
-	if _, err := language.NewRuleset([]Rule{{Events: []string{"target_*"}, Ignore: true}}, nil); err == nil {
+	if _, err := New(l, sources, []Rule{{Events: []string{"target_*"}, Ignore: true}}, nil); err == nil {
 		t.Error("a glob that matches only events of a source apart was taken")
 	}
 }

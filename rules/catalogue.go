@@ -1,31 +1,35 @@
 package rules
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+)
 
 // The names and texts below are the vendors' own, in the order of their pages:
 // CETA Software's "Event Queue" for iCFM; for the PBX Bicom Systems' Event
 // Manager (the first five) and Event Publisher (the other four). Names follow
 // no pattern, so they are matched exactly and never derived from one another.
 var (
-	icfmEvents = []EventType{
-		{"allocation_change", "Any change to Project Type information"},
-		{"client_attend_added", "Client Attending information added"},
-		{"client_attend_deleted", "Client Attending information deleted"},
-		{"client_attend_modified", "Client Attending information updated"},
-		{"despatch_data_update", "Despatch Note saved"},
-		{"despatch_status_change", "Despatch Note status changed"},
-		{"dmg_actual_modified", "DMG Actuals updated"},
-		{"dmg_description_modified", "DMG Description updated"},
-		{"dmg_input_added", "A DMG Input item added to a job"},
-		{"dmg_input_deleted", "A DMG Input item removed from a job"},
-		{"dmg_input_modified", "A DMG Input item updated"},
-		{"dmg_job_allocated", "DMG Job allocated to a user"},
-		{"dmg_operation_deleted", "DMG Operation on a job deleted"},
-		{"dmg_operation_modified", "DMG Operation on a job modified"},
-		{"dmg_output_added", "A DMG Output item added to a job"},
-		{"dmg_output_deleted", "A DMG Output item removed from a job"},
-		{"dmg_output_modified", "A DMG Output item updated"},
-		{"dmg_quantity_modified", "Quantity on a DMG Operation updated"},
+	icfmEvents = []event.Type{
+		{Name: "allocation_change", Description: "Any change to Project Type information"},
+		{Name: "client_attend_added", Description: "Client Attending information added"},
+		{Name: "client_attend_deleted", Description: "Client Attending information deleted"},
+		{Name: "client_attend_modified", Description: "Client Attending information updated"},
+		{Name: "despatch_data_update", Description: "Despatch Note saved"},
+		{Name: "despatch_status_change", Description: "Despatch Note status changed"},
+		{Name: "dmg_actual_modified", Description: "DMG Actuals updated"},
+		{Name: "dmg_description_modified", Description: "DMG Description updated"},
+		{Name: "dmg_input_added", Description: "A DMG Input item added to a job"},
+		{Name: "dmg_input_deleted", Description: "A DMG Input item removed from a job"},
+		{Name: "dmg_input_modified", Description: "A DMG Input item updated"},
+		{Name: "dmg_job_allocated", Description: "DMG Job allocated to a user"},
+		{Name: "dmg_operation_deleted", Description: "DMG Operation on a job deleted"},
+		{Name: "dmg_operation_modified", Description: "DMG Operation on a job modified"},
+		{Name: "dmg_output_added", Description: "A DMG Output item added to a job"},
+		{Name: "dmg_output_deleted", Description: "A DMG Output item removed from a job"},
+		{Name: "dmg_output_modified", Description: "A DMG Output item updated"},
+		{Name: "dmg_quantity_modified", Description: "Quantity on a DMG Operation updated"},
 		{Name: "dmg_service_added"},
 		{Name: "dmg_service_deleted"},
 		{Name: "dmg_work_started"},
@@ -61,7 +65,7 @@ var (
 		{Name: "sundry_saved"},
 	}
 
-	pbxwareEvents = []EventType{
+	pbxwareEvents = []event.Type{
 		{Name: "incoming_call"},
 		{Name: "answered_call"},
 		{Name: "unanswered_call"},
@@ -80,7 +84,7 @@ func Presets() []string { return []string{"icfm", "pbxware"} }
 // PresetEvents returns the events that the vendor behind a preset documents, in
 // the vendor's order: 51 for icfm, 9 for pbxware. It returns nil for a name
 // that is no preset. The caller may change the result.
-func PresetEvents(preset string) []EventType {
+func PresetEvents(preset string) []event.Type {
 	switch preset {
 	case "icfm":
 		return slices.Clone(icfmEvents)

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 func TestPresetEvents(t *testing.T) {
@@ -21,22 +23,22 @@ func TestPresetEvents(t *testing.T) {
 		if len(events) != test.count {
 			t.Fatalf("%s has %d events, want %d", test.preset, len(events), test.count)
 		}
-		var names strings.Builder
+		var all strings.Builder
 		seen := map[string]bool{}
 		for i, event := range events {
-			if seen[event.Name] || event.Name != NormalName(event.Name) {
+			if seen[event.Name] || event.Name != names.Normal(event.Name) {
 				t.Errorf("%s: name %q is given twice or not in normal form", test.preset, event.Name)
 			}
 			seen[event.Name] = true
 			if described := event.Description != ""; described != (i < test.described) {
 				t.Errorf("%s: %s has description %q", test.preset, event.Name, event.Description)
 			}
-			names.WriteString(event.Name + "\n")
+			all.WriteString(event.Name + "\n")
 		}
 		if events[0].Name != test.first || events[len(events)-1].Name != test.last {
 			t.Errorf("%s begins with %s and ends with %s", test.preset, events[0].Name, events[len(events)-1].Name)
 		}
-		if sum := sha256.Sum256([]byte(names.String())); hex.EncodeToString(sum[:])[:16] != test.names {
+		if sum := sha256.Sum256([]byte(all.String())); hex.EncodeToString(sum[:])[:16] != test.names {
 			t.Errorf("the names of %s have changed: %x", test.preset, sum[:8])
 		}
 		events[0].Name = "changed"
@@ -51,38 +53,5 @@ func TestPresetEvents(t *testing.T) {
 		if PresetEvents(preset) == nil {
 			t.Errorf("preset %s has no events", preset)
 		}
-	}
-}
-
-func TestNormalName(t *testing.T) {
-	for name, want := range map[string]string{
-		"Incoming Call":   "incoming_call",
-		" dmg-work START": "dmg_work_start",
-		"order.paid":      "order.paid",
-		"ÄNDERUNG":        "änderung",
-		"":                "",
-	} {
-		if got := NormalName(name); got != want {
-			t.Errorf("NormalName(%q) = %q, want %q", name, got, want)
-		}
-	}
-}
-
-func TestNearest(t *testing.T) {
-	events := []string{"project_created", "project_comment_added", "incoming_call", "rs_added", "rss_added"}
-	for name, want := range map[string]string{
-		"project_craeted": "project_created",
-		"Project Created": "project_created",
-		"incomming_call":  "incoming_call",
-		"rs_addd":         "rs_added",
-		"weather":         "",
-		"":                "",
-	} {
-		if got := Nearest(name, events); got != want {
-			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
-		}
-	}
-	if got := Nearest("x", nil); got != "" {
-		t.Errorf("the nearest of nothing is %q", got)
 	}
 }

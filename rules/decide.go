@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Decide returns what the rules say about the event that bound was made from.
@@ -13,18 +16,18 @@ import (
 // that is false, unknown or absent does not hold; one that fails, or that is no
 // condition because it gives a text or number, does not hold either and makes
 // the verdict RuleError, while the other rules are read all the same.
-func (s *Ruleset) Decide(bound *Bound) Verdict {
-	event := bound.event
-	rules, known := s.byEvent[eventKey{event.Source, event.Name}]
-	if !known && event.Name != UnknownName {
-		return Verdict{Decision: Ignored, Reason: "unknown event " + strconv.Quote(event.Name)}
+func (s *Ruleset) Decide(bound *language.Bound) Verdict {
+	e := bound.Event()
+	rules, known := s.byEvent[eventKey{e.Source, e.Name}]
+	if !known && e.Name != event.UnknownName {
+		return Verdict{Decision: Ignored, Reason: "unknown event " + strconv.Quote(e.Name)}
 	}
 	if rules == nil || len(rules.rules) == 0 {
 		reason := "no rule names this event"
 		switch {
 		case rules != nil && rules.inactive:
 			reason = "all rules that name this event are inactive"
-		case event.Name == UnknownName:
+		case e.Name == event.UnknownName:
 			reason = "the request does not say which event it is"
 		}
 		return Verdict{Decision: Ignored, Reason: reason}
@@ -96,18 +99,10 @@ func (r *compiledRule) reason() string {
 
 // holds reports whether all conditions are true. It stops at the first that is
 // not.
-func (r *compiledRule) holds(bound *Bound) (bool, error) {
+func (r *compiledRule) holds(bound *language.Bound) (bool, error) {
 	for _, condition := range r.when {
-		value, err := bound.Evaluate(condition)
-		if err != nil {
+		if held, err := bound.Holds(condition); !held {
 			return false, err
-		}
-		switch value {
-		case true:
-		case false, nil:
-			return false, nil
-		default:
-			return false, fmt.Errorf("the condition `%s` is %s, but must be true or false", condition, kindOf(value))
 		}
 	}
 	return true, nil

@@ -1,7 +1,6 @@
 // Package rules decides what an event leads to: action or ignore.
 //
-// It holds the words that the other rooms share (Event, Verdict, the
-// catalogue of known events, the system parameters), the language that
-// conditions and templates are written in, and the rules themselves. It knows
-// expr and nothing of HTTP, queues or Caddy.
+// It matches rules with events, evaluates their conditions and explains a
+// verdict rule by rule. Package language compiles and evaluates the conditions.
+// It knows nothing of HTTP, queues or Caddy.
 package rules

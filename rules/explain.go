@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Explanation says what the rules decide about an event, and why: rule by rule,
@@ -48,7 +51,7 @@ type RuleExplanation struct {
 
 	// When are the conditions. Rules that are inactive or not read have none
 	// here: they were not evaluated.
-	When []Part `json:"when,omitempty"`
+	When []language.Part `json:"when,omitempty"`
 
 	// Do and Ignore are what the rule leads to when it applies, Adds those of
 	// its actions that no rule before it has asked for: they are carried out on
@@ -62,11 +65,11 @@ type RuleExplanation struct {
 // from, and why. It evaluates more than Decide does, and compiles parts of
 // conditions to do so: it is for people who ask, not for each event. Values of
 // secret parameters are shown as ***, long values are cut.
-func (s *Ruleset) Explain(bound *Bound) Explanation {
-	event := bound.event
+func (s *Ruleset) Explain(bound *language.Bound) Explanation {
+	event := bound.Event()
 	result := Explanation{Verdict: s.Decide(s.language.Bind(event)), Rules: []RuleExplanation{}}
-	teller := &teller{language: s.language, event: event, masker: newValueMasker(s.language)}
-	names := newRulesetBuilder(s.language, nil)
+	explainer := s.language.NewExplainer(event)
+	names := newRulesetBuilder(s.language, s.sources, nil)
 	var asked []string
 	endedBy := ""
 	for i := range s.written {
@@ -85,7 +88,7 @@ func (s *Ruleset) Explain(bound *Bound) Explanation {
 		case endedBy != "":
 			explained.Outcome, explained.Reason = RuleNotRead, "the ignore at "+endedBy+" ended the reading"
 		default:
-			teller.rule(rule, &explained)
+			explained.evaluate(explainer, rule.When)
 		}
 		if explained.Outcome == RuleApplied {
 			if rule.Ignore {
@@ -104,7 +107,7 @@ func (s *Ruleset) Explain(bound *Bound) Explanation {
 }
 
 // meansEvent reports whether a rule names the event.
-func (s *Ruleset) meansEvent(names *rulesetBuilder, rule *Rule, event *Event) bool {
+func (s *Ruleset) meansEvent(names *rulesetBuilder, rule *Rule, event *event.Event) bool {
 	wanted := eventKey{event.Source, event.Name}
 	rules := s.byEvent[wanted]
 	for _, name := range rule.Events {
@@ -120,23 +123,23 @@ func (s *Ruleset) meansEvent(names *rulesetBuilder, rule *Rule, event *Event) bo
 	return false
 }
 
-// rule evaluates all conditions of a rule: Decide stops at the first that does
-// not hold, and so does the outcome.
-func (t *teller) rule(rule *Rule, explained *RuleExplanation) {
+// evaluate evaluates all conditions of a rule: Decide stops at the first that
+// does not hold, and so does the outcome.
+func (explained *RuleExplanation) evaluate(explainer *language.Explainer, conditions []string) {
 	explained.Outcome, explained.Reason = RuleApplied, "all conditions are true"
-	if len(rule.When) == 0 {
+	if len(conditions) == 0 {
 		explained.Reason = "the rule has no conditions"
 	}
-	for _, source := range rule.When {
-		condition := t.condition(source)
+	for _, source := range conditions {
+		condition := explainer.Condition(source)
 		if explained.Outcome != RuleApplied {
 			condition.Unread = true
 		} else {
 			switch condition.Result {
-			case ResultTrue:
-			case ResultFalse:
+			case language.ResultTrue:
+			case language.ResultFalse:
 				explained.Outcome, explained.Reason = RuleNotHeld, fmt.Sprintf("`%s` is false", source)
-			case ResultUnknown:
+			case language.ResultUnknown:
 				explained.Outcome, explained.Reason = RuleNotHeld, strings.TrimSpace(fmt.Sprintf("`%s` is unknown %s", source, condition.Because()))
 			default:
 				explained.Outcome, explained.Reason = RuleFailed, condition.Error

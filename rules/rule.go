@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Rule is one rule as configured: for which events, under which conditions, and
@@ -14,7 +18,7 @@ type Rule struct {
 	Place string
 
 	// Events name the events that the rule is for: name, glob_*, source:name or
-	// source:glob_*. Names compare by NormalName. A name without a source must
+	// source:glob_*. Names compare by names.Normal. A name without a source must
 	// be declared by one source only; a glob without a source matches the
 	// declared events of all sources that are not Apart, so that * is everything
 	// that comes from outside. UnknownName, with or without a source, is for
@@ -46,8 +50,10 @@ type Ruleset struct {
 	// and for UnknownName where a rule names it.
 	byEvent map[eventKey]*eventRules
 
-	// language and written, the rules as configured, are for Explain alone.
-	language *Language
+	// language, sources and written, the rules as configured, are for Explain and
+	// ByEvent alone.
+	language *language.Language
+	sources  []Source
 	written  []Rule
 }
 
@@ -63,17 +69,17 @@ type eventRules struct {
 // compiledRule is an active rule that can be carried out.
 type compiledRule struct {
 	place, description string
-	when               []*Expression
+	when               []*language.Expression
 	actions            []ActionCall
 	ignore             bool
 	ignoreReason       string
 }
 
-// NewRuleset checks and compiles rules against the language's names, the events
-// that its sources declare and the names of the actions. Everything that is
+// New checks and compiles rules against the names of the language, the events
+// that the sources declare and the names of the actions. Everything that is
 // wrong is reported together, each with the place of its rule.
-func (l *Language) NewRuleset(rules []Rule, actions []string) (*Ruleset, error) {
-	b := newRulesetBuilder(l, actions)
+func New(l *language.Language, sources []Source, rules []Rule, actions []string) (*Ruleset, error) {
+	b := newRulesetBuilder(l, sources, actions)
 	written := slices.Clone(rules)
 	for i := range written {
 		if written[i].Place == "" {
@@ -84,33 +90,15 @@ func (l *Language) NewRuleset(rules []Rule, actions []string) (*Ruleset, error) 
 	if len(b.errs) > 0 {
 		return nil, errors.Join(b.errs...)
 	}
-	return &Ruleset{byEvent: b.byEvent, language: l, written: written}, nil
-}
-
-// checkCondition reports a trusted expression that is no condition.
-func (x *Expression) checkCondition() error {
-	if !x.Trusted() {
-		return nil
-	}
-	for _, tenant := range append(x.Tenants(), "") {
-		value := x.For(tenant)
-		if _, ok := value.Value.(bool); ok || value.Value == nil && len(value.Missing) > 0 {
-			continue
-		}
-		err := fmt.Errorf("the condition `%s` is %s, but must be true or false", x, kindOf(value.Value))
-		if tenant != "" {
-			err = fmt.Errorf("for tenant %s: %w", tenant, err)
-		}
-		return err
-	}
-	return nil
+	return &Ruleset{byEvent: b.byEvent, language: l, sources: sources, written: written}, nil
 }
 
 type rulesetBuilder struct {
-	language *Language
-	actions  []string
-	byEvent  map[eventKey]*eventRules
-	errs     []error
+	language   *language.Language
+	configured []Source
+	actions    []string
+	byEvent    map[eventKey]*eventRules
+	errs       []error
 	// sources and events are what exists, each once, in the order of the
 	// configuration; declaring are the sources of each event's normal name, one
 	// that is apart only if there is no other.
@@ -120,19 +108,20 @@ type rulesetBuilder struct {
 	declared map[string]map[string]string
 }
 
-func newRulesetBuilder(l *Language, actions []string) *rulesetBuilder {
+func newRulesetBuilder(l *language.Language, sources []Source, actions []string) *rulesetBuilder {
 	b := &rulesetBuilder{
-		language:  l,
-		actions:   actions,
-		byEvent:   map[eventKey]*eventRules{},
-		declaring: map[string][]string{},
-		declared:  map[string]map[string]string{},
+		language:   l,
+		configured: sources,
+		actions:    actions,
+		byEvent:    map[eventKey]*eventRules{},
+		declaring:  map[string][]string{},
+		declared:   map[string]map[string]string{},
 	}
-	for _, source := range apartLast(l.sources) {
+	for _, source := range apartLast(sources) {
 		b.sources = append(b.sources, source.Name)
 		b.declared[source.Name] = map[string]string{}
 		for _, event := range source.Events {
-			name := NormalName(event.Name)
+			name := names.Normal(event.Name)
 			if _, twice := b.declared[source.Name][name]; twice {
 				continue
 			}
@@ -151,13 +140,13 @@ func newRulesetBuilder(l *Language, actions []string) *rulesetBuilder {
 	return b
 }
 
-// Event returns the one event that a name means, name or source:name as rules
+// FindEvent returns the one event that a name means, name or source:name as rules
 // have it, as its source declares it.
-func (l *Language) Event(name string) (source, event string, err error) {
+func FindEvent(sources []Source, name string) (source, event string, err error) {
 	if strings.Contains(name, "*") {
 		return "", "", fmt.Errorf("%s may mean many events; name one", name)
 	}
-	keys, err := newRulesetBuilder(l, nil).find(name)
+	keys, err := newRulesetBuilder(nil, sources, nil).find(name)
 	switch {
 	case err != nil:
 		return "", "", err
@@ -199,13 +188,10 @@ func (b *rulesetBuilder) add(rule Rule) {
 		ignoreReason: rule.IgnoreReason,
 	}
 	for _, condition := range rule.When {
-		x, err := b.language.Compile(condition)
+		x, err := b.language.CompileCondition(condition)
 		if err != nil {
 			fail(err)
 			continue
-		}
-		if err := x.checkCondition(); err != nil {
-			fail(err)
 		}
 		compiled.when = append(compiled.when, x)
 	}
@@ -218,7 +204,7 @@ func (b *rulesetBuilder) add(rule Rule) {
 	}
 	for _, action := range rule.Do {
 		if !slices.Contains(b.actions, action) {
-			fail(unknown("action", action, b.actions, "to define it, add: action "+action+" { … }"))
+			fail(names.Unknown("action", action, b.actions, "to define it, add: action "+action+" { … }"))
 		}
 		if call := (ActionCall{Action: action, Rule: rule.Place}); !slices.Contains(compiled.actions, call) {
 			compiled.actions = append(compiled.actions, call)
@@ -242,46 +228,46 @@ func (b *rulesetBuilder) add(rule Rule) {
 
 // find returns the events that one name in a rule means.
 func (b *rulesetBuilder) find(name string) ([]eventKey, error) {
-	source, event, qualified := strings.Cut(name, ":")
+	source, own, qualified := strings.Cut(name, ":")
 	if qualified && !slices.Contains(b.sources, source) {
 		// An event may have a colon in its own name.
-		if len(b.matching("", NormalName(name))) == 0 {
-			return nil, unknown("source", source, b.sources, "")
+		if len(b.matching("", names.Normal(name))) == 0 {
+			return nil, names.Unknown("source", source, b.sources, "")
 		}
 		qualified = false
 	}
 	if !qualified {
-		source, event = "", name
+		source, own = "", name
 	}
-	normal := NormalName(event)
+	normal := names.Normal(own)
 	switch {
-	case normal == UnknownName:
+	case normal == event.UnknownName:
 		return b.unknownEvents(source), nil
 	case strings.Contains(normal, "*"):
 		return b.glob(source, normal)
 	case qualified:
 		declared, ok := b.declared[source][normal]
 		if !ok {
-			return nil, b.unknownEvent(event, source)
+			return nil, b.unknownEvent(own, source)
 		}
 		return []eventKey{{source, declared}}, nil
 	}
 	switch sources := b.declaring[normal]; len(sources) {
 	case 0:
-		return nil, b.unknownEvent(event, "")
+		return nil, b.unknownEvent(own, "")
 	case 1:
 		return []eventKey{{sources[0], b.declared[sources[0]][normal]}}, nil
 	default:
 		return nil, fmt.Errorf("event %s is declared by several sources; write one of: %s:%s",
-			event, strings.Join(sources, ":"+event+", "), event)
+			own, strings.Join(sources, ":"+own+", "), own)
 	}
 }
 
 // unknownEvents are the events without a name, of one source or of all.
 func (b *rulesetBuilder) unknownEvents(source string) (keys []eventKey) {
-	for _, s := range b.language.sources {
+	for _, s := range b.configured {
 		if source == "" && !s.Apart || source == s.Name {
-			keys = append(keys, eventKey{s.Name, UnknownName})
+			keys = append(keys, eventKey{s.Name, event.UnknownName})
 		}
 	}
 	return keys
@@ -315,12 +301,12 @@ func (b *rulesetBuilder) glob(source, glob string) ([]eventKey, error) {
 // matching lists the declared events, of one source or of all that are not
 // apart when it is empty, whose normal name matches.
 func (b *rulesetBuilder) matching(source, glob string) (keys []eventKey) {
-	for _, s := range b.language.sources {
+	for _, s := range b.configured {
 		if source == "" && s.Apart || source != "" && source != s.Name {
 			continue
 		}
 		for _, event := range s.Events {
-			if globMatches(glob, NormalName(event.Name)) {
+			if globMatches(glob, names.Normal(event.Name)) {
 				keys = append(keys, eventKey{s.Name, event.Name})
 			}
 		}
@@ -356,7 +342,7 @@ func (b *rulesetBuilder) eventsOf(source string) []string {
 		return b.events
 	}
 	var names []string
-	for _, s := range b.language.sources {
+	for _, s := range b.configured {
 		if s.Name == source {
 			for _, event := range s.Events {
 				names = append(names, event.Name)
@@ -368,32 +354,12 @@ func (b *rulesetBuilder) eventsOf(source string) []string {
 
 func (b *rulesetBuilder) unknownEvent(event, source string) error {
 	remedy := "to use an event that the preset lacks, add: event " + event
-	if slices.ContainsFunc(b.language.sources, func(s Source) bool { return s.Name == source && s.Apart }) {
+	if slices.ContainsFunc(b.configured, func(s Source) bool { return s.Name == source && s.Apart }) {
 		remedy = ""
 	}
-	err := unknown("event", event, b.eventsOf(source), remedy)
+	err := names.Unknown("event", event, b.eventsOf(source), remedy)
 	if source != "" {
 		return fmt.Errorf("source %s: %w", source, err)
 	}
 	return err
-}
-
-// unknown is the error for a name that does not exist: what was meant, what
-// exists, and the remedy.
-func unknown(what, name string, known []string, remedy string) error {
-	text := fmt.Sprintf("unknown %s %s", what, name)
-	if suggestion := Nearest(name, known); suggestion != "" {
-		text += didYouMean(suggestion)
-	} else {
-		text += "."
-	}
-	if len(known) == 0 {
-		text += fmt.Sprintf(" There is no %s yet.", what)
-	} else {
-		text += fmt.Sprintf(" What exists: %s.", strings.Join(known, ", "))
-	}
-	if remedy != "" {
-		text += " " + strings.ToUpper(remedy[:1]) + remedy[1:]
-	}
-	return errors.New(text)
 }

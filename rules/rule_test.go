@@ -6,13 +6,14 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
-func rulesDefinitions() Definitions {
-	return Definitions{Sources: []Source{
-		{Name: "icfm", Events: []EventType{{Name: "project_created"}, {Name: "project_status_change"}, {Name: "dmg_input_added"}, {Name: "dmg_work_started"}, {Name: "Order.Paid"}, {Name: "hangup"}}},
-		{Name: "pbx", Events: []EventType{{Name: "incoming_call"}, {Name: "hangup"}}},
-	}}
+var rulesSources = []Source{
+	{Name: "icfm", Events: []event.Type{{Name: "project_created"}, {Name: "project_status_change"}, {Name: "dmg_input_added"}, {Name: "dmg_work_started"}, {Name: "Order.Paid"}, {Name: "hangup"}}},
+	{Name: "pbx", Events: []event.Type{{Name: "incoming_call"}, {Name: "hangup"}}},
 }
 
 var rulesActions = []string{"create_folder", "screen_pop", "tell"}
@@ -162,15 +163,15 @@ func TestDecide(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLanguage(t, rulesDefinitions())
-			s, err := l.NewRuleset(test.rules, rulesActions)
+			l := newLanguage(t, language.Definitions{})
+			s, err := New(l, rulesSources, test.rules, rulesActions)
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := &Event{}
+			e := &event.Event{}
 			e.Source, e.Name, _ = strings.Cut(test.event, ":")
 			if test.body != "" {
-				if e.Body, err = DecodeJSON([]byte(test.body)); err != nil {
+				if e.Body, err = event.DecodeJSON([]byte(test.body)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -184,10 +185,10 @@ func TestDecide(t *testing.T) {
 }
 
 func TestRuleNames(t *testing.T) {
-	l := newLanguage(t, Definitions{Sources: []Source{
-		{Name: "a", Events: []EventType{{Name: "call:start"}, {Name: "call:end"}, {Name: "/v1/calls/new"}, {Name: "rs_added"}, {Name: "rss_added"}}},
-		{Name: "b", Events: []EventType{{Name: "rs_added"}, {Name: "Call Started"}}},
-	}})
+	sources := []Source{
+		{Name: "a", Events: []event.Type{{Name: "call:start"}, {Name: "call:end"}, {Name: "/v1/calls/new"}, {Name: "rs_added"}, {Name: "rss_added"}}},
+		{Name: "b", Events: []event.Type{{Name: "rs_added"}, {Name: "Call Started"}}},
+	}
 	for name, want := range map[string]string{
 		"*":   "a/call:start a/call:end a//v1/calls/new a/rs_added a/rss_added b/rs_added b/Call Started",
 		"a:*": "a/call:start a/call:end a//v1/calls/new a/rs_added a/rss_added", "rs_*": "a/rs_added b/rs_added", "b:rs*": "b/rs_added",
@@ -195,7 +196,7 @@ func TestRuleNames(t *testing.T) {
 		"/v1/*": "a//v1/calls/new", "*/new": "a//v1/calls/new", "*s*added": "a/rs_added a/rss_added b/rs_added", "r*s_a*d": "a/rs_added a/rss_added b/rs_added", "rss_added": "a/rss_added",
 		"call_*": "b/Call Started", "call-started": "b/Call Started", "unknown": "a/unknown b/unknown", "b:unknown": "b/unknown", "b:Rs Added": "b/rs_added",
 	} {
-		b := newRulesetBuilder(l, nil)
+		b := newRulesetBuilder(nil, sources, nil)
 		keys, err := b.find(name)
 		var got []string
 		for _, key := range keys {
@@ -209,8 +210,8 @@ func TestRuleNames(t *testing.T) {
 
 // The actions of a verdict may be shared, but adding to them must not show.
 func TestVerdictsAreApart(t *testing.T) {
-	l := newLanguage(t, rulesDefinitions())
-	s, err := l.NewRuleset([]Rule{
+	l := newLanguage(t, language.Definitions{})
+	s, err := New(l, rulesSources, []Rule{
 		{Place: "f:1", Events: []string{"incoming_call"}, Do: []string{"tell"}},
 		{Place: "f:2", Events: []string{"incoming_call"}, When: []string{"body.more"}, Do: []string{"screen_pop"}},
 	}, rulesActions)
@@ -218,7 +219,7 @@ func TestVerdictsAreApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	decide := func(more bool) []ActionCall {
-		return s.Decide(l.Bind(&Event{Source: "pbx", Name: "incoming_call", Body: map[string]any{"more": more}})).Actions
+		return s.Decide(l.Bind(&event.Event{Source: "pbx", Name: "incoming_call", Body: map[string]any{"more": more}})).Actions
 	}
 	few := append(decide(false), ActionCall{"x", "y"})
 	many := decide(true)
@@ -228,7 +229,7 @@ func TestVerdictsAreApart(t *testing.T) {
 }
 
 func TestRulesetErrors(t *testing.T) {
-	l := newLanguage(t, rulesDefinitions())
+	l := newLanguage(t, language.Definitions{})
 	good := Rule{Events: []string{"incoming_call"}, Do: []string{"tell"}}
 	for _, test := range []struct {
 		name   string
@@ -258,13 +259,13 @@ func TestRulesetErrors(t *testing.T) {
 		rule := good
 		rule.Place = "Caddyfile:12"
 		test.change(&rule)
-		_, err := l.NewRuleset([]Rule{rule}, rulesActions)
+		_, err := New(l, rulesSources, []Rule{rule}, rulesActions)
 		if err == nil || !strings.HasPrefix(err.Error(), "Caddyfile:12: ") || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
 	}
 
-	_, err := l.NewRuleset([]Rule{
+	_, err := New(l, rulesSources, []Rule{
 		{Place: "a:1", Events: []string{"none_1", "none_2"}, When: []string{"none_3", "1 +"}, Do: []string{"none_4", "none_5"}},
 		good,
 		{Events: []string{"none_6"}, Ignore: true},
@@ -277,7 +278,7 @@ func TestRulesetErrors(t *testing.T) {
 			t.Errorf("%q is not reported in %v", part, err)
 		}
 	}
-	if unknown := (*UnknownNameError)(nil); !errors.As(err, &unknown) || unknown.Name != "none_3" {
+	if unknown := (*language.UnknownNameError)(nil); !errors.As(err, &unknown) || unknown.Name != "none_3" {
 		t.Errorf("the unknown name cannot be found in %v", err)
 	}
 }
@@ -285,15 +286,15 @@ func TestRulesetErrors(t *testing.T) {
 // Rules are found by event: those for other events cost nothing, which shows in
 // that the index holds no more than the event's own.
 func TestRulesAreIndexed(t *testing.T) {
-	var events []EventType
+	var events []event.Type
 	var rules []Rule
 	for i := range 1000 {
 		name := fmt.Sprintf("event_%d", i)
-		events = append(events, EventType{Name: name})
+		events = append(events, event.Type{Name: name})
 		rules = append(rules, Rule{Place: name, Events: []string{name}, When: []string{`test`}, Do: []string{"tell"}})
 	}
-	l := newLanguage(t, Definitions{Sources: []Source{{Name: "s", Events: events}}})
-	s, err := l.NewRuleset(rules, rulesActions)
+	l := newLanguage(t, language.Definitions{})
+	s, err := New(l, []Source{{Name: "s", Events: events}}, rules, rulesActions)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,18 +303,14 @@ func TestRulesAreIndexed(t *testing.T) {
 		if n := len(s.byEvent[eventKey{"s", name}].rules); n != 1 {
 			t.Fatalf("%d rules are read for %s", n, name)
 		}
-		if v := s.Decide(l.Bind(&Event{Source: "s", Name: name, Test: true})); v.Rule != name {
+		if v := s.Decide(l.Bind(&event.Event{Source: "s", Name: name, Test: true})); v.Rule != name {
 			t.Fatalf("%s is decided by %s", name, v.Rule)
 		}
 	}
 }
 
-// TestEvent checks what single events are called.
-func TestEvent(t *testing.T) {
-	l, err := NewLanguage(rulesDefinitions())
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestFindEvent checks what single events are called.
+func TestFindEvent(t *testing.T) {
 	for _, test := range []struct{ name, event, problem string }{
 		{"Project Created", "icfm project_created", ""},
 		{"pbx:Hangup", "pbx hangup", ""},
@@ -326,7 +323,7 @@ func TestEvent(t *testing.T) {
 		{"dmg_*", "", "may mean many"},
 		{"", "", "unknown event"},
 	} {
-		source, event, err := l.Event(test.name)
+		source, event, err := FindEvent(rulesSources, test.name)
 		switch {
 		case test.problem == "" && (err != nil || source+" "+event != test.event):
 			t.Errorf("%q is %s of %s, %v; want %s", test.name, event, source, err, test.event)

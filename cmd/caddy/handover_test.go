@@ -68,7 +68,7 @@ func (s *stream) run(next *atomic.Int64, stop <-chan struct{}) {
 	}
 }
 
-func event(id int) string {
+func statusChange(id int) string {
 	return fmt.Sprintf(`{"event":"project_status_change","id":"%d","status":"Approved"}`, id)
 }
 
@@ -78,7 +78,7 @@ func rawPosts(count int, fresh bool, dial func() (net.Conn, error), host string)
 	for i := range posts {
 		sender := &processtest.Sender{Dial: dial, Fresh: fresh}
 		posts[i] = func(id int) error {
-			status, answer, err := sender.Post(host, "/listen.php?key=icfm-key", event(id))
+			status, answer, err := sender.Post(host, "/listen.php?key=icfm-key", statusChange(id))
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("answered %d %s", status, answer)
 			}
@@ -100,7 +100,7 @@ func http2Posts(count int, address, host string) []func(int) error {
 		}
 		client := &http.Client{Transport: transport, Timeout: patience}
 		posts[i] = func(id int) error {
-			response, err := client.Post("https://"+host+"/listen.php?key=icfm-key", "application/json", io.MultiReader(strings.NewReader(event(id))))
+			response, err := client.Post("https://"+host+"/listen.php?key=icfm-key", "application/json", io.MultiReader(strings.NewReader(statusChange(id))))
 			if err != nil {
 				return err
 			}
@@ -308,7 +308,7 @@ func TestExitAnswersWhatHasBegun(t *testing.T) {
 			}
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(patience))
-			body := event(1)
+			body := statusChange(1)
 			// The server asks for the body when the relay reads it.
 			if _, err := fmt.Fprintf(conn, "POST /listen.php?key=icfm-key HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
 				"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", machine.site, len(body)); err != nil {

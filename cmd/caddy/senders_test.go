@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // fixtureDirectory holds a request of every kind of sender, and what must
@@ -41,7 +41,7 @@ func (e expectation) values(t testing.TB) map[string]any {
 	if e.Values == nil {
 		return nil
 	}
-	values, err := rules.DecodeJSON(e.Values)
+	values, err := event.DecodeJSON(e.Values)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func sendersSources(t testing.TB, expectations map[string]expectation) (sources 
 	fields = make(observed)
 	for _, want := range expectations {
 		for expression := range want.values(t) {
-			if _, isParameter := rules.ParameterByName(expression); isParameter {
+			if _, isParameter := event.ParameterByName(expression); isParameter {
 				continue
 			}
 			if fields[want.Source] == nil {

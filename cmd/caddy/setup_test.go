@@ -16,7 +16,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // setupCaddyfile has a source for each way in which the PBX can prove itself,
@@ -265,7 +265,7 @@ func checkTags(t *testing.T, name string, tags map[string]string, stored storedE
 	t.Helper()
 	want := map[string]any{"tenant": ""}
 	for tag, value := range tags {
-		parameter, _ := rules.ParameterByName(tag)
+		parameter, _ := event.ParameterByName(tag)
 		switch {
 		case value == "":
 		case parameter.Numeric():

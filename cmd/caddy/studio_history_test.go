@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -240,29 +241,29 @@ func (p *past) id(at time.Time) string {
 	return fmt.Sprintf("%08x-%04x-7%03x-8%03x-%012x", at.UnixMilli()>>16, at.UnixMilli()&0xffff, random&0xfff, random>>12&0xfff, random>>24&0xffff_ffff_ffff)
 }
 
-func (p *past) event(received time.Time, source, name, body string) *rules.Event {
+func (p *past) event(received time.Time, source, name, body string) *event.Event {
 	p.s.t.Helper()
-	decoded, err := rules.DecodeJSON([]byte(body))
+	decoded, err := event.DecodeJSON([]byte(body))
 	if err != nil {
 		p.s.t.Fatal(err)
 	}
-	event := &rules.Event{
+	e := &event.Event{
 		ID: p.id(received), Source: source, Name: name, Received: received,
 		Method: "POST", Path: "/listen.php/" + name, IP: "203.0.113.20",
 		Headers: map[string][]string{"Content-Type": {"application/json"}, "User-Agent": {"studio-sender/1.4"}},
 		RawBody: []byte(body), Body: decoded, BodyIsRaw: true,
 	}
-	event.Parameters[rules.Tenant] = ""
-	event.Parameters[rules.Date], event.Parameters[rules.Time] = received.Format(time.DateOnly), received.Format(time.TimeOnly)
-	event.Parameters[rules.UnixTime] = received.Unix()
+	e.Parameters[event.Tenant] = ""
+	e.Parameters[event.Date], e.Parameters[event.Time] = received.Format(time.DateOnly), received.Format(time.TimeOnly)
+	e.Parameters[event.UnixTime] = received.Unix()
 	if members, ok := decoded.(map[string]any); ok && source == "pbx" {
-		for _, parameter := range rules.SystemParameters() {
+		for _, parameter := range event.SystemParameters() {
 			if value, known := members[parameter.String()]; known {
-				event.Parameters[parameter] = value
+				e.Parameters[parameter] = value
 			}
 		}
 	}
-	return event
+	return e
 }
 
 // present makes what has just happened: one of everything that can become of an

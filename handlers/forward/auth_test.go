@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestAuthLoadErrors(t *testing.T) {
@@ -121,7 +122,7 @@ func TestAuthIsMasked(t *testing.T) {
 			{Kind: AuthBearer, Value: value}, {Kind: AuthBasic, User: "somebody", Value: value},
 			{Kind: AuthAPIKey, In: InHeader, Name: "x-key", Value: value}, {Kind: AuthAPIKey, In: InQuery, Name: "k", Value: value},
 		} {
-			p := prepare(t, Action{URL: target.URL + "/?a=1", Auth: auth}, rules.CustomParameter{Name: "spoken", Value: "open sesame"})
+			p := prepare(t, Action{URL: target.URL + "/?a=1", Auth: auth}, language.CustomParameter{Name: "spoken", Value: "open sesame"})
 			request, err := p.Render(eventWith("fromevent"), testDelivery)
 			if err != nil {
 				t.Fatal(err)
@@ -166,12 +167,12 @@ func TestLongAuthIsMasked(t *testing.T) {
 // A tenant can have credentials of its own, and without any nothing is sent.
 func TestAuthByTenant(t *testing.T) {
 	p := prepare(t, Action{URL: "http://h/", Auth: Auth{Kind: AuthBasic, User: "{{site}}", Value: "{{site_password}}"}},
-		rules.CustomParameter{Name: "site", Value: "all", Tenants: map[string]rules.TenantValue{"200": {Value: "two"}}},
-		rules.CustomParameter{Name: "site_password", Value: "p", Tenants: map[string]rules.TenantValue{"200": {Value: "own", Secret: true}}})
+		language.CustomParameter{Name: "site", Value: "all", Tenants: map[string]language.TenantValue{"200": {Value: "two"}}},
+		language.CustomParameter{Name: "site_password", Value: "p", Tenants: map[string]language.TenantValue{"200": {Value: "own", Secret: true}}})
 	for tenant, want := range map[string]string{"": "all:p", "200": "two:own", "300": "all:p"} {
-		event := eventWith(nil)
-		event.Parameters[rules.Tenant] = tenant
-		request, err := p.Render(event, testDelivery)
+		e := eventWith(nil)
+		e.Parameters[event.Tenant] = tenant
+		request, err := p.Render(e, testDelivery)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +181,7 @@ func TestAuthByTenant(t *testing.T) {
 		}
 	}
 	_, err := Compile([]Action{{Name: "a", Method: "GET", URL: "http://h/", Auth: Auth{Kind: AuthBasic, User: "{{site}}", Value: "x"}}},
-		testLanguage(t, rules.CustomParameter{Name: "site", Value: "all", Tenants: map[string]rules.TenantValue{"200": {Value: "a:b"}}}), Settings{})
+		testLanguage(t, language.CustomParameter{Name: "site", Value: "all", Tenants: map[string]language.TenantValue{"200": {Value: "a:b"}}}), Settings{})
 	if want := "action a, auth, with site for tenant 200: the user name holds a colon"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -189,9 +190,9 @@ func TestAuthByTenant(t *testing.T) {
 // A credential that comes out empty is not sent, and the reason names what to fill
 // in. The configuration loads.
 func TestEmptyAuth(t *testing.T) {
-	empty := rules.CustomParameter{Name: "empty"}
-	blank := rules.CustomParameter{Name: "blank", Value: " \t"}
-	some := rules.CustomParameter{Name: "some", Value: "x", Tenants: map[string]rules.TenantValue{"acme": {}, "other": {Value: "y"}}}
+	empty := language.CustomParameter{Name: "empty"}
+	blank := language.CustomParameter{Name: "blank", Value: " \t"}
+	some := language.CustomParameter{Name: "some", Value: "x", Tenants: map[string]language.TenantValue{"acme": {}, "other": {Value: "y"}}}
 	for name, c := range map[string]struct {
 		auth   Auth
 		tenant string
@@ -217,9 +218,9 @@ func TestEmptyAuth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := prepare(t, Action{URL: "http://h/", Auth: c.auth}, empty, blank, some)
-			event := eventWith(map[string]any{})
-			event.Parameters[rules.Tenant] = c.tenant
-			_, err := p.Render(event, testDelivery)
+			e := eventWith(map[string]any{})
+			e.Parameters[event.Tenant] = c.tenant
+			_, err := p.Render(e, testDelivery)
 			if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
@@ -229,7 +230,7 @@ func TestEmptyAuth(t *testing.T) {
 
 // User and password in the URL are credentials as well.
 func TestEmptyAuthInURL(t *testing.T) {
-	empty := rules.CustomParameter{Name: "empty"}
+	empty := language.CustomParameter{Name: "empty"}
 	for url, sent := range map[string]bool{"http://{{empty}}:{{empty}}@h/": false, "http://{{empty}}@h/": false, "http://u:{{empty}}@h/": true, "http://{{empty}}:p@h/": true} {
 		_, err := prepare(t, Action{URL: url}, empty).Render(eventWith(nil), testDelivery)
 		if (err == nil) != sent || err != nil && !strings.Contains(err.Error(), "url: user and password are empty; not sent") {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestBodyLoadErrors(t *testing.T) {
@@ -69,8 +69,8 @@ func TestBodyLoadErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.action.Name, c.action.Method, c.action.URL = "a", "POST", "http://h/"
-			_, err := Compile([]Action{c.action}, testLanguage(t, rules.CustomParameter{Name: "lines", Value: "a\r\nb"},
-				rules.CustomParameter{Name: "broken_xml", Value: "</s3cret>", Secret: true}), Settings{})
+			_, err := Compile([]Action{c.action}, testLanguage(t, language.CustomParameter{Name: "lines", Value: "a\r\nb"},
+				language.CustomParameter{Name: "broken_xml", Value: "</s3cret>", Secret: true}), Settings{})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("got  %v\nwant …%s", err, c.want)
 			}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Settings are what actions need to know of the relay around them.
@@ -31,14 +31,14 @@ type Settings struct {
 // Prepared is a compiled action. It is safe for concurrent use.
 type Prepared struct {
 	action   Action
-	language *rules.Language
+	language *language.Language
 	success  *statuses
 	targets  []string
 	secrets  []string
 	masker   *masker
 	signer   *signer
 	// orderBy is nil for deliveries in any order.
-	orderBy *rules.Expression
+	orderBy *language.Expression
 	tls     *tlsSetting
 
 	// What is sent depends on the event's tenant where custom parameters do. All
@@ -90,7 +90,7 @@ func (p *Prepared) variantFor(tenant string) *variant {
 // mistake by itself, and all undefined parameters of all actions as one
 // UndefinedError. Each action is checked with the values that its parameters
 // have for each tenant.
-func Compile(actions []Action, language *rules.Language, settings Settings) ([]*Prepared, error) {
+func Compile(actions []Action, language *language.Language, settings Settings) ([]*Prepared, error) {
 	if settings.UserAgent == "" {
 		settings.UserAgent = "event-relay"
 	}
@@ -130,7 +130,7 @@ func Compile(actions []Action, language *rules.Language, settings Settings) ([]*
 
 // compilation is what the actions of one Compile share.
 type compilation struct {
-	language  *rules.Language
+	language  *language.Language
 	secrets   []string
 	errors    []error
 	undefined []UndefinedName

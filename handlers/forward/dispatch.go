@@ -11,8 +11,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // leaseMargin is how much longer than its attempt a lease must last: the time
@@ -46,7 +46,7 @@ type TargetChange struct {
 	// Action is the name of the action whose attempt showed it, and Event the
 	// event that it was for.
 	Action string
-	Event  *rules.Event
+	Event  *event.Event
 	// DownFor is how long the target was down, when it is up again.
 	DownFor time.Duration
 	// Error says why it is down, as a sentence for an administrator.
@@ -57,7 +57,7 @@ type TargetChange struct {
 type Outcome struct {
 	Action, Delivery string
 	// Event is nil when the stored event cannot be read.
-	Event *rules.Event
+	Event *event.Event
 	// State is where the delivery stands now. Pending means that it is tried
 	// again.
 	State queue.State

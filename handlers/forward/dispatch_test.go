@@ -16,8 +16,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // workbench is a dispatcher with what stands around it.
@@ -200,7 +200,7 @@ func TestQueueCloses(t *testing.T) {
 type benchQueue struct {
 	*memory
 	left, done atomic.Int64
-	event      *rules.Event
+	event      *event.Event
 	end        chan struct{}
 }
 

@@ -3,12 +3,12 @@ package forward
 import (
 	"sync"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Expressions returns the expressions in the action's templates and in order_by.
-func (p *Prepared) Expressions() []*rules.Expression {
-	var expressions []*rules.Expression
+func (p *Prepared) Expressions() []*language.Expression {
+	var expressions []*language.Expression
 	for _, text := range p.written.texts() {
 		for _, piece := range text.pieces {
 			if piece.tag != nil {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // memory is a queue that keeps everything in memory and tells tests what it
@@ -41,7 +41,7 @@ type memory struct {
 
 type remembered struct {
 	delivery queue.Delivery
-	event    *rules.Event
+	event    *event.Event
 	state    queue.State
 	token    int
 	leased   bool
@@ -60,12 +60,12 @@ func (m *memory) wake() {
 }
 
 // add puts deliveries of an action and returns their ids.
-func (m *memory) add(action string, event *rules.Event, n int) []string {
+func (m *memory) add(action string, event *event.Event, n int) []string {
 	return m.addExpiring(action, event, time.Time{}, n)
 }
 
 // addExpiring is add for deliveries that expire at a time.
-func (m *memory) addExpiring(action string, event *rules.Event, expires time.Time, n int) []string {
+func (m *memory) addExpiring(action string, event *event.Event, expires time.Time, n int) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var ids []string

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // changes are what a dispatcher told about its targets.
@@ -699,14 +699,14 @@ func TestReachesOf(t *testing.T) {
 func TestOnlyEndpoint(t *testing.T) {
 	for _, c := range []struct {
 		url        string
-		parameters []rules.CustomParameter
+		parameters []language.CustomParameter
 		want       string
 	}{
 		{"http://h/{{body.x}}", nil, "http://h"},
-		{"{{site}}/x", []rules.CustomParameter{byTenant("site", "http://a", "200", "http://b")}, ""},
-		{"{{site}}/x", []rules.CustomParameter{byTenant("site", "http://a/1", "200", "http://a/2")}, "http://a"},
-		{"{{site}}/x", []rules.CustomParameter{only("site", "200", "http://a/2")}, "http://a"},
-		{"{{site}}/x", []rules.CustomParameter{only("site", "200", "http://a", "300", "http://b")}, ""},
+		{"{{site}}/x", []language.CustomParameter{byTenant("site", "http://a", "200", "http://b")}, ""},
+		{"{{site}}/x", []language.CustomParameter{byTenant("site", "http://a/1", "200", "http://a/2")}, "http://a"},
+		{"{{site}}/x", []language.CustomParameter{only("site", "200", "http://a/2")}, "http://a"},
+		{"{{site}}/x", []language.CustomParameter{only("site", "200", "http://a", "300", "http://b")}, ""},
 	} {
 		p := prepare(t, Action{URL: c.url}, c.parameters...)
 		e, ok := p.onlyEndpoint()

@@ -11,7 +11,8 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Request is a rendered request, ready to be sent any number of times.
@@ -39,13 +40,13 @@ type Request struct {
 // Render makes the request for an event. The delivery's id becomes the
 // Idempotency-Key. An error means that the request must not be sent, now or
 // later: its message names the reason and holds no value of the event.
-func (p *Prepared) Render(event *rules.Event, delivery string) (*Request, error) {
+func (p *Prepared) Render(event *event.Event, delivery string) (*Request, error) {
 	return p.RenderBound(p.language.Bind(event), event, delivery)
 }
 
 // RenderBound is Render for an event that is bound to the language of the
 // action's configuration already.
-func (p *Prepared) RenderBound(bound *rules.Bound, event *rules.Event, delivery string) (*Request, error) {
+func (p *Prepared) RenderBound(bound *language.Bound, event *event.Event, delivery string) (*Request, error) {
 	v := p.variantFor(event.Tenant())
 	if v.missing != nil {
 		return nil, v.missing.unsent(event.Tenant())
@@ -95,7 +96,7 @@ func (t target) url(path string) *url.URL {
 
 // rendering is the state of one Render.
 type rendering struct {
-	bound  *rules.Bound
+	bound  *language.Bound
 	empty  []string
 	buffer []byte
 }
@@ -227,7 +228,7 @@ func decodePercent(text string) string {
 func fromHex(c byte) int { return strings.IndexByte("0123456789abcdef", c|0x20) }
 
 // header renders the header fields.
-func (r *rendering) header(v *variant, event *rules.Event, delivery string) (http.Header, error) {
+func (r *rendering) header(v *variant, event *event.Event, delivery string) (http.Header, error) {
 	header := make(http.Header, len(v.fixed)+len(v.headers)+3)
 	maps.Copy(header, v.fixed)
 	for i := range v.headers {
@@ -282,7 +283,7 @@ func isTraceparent(text string) bool {
 }
 
 // body renders the body.
-func (r *rendering) body(v *variant, event *rules.Event, request *Request) error {
+func (r *rendering) body(v *variant, event *event.Event, request *Request) error {
 	switch {
 	case v.forward:
 		return forwardBody(event, request)
@@ -315,7 +316,7 @@ func (r *rendering) body(v *variant, event *rules.Event, request *Request) error
 
 // forwardBody makes the event's body that of the request, with the Content-Type
 // it came with unless the action names another.
-func forwardBody(event *rules.Event, request *Request) error {
+func forwardBody(event *event.Event, request *Request) error {
 	if len(event.RawBody) == 0 {
 		return nil
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // What the administrator wrote in a URL is sent as written; what came with the
@@ -88,7 +88,7 @@ func TestHoldsDots(t *testing.T) {
 }
 
 func TestRenderBody(t *testing.T) {
-	const event = `{"name": "Bob \"B\" \\ <&>\u0000\n\u2028é\ud800", "id": 9007199254740993, "num": 1.10, "huge": 1e400,
+	const eventBody = `{"name": "Bob \"B\" \\ <&>\u0000\n\u2028é\ud800", "id": 9007199254740993, "num": 1.10, "huge": 1e400,
 		"on": false, "none": null, "list": [1, {"a": "\u0001<"}], "empty": ""}`
 	cases := []struct {
 		name, kind, contentType, text string
@@ -115,9 +115,9 @@ func TestRenderBody(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			p := prepare(t, Action{URL: "http://h/", Body: Body{Kind: c.kind, Type: c.contentType, Text: c.text}})
-			event := decoded(t, event)
-			event.Parameters[rules.Duration] = json.Number("007")
-			request, err := p.Render(event, testDelivery)
+			e := decoded(t, eventBody)
+			e.Parameters[event.Duration] = json.Number("007")
+			request, err := p.Render(e, testDelivery)
 			if err != nil {
 				if "error: "+err.Error() != c.want {
 					t.Errorf("got error %v, want %s", err, c.want)
@@ -254,7 +254,7 @@ var benchAction = Action{
 	Body:    Body{Kind: BodyJSON, Text: `{"project": {{body.project.id}}, "name": "{{body.project.name}}", "by": "{{calling_name}}"}`},
 }
 
-func benchEvent() *rules.Event {
+func benchEvent() *event.Event {
 	return eventWith(map[string]any{"project": map[string]any{"id": int64(4711), "name": "Spring campaign \"Blüte\""}})
 }
 

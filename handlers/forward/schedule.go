@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // longestOrderKey bounds an order key, in bytes. A longer one is hashed: it is
@@ -21,7 +21,7 @@ const longestOrderKey = 128
 // holding it back would be worse than sending it out of order, and no other
 // delivery could be named that it belongs behind. The message holds no value of
 // the event.
-func (p *Prepared) Schedule(bound *rules.Bound, received time.Time) (orderKey string, expires time.Time, err error) {
+func (p *Prepared) Schedule(bound *language.Bound, received time.Time) (orderKey string, expires time.Time, err error) {
 	if p.action.Expires > 0 {
 		expires = received.Add(p.action.Expires)
 	}
@@ -44,7 +44,7 @@ func (p *Prepared) Schedule(bound *rules.Bound, received time.Time) (orderKey st
 
 // orderBy compiles the expression of order_by, nil if there is none. It reports
 // mistakes.
-func (c *actionCompiler) orderBy() *rules.Expression {
+func (c *actionCompiler) orderBy() *language.Expression {
 	if c.action.OrderBy == "" {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // shapeActions have a value of the event in every place where one may stand.
@@ -191,7 +191,7 @@ func checkJSONBody(t testing.TB, body []byte, value any, text string) {
 	if !json.Valid(body) {
 		t.Fatalf("%q: body is %s", text, body)
 	}
-	got, err := rules.DecodeJSON(body)
+	got, err := event.DecodeJSON(body)
 	if err != nil {
 		// Numbers and depth that JSON allows and nobody decodes.
 		return
@@ -300,7 +300,7 @@ func FuzzShapeOfValue(f *testing.F) {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		value, err := rules.DecodeJSON([]byte(text))
+		value, err := event.DecodeJSON([]byte(text))
 		if err == nil {
 			checkShape(t, prepared, value)
 		}

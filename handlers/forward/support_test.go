@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Parameters that the tests' templates may name.
@@ -19,10 +20,10 @@ const (
 	testPassword = "pass word+1"
 )
 
-func testLanguage(t testing.TB, more ...rules.CustomParameter) *rules.Language {
+func testLanguage(t testing.TB, more ...language.CustomParameter) *language.Language {
 	t.Helper()
-	language, err := rules.NewLanguage(rules.Definitions{
-		Parameters: append([]rules.CustomParameter{
+	language, err := language.New(language.Definitions{
+		Parameters: append([]language.CustomParameter{
 			{Name: "studio_api", Value: "http://127.0.0.1:8080"},
 			{Name: "studio_host", Value: "127.0.0.1"},
 			{Name: "studio_path", Value: "a/b c?d=1"},
@@ -39,7 +40,7 @@ func testLanguage(t testing.TB, more ...rules.CustomParameter) *rules.Language {
 }
 
 // prepare compiles one action, with the parameters of testLanguage.
-func prepare(t testing.TB, action Action, more ...rules.CustomParameter) *Prepared {
+func prepare(t testing.TB, action Action, more ...language.CustomParameter) *Prepared {
 	t.Helper()
 	if action.Name == "" {
 		action.Name = "test"
@@ -55,17 +56,17 @@ func prepare(t testing.TB, action Action, more ...rules.CustomParameter) *Prepar
 }
 
 // eventWith returns an event with a body.
-func eventWith(body any) *rules.Event {
-	event := &rules.Event{ID: "018f0000-0000-7000-8000-00000000000e", Source: "icfm", Name: "project_created", Body: body}
-	event.Parameters[rules.CallerID] = "0044 20"
-	event.Parameters[rules.CallingName] = `Bob "B" Lee`
-	event.Parameters[rules.Duration] = int64(61)
-	return event
+func eventWith(body any) *event.Event {
+	e := &event.Event{ID: "018f0000-0000-7000-8000-00000000000e", Source: "icfm", Name: "project_created", Body: body}
+	e.Parameters[event.CallerID] = "0044 20"
+	e.Parameters[event.CallingName] = `Bob "B" Lee`
+	e.Parameters[event.Duration] = int64(61)
+	return e
 }
 
-func decoded(t testing.TB, text string) *rules.Event {
+func decoded(t testing.TB, text string) *event.Event {
 	t.Helper()
-	body, err := rules.DecodeJSON([]byte(text))
+	body, err := event.DecodeJSON([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestTargets(t *testing.T) {
@@ -181,10 +181,10 @@ func TestTargetErrorNamesTheLine(t *testing.T) {
 
 // A URL whose address is known can be refused before anything is sent.
 func TestConstantTargets(t *testing.T) {
-	site := rules.CustomParameter{Name: "site", Value: "http://8.8.8.8"}
+	site := language.CustomParameter{Name: "site", Value: "http://8.8.8.8"}
 	for _, c := range []struct {
 		targets, url string
-		more         []rules.CustomParameter
+		more         []language.CustomParameter
 		want         string // "" for allowed
 	}{
 		{"", "http://192.168.1.20/{{caller_id}}", nil, ""},
@@ -199,8 +199,8 @@ func TestConstantTargets(t *testing.T) {
 		{"", "http://8.8.8.8/{{caller_id}}", nil, "action test (Caddyfile:7), url: the target 8.8.8.8 is not among the targets that actions may call\nto allow what is not among the targets, write in event_relay: targets 8.8.8.8 private_ranges loopback"},
 		{"", "https://[2001:db8::7]:8443/", nil, "write in event_relay: targets 2001:db8::7 private_ranges loopback"},
 		{"", "http://[::ffff:8.8.8.8]/", nil, "write in event_relay: targets 8.8.8.8 private_ranges loopback"},
-		{"", "{{site}}/x", []rules.CustomParameter{site}, "the target 8.8.8.8 is not among"},
-		{"", "{{site}}/x", []rules.CustomParameter{byTenant("site", "http://10.0.0.1", "200", "http://9.9.9.9")}, "the target 9.9.9.9 is not among"},
+		{"", "{{site}}/x", []language.CustomParameter{site}, "the target 8.8.8.8 is not among"},
+		{"", "{{site}}/x", []language.CustomParameter{byTenant("site", "http://10.0.0.1", "200", "http://9.9.9.9")}, "the target 9.9.9.9 is not among"},
 		{"mail.example.com", "http://www.example.com/", nil, "targets www.example.com mail.example.com"},
 		{"203.0.113.0/24", "http://localhost/", nil, "the target localhost ("},
 		{"0.0.0.0/0 ::/0", "http://169.254.169.254/", nil, "the target 169.254.169.254 is a metadata address, which is always refused"},

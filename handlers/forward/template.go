@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // piece is a part of a template: literal text, or a tag. In a variant, tags are
@@ -25,7 +25,7 @@ type piece struct {
 type tag struct {
 	// source is the expression as written, without outer blanks.
 	source     string
-	expression *rules.Expression
+	expression *language.Expression
 	// missing is a custom parameter that has no value and leaves the tag's absent,
 	// "" for a tag that comes with the event.
 	missing string

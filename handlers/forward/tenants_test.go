@@ -8,30 +8,31 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // byTenant is a parameter with a default and values for tenants.
-func byTenant(name, value string, pairs ...string) rules.CustomParameter {
-	p := rules.CustomParameter{Name: name, Value: value, Tenants: map[string]rules.TenantValue{}}
+func byTenant(name, value string, pairs ...string) language.CustomParameter {
+	p := language.CustomParameter{Name: name, Value: value, Tenants: map[string]language.TenantValue{}}
 	for i := 0; i < len(pairs); i += 2 {
-		p.Tenants[pairs[i]] = rules.TenantValue{Value: pairs[i+1]}
+		p.Tenants[pairs[i]] = language.TenantValue{Value: pairs[i+1]}
 	}
 	return p
 }
 
 // only is a parameter without a default.
-func only(name string, pairs ...string) rules.CustomParameter {
+func only(name string, pairs ...string) language.CustomParameter {
 	p := byTenant(name, "", pairs...)
 	p.NoDefault = true
 	return p
 }
 
 // tenantParameters have values for the tenants 200 and 300.
-func tenantParameters() []rules.CustomParameter {
+func tenantParameters() []language.CustomParameter {
 	token := byTenant("site_token", "open")
-	token.Tenants["200"] = rules.TenantValue{Value: "t0ken/of&leeds", Secret: true}
-	return []rules.CustomParameter{
+	token.Tenants["200"] = language.TenantValue{Value: "t0ken/of&leeds", Secret: true}
+	return []language.CustomParameter{
 		byTenant("site_api", "http://london.lan:8080/v1", "200", "https://Leeds.lan", "300", "http://jo:hush@york.lan:81/v2?k={{site}}"),
 		byTenant("site", "London", "200", "Leeds & Co", "300", "../York"),
 		only("site_host", "200", "leeds.lan", "300", "york.lan"),
@@ -45,10 +46,10 @@ func tenantParameters() []rules.CustomParameter {
 	}
 }
 
-func tenantEvent(tenant string, body any) *rules.Event {
-	event := eventWith(body)
-	event.Parameters[rules.Tenant] = tenant
-	return event
+func tenantEvent(tenant string, body any) *event.Event {
+	e := eventWith(body)
+	e.Parameters[event.Tenant] = tenant
+	return e
 }
 
 func TestRenderByTenant(t *testing.T) {
@@ -127,7 +128,7 @@ func TestRenderByTenant(t *testing.T) {
 // A tenant's request is, byte for byte, what it would be if there were that
 // tenant's values only.
 func TestTenantIsAsIfAlone(t *testing.T) {
-	var parameters []rules.CustomParameter
+	var parameters []language.CustomParameter
 	for _, p := range tenantParameters() {
 		if !p.NoDefault && p.Name != "site_url" {
 			parameters = append(parameters, p)
@@ -145,12 +146,12 @@ func TestTenantIsAsIfAlone(t *testing.T) {
 		// In a host there is no place for the quotes of site_cut.
 		use := slices.Clone(parameters)
 		if i == 2 {
-			use = slices.DeleteFunc(use, func(p rules.CustomParameter) bool { return p.Name == "site_cut" })
+			use = slices.DeleteFunc(use, func(p language.CustomParameter) bool { return p.Name == "site_cut" })
 			use = append(use, byTenant("site_cut", "0", "200", "", "300", "1"))
 		}
 		p := prepare(t, action, use...)
 		for _, tenant := range []string{"200", "300", "999", "", "200 ", "{{site}}"} {
-			var alone []rules.CustomParameter
+			var alone []language.CustomParameter
 			for _, parameter := range use {
 				if own, listed := parameter.Tenants[tenant]; listed {
 					parameter.Value, parameter.Secret = own.Value, own.Secret
@@ -187,10 +188,10 @@ func TestTenantIsAsIfAlone(t *testing.T) {
 func TestLoadErrorsByTenant(t *testing.T) {
 	many := byTenant("api", "http://h")
 	for i := range 1000 {
-		many.Tenants[fmt.Sprint(1000+i)] = rules.TenantValue{Value: fmt.Sprintf("gehe im%d", i), Secret: true}
+		many.Tenants[fmt.Sprint(1000+i)] = language.TenantValue{Value: fmt.Sprintf("gehe im%d", i), Secret: true}
 	}
 	secret := byTenant("secret", "x")
-	secret.Tenants["200"] = rules.TenantValue{Value: "gehe im\n", Secret: true}
+	secret.Tenants["200"] = language.TenantValue{Value: "gehe im\n", Secret: true}
 	cases := []struct {
 		name   string
 		action Action
@@ -211,7 +212,7 @@ func TestLoadErrorsByTenant(t *testing.T) {
 		{"whatever the tenant", Action{URL: "{{good}}/x", Headers: []Pair{{"X A", "1"}}}, `action make (Caddyfile:7), header X A: "X A" cannot be the name`},
 		{"an expression", Action{URL: "{{good}}/{{int(port)}}"}, "url: at character 10: compiling `int(port)`: for tenant 300: `int(port)`: the text is not a number"},
 	}
-	definitions := []rules.CustomParameter{
+	definitions := []language.CustomParameter{
 		byTenant("api", "http://h", "200", "gehe im", "300", "http://i"), byTenant("host", "h", "200", "a b", "300", "i"),
 		byTenant("port", "1", "200", "99999", "300", "x"), byTenant("odd", "a b", "200", "h", "300", "i"), byTenant("slash", "h/", "200", "h", "300", "h/i?"),
 		byTenant("hash", "h", "200", "h#"), byTenant("json", "1", "200", "1 2"), byTenant("media", "text/plain", "200", "application/json"),
@@ -238,8 +239,8 @@ func TestLoadErrorsByTenant(t *testing.T) {
 func TestSecretsOfTenants(t *testing.T) {
 	token := byTenant("token", "default-secret")
 	token.Secret = true
-	token.Tenants["200"] = rules.TenantValue{Value: "leeds-secret", Secret: true}
-	token.Tenants["300"] = rules.TenantValue{Value: "york-secret", Secret: true}
+	token.Tenants["200"] = language.TenantValue{Value: "leeds-secret", Secret: true}
+	token.Tenants["300"] = language.TenantValue{Value: "york-secret", Secret: true}
 	api := byTenant("api", "http://h", "200", "http://jo:url-password@h")
 	p := prepare(t, Action{URL: "{{api}}/{{body.echo}}", Headers: []Pair{{"X-A", "{{upper(token)}}"}, {"X-B", "{{token}}"}}}, token, api)
 	for _, tenant := range []string{"200", "300", ""} {
@@ -262,14 +263,14 @@ func TestVariantsConcurrently(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for i := range 60 {
-				event := benchEvent()
+				e := benchEvent()
 				tenant := fmt.Sprint(1000 + i)
-				event.Parameters[rules.Tenant] = tenant
+				e.Parameters[event.Tenant] = tenant
 				want := fmt.Sprintf("10.1.0.%d:8080", i)
 				if i >= 50 {
 					want = "10.0.0.1:8080"
 				}
-				if request, err := p.Render(event, testDelivery); err != nil || request.URL.Host != want {
+				if request, err := p.Render(e, testDelivery); err != nil || request.URL.Host != want {
 					t.Errorf("tenant %s: %v, %v", tenant, request, err)
 				}
 			}
@@ -312,14 +313,14 @@ func FuzzTenant(f *testing.F) {
 }
 
 // manyTenants are parameters with a value for each of n tenants.
-func manyTenants(n int) []rules.CustomParameter {
+func manyTenants(n int) []language.CustomParameter {
 	site, token := byTenant("site", "10.0.0.1"), byTenant("site_token", "x")
 	for i := range n {
 		tenant := fmt.Sprint(1000 + i)
-		site.Tenants[tenant] = rules.TenantValue{Value: fmt.Sprintf("10.1.%d.%d", i/250, i%250)}
-		token.Tenants[tenant] = rules.TenantValue{Value: fmt.Sprintf("%x", sha256.Sum256([]byte(tenant)))[:32], Secret: true}
+		site.Tenants[tenant] = language.TenantValue{Value: fmt.Sprintf("10.1.%d.%d", i/250, i%250)}
+		token.Tenants[tenant] = language.TenantValue{Value: fmt.Sprintf("%x", sha256.Sum256([]byte(tenant)))[:32], Secret: true}
 	}
-	return []rules.CustomParameter{site, token, {Name: "site_api", Value: "http://{{site}}:8080/v1"}}
+	return []language.CustomParameter{site, token, {Name: "site_api", Value: "http://{{site}}:8080/v1"}}
 }
 
 var benchTenantAction = Action{
@@ -331,14 +332,14 @@ var benchTenantAction = Action{
 // the rendering for the events of many tenants.
 func BenchmarkTenants(b *testing.B) {
 	for _, n := range []int{0, 1000} {
-		definitions := rules.Definitions{Parameters: manyTenants(n)}
+		definitions := language.Definitions{Parameters: manyTenants(n)}
 		actions := make([]Action, 20)
 		for i := range actions {
 			actions[i] = benchTenantAction
 			actions[i].Name = fmt.Sprint("action", i)
 		}
 		load := func() []*Prepared {
-			language, err := rules.NewLanguage(definitions)
+			language, err := language.New(definitions)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -356,10 +357,10 @@ func BenchmarkTenants(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("render/tenants=%d", n), func(b *testing.B) {
 			p := load()[0]
-			events := make([]*rules.Event, max(n, 1))
+			events := make([]*event.Event, max(n, 1))
 			for i := range events {
 				events[i] = benchEvent()
-				events[i].Parameters[rules.Tenant] = fmt.Sprint(1000 + i)
+				events[i].Parameters[event.Tenant] = fmt.Sprint(1000 + i)
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

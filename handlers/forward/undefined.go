@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // UndefinedError names everything that the templates of all actions refer to
@@ -58,11 +58,11 @@ func actionTitle(name, place string) string {
 // unknownNames returns the undefined parameters that an error of the language
 // speaks of, and whether it speaks of nothing else. An unknown function is no
 // parameter: no line in the configuration could define it.
-func unknownNames(err error) (names []*rules.UnknownNameError, only bool) {
+func unknownNames(err error) (names []*language.UnknownNameError, only bool) {
 	switch err := err.(type) {
-	case *rules.UnknownNameError:
+	case *language.UnknownNameError:
 		if !err.Function {
-			return []*rules.UnknownNameError{err}, true
+			return []*language.UnknownNameError{err}, true
 		}
 	case interface{ Unwrap() error }:
 		return unknownNames(err.Unwrap())

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // parsing says what a JSON text must lead to.
@@ -136,7 +136,7 @@ func TestRecovery(t *testing.T) {
 		{`["x", truth, 12`, `[null]`},
 	} {
 		e := r.one(t, post("?event=x", "application/json", test.text))
-		want, err := rules.DecodeJSON([]byte(test.want))
+		want, err := event.DecodeJSON([]byte(test.want))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,7 +315,7 @@ func TestBatches(t *testing.T) {
 
 // TestNames checks where an event's name is found.
 func TestNames(t *testing.T) {
-	declared := []rules.EventType{{Name: "ringing"}, {Name: "Order Paid"}, {Name: "30011"}}
+	declared := []event.Type{{Name: "ringing"}, {Name: "Order Paid"}, {Name: "30011"}}
 	long := strings.Repeat("é", 200)
 	for _, test := range []struct{ rest, header, body, nameFrom, want string }{
 		{"", "", `{"event":"a","event_name":"b"}`, "", "a"},

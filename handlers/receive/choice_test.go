@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 func bearer(values ...string) []receive.Credential {
@@ -73,16 +73,16 @@ func TestChoice(t *testing.T) {
 	known := func(name string, credentials []receive.Credential, events ...string) receive.Source {
 		s := receive.Source{Name: name, Credentials: credentials}
 		for _, e := range events {
-			s.Events = append(s.Events, rules.EventType{Name: e})
+			s.Events = append(s.Events, event.Type{Name: e})
 		}
 		return s
 	}
 	sources := []receive.Source{
 		known("a", bearer("shared", "a"), "common", "only_a"),
 		known("b", bearer("shared", "b"), "common", "only_b"),
-		{Name: "c", Credentials: bearer("shared"), Events: []rules.EventType{{Name: "made of body"}}, NameFrom: `"made of " + body.kind`},
-		{Name: "d", Credentials: bearer("shared"), Allow: networks("192.0.2.0/24"), Events: []rules.EventType{{Name: "only_d"}}},
-		{Name: "e", Credentials: bearer("shared"), Batch: "body.list", Events: []rules.EventType{{Name: "only_e"}}},
+		{Name: "c", Credentials: bearer("shared"), Events: []event.Type{{Name: "made of body"}}, NameFrom: `"made of " + body.kind`},
+		{Name: "d", Credentials: bearer("shared"), Allow: networks("192.0.2.0/24"), Events: []event.Type{{Name: "only_d"}}},
+		{Name: "e", Credentials: bearer("shared"), Batch: "body.list", Events: []event.Type{{Name: "only_e"}}},
 	}
 	r := newRelay(t, receive.Options{}, sources...)
 	for _, test := range []struct{ token, body, source, event string }{
@@ -115,7 +115,7 @@ func TestChoice(t *testing.T) {
 func TestChoiceUndisturbed(t *testing.T) {
 	r := newRelay(t, receive.Options{},
 		receive.Source{Name: "a", Credentials: bearer("k"), Redact: []string{"body.kind", "query.q", "X-Kept"}},
-		receive.Source{Name: "b", Credentials: bearer("k"), NameFrom: `body.kind + query.q + headers["X-Kept"]`, Events: []rules.EventType{{Name: "made"}}})
+		receive.Source{Name: "b", Credentials: bearer("k"), NameFrom: `body.kind + query.q + headers["X-Kept"]`, Events: []event.Type{{Name: "made"}}})
 	request := post("?q=d", "application/json", `{"kind":"ma"}`)
 	request.Header.Set("Authorization", "Bearer k")
 	request.Header.Set("X-Kept", "e")
@@ -160,7 +160,7 @@ func TestCheckSharing(t *testing.T) {
 func TestReceiveAs(t *testing.T) {
 	r := newRelay(t, receive.Options{}, senders()...)
 	received, err := r.ReceiveAs("pbx", post("/Incoming%20Call", "application/json", `{"caller_id":"100"}`), receive.Origin{Mount: "/listen.php"})
-	if err != nil || received.Source != "pbx" || received.Events[0].Name != "incoming_call" || received.Events[0].Parameters[rules.CallerID] != "100" {
+	if err != nil || received.Source != "pbx" || received.Events[0].Name != "incoming_call" || received.Events[0].Parameters[event.CallerID] != "100" {
 		t.Fatal(received, err)
 	}
 	if _, err := r.ReceiveAs("nobody", post("", "", ""), origin); err == nil {
@@ -177,7 +177,7 @@ func TestReceiveAs(t *testing.T) {
 // source's own expressions see a test of that name.
 func TestReceiveTest(t *testing.T) {
 	r := newRelay(t, receive.Options{}, receive.Source{
-		Name: "erp", Events: []rules.EventType{{Name: "Order-Paid"}, {Name: "order_lost"}}, Credentials: bearer("a"),
+		Name: "erp", Events: []event.Type{{Name: "Order-Paid"}, {Name: "order_lost"}}, Credentials: bearer("a"),
 		NameFrom: "body.type", Fields: []receive.Field{{Name: "label", Expression: `test ? event + ":" + query.n : nil`}},
 	})
 	for _, body := range []string{`{"type":"order_lost"}`, `{}`, ``, `[{"type":"order_lost"},{}]`} {

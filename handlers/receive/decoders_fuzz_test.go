@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // checkValue checks that a decoder made nothing but the types an event may hold,
@@ -24,7 +24,7 @@ func checkValue(t *testing.T, value any) {
 	if text == nil || !utf8.Valid(text) {
 		t.Fatalf("%#v cannot be stored", value)
 	}
-	if _, err := rules.DecodeJSON(text); err != nil {
+	if _, err := event.DecodeJSON(text); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
 }
@@ -87,7 +87,7 @@ func FuzzValues(f *testing.F) {
 		for _, p := range parts {
 			raws = append(raws, p.raw...)
 			checkValue(t, p.value)
-			if value, err := rules.DecodeJSON(p.raw); p.isRaw && (err != nil || !reflect.DeepEqual(value, p.value) || p.problem != "") {
+			if value, err := event.DecodeJSON(p.raw); p.isRaw && (err != nil || !reflect.DeepEqual(value, p.value) || p.problem != "") {
 				t.Errorf("%q is read as %s (%s)", p.raw, encodeJSON(p.value), p.problem)
 			}
 		}
@@ -115,7 +115,7 @@ func FuzzRecovery(f *testing.F) {
 		if len(text) > maxKey || len(text) == 0 || text[0] != '{' || bytes.IndexByte(text, '\\') >= 0 {
 			return
 		}
-		if decoded, err := rules.DecodeJSON(text); err == nil && !reflect.DeepEqual(decoded, recovered) {
+		if decoded, err := event.DecodeJSON(text); err == nil && !reflect.DeepEqual(decoded, recovered) {
 			t.Errorf("%s is read as %s", text, encodeJSON(recovered))
 		}
 	})

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // eventIDs are the keys, without regard to case and underscores, under which
@@ -60,7 +60,7 @@ func (v *visit) signedID(s *source) (string, time.Duration) {
 }
 
 // ownKey adds the value of the source's own expression, if it has one.
-func (v *visit) ownKey(s *source, e *rules.Event, key *key) bool {
+func (v *visit) ownKey(s *source, e *event.Event, key *key) bool {
 	value, err := v.receiver.language.Bind(e).Evaluate(s.dedupeKey)
 	if err != nil || value == nil {
 		return false
@@ -73,7 +73,7 @@ func (v *visit) ownKey(s *source, e *rules.Event, key *key) bool {
 // vendor's event id, else the bytes. Anything from beside the body would let
 // whoever has read the request send it again as another event. It reports
 // whether there was anything.
-func bodyKey(e *rules.Event, key *key) bool {
+func bodyKey(e *event.Event, key *key) bool {
 	if id := eventID(e, nil); id != "" {
 		key.add("id", e.Name, id)
 		return true
@@ -88,8 +88,8 @@ func bodyKey(e *rules.Event, key *key) bool {
 // usualKey adds what identifies an event as senders describe it: the vendor's
 // event id, else the call, event, time and bytes. It reports whether there was
 // anything; what is absent identifies nothing.
-func usualKey(e *rules.Event, key *key) bool {
-	tenant, _ := textOf(e.Parameters[rules.Tenant])
+func usualKey(e *event.Event, key *key) bool {
+	tenant, _ := textOf(e.Parameters[event.Tenant])
 	if id := eventID(e, e.Query); id != "" {
 		key.add("id", tenant, e.Name, id)
 		return true
@@ -100,7 +100,7 @@ func usualKey(e *rules.Event, key *key) bool {
 		leg, _ = textOf(payload["uid"])
 	}
 	if leg == "" {
-		leg, _ = textOf(e.Parameters[rules.CallID])
+		leg, _ = textOf(e.Parameters[event.CallID])
 	}
 	if leg == "" && !saysAnything(e, e.Query) {
 		return false
@@ -122,7 +122,7 @@ func usualKey(e *rules.Event, key *key) bool {
 
 // eventID returns the vendor's id of the event in its body, else in the query,
 // or "".
-func eventID(e *rules.Event, query map[string][]string) string {
+func eventID(e *event.Event, query map[string][]string) string {
 	fields, _ := e.Body.(map[string]any)
 	best := ""
 	for key, value := range fields {
@@ -148,7 +148,7 @@ func isEventID(key string) bool {
 
 // saysAnything reports whether an event has any value beside its name, in the
 // query or its body.
-func saysAnything(e *rules.Event, query map[string][]string) bool {
+func saysAnything(e *event.Event, query map[string][]string) bool {
 	for key, values := range query {
 		if usualRank(key) < 0 && !isAbsent(values[0]) {
 			return true

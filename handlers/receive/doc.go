@@ -10,7 +10,7 @@
 // What can be refused is refused before the body is read. What a source has
 // vouched for is never dropped for its content: a body that cannot be read is
 // kept with ParseError, an event whose name cannot be told is kept as
-// rules.UnknownName.
+// event.UnknownName.
 //
 // The package knows rules and net/http, and nothing of Caddy, queues or what
 // becomes of an event.

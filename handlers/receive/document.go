@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // document is a decoded body.
@@ -15,7 +15,7 @@ type document struct {
 	raw   []byte
 	value any
 
-	// isRaw says that value is what rules.DecodeJSON makes of raw.
+	// isRaw says that value is what event.DecodeJSON makes of raw.
 	isRaw bool
 
 	// problem says why the body could not be read as what it claims to be.
@@ -162,7 +162,7 @@ func (v *visit) decode(raw []byte) *document {
 	declared, parameters := parseContentType(v.request.Header.Get("Content-Type"))
 	if label := parameters["charset"]; declared == kindJSON && doc.problem == "" && (label == "" || strings.EqualFold(label, "utf-8")) {
 		// The usual case, without further looking.
-		if value, err := rules.DecodeJSON(raw); err == nil {
+		if value, err := event.DecodeJSON(raw); err == nil {
 			doc.value, doc.isRaw, doc.text = value, true, raw
 			doc.openWhole()
 			return doc
@@ -236,7 +236,7 @@ func (d *document) read(declared, looks kind, text []byte, parameters map[string
 
 // readJSON decodes JSON, and recovers what it can from what is none.
 func (d *document) readJSON(text []byte) {
-	value, err := rules.DecodeJSON(text)
+	value, err := event.DecodeJSON(text)
 	if err == nil {
 		d.value, d.isRaw = value, true
 		return
@@ -251,7 +251,7 @@ func (d *document) readJSON(text []byte) {
 	}
 	valid := validUTF8(text)
 	if len(valid) != len(text) || !utf8.Valid(text) {
-		if value, err := rules.DecodeJSON(valid); err == nil {
+		if value, err := event.DecodeJSON(valid); err == nil {
 			d.value = value
 			return
 		}

@@ -10,7 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // maxBatch is how many events one request may hold.
@@ -37,7 +38,7 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 	if why := s.onlyFirst(doc, outer != "" || v.named != ""); why != "" {
 		wholes = []part{doc.first(why)}
 	}
-	var events []*rules.Event
+	var events []*event.Event
 	for _, whole := range wholes {
 		envelope := v.event(s, &c, whole)
 		parts, err := v.split(s, envelope, doc, &whole)
@@ -63,7 +64,7 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 		}
 	}
 	if v.request.Method == http.MethodGet && len(events) == 1 && events[0].Body == nil && len(doc.raw) == 0 &&
-		events[0].Name == rules.UnknownName && !hasTag(c.query) {
+		events[0].Name == event.UnknownName && !hasTag(c.query) {
 		received.Ping = true
 		return received, false, nil
 	}
@@ -100,7 +101,7 @@ func hasTag(query map[string][]string) bool {
 
 // event makes an event of a part, with everything that does not have to be
 // read from it.
-func (v *visit) event(s *source, c *clean, p part) *rules.Event {
+func (v *visit) event(s *source, c *clean, p part) *event.Event {
 	headers := c.headers
 	if p.retyped {
 		if c.jsonHeaders == nil {
@@ -108,7 +109,7 @@ func (v *visit) event(s *source, c *clean, p part) *rules.Event {
 		}
 		headers = c.jsonHeaders
 	}
-	return &rules.Event{
+	return &event.Event{
 		Source:     s.Name,
 		Received:   v.now,
 		Test:       v.test,
@@ -137,7 +138,7 @@ func (v *visit) ip() string {
 // are broken. The only element of a broken list keeps all that came. A broken
 // list without any object is no batch: there is nothing in it that could be an
 // event, so it stays whole.
-func (v *visit) split(s *source, envelope *rules.Event, doc *document, whole *part) ([]part, error) {
+func (v *visit) split(s *source, envelope *event.Event, doc *document, whole *part) ([]part, error) {
 	opened := false
 	if s.batch != nil {
 		list := v.listAt(s, envelope)
@@ -209,7 +210,7 @@ func partsOf(list []any, whole *part, raws [][]byte, foreign bool) ([]part, erro
 
 // listAt returns the list that a source's batch is at, or nil. An empty one
 // counts as none, so that its request is kept.
-func (v *visit) listAt(s *source, envelope *rules.Event) []any {
+func (v *visit) listAt(s *source, envelope *event.Event) []any {
 	value, err := v.receiver.language.Bind(envelope).Evaluate(s.batch)
 	if list, isList := value.([]any); err == nil && isList && len(list) > 0 {
 		return list
@@ -222,7 +223,7 @@ var tooManyRefusal = refuse(http.StatusRequestEntityTooLarge, "the body holds mo
 // complete reads an event's name, parameters and fields from its body, and
 // reports whether the source knows the name. bodyOnly says that what stands
 // beside the body proves nothing.
-func (v *visit) complete(s *source, e *rules.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
+func (v *visit) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
 	e.ID = uuid.Must(uuid.NewV7()).String()
 	v.redactBody(s, e, rooted)
 	if body, opened := openTexts(e.Body, 0); opened {
@@ -247,7 +248,7 @@ func (v *visit) complete(s *source, e *rules.Event, rooted, bodyOnly bool, outer
 		}
 	}
 	if e.Name == "" {
-		e.Name = rules.UnknownName
+		e.Name = event.UnknownName
 	}
 	_, known = s.declared(e.Name)
 	if !bodyOnly {
@@ -258,7 +259,7 @@ func (v *visit) complete(s *source, e *rules.Event, rooted, bodyOnly bool, outer
 }
 
 // redactBody removes from an event's body what its source wants removed.
-func (v *visit) redactBody(s *source, e *rules.Event, rooted bool) {
+func (v *visit) redactBody(s *source, e *event.Event, rooted bool) {
 	if len(s.redact.body) == 0 && len(s.redact.parameters) == 0 {
 		return
 	}
@@ -291,14 +292,14 @@ func withHeader(headers map[string][]string, name, value string) map[string][]st
 
 // setParameters sets the system parameters that the query did not, and the
 // source's fields.
-func (v *visit) setParameters(s *source, e *rules.Event, fields map[string]any) {
+func (v *visit) setParameters(s *source, e *event.Event, fields map[string]any) {
 	readTags(e, fields, func(value any) any { return value })
 	if s.pbxware {
-		readPublisher(e, fields, rules.NormalName(e.Name))
+		readPublisher(e, fields, names.Normal(e.Name))
 	}
 	given := e.Parameters
-	if e.Parameters[rules.Tenant] == nil {
-		e.Parameters[rules.Tenant] = ""
+	if e.Parameters[event.Tenant] == nil {
+		e.Parameters[event.Tenant] = ""
 	}
 	setTimes(&e.Parameters, given, e.Received, s.Timezone)
 
@@ -323,11 +324,11 @@ func (v *visit) setParameters(s *source, e *rules.Event, fields map[string]any) 
 		typed := typedParameter(e, f.parameter, value)
 		e.Parameters[f.parameter] = typed
 		switch f.parameter {
-		case rules.Tenant:
+		case event.Tenant:
 			if typed == nil {
-				e.Parameters[rules.Tenant] = ""
+				e.Parameters[event.Tenant] = ""
 			}
-		case rules.Date, rules.Time, rules.UnixTime:
+		case event.Date, event.Time, event.UnixTime:
 			given[f.parameter] = typed
 			setTimes(&e.Parameters, given, e.Received, s.Timezone)
 		}
@@ -335,8 +336,8 @@ func (v *visit) setParameters(s *source, e *rules.Event, fields map[string]any) 
 	for _, p := range s.redact.parameters {
 		delete(e.Unread, p)
 		switch p {
-		case rules.Date, rules.Time, rules.UnixTime: // of the receipt now
-		case rules.Tenant:
+		case event.Date, event.Time, event.UnixTime: // of the receipt now
+		case event.Tenant:
 			e.Parameters[p] = ""
 		default:
 			e.Parameters[p] = nil

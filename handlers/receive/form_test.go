@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestFormKeys posts forms whose keys have brackets, urlencoded and as
@@ -44,7 +44,7 @@ func TestFormKeys(t *testing.T) {
 		{"a" + strings.Repeat("[x]", 64) + "=1", strings.Repeat(`{"x":`, 0) + `{"a":` + strings.Repeat(`{"x":`, 64) + `"1"` + strings.Repeat("}", 65)},
 		{"a" + strings.Repeat("[x]", 65) + "=1", `{"a` + strings.Repeat("[x]", 65) + `":"1"}`},
 	} {
-		want := must(rules.DecodeJSON([]byte(test.want)))
+		want := must(event.DecodeJSON([]byte(test.want)))
 		var multipart strings.Builder
 		for _, pair := range strings.Split(test.form, "&") {
 			key, value, _ := strings.Cut(pair, "=")
@@ -94,7 +94,7 @@ func TestFormNames(t *testing.T) {
 		{"", "event=event_call_finished&payload[linked_id]=1&payload[is_incoming]=x&payload[tenant_code]=200", "event_call_finished", ""},
 	} {
 		e := r.one(t, post(test.rest, "application/x-www-form-urlencoded", test.body))
-		caller, _ := e.Parameters[rules.CallerID].(string)
+		caller, _ := e.Parameters[event.CallerID].(string)
 		if e.Name != test.event || caller != test.caller {
 			t.Errorf("%s %s is %s from %q, want %s from %q", test.rest, test.body, e.Name, caller, test.event, test.caller)
 		}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // maxName is how many bytes of an event's name are kept.
@@ -31,7 +31,7 @@ func (s *source) declared(name string) (string, bool) {
 	if known, ok := s.known[name]; ok {
 		return known, true
 	}
-	known, ok := s.known[rules.NormalName(name)]
+	known, ok := s.known[names.Normal(name)]
 	return known, ok
 }
 

@@ -3,13 +3,13 @@ package receive
 import (
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // isAbsent reports whether text counts as not sent: it is empty, or nothing but
 // a tag that the sender forgot to replace. The body of an event keeps such text;
 // the rules read it as absent.
-func isAbsent(text string) bool { return text == "" || rules.Unreplaced(text) }
+func isAbsent(text string) bool { return text == "" || event.Unreplaced(text) }
 
 // maxOpenings bounds how often text in text in text is opened. Each opening
 // reads the text once more, so without a bound a body could cost far more than
@@ -29,7 +29,7 @@ func openTexts(value any, openings int) (any, bool) {
 		if openings == maxOpenings || !mayHoldJSON(v) {
 			break
 		}
-		inner, err := rules.DecodeJSON([]byte(v))
+		inner, err := event.DecodeJSON([]byte(v))
 		if err != nil {
 			break
 		}

@@ -4,7 +4,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // eachPair calls do for each pair of an urlencoded text. It never fails: a pair
@@ -35,7 +35,7 @@ func unescapeValue(key, text string) string {
 	if !strings.Contains(value, " ") {
 		return value
 	}
-	if p, isTag := tagOf(key); isTag && (p == rules.CallerID || p == rules.CalledNumber) {
+	if p, isTag := tagOf(key); isTag && (p == event.CallerID || p == event.CalledNumber) {
 		return plusLost.ReplaceAllString(value, "$1+$2")
 	}
 	if text[0] == '+' && len(value) > 1 && isDigit(value[1]) && strings.Trim(value, " 0123456789.-/():") == "" {

@@ -6,13 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // tagNames are the system parameters by tag.
-var tagNames = func() map[string]rules.Parameter {
-	names := map[string]rules.Parameter{}
-	for _, p := range rules.SystemParameters() {
+var tagNames = func() map[string]event.Parameter {
+	names := map[string]event.Parameter{}
+	for _, p := range event.SystemParameters() {
 		names[p.String()] = p
 	}
 	return names
@@ -20,7 +20,7 @@ var tagNames = func() map[string]rules.Parameter {
 
 // tagOf returns the system parameter whose tag a key is, without regard to
 // case.
-func tagOf(key string) (rules.Parameter, bool) {
+func tagOf(key string) (event.Parameter, bool) {
 	if len(key) < len("date") || len(key) > len("call_rating_duration") {
 		return 0, false
 	}
@@ -38,9 +38,9 @@ func tagOf(key string) (rules.Parameter, bool) {
 
 // readTags sets the parameters that are still absent from fields with the names
 // of their tags.
-func readTags[V any](e *rules.Event, fields map[string]V, value func(V) any) {
+func readTags[V any](e *event.Event, fields map[string]V, value func(V) any) {
 	parameters := &e.Parameters
-	var keys [len(rules.Parameters{})]string
+	var keys [len(event.Parameters{})]string
 	for key, v := range fields {
 		p, ok := tagOf(key)
 		if !ok || parameters[p] != nil && (keys[p] == "" || !precedes(key, keys[p], p.String())) {
@@ -55,7 +55,7 @@ func readTags[V any](e *rules.Event, fields map[string]V, value func(V) any) {
 // readPublisher sets parameters that are still absent from what the PBX's Event
 // Publisher sends, flat or under "payload". Who called whom on an incoming call
 // is not mapped: the only two samples contradict each other.
-func readPublisher(e *rules.Event, fields map[string]any, name string) {
+func readPublisher(e *event.Event, fields map[string]any, name string) {
 	parameters := &e.Parameters
 	payload, _ := fields["payload"].(map[string]any)
 	get := func(key string) any {
@@ -68,65 +68,65 @@ func readPublisher(e *rules.Event, fields map[string]any, name string) {
 	if get("linked_id") == nil && get("uid") == nil && get("tenant_code") == nil && get("is_incoming") == nil {
 		return
 	}
-	set := func(p rules.Parameter, value any) {
+	set := func(p event.Parameter, value any) {
 		if parameters[p] == nil {
 			parameters[p] = typedParameter(e, p, value)
 		}
 	}
-	set(rules.CallID, get("linked_id"))
-	set(rules.Tenant, get("tenant_code"))
+	set(event.CallID, get("linked_id"))
+	set(event.Tenant, get("tenant_code"))
 	if get("is_pbx_user") == true {
 		number, _ := textOf(get("number"))
-		set(rules.Extension, strings.TrimPrefix(number, "PJSIP/"))
+		set(event.Extension, strings.TrimPrefix(number, "PJSIP/"))
 	}
 	switch get("is_incoming") {
 	case true:
-		set(rules.Direction, "inbound")
-		set(rules.CallingName, get("connected_name"))
+		set(event.Direction, "inbound")
+		set(event.CallingName, get("connected_name"))
 	case false:
-		set(rules.Direction, "outbound")
-		set(rules.CallerID, get("number"))
-		set(rules.CalledNumber, get("connected_num"))
+		set(event.Direction, "outbound")
+		set(event.CallerID, get("number"))
+		set(event.CalledNumber, get("connected_num"))
 	}
 	// A running call has a duration of 0 here, which is not how long it lasted.
-	parameters[rules.Duration] = nil
-	delete(e.Unread, rules.Duration)
+	parameters[event.Duration] = nil
+	delete(e.Unread, event.Duration)
 	if name == "event_call_finished" || name == "event_call_ended" {
-		set(rules.Duration, get("duration"))
+		set(event.Duration, get("duration"))
 	}
 	if when, isObject := get("event_time_info").(map[string]any); isObject {
-		set(rules.Date, when["date"])
-		set(rules.Time, when["time"])
-		set(rules.UnixTime, when["timestamp"])
+		set(event.Date, when["date"])
+		set(event.Time, when["time"])
+		set(event.UnixTime, when["timestamp"])
 	}
 }
 
 // publisherPaths returns where an event of the Event Publisher holds a
 // parameter: what readPublisher maps it from, and what tells the same. It is
 // looked for at the top and under "payload".
-func publisherPaths(p rules.Parameter) [][]string {
+func publisherPaths(p event.Parameter) [][]string {
 	var paths [][]string
 	switch p {
-	case rules.CallID:
+	case event.CallID:
 		paths = [][]string{{"linked_id"}, {"uid"}}
-	case rules.Tenant:
+	case event.Tenant:
 		paths = [][]string{{"tenant_code"}}
-	case rules.Extension:
+	case event.Extension:
 		paths = [][]string{{"number"}}
-	case rules.CallerID, rules.CalledNumber:
+	case event.CallerID, event.CalledNumber:
 		// On an incoming call either may be the caller.
 		paths = [][]string{{"number"}, {"connected_num"}}
-	case rules.CallingName:
+	case event.CallingName:
 		paths = [][]string{{"connected_name"}}
-	case rules.Direction:
+	case event.Direction:
 		paths = [][]string{{"is_incoming"}}
-	case rules.Duration:
+	case event.Duration:
 		paths = [][]string{{"duration"}}
-	case rules.Date:
+	case event.Date:
 		paths = [][]string{{"event_time_info", "date"}}
-	case rules.Time:
+	case event.Time:
 		paths = [][]string{{"event_time_info", "time"}}
-	case rules.UnixTime:
+	case event.UnixTime:
 		paths = [][]string{{"event_time_info", "timestamp"}}
 	}
 	for _, path := range paths {
@@ -139,14 +139,14 @@ func publisherPaths(p rules.Parameter) [][]string {
 // absent or cannot be one. What was sent for a number and is none is kept in the
 // event, so that an administrator can see why the parameter is absent. Dates and
 // times are left as they are, for setTimes.
-func typedParameter(e *rules.Event, p rules.Parameter, value any) any {
+func typedParameter(e *event.Event, p event.Parameter, value any) any {
 	text, ok := textOf(value)
 	if p.Numeric() {
 		number := numberOf(value)
-		if number == nil && p != rules.UnixTime {
-			number = readNumber(text, p != rules.CallCost)
+		if number == nil && p != event.UnixTime {
+			number = readNumber(text, p != event.CallCost)
 		}
-		if p == rules.UnixTime {
+		if p == event.UnixTime {
 			number = unixSeconds(number)
 		}
 		if number != nil {
@@ -163,7 +163,7 @@ func typedParameter(e *rules.Event, p rules.Parameter, value any) any {
 		}
 		const most = 200 // bytes: more is no number in any form
 		if e.Unread == nil {
-			e.Unread = map[rules.Parameter]string{}
+			e.Unread = map[event.Parameter]string{}
 		}
 		e.Unread[p] = strings.ToValidUTF8(text[:min(len(text), most)], "")
 		return nil
@@ -203,7 +203,7 @@ func numberOf(value any) any {
 		if text == "" || text[0] != '-' && !isDigit(text[0]) {
 			return nil
 		}
-		switch number, _ := rules.DecodeJSON([]byte(text)); number.(type) {
+		switch number, _ := event.DecodeJSON([]byte(text)); number.(type) {
 		case int64, json.Number:
 			return number
 		}
@@ -228,21 +228,21 @@ func unixSeconds(number any) any {
 // others as far as it can be, else from the time of receipt. given are the
 // parameters as the event had them. A date or time that cannot be read with
 // certainty stays as it was sent: it is never replaced by another.
-func setTimes(parameters *rules.Parameters, given rules.Parameters, received time.Time, zone *time.Location) {
+func setTimes(parameters *event.Parameters, given event.Parameters, received time.Time, zone *time.Location) {
 	at := received
-	day, dayErr := readParameter(given[rules.Date], zone)
-	clock, clockErr := readParameter(given[rules.Time], zone)
+	day, dayErr := readParameter(given[event.Date], zone)
+	clock, clockErr := readParameter(given[event.Time], zone)
 	hasDay := dayErr == nil && day.HasDay
 	hasClock := clockErr == nil && clock.HasClock
 	// Either can hold both: date=2026-07-15T09:00:00+01:00.
-	if given[rules.Time] == nil && hasDay && day.HasClock {
+	if given[event.Time] == nil && hasDay && day.HasClock {
 		clock, hasClock = day, true
 	}
-	if given[rules.Date] == nil && hasClock && clock.HasDay {
+	if given[event.Date] == nil && hasClock && clock.HasDay {
 		day, hasDay = clock, true
 	}
-	unix, isInt := given[rules.UnixTime].(int64)
-	if n, isNumber := given[rules.UnixTime].(json.Number); isNumber {
+	unix, isInt := given[event.UnixTime].(int64)
+	if n, isNumber := given[event.UnixTime].(json.Number); isNumber {
 		if f, err := n.Float64(); err == nil && f >= 0 && f <= lastUnixTime {
 			unix, isInt = int64(f), true
 		}
@@ -253,26 +253,26 @@ func setTimes(parameters *rules.Parameters, given rules.Parameters, received tim
 	case hasDay && hasClock:
 		at = clock.On(day).In(zone)
 	}
-	parameters[rules.UnixTime] = given[rules.UnixTime]
-	if given[rules.UnixTime] == nil {
-		parameters[rules.UnixTime] = at.Unix()
+	parameters[event.UnixTime] = given[event.UnixTime]
+	if given[event.UnixTime] == nil {
+		parameters[event.UnixTime] = at.Unix()
 	}
 	local := at.In(zone)
 	switch {
 	case hasDay:
-		parameters[rules.Date] = sameOr(given[rules.Date], day.Date())
-	case given[rules.Date] == nil:
-		parameters[rules.Date] = local.Format(time.DateOnly)
+		parameters[event.Date] = sameOr(given[event.Date], day.Date())
+	case given[event.Date] == nil:
+		parameters[event.Date] = local.Format(time.DateOnly)
 	default:
-		parameters[rules.Date] = given[rules.Date]
+		parameters[event.Date] = given[event.Date]
 	}
 	switch {
 	case hasClock:
-		parameters[rules.Time] = sameOr(given[rules.Time], clock.Clock())
-	case given[rules.Time] == nil:
-		parameters[rules.Time] = local.Format(time.TimeOnly)
+		parameters[event.Time] = sameOr(given[event.Time], clock.Clock())
+	case given[event.Time] == nil:
+		parameters[event.Time] = local.Format(time.TimeOnly)
 	default:
-		parameters[rules.Time] = given[rules.Time]
+		parameters[event.Time] = given[event.Time]
 	}
 }
 
@@ -285,7 +285,7 @@ func sameOr(given any, text string) any {
 }
 
 // readParameter reads a date or time as it was sent.
-func readParameter(value any, zone *time.Location) (rules.Moment, error) {
+func readParameter(value any, zone *time.Location) (event.Moment, error) {
 	text, _ := value.(string)
-	return rules.ReadTime(text, zone)
+	return event.ReadTime(text, zone)
 }

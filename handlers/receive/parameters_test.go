@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestTimes checks date, time and unix_time, whichever of them an event brings.
@@ -60,7 +60,7 @@ func TestTimes(t *testing.T) {
 	} {
 		r := newRelay(t, receive.Options{}, open(receive.Source{Timezone: test.zone}))
 		e := r.one(t, post("?event=x", "application/json", test.body))
-		got := []any{e.Parameters[rules.Date], e.Parameters[rules.Time], e.Parameters[rules.UnixTime]}
+		got := []any{e.Parameters[event.Date], e.Parameters[event.Time], e.Parameters[event.UnixTime]}
 		if want := []any{test.date, test.time, test.unix}; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s in %v gave %v, want %v", test.body, test.zone, got, want)
 		}
@@ -74,66 +74,66 @@ func TestTyping(t *testing.T) {
 	r := newRelay(t, receive.Options{}, open(receive.Source{}))
 	for _, test := range []struct {
 		rest, contentType, body string
-		parameter               rules.Parameter
+		parameter               event.Parameter
 		want                    any
 	}{
-		{"", "", `{"duration":"47"}`, rules.Duration, int64(47)},
-		{"", "", `{"duration":47}`, rules.Duration, int64(47)},
-		{"", "", `{"duration":" 047 "}`, rules.Duration, int64(47)},
-		{"", "", `{"call_cost":"0.42"}`, rules.CallCost, json.Number("0.42")},
-		{"", "", `{"call_cost":0.420}`, rules.CallCost, json.Number("0.420")},
-		{"", "", `{"call_cost":"-1.5e3"}`, rules.CallCost, json.Number("-1.5e3")},
-		{"", "", `{"call_cost":"18446744073709551615"}`, rules.CallCost, json.Number("18446744073709551615")},
-		{"", "", `{"call_cost":"0,42"}`, rules.CallCost, json.Number("0.42")},
-		{"", "", `{"call_cost":"£1"}`, rules.CallCost, int64(1)},
-		{"", "", `{"call_cost":"$0.02"}`, rules.CallCost, json.Number("0.02")},
-		{"", "", `{"call_cost":"-0,02 €"}`, rules.CallCost, json.Number("-0.02")},
-		{"", "", `{"call_cost":"1.50 EUR"}`, rules.CallCost, json.Number("1.50")},
-		{"", "", `{"call_cost":"1,234.50"}`, rules.CallCost, json.Number("1234.50")},
-		{"", "", `{"call_cost":"1.234,50"}`, rules.CallCost, json.Number("1234.50")},
-		{"", "", `{"call_cost":"1,234,567"}`, rules.CallCost, int64(1234567)},
-		{"", "", `{"call_cost":"12,5"}`, rules.CallCost, json.Number("12.5")},
-		{"", "", `{"call_cost":"1,065"}`, rules.CallCost, nil},
-		{"", "", `{"call_cost":"1,06,5"}`, rules.CallCost, nil},
-		{"", "", `{"call_cost":"$"}`, rules.CallCost, nil},
-		{"", "", `{"call_cost":"00:01:05"}`, rules.CallCost, nil},
-		{"", "", `{"duration":"00:01:05"}`, rules.Duration, int64(65)},
-		{"", "", `{"duration":"100:00:00"}`, rules.Duration, int64(360000)},
-		{"", "", `{"duration":"65s"}`, rules.Duration, int64(65)},
-		{"", "", `{"duration":"1m 5s"}`, rules.Duration, int64(65)},
-		{"", "", `{"duration":"1h5s"}`, rules.Duration, int64(3605)},
-		{"", "", `{"duration":"2 min"}`, rules.Duration, int64(120)},
-		{"", "", `{"duration":"1:05"}`, rules.Duration, nil},
-		{"", "", `{"duration":"1,065"}`, rules.Duration, nil},
-		{"", "", `{"duration":"00:61:05"}`, rules.Duration, nil},
-		{"", "", `{"duration":"$5"}`, rules.Duration, nil},
-		{"", "", `{"call_rating_duration":"0:01:05"}`, rules.CallRatingDuration, int64(65)},
-		{"", "", `{"call_cost":"[1]"}`, rules.CallCost, nil},
-		{"", "", `{"call_cost":true}`, rules.CallCost, nil},
-		{"", "", `{"call_rating_duration":""}`, rules.CallRatingDuration, nil},
-		{"", "", `{"caller_id":442079460123}`, rules.CallerID, "442079460123"},
-		{"", "", `{"caller_id":442079460123456789012345}`, rules.CallerID, "442079460123456789012345"},
-		{"", "", `{"caller_id":["1"]}`, rules.CallerID, nil},
-		{"", "", `{"caller_id":null}`, rules.CallerID, nil},
-		{"", "", `{"caller_id":"%CALLER_ID%"}`, rules.CallerID, nil},
-		{"", "", `{"caller_id":"100%"}`, rules.CallerID, "100%"},
-		{"", "", `{"caller_id":"{{a}} {{b}}"}`, rules.CallerID, "{{a}} {{b}}"},
-		{"", "", `{"calling_name":"{\"a\":1}"}`, rules.CallingName, `{"a":1}`},
-		{"", "", `{"tenant":200}`, rules.Tenant, "200"},
-		{"", "", `{"tenant":""}`, rules.Tenant, ""},
-		{"", "", `{"tenant":{}}`, rules.Tenant, ""},
-		{"", "", `{"Tenant":"1","TENANT":"2"}`, rules.Tenant, "2"},
-		{"", "", `{"Tenant":"1","tenant":"2"}`, rules.Tenant, "2"},
-		{"", "", `{"Tenant":"1","tenant":""}`, rules.Tenant, "1"},
-		{"", "", `{"data":{"tenant":"1"}}`, rules.Tenant, ""},
-		{"?tenant=q", "", `{"tenant":"b"}`, rules.Tenant, "q"},
-		{"?tenant={{tenant}}", "", `{"tenant":"b"}`, rules.Tenant, "b"},
-		{"?tenant=1&tenant=2", "", "", rules.Tenant, "1"},
-		{"", "text/xml", "<call><tenant>1</tenant></call>", rules.Tenant, "1"},
-		{"", "application/x-www-form-urlencoded", "tenant=1&tenant=2", rules.Tenant, "1"},
-		{"", "", `[{"tenant":"1"}]`, rules.Tenant, "1"},
-		{"", "", `"{\"tenant\":\"1\"}"`, rules.Tenant, "1"},
-		{"", "", `{"linked_id":"1.2","is_incoming":true}`, rules.CallID, nil}, // that is the Publisher's, of preset pbxware
+		{"", "", `{"duration":"47"}`, event.Duration, int64(47)},
+		{"", "", `{"duration":47}`, event.Duration, int64(47)},
+		{"", "", `{"duration":" 047 "}`, event.Duration, int64(47)},
+		{"", "", `{"call_cost":"0.42"}`, event.CallCost, json.Number("0.42")},
+		{"", "", `{"call_cost":0.420}`, event.CallCost, json.Number("0.420")},
+		{"", "", `{"call_cost":"-1.5e3"}`, event.CallCost, json.Number("-1.5e3")},
+		{"", "", `{"call_cost":"18446744073709551615"}`, event.CallCost, json.Number("18446744073709551615")},
+		{"", "", `{"call_cost":"0,42"}`, event.CallCost, json.Number("0.42")},
+		{"", "", `{"call_cost":"£1"}`, event.CallCost, int64(1)},
+		{"", "", `{"call_cost":"$0.02"}`, event.CallCost, json.Number("0.02")},
+		{"", "", `{"call_cost":"-0,02 €"}`, event.CallCost, json.Number("-0.02")},
+		{"", "", `{"call_cost":"1.50 EUR"}`, event.CallCost, json.Number("1.50")},
+		{"", "", `{"call_cost":"1,234.50"}`, event.CallCost, json.Number("1234.50")},
+		{"", "", `{"call_cost":"1.234,50"}`, event.CallCost, json.Number("1234.50")},
+		{"", "", `{"call_cost":"1,234,567"}`, event.CallCost, int64(1234567)},
+		{"", "", `{"call_cost":"12,5"}`, event.CallCost, json.Number("12.5")},
+		{"", "", `{"call_cost":"1,065"}`, event.CallCost, nil},
+		{"", "", `{"call_cost":"1,06,5"}`, event.CallCost, nil},
+		{"", "", `{"call_cost":"$"}`, event.CallCost, nil},
+		{"", "", `{"call_cost":"00:01:05"}`, event.CallCost, nil},
+		{"", "", `{"duration":"00:01:05"}`, event.Duration, int64(65)},
+		{"", "", `{"duration":"100:00:00"}`, event.Duration, int64(360000)},
+		{"", "", `{"duration":"65s"}`, event.Duration, int64(65)},
+		{"", "", `{"duration":"1m 5s"}`, event.Duration, int64(65)},
+		{"", "", `{"duration":"1h5s"}`, event.Duration, int64(3605)},
+		{"", "", `{"duration":"2 min"}`, event.Duration, int64(120)},
+		{"", "", `{"duration":"1:05"}`, event.Duration, nil},
+		{"", "", `{"duration":"1,065"}`, event.Duration, nil},
+		{"", "", `{"duration":"00:61:05"}`, event.Duration, nil},
+		{"", "", `{"duration":"$5"}`, event.Duration, nil},
+		{"", "", `{"call_rating_duration":"0:01:05"}`, event.CallRatingDuration, int64(65)},
+		{"", "", `{"call_cost":"[1]"}`, event.CallCost, nil},
+		{"", "", `{"call_cost":true}`, event.CallCost, nil},
+		{"", "", `{"call_rating_duration":""}`, event.CallRatingDuration, nil},
+		{"", "", `{"caller_id":442079460123}`, event.CallerID, "442079460123"},
+		{"", "", `{"caller_id":442079460123456789012345}`, event.CallerID, "442079460123456789012345"},
+		{"", "", `{"caller_id":["1"]}`, event.CallerID, nil},
+		{"", "", `{"caller_id":null}`, event.CallerID, nil},
+		{"", "", `{"caller_id":"%CALLER_ID%"}`, event.CallerID, nil},
+		{"", "", `{"caller_id":"100%"}`, event.CallerID, "100%"},
+		{"", "", `{"caller_id":"{{a}} {{b}}"}`, event.CallerID, "{{a}} {{b}}"},
+		{"", "", `{"calling_name":"{\"a\":1}"}`, event.CallingName, `{"a":1}`},
+		{"", "", `{"tenant":200}`, event.Tenant, "200"},
+		{"", "", `{"tenant":""}`, event.Tenant, ""},
+		{"", "", `{"tenant":{}}`, event.Tenant, ""},
+		{"", "", `{"Tenant":"1","TENANT":"2"}`, event.Tenant, "2"},
+		{"", "", `{"Tenant":"1","tenant":"2"}`, event.Tenant, "2"},
+		{"", "", `{"Tenant":"1","tenant":""}`, event.Tenant, "1"},
+		{"", "", `{"data":{"tenant":"1"}}`, event.Tenant, ""},
+		{"?tenant=q", "", `{"tenant":"b"}`, event.Tenant, "q"},
+		{"?tenant={{tenant}}", "", `{"tenant":"b"}`, event.Tenant, "b"},
+		{"?tenant=1&tenant=2", "", "", event.Tenant, "1"},
+		{"", "text/xml", "<call><tenant>1</tenant></call>", event.Tenant, "1"},
+		{"", "application/x-www-form-urlencoded", "tenant=1&tenant=2", event.Tenant, "1"},
+		{"", "", `[{"tenant":"1"}]`, event.Tenant, "1"},
+		{"", "", `"{\"tenant\":\"1\"}"`, event.Tenant, "1"},
+		{"", "", `{"linked_id":"1.2","is_incoming":true}`, event.CallID, nil}, // that is the Publisher's, of preset pbxware
 	} {
 		if test.contentType == "" {
 			test.contentType = "application/json"
@@ -167,7 +167,7 @@ func TestNotes(t *testing.T) {
 		if got := e.Notes(); !slices.Equal(got, test.want) {
 			t.Errorf("%s: notes are %q, want %q", test.body, got, test.want)
 		}
-		stored, err := rules.DecodeRecord(e.Record(), e.RawBody)
+		stored, err := event.DecodeRecord(e.Record(), e.RawBody)
 		if err != nil || !slices.Equal(stored.Notes(), test.want) {
 			t.Errorf("%s: once stored notes are %q, %v", test.body, stored.Notes(), err)
 		}
@@ -183,14 +183,14 @@ func FuzzReadTime(f *testing.F) {
 	}
 	london := must(time.LoadLocation("Europe/London"))
 	f.Fuzz(func(t *testing.T, text string) {
-		moment, err := rules.ReadTime(text, london)
+		moment, err := event.ReadTime(text, london)
 		if err != nil {
 			if strings.Contains(err.Error(), "reading") {
 				t.Error(err)
 			}
 			return
 		}
-		again, err := rules.ReadTime(moment.Date()+" "+moment.Clock(), london)
+		again, err := event.ReadTime(moment.Date()+" "+moment.Clock(), london)
 		if err != nil || again.Date() != moment.Date() || again.Clock() != moment.Clock() {
 			t.Errorf("%q is %s %s, which is read as %s %s, %v", text, moment.Date(), moment.Clock(), again.Date(), again.Clock(), err)
 		}
@@ -202,24 +202,24 @@ func TestPublisher(t *testing.T) {
 	r := newRelay(t, receive.Options{}, open(receive.Source{Preset: "pbxware"}))
 	for _, test := range []struct {
 		body      string
-		parameter rules.Parameter
+		parameter event.Parameter
 		want      any
 	}{
-		{`{"uid":"1","is_pbx_user":true,"number":"PJSIP/100"}`, rules.Extension, "100"},
-		{`{"uid":"1","is_pbx_user":false,"number":"100"}`, rules.Extension, nil},
-		{`{"uid":"1","is_pbx_user":true,"number":"100","extension":"7"}`, rules.Extension, "7"},
-		{`{"uid":"1","is_pbx_user":true}`, rules.Extension, nil},
-		{`{"uid":"1","is_incoming":"yes"}`, rules.Direction, nil},
-		{`{"uid":"1","is_incoming":true,"number":"1","connected_num":"2"}`, rules.CallerID, nil},
-		{`{"uid":"1","is_incoming":false,"number":"1","connected_num":"2"}`, rules.CalledNumber, "2"},
-		{`{"uid":"1","is_incoming":false,"connected_name":"x"}`, rules.CallingName, nil},
-		{`{"uid":"1","duration":0,"event":"event_call_started"}`, rules.Duration, nil},
-		{`{"uid":"1","duration":9,"event":"event_call_finished"}`, rules.Duration, int64(9)},
-		{`{"duration":0,"event":"event_call_started"}`, rules.Duration, int64(0)}, // no Publisher's body
-		{`{"tenant_code":5,"payload":{"linked_id":"1.2"}}`, rules.Tenant, "5"},
-		{`{"tenant_code":5,"payload":{"linked_id":"1.2"}}`, rules.CallID, "1.2"},
-		{`{"uid":"1","event_time_info":"now"}`, rules.Date, "2026-03-13"},
-		{`{"uid":"1","is_incoming":[],"is_pbx_user":{},"payload":[],"linked_id":{}}`, rules.CallID, nil},
+		{`{"uid":"1","is_pbx_user":true,"number":"PJSIP/100"}`, event.Extension, "100"},
+		{`{"uid":"1","is_pbx_user":false,"number":"100"}`, event.Extension, nil},
+		{`{"uid":"1","is_pbx_user":true,"number":"100","extension":"7"}`, event.Extension, "7"},
+		{`{"uid":"1","is_pbx_user":true}`, event.Extension, nil},
+		{`{"uid":"1","is_incoming":"yes"}`, event.Direction, nil},
+		{`{"uid":"1","is_incoming":true,"number":"1","connected_num":"2"}`, event.CallerID, nil},
+		{`{"uid":"1","is_incoming":false,"number":"1","connected_num":"2"}`, event.CalledNumber, "2"},
+		{`{"uid":"1","is_incoming":false,"connected_name":"x"}`, event.CallingName, nil},
+		{`{"uid":"1","duration":0,"event":"event_call_started"}`, event.Duration, nil},
+		{`{"uid":"1","duration":9,"event":"event_call_finished"}`, event.Duration, int64(9)},
+		{`{"duration":0,"event":"event_call_started"}`, event.Duration, int64(0)}, // no Publisher's body
+		{`{"tenant_code":5,"payload":{"linked_id":"1.2"}}`, event.Tenant, "5"},
+		{`{"tenant_code":5,"payload":{"linked_id":"1.2"}}`, event.CallID, "1.2"},
+		{`{"uid":"1","event_time_info":"now"}`, event.Date, "2026-03-13"},
+		{`{"uid":"1","is_incoming":[],"is_pbx_user":{},"payload":[],"linked_id":{}}`, event.CallID, nil},
 	} {
 		e := r.one(t, post("", "application/json", test.body))
 		if got := e.Parameters[test.parameter]; got != test.want {
@@ -255,7 +255,7 @@ func TestFields(t *testing.T) {
 		"unix_time": int64(1773398807), "seen": int64(1773398807), "date": "2026-03-13", "time": "10:00:00",
 	} {
 		got := any(nil)
-		if p, isParameter := rules.ParameterByName(name); isParameter {
+		if p, isParameter := event.ParameterByName(name); isParameter {
 			got = e.Parameters[p]
 		} else {
 			got = e.Fields[name]

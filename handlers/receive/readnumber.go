@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 var (
@@ -63,7 +63,7 @@ func readNumber(text string, duration bool) any {
 	if hasFraction {
 		whole += "." + fraction
 	}
-	switch number, _ := rules.DecodeJSON([]byte(whole)); number.(type) {
+	switch number, _ := event.DecodeJSON([]byte(whole)); number.(type) {
 	case int64, json.Number:
 		return number
 	}

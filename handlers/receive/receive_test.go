@@ -11,24 +11,25 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // now is when all requests of these tests arrive.
 var now = time.Date(2026, 3, 13, 12, 0, 0, 0, time.UTC)
 
 // languageOf returns the language that the fields of sources make.
-func languageOf(t testing.TB, sources []receive.Source) *rules.Language {
+func languageOf(t testing.TB, sources []receive.Source) *language.Language {
 	t.Helper()
-	var definitions rules.Definitions
+	var definitions language.Definitions
 	for _, s := range sources {
-		known := rules.Source{Name: s.Name, Events: s.Known()}
+		known := language.Source{Name: s.Name}
 		for _, f := range s.Fields {
 			known.Fields = append(known.Fields, f.Name)
 		}
 		definitions.Sources = append(definitions.Sources, known)
 	}
-	language, err := rules.NewLanguage(definitions)
+	language, err := language.New(definitions)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func languageOf(t testing.TB, sources []receive.Source) *rules.Language {
 // relay is a receiver with the language it was made with.
 type relay struct {
 	*receive.Receiver
-	language *rules.Language
+	language *language.Language
 }
 
 func newRelay(t testing.TB, options receive.Options, sources ...receive.Source) relay {
@@ -55,7 +56,7 @@ func newRelay(t testing.TB, options receive.Options, sources ...receive.Source) 
 }
 
 // one returns the only event of a request.
-func (r relay) one(t testing.TB, request *http.Request) *rules.Event {
+func (r relay) one(t testing.TB, request *http.Request) *event.Event {
 	t.Helper()
 	received, err := r.Receive(request, origin)
 	if err != nil {
@@ -68,7 +69,7 @@ func (r relay) one(t testing.TB, request *http.Request) *rules.Event {
 }
 
 // value returns what rules see of an event.
-func (r relay) value(t testing.TB, e *rules.Event, expression string) any {
+func (r relay) value(t testing.TB, e *event.Event, expression string) any {
 	t.Helper()
 	compiled, err := r.language.Compile(expression)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Defaults of Options.
@@ -40,7 +41,7 @@ type Options struct {
 // starts nothing in the background.
 type Receiver struct {
 	sources  []*source
-	language *rules.Language
+	language *language.Language
 	options  Options
 	unproven budget
 
@@ -84,7 +85,7 @@ type Received struct {
 	Ping bool
 
 	// Events are the events, to be stored together or not at all.
-	Events []*rules.Event
+	Events []*event.Event
 
 	// DedupeKeys holds the dedupe key of each event, empty for an event that
 	// nothing identifies. Nil when there is no DedupeWindow.
@@ -94,7 +95,7 @@ type Received struct {
 
 // New checks the sources and returns a Receiver. The language must know the
 // sources' fields. All that is wrong is reported together.
-func New(sources []Source, language *rules.Language, options Options) (*Receiver, error) {
+func New(sources []Source, language *language.Language, options Options) (*Receiver, error) {
 	if options.BodyTimeout == 0 {
 		options.BodyTimeout = DefaultBodyTimeout
 	}

@@ -7,7 +7,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 const (
@@ -501,7 +501,7 @@ scan:
 	case word == "false":
 		return false
 	case word[0] == '-' || isDigit(word[0]):
-		if number, err := rules.DecodeJSON([]byte(word)); err == nil {
+		if number, err := event.DecodeJSON([]byte(word)); err == nil {
 			return number
 		}
 		if strings.Contains(word, "//") {

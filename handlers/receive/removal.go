@@ -13,7 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // clean is what an event may keep of a request beside its body. Events of one
@@ -329,7 +329,7 @@ type redaction struct {
 	fields     [][]string // the same, from where the tags are
 	query      []string
 	headers    []string
-	parameters []rules.Parameter
+	parameters []event.Parameter
 }
 
 // compileRedaction reads the paths of what is to be removed.
@@ -340,7 +340,7 @@ func compileRedaction(paths []string) (redaction, error) {
 		if err != nil {
 			return r, err
 		}
-		parameter, isParameter := rules.ParameterByName(path)
+		parameter, isParameter := event.ParameterByName(path)
 		switch first := keys[0]; {
 		case isParameter:
 			r.parameters = append(r.parameters, parameter)

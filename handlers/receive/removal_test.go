@@ -13,12 +13,12 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // checkNoSecret searches everything of an event, as it would be stored, for
 // secrets.
-func checkNoSecret(t testing.TB, e *rules.Event, secrets ...string) {
+func checkNoSecret(t testing.TB, e *event.Event, secrets ...string) {
 	t.Helper()
 	shown, err := json.Marshal(e)
 	if err != nil {
@@ -298,7 +298,7 @@ func TestRedact(t *testing.T) {
 			}
 			checkNoSecret(t, e, "555~")
 			checkEvent(t, e)
-			if e.Parameters[rules.CallerID] != nil {
+			if e.Parameters[event.CallerID] != nil {
 				t.Error("caller_id is still there")
 			}
 			if strings.HasPrefix(test.want, "{\"") && e.Headers["Content-Type"][0] != "application/json" && test.contentType != "application/json" {
@@ -317,22 +317,22 @@ func TestRedactMapped(t *testing.T) {
 		redact   string
 		gone     []string
 		incoming bool
-		kept     rules.Parameter
+		kept     event.Parameter
 		value    any
 	}{
-		{"call_id", []string{"call-7.1", "leg-7.2"}, false, rules.CallerID, "tel-1"},
-		{"tenant", []string{"code-200"}, false, rules.CallID, "call-7.1"},
-		{"caller_id", []string{"tel-"}, false, rules.Direction, "outbound"},
-		{"caller_id", []string{"tel-"}, true, rules.CallingName, "Ann Lee"},
-		{"called_number", []string{"tel-"}, false, rules.CallID, "call-7.1"},
-		{"calling_name", []string{"Ann Lee"}, true, rules.Extension, "tel-1"},
-		{"extension", []string{"tel-1"}, true, rules.CallingName, "Ann Lee"},
-		{"direction", []string{"is_incoming"}, false, rules.Extension, "tel-1"},
-		{"duration", []string{`"duration":9`}, false, rules.CallerID, "tel-1"},
-		{"date", []string{"2026-01-02"}, false, rules.Time, "03:04:05"},
-		{"time", []string{"03:04:05"}, false, rules.Date, "2026-01-02"},
-		{"unix_time", []string{"1700000000"}, false, rules.Date, "2026-01-02"},
-		{"call_id tenant", []string{"call-7.1", "leg-7.2", "code-200"}, false, rules.CallerID, "tel-1"},
+		{"call_id", []string{"call-7.1", "leg-7.2"}, false, event.CallerID, "tel-1"},
+		{"tenant", []string{"code-200"}, false, event.CallID, "call-7.1"},
+		{"caller_id", []string{"tel-"}, false, event.Direction, "outbound"},
+		{"caller_id", []string{"tel-"}, true, event.CallingName, "Ann Lee"},
+		{"called_number", []string{"tel-"}, false, event.CallID, "call-7.1"},
+		{"calling_name", []string{"Ann Lee"}, true, event.Extension, "tel-1"},
+		{"extension", []string{"tel-1"}, true, event.CallingName, "Ann Lee"},
+		{"direction", []string{"is_incoming"}, false, event.Extension, "tel-1"},
+		{"duration", []string{`"duration":9`}, false, event.CallerID, "tel-1"},
+		{"date", []string{"2026-01-02"}, false, event.Time, "03:04:05"},
+		{"time", []string{"03:04:05"}, false, event.Date, "2026-01-02"},
+		{"unix_time", []string{"1700000000"}, false, event.Date, "2026-01-02"},
+		{"call_id tenant", []string{"call-7.1", "leg-7.2", "code-200"}, false, event.CallerID, "tel-1"},
 	} {
 		r := newRelay(t, receive.Options{}, open(receive.Source{Preset: "pbxware", Redact: strings.Fields(test.redact)}))
 		fields := fmt.Sprintf(flat, strconv.FormatBool(test.incoming))

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // queryKey is the credential that the senders of the fixtures use unless they
@@ -37,9 +37,9 @@ func senders() []receive.Source {
 			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"aircall-token"}},
 		}},
 		// The name is a number under "type": only one that is declared counts.
-		{Name: "yeastar", Events: []rules.EventType{{Name: "30011"}, {Name: "30016"}}},
+		{Name: "yeastar", Events: []event.Type{{Name: "30011"}, {Name: "30016"}}},
 		// The name is under "status", where only one that is declared counts.
-		{Name: "vonage", Events: []rules.EventType{{Name: "ringing"}}},
+		{Name: "vonage", Events: []event.Type{{Name: "ringing"}}},
 		// The list of events is not at the top.
 		{Name: "shotgrid", Batch: "body.data.deliveries"},
 	}
@@ -128,7 +128,7 @@ func checkFixture(t *testing.T, r relay, w want, text string) {
 	if w.Values == nil {
 		return
 	}
-	for expression, expected := range must(rules.DecodeJSON(w.Values)).(map[string]any) {
+	for expression, expected := range must(event.DecodeJSON(w.Values)).(map[string]any) {
 		if expected == "as received" {
 			expected = asReceived[expression]
 		}
@@ -139,9 +139,9 @@ func checkFixture(t *testing.T, r relay, w want, text string) {
 }
 
 // checkEvent checks what must hold for every event.
-func checkEvent(t testing.TB, e *rules.Event) {
+func checkEvent(t testing.TB, e *event.Event) {
 	t.Helper()
-	for _, p := range []rules.Parameter{rules.Tenant, rules.Date, rules.Time, rules.UnixTime} {
+	for _, p := range []event.Parameter{event.Tenant, event.Date, event.Time, event.UnixTime} {
 		if e.Parameters[p] == nil {
 			t.Errorf("%v is absent", p)
 		}
@@ -150,11 +150,11 @@ func checkEvent(t testing.TB, e *rules.Event) {
 		t.Errorf("name %q, id %q", e.Name, e.ID)
 	}
 	if e.BodyIsRaw {
-		if body, err := rules.DecodeJSON(e.RawBody); err != nil || !reflect.DeepEqual(body, e.Body) {
+		if body, err := event.DecodeJSON(e.RawBody); err != nil || !reflect.DeepEqual(body, e.Body) {
 			t.Errorf("raw body %q is not %#v", e.RawBody, e.Body)
 		}
 	}
-	restored, err := rules.DecodeRecord(e.Record(), e.RawBody)
+	restored, err := event.DecodeRecord(e.Record(), e.RawBody)
 	if err != nil {
 		t.Fatalf("record cannot be read: %v", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // signatures are the two ways to sign, each with a source that takes it or, as
@@ -45,7 +45,7 @@ func TestSignedOnlyBody(t *testing.T) {
 			{"", "/cancelled", `{"event":"paid"}`, nil, "paid", nil},
 			{"", "?event=cancelled", `{"event":"paid"}`, nil, "paid", nil},
 			{"", "", `{"event":"paid"}`, with("X-Event", "cancelled"), "paid", nil},
-			{"", "/cancelled?event=cancelled", `{"n":1}`, with("X-Event-Type", "cancelled"), rules.UnknownName, nil},
+			{"", "/cancelled?event=cancelled", `{"n":1}`, with("X-Event-Type", "cancelled"), event.UnknownName, nil},
 			{"", "/cancelled", `[{"event":"paid"}]`, nil, "paid", nil},
 			{"", "?caller_id=666", `{"event":"paid","caller_id":"100"}`, nil, "paid", "100"},
 			{"", "?caller_id=666", `{"event":"paid"}`, nil, "paid", nil},
@@ -62,9 +62,9 @@ func TestSignedOnlyBody(t *testing.T) {
 				test.change(request)
 			}
 			e := r.one(t, request)
-			if e.Name != test.event || e.Parameters[rules.CallerID] != test.caller {
+			if e.Name != test.event || e.Parameters[event.CallerID] != test.caller {
 				t.Errorf("%s: %s with %s is %s of caller %v, want %s of %v", name, test.rest, test.body, e.Name,
-					e.Parameters[rules.CallerID], test.event, test.caller)
+					e.Parameters[event.CallerID], test.event, test.caller)
 			}
 		}
 	}
@@ -76,8 +76,8 @@ func TestSignedOnlyChoice(t *testing.T) {
 	way := signatures["hmac"]
 	credentials := []receive.Credential{way.credential}
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: credentials, Events: []rules.EventType{{Name: "paid"}}},
-		receive.Source{Name: "b", Credentials: credentials, Events: []rules.EventType{{Name: "cancelled"}}})
+		receive.Source{Name: "a", Credentials: credentials, Events: []event.Type{{Name: "paid"}}},
+		receive.Source{Name: "b", Credentials: credentials, Events: []event.Type{{Name: "cancelled"}}})
 	const body = `{"event":"paid"}`
 	request := post("/cancelled", "application/json", body)
 	way.sign(request, body)

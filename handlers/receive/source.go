@@ -9,7 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // DefaultMaxBody is the largest body that a source accepts unless it says
@@ -19,7 +22,7 @@ const DefaultMaxBody = 1 << 20
 // Source is a configured sender: how it proves itself, how its requests name
 // the event, and which events it knows.
 type Source struct {
-	// Name is the source's name. See rules.CheckName.
+	// Name is the source's name. See names.Check.
 	Name string
 
 	// Place says where the source is configured ("Caddyfile:12"), for messages.
@@ -30,7 +33,7 @@ type Source struct {
 	Preset string
 
 	// Events are the source's own events. See Known.
-	Events []rules.EventType
+	Events []event.Type
 
 	// Credentials prove that a request comes from this source; any one of them
 	// is enough. At least one is required.
@@ -92,11 +95,11 @@ type Field struct {
 // Known returns the events that the source declares: its own, then those of
 // its preset that it does not declare itself. It is what rules.Source.Events
 // is made of, so that rules and receiver never disagree.
-func (s Source) Known() []rules.EventType {
+func (s Source) Known() []event.Type {
 	known := slices.Clone(s.Events)
 	for _, e := range rules.PresetEvents(s.Preset) {
-		same := func(own rules.EventType) bool {
-			return rules.NormalName(own.Name) == rules.NormalName(e.Name)
+		same := func(own event.Type) bool {
+			return names.Normal(own.Name) == names.Normal(e.Name)
 		}
 		if !slices.ContainsFunc(s.Events, same) {
 			known = append(known, e)
@@ -136,10 +139,10 @@ type source struct {
 	Source
 	known       map[string]string // normal name → name as declared
 	credentials []*credential
-	nameFrom    *rules.Expression
+	nameFrom    *language.Expression
 	nameInBody  bool // nameFrom may read the body
-	batch       *rules.Expression
-	dedupeKey   *rules.Expression
+	batch       *language.Expression
+	dedupeKey   *language.Expression
 	fields      []field
 	redact      redaction
 	pbxware     bool
@@ -147,32 +150,32 @@ type source struct {
 
 type field struct {
 	name       string
-	parameter  rules.Parameter
+	parameter  event.Parameter
 	overrides  bool // the field stands for a system parameter
-	expression *rules.Expression
+	expression *language.Expression
 }
 
 var fieldName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // compileSource checks a source and returns it with all that is wrong.
-func compileSource(config Source, language *rules.Language) (*source, error) {
+func compileSource(config Source, l *language.Language) (*source, error) {
 	s := &source{Source: config, known: map[string]string{}, pbxware: config.Preset == "pbxware"}
 	var problems []error
 	wrong := func(setting, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s: %s: %w", config.title(), setting, fmt.Errorf(format, args...)))
 	}
-	compile := func(setting, expression string) *rules.Expression {
+	compile := func(setting, expression string) *language.Expression {
 		if expression == "" {
 			return nil
 		}
-		compiled, err := language.Compile(expression)
+		compiled, err := l.Compile(expression)
 		if err != nil {
 			wrong(setting, "%w", err)
 		}
 		return compiled
 	}
 
-	if err := rules.CheckName("source", config.Name); err != nil {
+	if err := names.Check("source", config.Name); err != nil {
 		wrong("name", "%w", err)
 	}
 	if config.Name == "relay" {
@@ -180,13 +183,13 @@ func compileSource(config Source, language *rules.Language) (*source, error) {
 	}
 	if config.Preset != "" && rules.PresetEvents(config.Preset) == nil {
 		problem := fmt.Errorf("unknown preset %q; there are %v", config.Preset, rules.Presets())
-		if near := rules.Nearest(config.Preset, rules.Presets()); near != "" {
+		if near := names.Nearest(config.Preset, rules.Presets()); near != "" {
 			problem = fmt.Errorf("unknown preset %q; did you mean %s?", config.Preset, near)
 		}
 		wrong("preset", "%w", problem)
 	}
 	for _, e := range config.Known() {
-		normal := rules.NormalName(e.Name)
+		normal := names.Normal(e.Name)
 		if normal == "" {
 			wrong("event", "an event needs a name")
 		} else if other, taken := s.known[normal]; taken {
@@ -209,7 +212,7 @@ func compileSource(config Source, language *rules.Language) (*source, error) {
 	}
 
 	s.nameFrom = compile("name_from", config.NameFrom)
-	s.nameInBody = slices.ContainsFunc(language.References(config.NameFrom), func(r rules.Reference) bool {
+	s.nameInBody = slices.ContainsFunc(l.References(config.NameFrom), func(r language.Reference) bool {
 		return r.Name != "query" && r.Name != "headers" && r.Name != "path"
 	})
 	s.batch = compile("batch", config.Batch)
@@ -224,7 +227,7 @@ func compileSource(config Source, language *rules.Language) (*source, error) {
 		case f.Expression == "":
 			wrong(setting, "say where the field is read from, such as body.%s", f.Name)
 		}
-		parameter, overrides := rules.ParameterByName(f.Name)
+		parameter, overrides := event.ParameterByName(f.Name)
 		s.fields = append(s.fields, field{f.Name, parameter, overrides, compile(setting, f.Expression)})
 	}
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestWrongSources checks what New refuses, and that it says where and why.
@@ -24,8 +24,8 @@ func TestWrongSources(t *testing.T) {
 		{receive.Source{Name: "relay", Credentials: key}, []string{"choose another"}},
 		{receive.Source{Name: "s", Preset: "icmf", Credentials: key}, []string{`source "s": preset`, "did you mean icfm?"}},
 		{receive.Source{Name: "s", Preset: "zzzzzz", Credentials: key}, []string{"[icfm pbxware]"}},
-		{receive.Source{Name: "s", Credentials: key, Events: []rules.EventType{{Name: "a b"}, {Name: "A-B"}}}, []string{"event", `"a b" and "A-B" are the same name`}},
-		{receive.Source{Name: "s", Credentials: key, Events: []rules.EventType{{}}}, []string{"an event needs a name"}},
+		{receive.Source{Name: "s", Credentials: key, Events: []event.Type{{Name: "a b"}, {Name: "A-B"}}}, []string{"event", `"a b" and "A-B" are the same name`}},
+		{receive.Source{Name: "s", Credentials: key, Events: []event.Type{{}}}, []string{"an event needs a name"}},
 		{receive.Source{Name: "s", Credentials: key, NameFrom: "body."}, []string{`source "s": name_from: `}},
 		{receive.Source{Name: "s", Credentials: key, NameFrom: "boddy.x", Batch: "bodi.y"}, []string{`name_from: `, `batch: `, "boddy", "bodi"}},
 		{receive.Source{Name: "s", Credentials: key, Fields: []receive.Field{{"a", "body.x +"}}}, []string{`source "s": field a: `}},
@@ -101,7 +101,7 @@ func TestAllProblemsTogether(t *testing.T) {
 // TestKnown checks that a source's own events come before those of its preset,
 // and replace them.
 func TestKnown(t *testing.T) {
-	known := receive.Source{Preset: "pbxware", Events: []rules.EventType{{Name: "voicemail"}, {Name: "Hangup", Description: "ours"}}}.Known()
+	known := receive.Source{Preset: "pbxware", Events: []event.Type{{Name: "voicemail"}, {Name: "Hangup", Description: "ours"}}}.Known()
 	names := map[string]string{}
 	for _, e := range known {
 		names[e.Name] = e.Description

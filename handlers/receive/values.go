@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // part is what one event is made of: the body, one of several values in it, or
@@ -126,7 +126,7 @@ func wholeValues(text []byte) (parts []part, rest []byte) {
 // UTF-8.
 func wholeValue(text []byte) (part, bool) {
 	valid := validUTF8(text)
-	value, err := rules.DecodeJSON(valid)
+	value, err := event.DecodeJSON(valid)
 	return part{raw: text, text: text, value: value, isRaw: bytes.Equal(valid, text)}, err == nil
 }
 
@@ -166,7 +166,7 @@ func brokenLines(text []byte) (parts []part, apart bool) {
 
 // brokenValue recovers what it can from one value.
 func brokenValue(text []byte) part {
-	_, err := rules.DecodeJSON(validUTF8(text))
+	_, err := event.DecodeJSON(validUTF8(text))
 	p := part{raw: text, text: text}
 	if err != nil {
 		p.problem = "reading JSON: " + err.Error()

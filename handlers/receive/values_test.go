@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestSeveralValues posts bodies that hold several JSON values. Each is an
@@ -131,8 +131,8 @@ func TestCallersBraces(t *testing.T) {
 		if got := strings.Join(events, " "); got != test.events {
 			t.Errorf("%s %s: got %s, want %s", test.rest, body, got, test.events)
 		}
-		if e := received.Events[0]; len(events) == 1 && (string(e.RawBody) != body || strings.HasPrefix(body, "{") && e.Parameters[rules.CallingName] != "x") {
-			t.Errorf("%s %s: kept %s, calling_name %v", test.rest, body, e.RawBody, e.Parameters[rules.CallingName])
+		if e := received.Events[0]; len(events) == 1 && (string(e.RawBody) != body || strings.HasPrefix(body, "{") && e.Parameters[event.CallingName] != "x") {
+			t.Errorf("%s %s: kept %s, calling_name %v", test.rest, body, e.RawBody, e.Parameters[event.CallingName])
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // Running is the relay that is in service, as a request finds it.
@@ -207,7 +207,7 @@ func checkKey(key string, known []string) error {
 	if len(known) == 0 {
 		return wrong(key, "reading the query: %q is not known; this resource takes none", key)
 	}
-	if nearest := rules.Nearest(key, known); nearest != "" {
+	if nearest := names.Nearest(key, known); nearest != "" {
 		return wrong(key, "reading the query: %q is not known; did you mean %s?", key, nearest)
 	}
 	return wrong(key, "reading the query: %q is not known; there are %s", key, strings.Join(known, ", "))

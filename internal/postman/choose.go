@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // choose returns the requests that the words ask for, in the collection's order.
@@ -65,7 +65,7 @@ func (c *Collection) unknown(word string) error {
 		}
 	}
 	hint := ""
-	if nearest := rules.Nearest(word, known); nearest != "" {
+	if nearest := names.Nearest(word, known); nearest != "" {
 		hint = fmt.Sprintf("; did you mean %q?", oneLine(nearest))
 	}
 	return fmt.Errorf("choosing requests: %q is no number, name or folder of the collection%s --list shows them", word, hint)

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Options say what of a collection is imported, and how.
@@ -256,11 +256,11 @@ func (r *Import) parameters(vars *variables) {
 // check compiles each action with the parameters, as loading the text does, and
 // leaves out what cannot be loaded.
 func (r *Import) check() {
-	definitions := rules.Definitions{}
+	definitions := language.Definitions{}
 	for _, p := range r.Parameters {
-		definitions.Parameters = append(definitions.Parameters, rules.CustomParameter{Name: p.Name, Value: p.Value})
+		definitions.Parameters = append(definitions.Parameters, language.CustomParameter{Name: p.Name, Value: p.Value})
 	}
-	language, err := rules.NewLanguage(definitions)
+	language, err := language.New(definitions)
 	kept := r.Imported[:0]
 	for _, one := range r.Imported {
 		wrong := err

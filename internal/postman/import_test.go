@@ -8,8 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
-
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // importText imports a collection.
@@ -72,7 +71,7 @@ func TestNamesAreTaken(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
-		if err := rules.CheckName("action", got); err != nil {
+		if err := names.Check("action", got); err != nil {
 			t.Error(err)
 		}
 	}

@@ -12,16 +12,16 @@ import (
 // maxName bounds the names of actions, in characters.
 const maxName = 60
 
-// names gives every request of a collection the name of its action, so that a
+// actionNames gives every request of a collection the name of its action, so that a
 // name does not depend on which requests are chosen.
-type names map[*item]string
+type actionNames map[*item]string
 
-func newNames(items []*item, prefix string) names {
+func newNames(items []*item, prefix string) actionNames {
 	counts := map[string]int{}
 	for _, it := range items {
 		counts[actionName(it.Name)]++
 	}
-	result, taken := names{}, map[string]bool{}
+	result, taken := actionNames{}, map[string]bool{}
 	for _, it := range items {
 		name := actionName(it.Name)
 		if name == "" {
@@ -46,9 +46,9 @@ func newNames(items []*item, prefix string) names {
 	return result
 }
 
-func (n names) of(it *item) string { return n[it] }
+func (n actionNames) of(it *item) string { return n[it] }
 
-// actionName makes a name of what rules.CheckName allows in names: small letters
+// actionName makes a name of what names.Check allows in names: small letters
 // without their accents, digits, and _ for all else. It is empty if nothing of
 // the text is left.
 func actionName(text string) string {

@@ -13,7 +13,8 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // golden is what Postman's engine sends for a collection: .ci/oracle records it.
@@ -60,14 +61,14 @@ func (g *golden) environment(t *testing.T) *Environment {
 }
 
 // event has the oracle's values for the tags of the PBX.
-func (g *golden) event() *rules.Event {
-	event := &rules.Event{ID: "e", Source: "pbx", Name: "incoming_call"}
-	for _, p := range rules.SystemParameters() {
+func (g *golden) event() *event.Event {
+	posted := &event.Event{ID: "e", Source: "pbx", Name: "incoming_call"}
+	for _, p := range event.SystemParameters() {
 		if value, given := g.Variables[p.String()]; given {
-			event.Parameters[p] = value
+			posted.Parameters[p] = value
 		}
 	}
-	return event
+	return posted
 }
 
 func readGolden(t *testing.T, name string) (g golden) {
@@ -172,11 +173,11 @@ func sendAll(t *testing.T, recorder *recorder, collection *Collection, g *golden
 			got[finding.Number] = outcome{why: "left out: " + finding.Text}
 		}
 	}
-	definitions := rules.Definitions{}
+	definitions := language.Definitions{}
 	for _, p := range imported.Parameters {
-		definitions.Parameters = append(definitions.Parameters, rules.CustomParameter{Name: p.Name, Value: p.Value})
+		definitions.Parameters = append(definitions.Parameters, language.CustomParameter{Name: p.Name, Value: p.Value})
 	}
-	language, err := rules.NewLanguage(definitions)
+	language, err := language.New(definitions)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // maxTemplate bounds a text with the values of variables put in, in bytes.
@@ -164,7 +165,7 @@ func isFree(name string) bool {
 	if len(name) > maxIdentifier {
 		return false
 	}
-	_, err := rules.NewLanguage(rules.Definitions{Parameters: []rules.CustomParameter{{Name: name}}})
+	_, err := language.New(language.Definitions{Parameters: []language.CustomParameter{{Name: name}}})
 	return err == nil
 }
 
@@ -214,7 +215,7 @@ func (s *variables) lookUp(name string) template {
 	if t, known := s.inlined[name]; known {
 		return t
 	}
-	if _, isSystem := rules.ParameterByName(name); isSystem {
+	if _, isSystem := event.ParameterByName(name); isSystem {
 		return template{{event: name, name: name}}
 	}
 	value, defined := s.values[name]

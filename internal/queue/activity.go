@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -133,7 +134,7 @@ type Events struct {
 type Stored struct {
 	Summary Summary
 	// Event is nil when what is stored cannot be read.
-	Event *rules.Event
+	Event *event.Event
 }
 
 // Changes names events that were stored or changed.
@@ -242,7 +243,7 @@ type DeliveryState struct {
 type History struct {
 	Summary Summary
 	// Event is the event as it was stored, nil when that cannot be read.
-	Event *rules.Event
+	Event *event.Event
 	// Attempts holds the attempts of each delivery, by the delivery's id,
 	// oldest first.
 	Attempts map[string][]Attempt

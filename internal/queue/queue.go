@@ -14,6 +14,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -136,7 +137,7 @@ type Queue interface {
 
 // Entry is one event to be stored and what is to be done about it.
 type Entry struct {
-	Event   *rules.Event
+	Event   *event.Event
 	Verdict rules.Verdict
 
 	// Deliveries are carried out in parallel, one for each action.
@@ -189,7 +190,7 @@ type Lease struct {
 	Delivery Delivery
 	// Event is shared with other takers: read it only. Nil when the stored
 	// event cannot be read; the delivery must then be settled as Failed.
-	Event   *rules.Event
+	Event   *event.Event
 	Expires time.Time
 }
 

@@ -10,8 +10,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Receive turns a request into events, as this generation's sources say. Its
@@ -58,7 +60,7 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 const offByConfiguration = "the relay was switched off (active off)"
 
 // decide returns what the rules want done about an event.
-func (g *Generation) decide(event *rules.Event) queue.Entry {
+func (g *Generation) decide(event *event.Event) queue.Entry {
 	entry := queue.Entry{Event: event}
 	bound := g.language.Bind(event)
 	entry.Verdict = g.ruleset.Decide(bound)
@@ -74,7 +76,7 @@ func (g *Generation) decide(event *rules.Event) queue.Entry {
 
 // delivery makes a delivery of a configured action. since is from when on it
 // grows old.
-func (g *Generation) delivery(action string, bound *rules.Bound, event string, since time.Time) queue.Delivery {
+func (g *Generation) delivery(action string, bound *language.Bound, event string, since time.Time) queue.Delivery {
 	delivery := queue.Delivery{ID: newID(), Action: action}
 	var err error
 	if delivery.OrderKey, delivery.Expires, err = g.byName[action].Schedule(bound, since); err != nil {

@@ -5,8 +5,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // Activity returns a page of events, newest first. See queue.Activity.
@@ -85,7 +85,7 @@ type Attempt struct {
 	Empty    []string  `json:"empty,omitempty"`
 }
 
-func requestOf(event *rules.Event) Request {
+func requestOf(event *event.Event) Request {
 	request := Request{
 		Method: event.Method, Path: event.Path, IP: event.IP,
 		Query: event.Query, Headers: event.Headers,
@@ -98,10 +98,10 @@ func requestOf(event *rules.Event) Request {
 	return request
 }
 
-func parametersOf(event *rules.Event) map[string]any {
+func parametersOf(e *event.Event) map[string]any {
 	parameters := make(map[string]any)
-	for _, parameter := range rules.SystemParameters() {
-		if value := event.Parameters[parameter]; value != nil {
+	for _, parameter := range event.SystemParameters() {
+		if value := e.Parameters[parameter]; value != nil {
 			parameters[parameter.String()] = value
 		}
 	}

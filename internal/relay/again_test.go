@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // moody is a service that answers with a status, and remembers what it took.
@@ -412,7 +413,7 @@ func TestDecideByAnother(t *testing.T) {
 		other.Rules[0].When, other.Rules[0].Do = []string{rule.When}, []string{rule.Do}
 		other.Actions[0].Name = rule.Do
 		// As in dry runs, which know no secrets.
-		other.Parameters = []rules.CustomParameter{{Name: "code", Value: "***", Secret: true}, {Name: "codes", Value: "a {{code}}"}}
+		other.Parameters = []language.CustomParameter{{Name: "code", Value: "***", Secret: true}, {Name: "codes", Value: "a {{code}}"}}
 		return relay.Compile(other)
 	}
 	runtime := open(t, t.TempDir())

@@ -3,8 +3,8 @@ package relay
 import (
 	"slices"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // SourceEvents is a source with the events that it is known to send.
@@ -95,18 +95,18 @@ func worthTrying(events []EventListed) string {
 }
 
 // description returns what the configuration or the vendor says about an event.
-func (g *Generation) description(source, event string) string {
+func (g *Generation) description(source, e string) string {
 	for _, declared := range g.declared {
 		if declared.Name != source {
 			continue
 		}
 		for _, known := range declared.Events {
-			if known.Name == event {
+			if known.Name == e {
 				return known.Description
 			}
 		}
 	}
-	if event == rules.UnknownName {
+	if e == event.UnknownName {
 		return "Requests that do not say which event they are"
 	}
 	return ""

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -36,7 +38,7 @@ func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, e
 	if generation.byName[action] == nil {
 		known := slices.Sorted(maps.Keys(generation.byName))
 		remedy := ""
-		if near := rules.Nearest(action, known); near != "" {
+		if near := names.Nearest(action, known); near != "" {
 			remedy = "; did you mean " + near + "?"
 		}
 		return ExampleRequest{}, fmt.Errorf("rendering an example of action %s: there is no such action%s: %w", action, remedy, queue.ErrNotFound)
@@ -85,15 +87,15 @@ func (g *Generation) eventsAsking(action string) (asking []rules.EventRules) {
 
 // madeUp returns an event that has all that an action refers to. Of gives the
 // values, by name.
-func (g *Generation) madeUp(action string, about rules.EventRules, of func(name string) any) *rules.Event {
+func (g *Generation) madeUp(action string, about rules.EventRules, of func(name string) any) *event.Event {
 	now := time.Now()
-	event := &rules.Event{
+	e := &event.Event{
 		ID: plannedEvent, Source: about.Source, Name: about.Event, Received: now, Method: "POST",
 		Query: map[string][]string{}, Headers: map[string][]string{"Content-Type": {"application/json"}}, Fields: map[string]any{},
 	}
-	event.Parameters[rules.Tenant] = ""
-	event.Parameters[rules.Date], event.Parameters[rules.Time] = now.Format(time.DateOnly), now.Format(time.TimeOnly)
-	event.Parameters[rules.UnixTime] = now.Unix()
+	e.Parameters[event.Tenant] = ""
+	e.Parameters[event.Date], e.Parameters[event.Time] = now.Format(time.DateOnly), now.Format(time.TimeOnly)
+	e.Parameters[event.UnixTime] = now.Unix()
 	var body any = map[string]any{}
 	for _, expression := range g.byName[action].Expressions() {
 		for _, reference := range g.language.References(expression.String()) {
@@ -103,19 +105,19 @@ func (g *Generation) madeUp(action string, about rules.EventRules, of func(name 
 					first = name
 				}
 			}
-			switch parameter, isParameter := rules.ParameterByName(reference.Name); {
+			switch parameter, isParameter := event.ParameterByName(reference.Name); {
 			case reference.Name == "body":
 				body = putAt(body, reference.Steps, of)
 			case reference.Name == "query" && len(reference.Steps) > 0:
-				event.Query[first] = []string{strings.ToUpper(first)}
+				e.Query[first] = []string{strings.ToUpper(first)}
 			case reference.Name == "headers" && len(reference.Steps) > 0:
-				event.Headers[first] = []string{strings.ToUpper(first)}
-			case isParameter && parameter.Numeric() && event.Parameters[parameter] == nil:
-				event.Parameters[parameter] = int64(1)
-			case isParameter && event.Parameters[parameter] == nil:
-				event.Parameters[parameter] = strings.ToUpper(reference.Name)
+				e.Headers[first] = []string{strings.ToUpper(first)}
+			case isParameter && parameter.Numeric() && e.Parameters[parameter] == nil:
+				e.Parameters[parameter] = int64(1)
+			case isParameter && e.Parameters[parameter] == nil:
+				e.Parameters[parameter] = strings.ToUpper(reference.Name)
 			case slices.Contains(g.language.Fields(), reference.Name):
-				event.Fields[reference.Name] = putAt(event.Fields[reference.Name], reference.Steps, func(name string) any {
+				e.Fields[reference.Name] = putAt(e.Fields[reference.Name], reference.Steps, func(name string) any {
 					if name == "" {
 						name = reference.Name
 					}
@@ -126,10 +128,10 @@ func (g *Generation) madeUp(action string, about rules.EventRules, of func(name 
 	}
 	// Going through JSON gives the body the types that an event's body has.
 	if raw, err := json.Marshal(body); err == nil {
-		event.RawBody, event.BodyIsRaw = raw, true
-		event.Body, _ = rules.DecodeJSON(raw)
+		e.RawBody, e.BodyIsRaw = raw, true
+		e.Body, _ = event.DecodeJSON(raw)
 	}
-	return event
+	return e
 }
 
 // longestMadeUp bounds the lists of an event that is made up.

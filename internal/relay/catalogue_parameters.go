@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // ParameterListed is a parameter that templates and rules can use.
@@ -30,20 +31,20 @@ type ParameterListed struct {
 
 const secretShown = "***"
 
-var parameterDescriptions = map[rules.Parameter]string{
-	rules.CalledNumber:       "The number that was called",
-	rules.CallerID:           "The number of the caller",
-	rules.CallingName:        "The name of the caller",
-	rules.CallCost:           "What the call cost, a number",
-	rules.CallID:             "The id of the call",
-	rules.CallRatingDuration: "The seconds of the call that are charged, a number",
-	rules.Date:               "The date of the event, as 2026-03-13",
-	rules.Direction:          "The direction of the call",
-	rules.Duration:           "The seconds that the call lasted, a number",
-	rules.Extension:          "The extension at which the call is",
-	rules.Tenant:             "The code of the tenant, empty where there is none",
-	rules.Time:               "The time of the event, as 11:41:57",
-	rules.UnixTime:           "The time of the event in seconds since 1970, a number",
+var parameterDescriptions = map[event.Parameter]string{
+	event.CalledNumber:       "The number that was called",
+	event.CallerID:           "The number of the caller",
+	event.CallingName:        "The name of the caller",
+	event.CallCost:           "What the call cost, a number",
+	event.CallID:             "The id of the call",
+	event.CallRatingDuration: "The seconds of the call that are charged, a number",
+	event.Date:               "The date of the event, as 2026-03-13",
+	event.Direction:          "The direction of the call",
+	event.Duration:           "The seconds that the call lasted, a number",
+	event.Extension:          "The extension at which the call is",
+	event.Tenant:             "The code of the tenant, empty where there is none",
+	event.Time:               "The time of the event, as 11:41:57",
+	event.UnixTime:           "The time of the event in seconds since 1970, a number",
 }
 
 // Parameters returns the system parameters and the configured ones.
@@ -54,7 +55,7 @@ func (r *Runtime) Parameters() []ParameterListed {
 	}
 	var parameters []ParameterListed
 	uses := generation.uses()
-	for _, parameter := range rules.SystemParameters() {
+	for _, parameter := range event.SystemParameters() {
 		parameters = append(parameters, ParameterListed{
 			Name: parameter.String(), Kind: "system", Description: parameterDescriptions[parameter],
 			UsedBy: uses.of(parameter.String()),
@@ -88,7 +89,7 @@ func (r *Runtime) Parameters() []ParameterListed {
 
 // isUndefined reports whether a parameter is still to be given a value. Imports of
 // collections write such values.
-func isUndefined(p rules.CustomParameter) bool {
+func isUndefined(p language.CustomParameter) bool {
 	if p.Secret || p.NoDefault || len(p.Tenants) > 0 {
 		return false
 	}
@@ -141,7 +142,7 @@ func (u uses) add(user string, names ...string) {
 // uses finds out who uses what: actions by name, rules by place.
 func (g *Generation) uses() uses {
 	found := uses{}
-	note := func(user string, expression *rules.Expression) {
+	note := func(user string, expression *language.Expression) {
 		found.add(user, expression.Parameters()...)
 		for _, reference := range g.language.References(expression.String()) {
 			found.add(user, reference.Name)

@@ -11,8 +11,10 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // secretToken must be seen nowhere.
@@ -23,14 +25,14 @@ func listedConfiguration() Configuration {
 	return Configuration{
 		Sources: []receive.Source{
 			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Credentials: []receive.Credential{{Kind: receive.APIKey, In: receive.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
-			{Name: "erp", Place: "Caddyfile:7", Events: []rules.EventType{{Name: "order_paid", Description: "An order has been paid"}},
+			{Name: "erp", Place: "Caddyfile:7", Events: []event.Type{{Name: "order_paid", Description: "An order has been paid"}},
 				Credentials: []receive.Credential{{Kind: receive.None}}, Fields: []receive.Field{{Name: "order_id", Expression: "body.data.id"}}},
 		},
-		Parameters: []rules.CustomParameter{
+		Parameters: []language.CustomParameter{
 			{Name: "base", Value: "http://127.0.0.1:8080"},
 			{Name: "token", Value: secretToken, Secret: true},
 			{Name: "api", Value: "{{base}}/api"},
-			{Name: "number", NoDefault: true, Tenants: map[string]rules.TenantValue{"north": {Value: "1"}, "south": {Value: secretToken, Secret: true}}},
+			{Name: "number", NoDefault: true, Tenants: map[string]language.TenantValue{"north": {Value: "1"}, "south": {Value: secretToken, Secret: true}}},
 			{Name: "written", Value: "in-the-caddyfile"},
 			{Name: "spare", Value: "never used, but for icfm-credential"},
 		},
@@ -52,25 +54,25 @@ func listedConfiguration() Configuration {
 }
 
 // orderPaid is an event that fits listedConfiguration.
-func orderPaid(t *testing.T, generation *Generation, body string) *rules.Event {
+func orderPaid(t *testing.T, generation *Generation, body string) *event.Event {
 	t.Helper()
-	decoded, err := rules.DecodeJSON([]byte(body))
+	decoded, err := event.DecodeJSON([]byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	event := &rules.Event{ID: newID(), Source: "erp", Name: "order_paid", Received: time.Now(), Method: "POST", RawBody: []byte(body), Body: decoded, BodyIsRaw: true,
+	e := &event.Event{ID: newID(), Source: "erp", Name: "order_paid", Received: time.Now(), Method: "POST", RawBody: []byte(body), Body: decoded, BodyIsRaw: true,
 		Headers: map[string][]string{"X-Trace": {"7"}}, Query: map[string][]string{"page size": {"10"}, "empty": {""}}}
-	event.Parameters[rules.Tenant] = ""
-	event.Fields = map[string]any{"order_id": nil}
+	e.Parameters[event.Tenant] = ""
+	e.Fields = map[string]any{"order_id": nil}
 	if object, ok := decoded.(map[string]any); ok {
 		if data, ok := object["data"].(map[string]any); ok {
-			event.Fields["order_id"] = data["id"]
+			e.Fields["order_id"] = data["id"]
 		}
 	}
-	return event
+	return e
 }
 
-func accept(t *testing.T, runtime *Runtime, generation *Generation, events ...*rules.Event) {
+func accept(t *testing.T, runtime *Runtime, generation *Generation, events ...*event.Event) {
 	t.Helper()
 	if err := runtime.Accept(t.Context(), generation, &receive.Received{Events: events}); err != nil {
 		t.Fatal(err)
@@ -184,7 +186,7 @@ func TestActionsAndParametersAreListed(t *testing.T) {
 	if number := byName["number"]; number.Value != "" || number.Tenants["north"] != "1" || number.Tenants["south"] != "***" {
 		t.Errorf("number is %+v", number)
 	}
-	if len(parameters) != len(rules.SystemParameters())+6 {
+	if len(parameters) != len(event.SystemParameters())+6 {
 		t.Errorf("there are %d parameters", len(parameters))
 	}
 }
@@ -298,7 +300,7 @@ func TestFieldsAreBounded(t *testing.T) {
 		"not text": {map[string]any{"\xff": "v"}, 1},
 	} {
 		all := newFields()
-		event := &rules.Event{Body: test.body}
+		event := &event.Event{Body: test.body}
 		all.look(event)
 		all.look(event)
 		if got := len(all.list()); got != test.want {
@@ -313,16 +315,16 @@ func FuzzFields(f *testing.F) {
 	for _, body := range []string{`{"a":{"b":[1,{"c":"d"}]}}`, `{"in":1,"nil":{"#":2}}`, "{\"\\u0000\":1,\"\\\"]\":2}", `[[[[1]]]]`, `{"{{x}}":"{{y}}"}`} {
 		f.Add(body)
 	}
-	language, err := rules.NewLanguage(rules.Definitions{})
+	language, err := language.New(language.Definitions{})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		decoded, err := rules.DecodeJSON([]byte(body))
+		decoded, err := event.DecodeJSON([]byte(body))
 		if err != nil {
 			return
 		}
-		event := &rules.Event{Body: decoded, Query: map[string][]string{body: {"1"}}, Headers: map[string][]string{"X": {body}}}
+		event := &event.Event{Body: decoded, Query: map[string][]string{body: {"1"}}, Headers: map[string][]string{"X": {body}}}
 		all := newFields()
 		all.look(event)
 		list := all.list()

@@ -6,8 +6,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Checked is what a check of a running relay found.
@@ -66,9 +69,9 @@ type question struct {
 	// who is the rule or action, events what it is for.
 	who       string
 	events    []rules.EventRules
-	reference rules.Reference
+	reference language.Reference
 	// expression is the reference, compiled.
-	expression *rules.Expression
+	expression *language.Expression
 	// looked counts the events that were looked at in vain.
 	looked   int
 	answered bool
@@ -125,12 +128,12 @@ func actionTitle(name, place string) string {
 
 // mayBeAbsent reports whether a reference is to something that only some events
 // have.
-func mayBeAbsent(language *rules.Language, reference rules.Reference) bool {
+func mayBeAbsent(language *language.Language, reference language.Reference) bool {
 	switch reference.Name {
 	case "body", "query", "headers":
 		return len(reference.Steps) > 0
 	}
-	_, isParameter := rules.ParameterByName(reference.Name)
+	_, isParameter := event.ParameterByName(reference.Name)
 	return isParameter || slices.Contains(language.Fields(), reference.Name)
 }
 
@@ -157,7 +160,7 @@ func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (war
 		}
 		had := newFields()
 		near[key] = had
-		err := r.eachStored(ctx, queue.Filter{Source: key.source, Event: key.event}, newestForCheck, func(event *rules.Event) bool {
+		err := r.eachStored(ctx, queue.Filter{Source: key.source, Event: key.event}, newestForCheck, func(event *event.Event) bool {
 			had.look(event)
 			bound := generation.language.Bind(event)
 			for _, q := range open {
@@ -190,7 +193,7 @@ func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (war
 			}
 		}
 		slices.Sort(known)
-		if suggestion := rules.Nearest(q.reference.Text, slices.Compact(known)); suggestion != "" {
+		if suggestion := names.Nearest(q.reference.Text, slices.Compact(known)); suggestion != "" {
 			warning += "; did you mean " + suggestion + "?"
 		}
 		warnings = append(warnings, warning)

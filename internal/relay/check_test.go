@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestWarnings(t *testing.T) {
@@ -91,20 +91,20 @@ func TestWarnings(t *testing.T) {
 
 // Parameters that are still to be given a value are named if an action uses them.
 func TestWarnOfUndefined(t *testing.T) {
-	secret := rules.CustomParameter{Name: "p", Value: "undefined", Secret: true}
+	secret := language.CustomParameter{Name: "p", Value: "undefined", Secret: true}
 	for name, c := range map[string]struct {
-		parameters []rules.CustomParameter
+		parameters []language.CustomParameter
 		value      string
 		want       string // "" for no warning
 	}{
-		"empty":       {[]rules.CustomParameter{{Name: "p"}}, "{{p}}", "parameter p: it is empty, and actions use it (pay); fill in: parameter p VALUE"},
-		"undefined":   {[]rules.CustomParameter{{Name: "p", Value: "undefined"}}, "{{p}}", "parameter p: its value is undefined, which stands for a missing one, and actions use it (pay)"},
-		"placeholder": {[]rules.CustomParameter{{Name: "p", Value: "http://p.invalid"}}, "{{upper(p)}}", "parameter p: its value is http://p.invalid, which stands"},
-		"held":        {[]rules.CustomParameter{{Name: "p"}, {Name: "q", Value: "{{p}}"}, {Name: "r", Value: "x{{q}}"}}, "{{r}}", "parameter p: it is empty, and actions use it (pay)"},
-		"unused":      {[]rules.CustomParameter{{Name: "p"}}, "x", ""},
-		"defined":     {[]rules.CustomParameter{{Name: "p", Value: "x"}}, "{{p}}", ""},
-		"secret":      {[]rules.CustomParameter{secret}, "{{p}}", ""},
-		"by tenant":   {[]rules.CustomParameter{{Name: "p", NoDefault: true, Tenants: map[string]rules.TenantValue{"a": {Value: "x"}}}}, "{{p}}", ""},
+		"empty":       {[]language.CustomParameter{{Name: "p"}}, "{{p}}", "parameter p: it is empty, and actions use it (pay); fill in: parameter p VALUE"},
+		"undefined":   {[]language.CustomParameter{{Name: "p", Value: "undefined"}}, "{{p}}", "parameter p: its value is undefined, which stands for a missing one, and actions use it (pay)"},
+		"placeholder": {[]language.CustomParameter{{Name: "p", Value: "http://p.invalid"}}, "{{upper(p)}}", "parameter p: its value is http://p.invalid, which stands"},
+		"held":        {[]language.CustomParameter{{Name: "p"}, {Name: "q", Value: "{{p}}"}, {Name: "r", Value: "x{{q}}"}}, "{{r}}", "parameter p: it is empty, and actions use it (pay)"},
+		"unused":      {[]language.CustomParameter{{Name: "p"}}, "x", ""},
+		"defined":     {[]language.CustomParameter{{Name: "p", Value: "x"}}, "{{p}}", ""},
+		"secret":      {[]language.CustomParameter{secret}, "{{p}}", ""},
+		"by tenant":   {[]language.CustomParameter{{Name: "p", NoDefault: true, Tenants: map[string]language.TenantValue{"a": {Value: "x"}}}}, "{{p}}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runtime := openRuntime(t, t.TempDir())

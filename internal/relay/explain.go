@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -136,7 +137,7 @@ func (g *Generation) checkSource(name string) error {
 	return nil
 }
 
-func (g *Generation) explain(events []*rules.Event) Explanation {
+func (g *Generation) explain(events []*event.Event) Explanation {
 	explanation := Explanation{Outcome: OutcomeIgnored, Events: make([]EventExplanation, len(events))}
 	for i, event := range events {
 		explained := g.explainEvent(event)
@@ -152,7 +153,7 @@ func (g *Generation) explain(events []*rules.Event) Explanation {
 	return explanation
 }
 
-func (g *Generation) explainEvent(event *rules.Event) EventExplanation {
+func (g *Generation) explainEvent(event *event.Event) EventExplanation {
 	explained := EventExplanation{
 		ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
 		Test: event.Test, ParseError: event.ParseError, Notes: event.Notes(),
@@ -168,7 +169,7 @@ func (g *Generation) explainEvent(event *rules.Event) EventExplanation {
 }
 
 // plan renders the request of an action.
-func (g *Generation) plan(action string, event *rules.Event) PlannedRequest {
+func (g *Generation) plan(action string, event *event.Event) PlannedRequest {
 	planned := PlannedRequest{Action: action}
 	prepared := g.actions[slices.IndexFunc(g.actions, func(p *forward.Prepared) bool { return p.Name() == action })]
 	if _, _, err := prepared.Schedule(g.language.Bind(event), event.Received); err != nil {
@@ -187,7 +188,7 @@ func (g *Generation) plan(action string, event *rules.Event) PlannedRequest {
 // or the id of one of its deliveries, or a beginning of either. It wraps
 // queue.ErrNotFound.
 func (r *Runtime) Explain(ctx context.Context, id string) (Explanation, error) {
-	event, err := r.find(ctx, id)
+	e, err := r.find(ctx, id)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -195,10 +196,10 @@ func (r *Runtime) Explain(ctx context.Context, id string) (Explanation, error) {
 	if generation == nil {
 		return Explanation{}, fmt.Errorf("explaining an event: %w", errNotInService)
 	}
-	return generation.explain([]*rules.Event{event}), nil
+	return generation.explain([]*event.Event{e}), nil
 }
 
-func (r *Runtime) find(ctx context.Context, id string) (*rules.Event, error) {
+func (r *Runtime) find(ctx context.Context, id string) (*event.Event, error) {
 	history, err := r.engine.Find(ctx, id)
 	if err != nil {
 		return nil, err
@@ -216,7 +217,7 @@ type StoredEvent struct {
 	Source   string    `json:"source"`
 	Event    string    `json:"event"`
 	Received time.Time `json:"received"`
-	// Record is what rules.Event's Record returns.
+	// Record is what event.Event's Record returns.
 	Record  json.RawMessage `json:"record"`
 	RawBody []byte          `json:"raw_body,omitempty"`
 }
@@ -236,10 +237,10 @@ func (r *Runtime) Stored(ctx context.Context, id string) (StoredEvent, error) {
 // ExplainStored says what would be done about an event that is stored elsewhere.
 // Its parameters and fields are those that were read when it came.
 func (g *Generation) ExplainStored(stored StoredEvent) (Explanation, error) {
-	event, err := rules.DecodeRecord(stored.Record, stored.RawBody)
+	e, err := event.DecodeRecord(stored.Record, stored.RawBody)
 	if err != nil {
 		return Explanation{}, err
 	}
-	event.ID, event.Source, event.Name, event.Received = stored.ID, stored.Source, stored.Event, stored.Received
-	return g.explain([]*rules.Event{event}), nil
+	e.ID, e.Source, e.Name, e.Received = stored.ID, stored.Source, stored.Event, stored.Received
+	return g.explain([]*event.Event{e}), nil
 }

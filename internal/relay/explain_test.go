@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func request(method, uri, body string) *http.Request {
@@ -26,7 +27,7 @@ func request(method, uri, body string) *http.Request {
 func TestExplainRequest(t *testing.T) {
 	target := newService(t)
 	configured := configuration(target, "/record/{{body.id}}")
-	configured.Parameters = []rules.CustomParameter{{Name: "token", Value: "very-s3cret", Secret: true}}
+	configured.Parameters = []language.CustomParameter{{Name: "token", Value: "very-s3cret", Secret: true}}
 	configured.Actions[0].Headers = []forward.Pair{{Name: "X-Token", Value: "{{token}}"}, {Name: "X-Echo", Value: "{{body.echo}}"}}
 	configured.Rules[0].When = append(configured.Rules[0].When, `body.echo == token or body.id != 0`)
 	configured.Sources[0].Allow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}

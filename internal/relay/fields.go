@@ -10,8 +10,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // What is shown of the fields of events is bounded, because senders choose how
@@ -53,10 +54,10 @@ type FieldsSeen struct {
 
 // FieldsSeen looks at the newest events of a source and name. Of lists it shows
 // the first element. What counts as absent is left out.
-func (r *Runtime) FieldsSeen(ctx context.Context, source, event string) (FieldsSeen, error) {
+func (r *Runtime) FieldsSeen(ctx context.Context, source, e string) (FieldsSeen, error) {
 	seen := FieldsSeen{Fields: []FieldSeen{}}
 	fields := newFields()
-	err := r.eachStored(ctx, queue.Filter{Source: source, Event: event}, newestForFields, func(stored *rules.Event) bool {
+	err := r.eachStored(ctx, queue.Filter{Source: source, Event: e}, newestForFields, func(stored *event.Event) bool {
 		if seen.Events == 0 {
 			seen.Newest = stored.Received
 		}
@@ -65,7 +66,7 @@ func (r *Runtime) FieldsSeen(ctx context.Context, source, event string) (FieldsS
 		return true
 	})
 	if err != nil {
-		return FieldsSeen{}, fmt.Errorf("looking at the events %s of source %s: %w", event, source, err)
+		return FieldsSeen{}, fmt.Errorf("looking at the events %s of source %s: %w", e, source, err)
 	}
 	seen.Fields = fields.list()
 	return seen, nil
@@ -73,7 +74,7 @@ func (r *Runtime) FieldsSeen(ctx context.Context, source, event string) (FieldsS
 
 // eachStored calls do for the newest stored events that pass a filter, up to n of
 // them, until do returns false.
-func (r *Runtime) eachStored(ctx context.Context, filter queue.Filter, n int, do func(*rules.Event) bool) error {
+func (r *Runtime) eachStored(ctx context.Context, filter queue.Filter, n int, do func(*event.Event) bool) error {
 	var after queue.Cursor
 	for n > 0 {
 		page, err := r.engine.Events(ctx, filter, after, min(n, eventsAtOnce))
@@ -108,18 +109,18 @@ func newFields() *fields {
 }
 
 // look gathers what one event has.
-func (f *fields) look(event *rules.Event) {
+func (f *fields) look(e *event.Event) {
 	f.event++
 	f.left = mostValues
-	for _, parameter := range rules.SystemParameters() {
-		f.value(parameter.String(), event.Parameters[parameter], 0, false)
+	for _, parameter := range event.SystemParameters() {
+		f.value(parameter.String(), e.Parameters[parameter], 0, false)
 	}
-	for _, name := range slices.Sorted(maps.Keys(event.Fields)) {
-		f.value(name, event.Fields[name], 0, true)
+	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
+		f.value(name, e.Fields[name], 0, true)
 	}
-	f.texts("query", event.Query)
-	f.texts("headers", event.Headers)
-	f.value("body", event.Body, 0, true)
+	f.texts("query", e.Query)
+	f.texts("headers", e.Headers)
+	f.value("body", e.Body, 0, true)
 }
 
 func (f *fields) texts(base string, values map[string][]string) {
@@ -128,7 +129,7 @@ func (f *fields) texts(base string, values map[string][]string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if len(values[name]) > 0 && utf8.ValidString(name) {
-			f.value(rules.Member(base, name), values[name][0], 0, false)
+			f.value(language.Member(base, name), values[name][0], 0, false)
 		}
 	}
 }
@@ -147,7 +148,7 @@ func (f *fields) value(path string, value any, depth int, inJSON bool) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(v)) {
 			if utf8.ValidString(name) {
-				f.value(rules.Member(path, name), v[name], depth+1, inJSON)
+				f.value(language.Member(path, name), v[name], depth+1, inJSON)
 			}
 		}
 	case []any:
@@ -220,7 +221,7 @@ func (f *fields) list() []FieldSeen {
 // isAbsent reports whether a value counts as absent in rules.
 func isAbsent(value any) bool {
 	text, isText := value.(string)
-	return value == nil || isText && (text == "" || rules.Unreplaced(text))
+	return value == nil || isText && (text == "" || event.Unreplaced(text))
 }
 
 // exampleOf returns a value as JSON, shortened.

@@ -17,7 +17,10 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Configuration is everything that one loaded configuration says, with its
@@ -26,7 +29,7 @@ type Configuration struct {
 	// Off keeps the relay from doing anything about events but storing them.
 	Off        bool
 	Sources    []receive.Source
-	Parameters []rules.CustomParameter
+	Parameters []language.CustomParameter
 	Actions    []forward.Action
 	Rules      []rules.Rule
 
@@ -94,7 +97,7 @@ type Retention struct {
 // running one. It is safe for concurrent use.
 type Generation struct {
 	off       bool
-	language  *rules.Language
+	language  *language.Language
 	receiver  *receive.Receiver
 	sources   []receive.Source
 	ruleset   *rules.Ruleset
@@ -126,14 +129,15 @@ func Compile(configuration Configuration) (*Generation, error) {
 	if g.logger == nil {
 		g.logger = zap.NewNop()
 	}
-	definitions := rules.Definitions{Parameters: configuration.Parameters}
+	definitions := language.Definitions{Parameters: configuration.Parameters}
 	for _, source := range configuration.Sources {
-		definitions.Sources = append(definitions.Sources, declaration(source))
+		definitions.Sources = append(definitions.Sources, languageSource(source))
+		g.declared = append(g.declared, rules.Source{Name: source.Name, Events: source.Known()})
 	}
-	definitions.Sources = append(definitions.Sources, ownSource())
-	g.declared = definitions.Sources
+	definitions.Sources = append(definitions.Sources, language.Source{Name: OwnSource})
+	g.declared = append(g.declared, ownSource())
 	var err error
-	if g.language, err = rules.NewLanguage(definitions); err != nil {
+	if g.language, err = language.New(definitions); err != nil {
 		return nil, fmt.Errorf("reading sources and parameters: %w", err)
 	}
 
@@ -145,7 +149,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	}
 	g.receiver, err = receive.New(configuration.Sources, g.language, receive.Options{})
 	keep(err)
-	g.ruleset, err = g.language.NewRuleset(configuration.Rules, actionNames(configuration.Actions))
+	g.ruleset, err = rules.New(g.language, g.declared, configuration.Rules, actionNames(configuration.Actions))
 	keep(err)
 	g.targets, err = forward.NewTargets(configuration.Targets, configuration.Admin...)
 	keep(err)
@@ -168,16 +172,16 @@ func Compile(configuration Configuration) (*Generation, error) {
 	return g, nil
 }
 
-// declaration is what the rules know of a source. Fields that stand for a
-// system parameter are that parameter.
-func declaration(source receive.Source) rules.Source {
-	declared := rules.Source{Name: source.Name, Events: source.Known(), Timezone: source.Timezone}
+// languageSource is what expressions know of a source. Fields that stand for a system
+// parameter are that parameter.
+func languageSource(source receive.Source) language.Source {
+	known := language.Source{Name: source.Name, Timezone: source.Timezone}
 	for _, field := range source.Fields {
-		if _, overrides := rules.ParameterByName(field.Name); !overrides {
-			declared.Fields = append(declared.Fields, field.Name)
+		if _, overrides := event.ParameterByName(field.Name); !overrides {
+			known.Fields = append(known.Fields, field.Name)
 		}
 	}
-	return declared
+	return known
 }
 
 // secretWarnings says which secrets were left out or have changed.
@@ -242,7 +246,7 @@ func unknownSource(name string, known []string) error {
 	if name == "" {
 		return fmt.Errorf("no source is given; there are: %s", strings.Join(known, ", "))
 	}
-	if near := rules.Nearest(name, known); near != "" {
+	if near := names.Nearest(name, known); near != "" {
 		return fmt.Errorf("unknown source %s; did you mean %s?", name, near)
 	}
 	return fmt.Errorf("unknown source %s; there are: %s", name, strings.Join(known, ", "))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -33,7 +34,7 @@ const (
 
 // ownSource declares the relay's own events to the rules.
 func ownSource() rules.Source {
-	return rules.Source{Name: OwnSource, Apart: true, Events: []rules.EventType{
+	return rules.Source{Name: OwnSource, Apart: true, Events: []event.Type{
 		{Name: DeliveryFailed, Description: "Deliveries of an action failed for good: the first at once, further ones together, once a minute"},
 		{Name: TargetIsDown, Description: "A target cannot be reached or gives no proper answer; its deliveries wait"},
 		{Name: TargetIsUp, Description: "A target that was down answers again"},
@@ -42,25 +43,25 @@ func ownSource() rules.Source {
 }
 
 // ownEvent makes one of the relay's own events.
-func ownEvent(name string, at time.Time, body map[string]any) (*rules.Event, error) {
+func ownEvent(name string, at time.Time, body map[string]any) (*event.Event, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
-	event := &rules.Event{
+	e := &event.Event{
 		ID: newID(), Source: OwnSource, Name: name, Received: at,
 		Headers: map[string][]string{"Content-Type": {"application/json"}},
 		RawBody: raw, BodyIsRaw: true,
 	}
-	if event.Body, err = rules.DecodeJSON(raw); err != nil {
+	if e.Body, err = event.DecodeJSON(raw); err != nil {
 		return nil, err
 	}
 	local := at.Local()
-	event.Parameters[rules.Tenant] = ""
-	event.Parameters[rules.Date] = local.Format(time.DateOnly)
-	event.Parameters[rules.Time] = local.Format(time.TimeOnly)
-	event.Parameters[rules.UnixTime] = at.Unix()
-	return event, nil
+	e.Parameters[event.Tenant] = ""
+	e.Parameters[event.Date] = local.Format(time.DateOnly)
+	e.Parameters[event.Time] = local.Format(time.TimeOnly)
+	e.Parameters[event.UnixTime] = at.Unix()
+	return e, nil
 }
 
 // moment writes a time for people and for expressions.

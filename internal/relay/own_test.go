@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -325,7 +326,7 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 	runtime := openRuntime(t, t.TempDir())
 	generation := push(t, runtime, ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	target := generation.actions[0].Targets()[0]
-	change := func(down bool, event *rules.Event) {
+	change := func(down bool, event *event.Event) {
 		runtime.watch.target(forward.TargetChange{Target: target, Action: "mail", Down: down, Event: event, Error: "refused"})
 	}
 	w := runtime.watch
@@ -346,7 +347,7 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 	for _, step := range []struct {
 		at   time.Duration
 		down bool
-		by   *rules.Event
+		by   *event.Event
 		want string
 	}{
 		{0, true, nil, TargetIsDown},

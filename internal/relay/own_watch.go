@@ -10,8 +10,8 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 const (
@@ -149,7 +149,7 @@ func (w *watch) target(change forward.TargetChange) {
 
 // isAbout reports whether an event says itself that a target is down or up. If
 // it is on the way to that very target, what becomes of it is no news.
-func isAbout(event *rules.Event, target string) bool {
+func isAbout(event *event.Event, target string) bool {
 	if event == nil || event.Source != OwnSource || event.Name != TargetIsDown && event.Name != TargetIsUp {
 		return false
 	}
@@ -246,11 +246,11 @@ func (w *watch) emitAll(ctx context.Context) {
 
 // store decides about an own event and stores it, as any other.
 func (w *watch) store(ctx context.Context, generation *Generation, now time.Time, told fact) {
-	event, err := ownEvent(told.name, now, told.body)
+	e, err := ownEvent(told.name, now, told.body)
 	if err == nil {
 		within, cancel := context.WithTimeout(ctx, tellWithin)
 		defer cancel()
-		err = w.runtime.Accept(within, generation, &receive.Received{Source: OwnSource, Events: []*rules.Event{event}})
+		err = w.runtime.Accept(within, generation, &receive.Received{Source: OwnSource, Events: []*event.Event{e}})
 	}
 	if err != nil && ctx.Err() == nil {
 		w.runtime.logger.Error("storing an event of the relay itself; it is lost", zap.String("event", told.name), zap.Error(err))

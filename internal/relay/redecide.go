@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // DecideOptions say how to decide again.
@@ -131,7 +132,7 @@ func (r *Runtime) decider(configuration json.RawMessage) (*Generation, error) {
 // checkNeedsNoSecret checks that no condition needs a secret. A configuration that
 // is not running knows none, and a comparison with *** would decide wrongly.
 func (g *Generation) checkNeedsNoSecret() error {
-	isSecret := func(value rules.TenantValue) bool { return value.Secret }
+	isSecret := func(value language.TenantValue) bool { return value.Secret }
 	for _, rule := range g.ruleset.Rules() {
 		for _, when := range rule.When {
 			condition, err := g.language.Compile(when)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -239,7 +240,7 @@ func TestCompileReportsEverything(t *testing.T) {
 func TestHandlerSources(t *testing.T) {
 	target := newService(t)
 	two := configuration(target, "/record")
-	two.Sources = append(two.Sources, receive.Source{Name: "lobby", Events: []rules.EventType{{Name: "door_opened"}},
+	two.Sources = append(two.Sources, receive.Source{Name: "lobby", Events: []event.Type{{Name: "door_opened"}},
 		Credentials: []receive.Credential{{Kind: receive.None}}})
 	generation := compile(t, two)
 	for _, test := range []struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -64,7 +65,7 @@ func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.
 	if test.Event == "" {
 		return nil, wrong("event", "give the name of an event of source %s", test.Source)
 	}
-	_, event, err := g.language.Event(test.Source + ":" + test.Event)
+	_, event, err := rules.FindEvent(g.declared, test.Source+":"+test.Event)
 	if err != nil {
 		return nil, &WrongInput{Field: "event", Err: err}
 	}
@@ -109,7 +110,7 @@ func (g *Generation) testPath(source, event string) string {
 func ownTest(name string, query url.Values, body string) (*receive.Received, error) {
 	members := map[string]any{}
 	if body != "" {
-		decoded, err := rules.DecodeJSON([]byte(body))
+		decoded, err := event.DecodeJSON([]byte(body))
 		if err != nil {
 			return nil, &WrongInput{Field: "body", Err: err}
 		}
@@ -118,10 +119,10 @@ func ownTest(name string, query url.Values, body string) (*receive.Received, err
 			return nil, wrong("body", "the body of an event of the relay is a JSON object")
 		}
 	}
-	event, err := ownEvent(name, time.Now().UTC().Round(0), members)
+	e, err := ownEvent(name, time.Now().UTC().Round(0), members)
 	if err != nil {
 		return nil, fmt.Errorf("making a test event: %w", err)
 	}
-	event.Test, event.Method, event.Query = true, http.MethodPost, query
-	return &receive.Received{Source: OwnSource, Events: []*rules.Event{event}}, nil
+	e.Test, e.Method, e.Query = true, http.MethodPost, query
+	return &receive.Received{Source: OwnSource, Events: []*event.Event{e}}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -29,7 +30,7 @@ func TestSend(t *testing.T) {
 	t.Cleanup(target.Close)
 	configured := configuration(target, "/record")
 	configured.Sources = []receive.Source{{
-		Name: "erp", Events: []rules.EventType{{Name: "order_paid"}}, Credentials: []receive.Credential{{Kind: receive.Bearer, Values: []string{"x"}}},
+		Name: "erp", Events: []event.Type{{Name: "order_paid"}}, Credentials: []receive.Credential{{Kind: receive.Bearer, Values: []string{"x"}}},
 		NameFrom: "body.type", Fields: []receive.Field{{Name: "order", Expression: `body.order ?? query.order`}},
 		DedupeWindow: time.Hour,
 	}}

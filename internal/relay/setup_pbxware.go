@@ -8,7 +8,8 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // managerEvents are the events of the PBX's Event Manager, as its pages call
@@ -108,22 +109,22 @@ func (s Setup) publisherSteps(m mount) string {
 // action is one request of the collection. The body is urlencoded because there
 // the PBX itself has to escape values; nobody does inside raw JSON, which a
 // caller's name with a quote would break.
-func (p proof) action(m mount, event string) collectionItem {
-	at := m.at(rules.NormalName(event))
+func (p proof) action(m mount, e string) collectionItem {
+	at := m.at(names.Normal(e))
 	if p.Kind == receive.Path {
-		at = m.at(rules.NormalName(event), p.secret)
+		at = m.at(names.Normal(e), p.secret)
 	}
 	body := collectionBody{Mode: "urlencoded"}
-	for _, tag := range rules.SystemParameters() {
+	for _, tag := range event.SystemParameters() {
 		body.Pairs = append(body.Pairs, collectionPair{Key: tag.String(), Value: "{{" + tag.String() + "}}", Type: "text"})
 	}
 	if p.Kind == receive.APIKey && p.In == receive.InBody {
 		body.Pairs = append(body.Pairs, collectionPair{Key: p.Name, Value: p.secret, Type: "text"})
 	}
 	return collectionItem{
-		Name: actionName(event),
+		Name: actionName(e),
 		Request: collectionRequest{
-			Description: "To be assigned to the event " + event + ".",
+			Description: "To be assigned to the event " + e + ".",
 			Auth:        p.collectionAuth(),
 			Method:      "POST",
 			Header:      []collectionPair{},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -33,7 +34,7 @@ func secret(kind receive.Kind, values ...string) receive.Credential {
 func TestSetupIsWrittenAsAgreed(t *testing.T) {
 	erp := receive.Source{
 		Name: "erp", NameFrom: "body.data.type",
-		Events: []rules.EventType{{Name: "order_paid", Description: "An order has been paid"}, {Name: "order_cancelled"}},
+		Events: []event.Type{{Name: "order_paid", Description: "An order has been paid"}, {Name: "order_cancelled"}},
 		Credentials: credentials(receive.Credential{
 			Kind: receive.HMAC, Name: "X-Signature", Algorithm: "sha512", Timestamp: "X-Time", Values: []string{"it's a secret"},
 		}),
@@ -176,7 +177,7 @@ func TestCollectionOfThePBX(t *testing.T) {
 			}
 			tags[pair.Key] = true
 		}
-		for _, parameter := range rules.SystemParameters() {
+		for _, parameter := range event.SystemParameters() {
 			if !tags[parameter.String()] {
 				t.Errorf("%s: tag %s is missing", item.Name, parameter)
 			}

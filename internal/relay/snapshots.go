@@ -14,8 +14,8 @@ import (
 	"github.com/pmezard/go-difflib/difflib"
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 const (
@@ -171,7 +171,7 @@ func (r *Runtime) ExplainThen(ctx context.Context, id string) (Explanation, Snap
 	fail := func(err error) (Explanation, Snapshot, error) {
 		return Explanation{}, Snapshot{}, fmt.Errorf("explaining an event by the configuration of its time: %w", err)
 	}
-	event, err := r.find(ctx, id)
+	e, err := r.find(ctx, id)
 	if err != nil {
 		return Explanation{}, Snapshot{}, err
 	}
@@ -182,16 +182,16 @@ func (r *Runtime) ExplainThen(ctx context.Context, id string) (Explanation, Snap
 	if generation.configuration.Compile == nil {
 		return fail(errors.New("no snapshots of configurations are kept"))
 	}
-	notes, err := r.engine.Notes(ctx, queue.NoteConfiguration, time.Time{}, event.Received.Add(1), 1, true)
+	notes, err := r.engine.Notes(ctx, queue.NoteConfiguration, time.Time{}, e.Received.Add(1), 1, true)
 	if err != nil {
 		return fail(err)
 	}
 	if len(notes) == 0 {
-		return fail(fmt.Errorf("no configuration is kept from %s or before: %w", event.Received.Format(time.RFC3339), queue.ErrNotFound))
+		return fail(fmt.Errorf("no configuration is kept from %s or before: %w", e.Received.Format(time.RFC3339), queue.ErrNotFound))
 	}
 	then, err := generation.configuration.Compile(json.RawMessage(notes[0].Text))
 	if err != nil {
 		return fail(fmt.Errorf("the configuration loaded at %s cannot be read any more: %w", notes[0].At.Format(time.RFC3339), err))
 	}
-	return then.explain([]*rules.Event{event}), snapshotOf(notes[0]), nil
+	return then.explain([]*event.Event{e}), snapshotOf(notes[0]), nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -124,9 +125,9 @@ func TestSnapshots(t *testing.T) {
 }
 
 // orderless is an event of icfm.
-func orderless(name, body string) *rules.Event {
-	event := &rules.Event{ID: newID(), Source: "icfm", Name: name, Received: time.Now(), RawBody: []byte(body), BodyIsRaw: true}
-	event.Body, _ = rules.DecodeJSON(event.RawBody)
-	event.Parameters[rules.Tenant] = ""
-	return event
+func orderless(name, body string) *event.Event {
+	e := &event.Event{ID: newID(), Source: "icfm", Name: name, Received: time.Now(), RawBody: []byte(body), BodyIsRaw: true}
+	e.Body, _ = event.DecodeJSON(e.RawBody)
+	e.Parameters[event.Tenant] = ""
+	return e
 }

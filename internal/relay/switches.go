@@ -9,6 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -91,7 +93,7 @@ func offReason(s queue.Switch) string {
 func (off *switchedOff) everything() bool { return off != nil && off.all != "" }
 
 // reason returns why an event is left alone, or "" if it is not.
-func (off *switchedOff) reason(event *rules.Event) string {
+func (off *switchedOff) reason(event *event.Event) string {
 	switch {
 	case off == nil:
 		return ""
@@ -201,7 +203,7 @@ func (r *Runtime) switchName(ctx context.Context, kind queue.SwitchKind, name st
 	if generation == nil {
 		return "", errNotInService
 	}
-	source, event, err := generation.language.Event(name)
+	source, event, err := rules.FindEvent(generation.declared, name)
 	if err != nil {
 		return "", &WrongInput{Field: "name", Err: err}
 	}
@@ -242,7 +244,7 @@ func (r *Runtime) actionNames() []string {
 }
 
 func unknownAction(field, name string, known []string) error {
-	switch near := rules.Nearest(name, known); {
+	switch near := names.Nearest(name, known); {
 	case near != "":
 		return wrong(field, "unknown action %s; did you mean %s?", name, near)
 	case len(known) == 0:

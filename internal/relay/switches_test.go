@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -208,7 +209,7 @@ func TestSwitchOutlivesItsConfiguration(t *testing.T) {
 func TestWrongSwitches(t *testing.T) {
 	runtime := open(t, t.TempDir())
 	two := configuration(newService(t), "/record")
-	two.Sources = append(two.Sources, receive.Source{Name: "erp", Events: []rules.EventType{{Name: "job_saved"}, {Name: "order_paid"}},
+	two.Sources = append(two.Sources, receive.Source{Name: "erp", Events: []event.Type{{Name: "job_saved"}, {Name: "order_paid"}},
 		Credentials: []receive.Credential{{Kind: receive.Bearer, Values: []string{"x"}}}})
 	two.Rules[0].Events = []string{"icfm:job_saved"}
 	runtime.Push(compile(t, two))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -214,7 +215,7 @@ var amendTests = map[string]func(*fixture){
 		var want []string
 		for range 5 {
 			e := f.entry("x")
-			e.Event.Parameters[rules.Tenant] = "T1"
+			e.Event.Parameters[event.Tenant] = "T1"
 			e.Event.RawBody = []byte(`{"id": 12345678901234567890}`)
 			want = append(want, f.put(e).Event.ID)
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -104,8 +105,8 @@ var putTests = map[string]func(*fixture){
 }
 
 // fullEvent has something in every field.
-func fullEvent(received time.Time) *rules.Event {
-	e := &rules.Event{
+func fullEvent(received time.Time) *event.Event {
+	e := &event.Event{
 		ID: newID(), Source: "icfm", Name: "project_created", Received: received, Test: true,
 		Method: "POST", Path: "/listen.php", IP: "203.0.113.9",
 		Query: map[string][]string{"a": {"1", "2"}}, Headers: map[string][]string{"Content-Type": {"application/json"}},
@@ -113,13 +114,13 @@ func fullEvent(received time.Time) *rules.Event {
 		Body:    map[string]any{"id": int64(9007199254740993), "name": "Ünïcödé \x00 end"}, BodyIsRaw: true,
 		ParseError: "broken", Fields: map[string]any{"order": int64(7), "none": nil},
 	}
-	e.Parameters[rules.Tenant] = "acme"
-	e.Parameters[rules.Duration] = int64(61)
-	e.Parameters[rules.UnixTime] = int64(1700000000)
+	e.Parameters[event.Tenant] = "acme"
+	e.Parameters[event.Duration] = int64(61)
+	e.Parameters[event.UnixTime] = int64(1700000000)
 	return e
 }
 
-func sameEvent(f *fixture, from string, got, want *rules.Event) {
+func sameEvent(f *fixture, from string, got, want *event.Event) {
 	f.Helper()
 	if got == nil {
 		f.Fatalf("%s: no event", from)

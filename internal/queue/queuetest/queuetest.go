@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -94,8 +95,8 @@ func (f *fixture) patient() context.Context {
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // event returns an event that was received now.
-func (f *fixture) event() *rules.Event {
-	return &rules.Event{ID: newID(), Source: "pbx", Name: "incoming_call", Received: f.Now(), Method: "POST", Path: "/", RawBody: []byte("{}")}
+func (f *fixture) event() *event.Event {
+	return &event.Event{ID: newID(), Source: "pbx", Name: "incoming_call", Received: f.Now(), Method: "POST", Path: "/", RawBody: []byte("{}")}
 }
 
 // entry returns an event that leads to the given actions.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 var searchTests = map[string]func(*fixture){
@@ -51,7 +51,7 @@ var searchTests = map[string]func(*fixture){
 		for i := range 30 {
 			e := f.entry()
 			if i%3 > 0 {
-				e.Event.Parameters[rules.Tenant] = fmt.Sprintf("T%d", i%3)
+				e.Event.Parameters[event.Tenant] = fmt.Sprintf("T%d", i%3)
 			}
 			f.put(e)
 			if i%3 == 1 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -26,7 +27,7 @@ func newUUID() string { return uuid.Must(uuid.NewV7()).String() }
 // named.
 func benchEntry(action string) queue.Entry {
 	e := queue.Entry{
-		Event: &rules.Event{
+		Event: &event.Event{
 			ID: newUUID(), Source: "icfm", Name: "project_status_change", Received: time.Now(), Method: "POST", Path: "/listen.php", IP: "203.0.113.9",
 			Headers: map[string][]string{"Content-Type": {"application/json"}, "User-Agent": {"iCFM/7"}, "Accept": {"*/*"}},
 			RawBody: benchBody, BodyIsRaw: true,

@@ -10,6 +10,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -129,7 +130,7 @@ func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.History, err erro
 }
 
 // event returns an event as it was stored, nil when that cannot be read.
-func (db *DB) event(conn *sqlite.Conn, id int64, s *summary) (event *rules.Event, err error) {
+func (db *DB) event(conn *sqlite.Conn, id int64, s *summary) (event *event.Event, err error) {
 	err = query(conn, "SELECT record, body, checksum FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 		var err error
 		event, err = decodeEvent(columnBytes(row, 0), columnBytes(row, 1), columnChecksum(row, 2), s.ID, s.Source, s.Event, s.received)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -56,7 +57,7 @@ func largeHistory(t *testing.T, n int) (dir string, end time.Time) {
 			e.Event.Source = []string{"icfm", "pbx", "erp"}[j%3]
 			e.Event.Name = "event_" + strconv.Itoa(j%30)
 			if j%7 == 0 {
-				e.Event.Parameters[rules.Tenant] = "T" + strconv.Itoa(j%11)
+				e.Event.Parameters[event.Tenant] = "T" + strconv.Itoa(j%11)
 			}
 			for k := range e.Deliveries {
 				e.Deliveries[k].ID = uuidAt(now)

@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // loadAtOnce bounds how many deliveries one reading of the table brings, so
@@ -288,11 +288,11 @@ func (db *DB) unreadable(event string, err error) {
 	}
 }
 
-func decodeEvent(record, body []byte, sum int64, uuid, source, name string, received int64) (*rules.Event, error) {
+func decodeEvent(record, body []byte, sum int64, uuid, source, name string, received int64) (*event.Event, error) {
 	if err := checkSum(sum, record, body); err != nil {
 		return nil, err
 	}
-	event, err := rules.DecodeRecord(record, body)
+	event, err := event.DecodeRecord(record, body)
 	if err != nil {
 		return nil, fmt.Errorf("decoding the record: %w", err)
 	}

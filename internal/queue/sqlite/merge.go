@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // One transaction merges this much at most, so that events which arrive
@@ -316,7 +316,7 @@ func (e *merging) times() span {
 
 func (e *merging) write(tx *transaction, id int64, actions map[string]*action) error {
 	entry := entry{
-		event: &rules.Event{ID: e.uuid, Test: e.test, ParseError: e.parseError, RawBody: e.body}, kind: e.kind,
+		event: &event.Event{ID: e.uuid, Test: e.test, ParseError: e.parseError, RawBody: e.body}, kind: e.kind,
 		received: e.received, tenant: e.tenant, verdict: e.verdict, plans: e.deliveries, record: e.record, checksum: e.checksum,
 	}
 	if err := entry.writeRow(tx, id, e.duplicateOf); err != nil {

@@ -10,8 +10,8 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // oldRelay makes a history in which everything occurs, and returns a backup of
@@ -25,7 +25,7 @@ func oldRelay(t *testing.T, n int) (file string, uuids []string, states map[stri
 	for i := range n {
 		e := benchEntry([]string{"", "old", "both"}[i%3])
 		e.Event.Received = h.Now()
-		e.Event.Parameters[rules.Tenant] = "T1"
+		e.Event.Parameters[event.Tenant] = "T1"
 		if i%3 == 1 && i%2 == 0 {
 			e.Deliveries[0].OrderKey = "k"
 		}

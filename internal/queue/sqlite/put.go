@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // maxRow bounds what is stored of one event; SQLite's own bound is 1 GB.
@@ -30,7 +30,7 @@ type put struct {
 
 // entry is one event as it will be stored.
 type entry struct {
-	event    *rules.Event
+	event    *event.Event
 	kind     kind
 	received int64
 	span     span // the times that may be used to look for it
@@ -83,33 +83,33 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 
 // encode prepares what will be written.
 func (e *entry) encode(from *queue.Entry) error {
-	event := from.Event
-	if event == nil {
+	stored := from.Event
+	if stored == nil {
 		return errors.New("an entry has no event")
 	}
-	if err := uuid.Validate(event.ID); err != nil || len(event.ID) != 36 {
-		return fmt.Errorf("the event's id %q is not a UUID", event.ID)
+	if err := uuid.Validate(stored.ID); err != nil || len(stored.ID) != 36 {
+		return fmt.Errorf("the event's id %q is not a UUID", stored.ID)
 	}
 	if len(from.Deliveries) > maxDeliveries {
-		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", event.ID, len(from.Deliveries), maxDeliveries)
+		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), maxDeliveries)
 	}
-	e.event = event
-	e.received = micros(event.Received)
+	e.event = stored
+	e.received = micros(stored.Received)
 	e.span = span{e.received, e.received}
-	e.span.include(timeOfUUID(event.ID))
-	e.kind = kind{source: event.Source, event: event.Name, decision: string(from.Verdict.Decision)}
-	if tenant := event.Parameters[rules.Tenant]; tenant != nil {
+	e.span.include(timeOfUUID(stored.ID))
+	e.kind = kind{source: stored.Source, event: stored.Name, decision: string(from.Verdict.Decision)}
+	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
 		e.tenant = fmt.Sprint(tenant)
 	}
 	verdict, err := json.Marshal(from.Verdict)
 	if err != nil {
-		return fmt.Errorf("encoding the verdict on event %s: %w", event.ID, err)
+		return fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
 	}
 	e.verdict = string(verdict)
-	record := event.Record()
-	e.record, e.checksum = string(record), checksum(record, event.RawBody)
-	if size := len(e.record) + len(event.RawBody) + len(e.verdict); size > maxRow {
-		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", event.ID, size, maxRow)
+	record := stored.Record()
+	e.record, e.checksum = string(record), checksum(record, stored.RawBody)
+	if size := len(e.record) + len(stored.RawBody) + len(e.verdict); size > maxRow {
+		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", stored.ID, size, maxRow)
 	}
 	if from.DedupeKey != "" && from.DedupeWindow > 0 {
 		sum := sha256.Sum256([]byte(from.DedupeKey))

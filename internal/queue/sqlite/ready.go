@@ -5,8 +5,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // delivery is an unfinished delivery that is in memory: because it is leased,
@@ -15,7 +15,7 @@ import (
 type delivery struct {
 	queue.Delivery
 	id    int64
-	event *rules.Event
+	event *event.Event
 	size  int64 // estimated memory of the event
 	due   int64 // as the table has it
 	added int64 // when it was added to a stored event, 0: it was stored with it

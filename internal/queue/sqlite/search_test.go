@@ -4,8 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // Events of a tenant are found over stretches that have none.
@@ -16,7 +16,7 @@ func TestRareTenant(t *testing.T) {
 		fill(t, db, n, "")
 		for _, tenant := range []string{"rare", "other", "rare"} {
 			e := benchEntry("")
-			e.Event.Parameters[rules.Tenant] = tenant
+			e.Event.Parameters[event.Tenant] = tenant
 			mustPut(t, db, e)
 			if tenant == "rare" {
 				want = append(want, e.Event.ID)
