@@ -41,7 +41,7 @@ func TestMonitoring(t *testing.T) {
 		return slices.Contains(scraped, "caddy_event_relay_attempt_duration_seconds_bucket")
 	})
 	shown := metricName.FindAllString(read(t, "monitoring/grafana-dashboard.json"), -1)
-	for _, file := range []string{"monitoring/alerts.yml", "monitoring/grafana-dashboard.json", "monitoring/README.md", "../README.md"} {
+	for _, file := range []string{"monitoring/alerts.yml", "monitoring/grafana-dashboard.json", "monitoring/README.md", "../docs/metrics.md"} {
 		named := metricName.FindAllString(read(t, file), -1)
 		for _, name := range named {
 			if !slices.Contains(scraped, name) && !slices.Contains(scraped, name+"_sum") && name != "caddy_event_relay" {
@@ -52,7 +52,7 @@ func TestMonitoring(t *testing.T) {
 			t.Errorf("%s names no metric", file)
 		}
 	}
-	manual := read(t, "../README.md")
+	manual := read(t, "../docs/metrics.md")
 	for _, name := range scraped {
 		if !strings.HasPrefix(name, "caddy_event_relay_") {
 			continue

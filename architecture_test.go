@@ -1,0 +1,118 @@
+package eventrelay_test
+
+import (
+	"go/build"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/caddy-event-relay/event-relay"
+
+// rooms are the packages of the program, from the top to the bottom. A room imports only rooms that
+// stand below it: so a change can be followed in one direction. docs/architecture.md has the same
+// list with what each room holds.
+var rooms = []string{
+	"cmd/caddy",
+	".",
+	"caddymodule",
+	"caddymodule/handover",
+	"internal/console",
+	"internal/api",
+	"internal/relay",
+	"internal/postman",
+	"internal/queue/sqlite",
+	"handlers/forward",
+	"internal/queue",
+	"handlers/receive",
+	"rules",
+	"rules/language",
+	"internal/event",
+	"internal/textencoding",
+	"internal/names",
+}
+
+// aside are packages that only tests and examples are made of.
+var aside = []string{"examples", "internal/event/eventtest", "internal/processtest", "internal/queue/queuetest", "test"}
+
+// knowsCaddy are the rooms that may import Caddy. The engine is a plain library.
+var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/handover"}
+
+func TestRoomsImportOnlyWhatIsBelow(t *testing.T) {
+	for _, name := range packages(t) {
+		if slices.ContainsFunc(aside, func(known string) bool { return name == known || strings.HasPrefix(name, known+"/") }) {
+			continue
+		}
+		own := slices.Index(rooms, name)
+		if own < 0 {
+			t.Errorf("the package %s is no room: add it to the list in the place where it belongs, and to docs/architecture.md", name)
+			continue
+		}
+		found, err := build.ImportDir(name, 0)
+		if err != nil {
+			t.Errorf("reading the package %s: %v", name, err)
+			continue
+		}
+		for _, imported := range found.Imports {
+			if strings.HasPrefix(imported, "github.com/caddyserver/caddy/") && !slices.Contains(knowsCaddy, name) {
+				t.Errorf("%s imports %s: a room of the engine must not know Caddy", name, imported)
+			}
+			below, isOwn := strings.CutPrefix(imported, module)
+			if !isOwn {
+				continue
+			}
+			below = strings.TrimPrefix(below, "/")
+			if below == "" {
+				below = "."
+			}
+			if at := slices.Index(rooms, below); at <= own {
+				t.Errorf("%s imports %s, which does not stand below it", name, below)
+			}
+		}
+	}
+}
+
+// TestRoomsAreDescribed keeps the list of the document like the one above.
+func TestRoomsAreDescribed(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for _, room := range rooms[2:] {
+		next := strings.Index(string(text[at:]), "\n| `"+room+"` |")
+		if next < 0 {
+			t.Errorf("docs/architecture.md does not have %s in its place", room)
+			continue
+		}
+		at += next
+	}
+}
+
+// packages returns the directories that hold Go files other than tests.
+func packages(t *testing.T) []string {
+	t.Helper()
+	var found []string
+	err := fs.WalkDir(os.DirFS("."), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == "testdata" || strings.HasPrefix(entry.Name(), ".") && name != ".") {
+			return fs.SkipDir
+		}
+		if dir := path.Dir(name); strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") && !slices.Contains(found, dir) {
+			found = append(found, dir)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < len(rooms) {
+		t.Fatalf("found only the packages %v", found)
+	}
+	return found
+}
