@@ -413,7 +413,7 @@ func (s *scanner) isKey(at int, comma bool) bool {
 
 // isCutKey reports whether the text ends within a key that begins at a place.
 func (s *scanner) isCutKey(at int) bool {
-	return s.peek(at) == '"' && len(s.text)-at < maxKey && bytes.IndexAny(s.text[at+1:], "\"{}[]") < 0
+	return s.peek(at) == '"' && len(s.text)-at < maxKey && !bytes.ContainsAny(s.text[at+1:], "\"{}[]")
 }
 
 // isElement reports whether a whole string of a list stands at a place: one that

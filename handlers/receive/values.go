@@ -19,9 +19,6 @@ type part struct {
 	// problem says why the part could not be read as what it claims to be.
 	problem string
 
-	// inherited is the event's name on the envelope of a batch.
-	inherited string
-
 	// retyped says that raw is not a piece of the bytes that came but JSON in
 	// UTF-8, whatever the Content-Type says.
 	retyped bool
