@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	// clockDuration has hours: of 1:05 nobody can tell hours from minutes.
+	// clockDuration has hours: 1:05 is not read, because it may be hours or minutes.
 	clockDuration = regexp.MustCompile(`^(\d{1,4}):([0-5]\d):([0-5]\d)$`)
 	unitDuration  = regexp.MustCompile(`^(?:(\d{1,5}) ?(?:h|hours?|hrs?))? ?(?:(\d{1,6}) ?(?:m|min|minutes?|mins?))? ?(?:(\d{1,8}) ?(?:s|sec|seconds?|secs?))?$`)
 	// money is a number with a currency before or behind it.

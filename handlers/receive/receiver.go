@@ -50,7 +50,7 @@ type Receiver struct {
 	decoding chan struct{}
 }
 
-// privateHeaders never become part of an event, whoever sends it. A Referer may
+// privateHeaders are left out of every event. A Referer may
 // repeat a URL that holds a key.
 var privateHeaders = map[string]bool{"Authorization": true, "Proxy-Authorization": true, "Cookie": true, "Referer": true}
 

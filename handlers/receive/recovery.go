@@ -180,7 +180,7 @@ func (s *scanner) object(depth int) any {
 			continue
 		case '{', '[':
 			if !s.tag() {
-				s.value(depth+1, false) // what has no key is nobody's value
+				s.value(depth+1, false) // a value without a key is left out
 			}
 			first, fresh = false, false
 			continue

@@ -13,7 +13,7 @@ import (
 // A database that cannot be opened right now (a full disk, a read-only file
 // system, a directory that is mounted later, another process that has it) is
 // tried again until it can be. Until then nothing is known of what it holds:
-// whoever needs it gets queue.ErrUnavailable, and takers wait.
+// calls that need it get queue.ErrUnavailable, and takers wait.
 
 // longestRetryOpening is how long it takes at most until a database that cannot
 // be opened is tried again.
@@ -98,7 +98,7 @@ func (db *DB) begin() bool {
 	close(db.ready)
 	go db.runWriter()
 	for _, a := range db.actions {
-		a.signal() // somebody may be waiting to take
+		a.signal() // wakes takers that wait
 	}
 	return true
 }

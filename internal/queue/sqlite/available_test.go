@@ -137,7 +137,7 @@ func checkUnavailable(t *testing.T, db *DB, want ...string) {
 	}
 }
 
-// alter runs a statement on a database that nobody uses.
+// alter runs a statement on a closed database.
 func alter(t *testing.T, file, sql string) {
 	t.Helper()
 	conn, err := sqlite.OpenConn(file)
@@ -256,6 +256,6 @@ func TestTroublesBeginAndEnd(t *testing.T) {
 		if err := os.Rename(db.file+".away", db.file); err != nil {
 			t.Fatal(err)
 		}
-		none(t, db) // although nobody writes
+		none(t, db) // although nothing is written
 	})
 }

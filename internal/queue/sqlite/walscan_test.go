@@ -120,8 +120,8 @@ func TestFlippedBitsInTheLog(t *testing.T) {
 	}
 }
 
-// A transaction that was being written when the program ended was acknowledged to
-// nobody: it is no damage.
+// A transaction that was being written when the program ended was not acknowledged:
+// it is no damage.
 func TestUnfinishedTransactionsAreNoDamage(t *testing.T) {
 	_, log := crashed(t, 5)
 	for cut := len(log) - 1; cut > 0; cut -= 997 {
