@@ -96,9 +96,19 @@ function markTab(name) {
 		const here = tab.dataset.view === name;
 		if (here) {
 			tab.setAttribute("aria-current", "page");
-			tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+			bringIntoStrip(tab);
 		} else tab.removeAttribute("aria-current");
 	}
+}
+
+// bringIntoStrip scrolls the strip of tabs, which is wider than a phone, to a tab.
+// With scrollIntoView, the Tab key of newer browsers goes on from there, and so past
+// the link that skips the tabs.
+function bringIntoStrip(tab) {
+	const strip = document.getElementById("tabs");
+	const at = tab.getBoundingClientRect(), room = strip.getBoundingClientRect();
+	if (at.left < room.left) strip.scrollLeft += at.left - room.left;
+	else if (at.right > room.right) strip.scrollLeft += at.right - room.right;
 }
 
 document.getElementById("skip").addEventListener("click", (event) => {
