@@ -20,6 +20,7 @@ var rooms = []string{
 	".",
 	"caddymodule",
 	"caddymodule/handover",
+	"caddymodule/sites",
 	"internal/console",
 	"internal/api",
 	"internal/relay",
@@ -39,7 +40,7 @@ var rooms = []string{
 var aside = []string{"examples", "internal/event/eventtest", "internal/processtest", "internal/queue/queuetest", "test"}
 
 // knowsCaddy are the rooms that may import Caddy. The engine is a plain library.
-var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/handover"}
+var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/handover", "caddymodule/sites"}
 
 func TestRoomsImportOnlyWhatIsBelow(t *testing.T) {
 	for _, name := range packages(t) {

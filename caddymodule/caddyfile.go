@@ -2,9 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -13,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 )
 
 func init() {
@@ -97,7 +97,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	if strings.HasPrefix(directive.text(0), "/") {
 		mount := directive.args[0]
 		directive.args = directive.args[1:]
-		if handler.Path, err = mountPath(mount.Text); err != nil {
+		if handler.Path, err = sites.MountPath(mount.Text); err != nil {
 			return nil, errAt(mount, "%w", err)
 		}
 		if matcher, err = matchMount(mount, matcher, handler.Path); err != nil {
@@ -147,20 +147,6 @@ func namedMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 		return nil, h.WrapErr(err)
 	}
 	return matcher, nil
-}
-
-// mountPath returns the path that a mount begins at, without a slash at its
-// end; empty for the whole site.
-func mountPath(text string) (string, error) {
-	mount := strings.TrimSuffix(strings.TrimSuffix(text, "/*"), "/")
-	if strings.ContainsAny(mount, "*{}%?#\\") || mount != "" && mount[0] != '/' {
-		return "", fmt.Errorf("%s cannot be a mount: it is a plain path, which stands for itself and everything below it, as in /listen.php; "+
-			"for anything else use a named matcher", text)
-	}
-	if mount != "" && path.Clean(mount) != mount {
-		return "", fmt.Errorf("%s cannot be a mount, because requests arrive with their paths cleaned; write %s", text, path.Clean(mount))
-	}
-	return mount, nil
 }
 
 // matchMount adds the mount to a matcher: the path itself and everything below

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 )
 
 // findings holds what is wrong with a configuration.
@@ -156,7 +158,7 @@ func (c *Credential) check() error {
 // check finds what the parser of the directive refuses, and writes the mount
 // as the parser does.
 func (h *Handler) check() error {
-	mount, err := mountPath(h.Path)
+	mount, err := sites.MountPath(h.Path)
 	if err != nil {
 		return err
 	}

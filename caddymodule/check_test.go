@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 )
 
 // fromJSON returns the app that a configuration in JSON makes, as Caddy reads
@@ -189,7 +191,7 @@ func TestJSONIsChecked(t *testing.T) {
 		{"rule with an empty condition", rule(`"events": ["paid"], "when": [""], "do": ["notify"]`), []string{"rule 1: "}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := fromJSON(t, test.config).compile(nil, httpApp{})
+			_, err := fromJSON(t, test.config).compile(nil, sites.Sites{})
 			if err == nil && len(test.want) == 0 {
 				return
 			}

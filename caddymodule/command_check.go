@@ -1,16 +1,13 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 
-	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -67,7 +64,7 @@ func runCheck(i *invocation) (int, error) {
 
 // checkFile loads a configuration without starting it.
 func (c *checkResult) checkFile(flags caddycmd.Flags) {
-	config, file, err := readConfiguration(flags)
+	file, err := readConfiguration(flags)
 	switch {
 	case errors.Is(err, errNoConfiguration):
 		c.NotChecked = append(c.NotChecked, "a configuration file: there is no Caddyfile here; name one with --config")
@@ -77,22 +74,12 @@ func (c *checkResult) checkFile(flags caddycmd.Flags) {
 		c.Faults = append(c.Faults, err.Error())
 		return
 	}
-	c.Configuration = file
-	if _, err := relayPart(config); err != nil {
-		c.Faults = append(c.Faults, fmt.Sprintf("%s: %v", file, err))
-		return
+	c.Configuration = file.name
+	warnings, err := file.validate()
+	if err != nil {
+		c.Faults = append(c.Faults, err.Error())
 	}
-	var parsed *caddy.Config
-	if err := json.Unmarshal(config, &parsed); err == nil {
-		err = caddy.Validate(parsed)
-		if err != nil {
-			c.Faults = append(c.Faults, fmt.Sprintf("%s: %v", file, err))
-		} else {
-			c.Warnings = append(c.Warnings, warningsOf(config)...)
-		}
-	} else {
-		c.Faults = append(c.Faults, fmt.Sprintf("%s: %v", file, err))
-	}
+	c.Warnings = append(c.Warnings, warnings...)
 }
 
 // checkRunning lets a running relay check itself. That it cannot is a fault; that
@@ -122,25 +109,4 @@ func (c *checkResult) checkRunning(i *invocation) {
 			c.Warnings = append(c.Warnings, warning)
 		}
 	}
-}
-
-// warningsOf returns what loading a configuration, which was found right, warns
-// of: requests that nothing takes, and secrets that are left out.
-func warningsOf(config []byte) []string {
-	var parsed struct {
-		Apps struct {
-			Relay *App    `json:"event_relay"`
-			HTTP  httpApp `json:"http"`
-		} `json:"apps"`
-	}
-	if json.Unmarshal(config, &parsed) != nil || parsed.Apps.Relay == nil {
-		return nil
-	}
-	// Validating has logged already what is left out.
-	parsed.Apps.Relay.logger = zap.NewNop()
-	configuration, err := parsed.Apps.Relay.configuration()
-	if err != nil {
-		return nil
-	}
-	return slices.Concat(parsed.Apps.HTTP.emptyAnswers(), configuration.SkippedSecrets)
 }

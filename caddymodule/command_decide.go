@@ -1,12 +1,9 @@
 package caddymodule
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -59,7 +56,11 @@ func runDecide(i *invocation) (int, error) {
 	decider := "the running configuration"
 	if file := i.String("config"); file != "" {
 		decider = file
-		if request.Configuration, err = relayConfiguration(i.Flags); err != nil {
+		read, err := readConfiguration(i.Flags)
+		if err != nil {
+			return caddy.ExitCodeFailedStartup, err
+		}
+		if request.Configuration, err = read.relay(); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}
 	}
@@ -113,34 +114,4 @@ func total(counts map[string]int) (sum int) {
 		sum += count
 	}
 	return sum
-}
-
-// relayConfiguration reads a configuration file and returns its part that is
-// the relay's, in JSON.
-func relayConfiguration(flags caddycmd.Flags) (json.RawMessage, error) {
-	config, file, err := readConfiguration(flags)
-	if err != nil {
-		return nil, err
-	}
-	part, err := relayPart(config)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", file, err)
-	}
-	return part, nil
-}
-
-// relayPart returns the relay's part of a configuration in JSON.
-func relayPart(config []byte) (json.RawMessage, error) {
-	var parsed struct {
-		Apps struct {
-			Relay json.RawMessage `json:"event_relay"`
-		} `json:"apps"`
-	}
-	if err := json.Unmarshal(config, &parsed); err != nil {
-		return nil, err
-	}
-	if parsed.Apps.Relay == nil {
-		return nil, errors.New("there is no event_relay block among the global options")
-	}
-	return parsed.Apps.Relay, nil
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -89,13 +88,13 @@ func restore(i *invocation) error {
 
 // configuredQueue returns the directory of the queue that a configuration names.
 func configuredQueue(flags caddycmd.Flags) (string, error) {
-	part, err := relayConfiguration(flags)
+	file, err := readConfiguration(flags)
 	if err != nil {
 		return "", fmt.Errorf("%w; or name the directory with --dir", err)
 	}
-	app := new(App)
-	if err := caddy.StrictUnmarshalJSON(part, app); err != nil {
-		return "", fmt.Errorf("reading the configuration: %w", err)
+	app, err := file.app()
+	if err != nil {
+		return "", fmt.Errorf("%w; or name the directory with --dir", err)
 	}
 	return app.queueDirectory()
 }

@@ -4,11 +4,15 @@
 // rooms.
 package caddymodule
 
-import "github.com/caddyserver/caddy/v2"
+import (
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
+)
 
 // appName is the name of the app in the JSON configuration, of the global
 // option and of the directive in the Caddyfile.
-const appName = "event_relay"
+const appName = sites.RelayHandler
 
 func init() {
 	caddy.RegisterModule(new(App))

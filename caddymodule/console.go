@@ -15,12 +15,13 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/console"
 )
 
 // consoleName is the name of the console's directive and handler.
-const consoleName = appName + "_console"
+const consoleName = sites.ConsoleHandler
 
 func init() {
 	caddy.RegisterModule(new(Console))
@@ -207,7 +208,7 @@ func parseConsole(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	}
 	if len(directive.args) == 1 {
 		mount := directive.args[0]
-		if page.Path, err = mountPath(mount.Text); err != nil {
+		if page.Path, err = sites.MountPath(mount.Text); err != nil {
 			return nil, errAt(mount, "%w", err)
 		}
 		if matcher, err = matchMount(mount, matcher, page.Path); err != nil {

@@ -138,7 +138,11 @@ func explainStored(flags caddycmd.Flags, id string) (relay.Explanation, error) {
 	if flags.String("config") == "" {
 		return explanation, askRelay(flags, "explain/"+url.PathEscape(id), &explanation)
 	}
-	loaded, err := loadConfiguration(flags, false)
+	file, err := readConfiguration(flags)
+	if err != nil {
+		return explanation, err
+	}
+	generation, err := file.compile(false)
 	if err != nil {
 		return explanation, err
 	}
@@ -146,7 +150,7 @@ func explainStored(flags caddycmd.Flags, id string) (relay.Explanation, error) {
 	if err := askRelay(flags, "stored/"+url.PathEscape(id), &stored); err != nil {
 		return explanation, err
 	}
-	return loaded.generation.ExplainStored(stored)
+	return generation.ExplainStored(stored)
 }
 
 // askRelay reads a resource of a running relay.
@@ -173,24 +177,28 @@ func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (relay.Expl
 			return relay.Explanation{}, fmt.Errorf("reading --from: %q is not an IP address", from)
 		}
 	}
-	loaded, err := loadConfiguration(flags, !client.IsValid())
+	loaded, err := readConfiguration(flags)
+	if err != nil {
+		return relay.Explanation{}, err
+	}
+	generation, err := loaded.compile(!client.IsValid())
 	if err != nil {
 		return relay.Explanation{}, err
 	}
 	source := flags.String("source")
-	handler, err := loaded.handlerFor(request)
-	if err != nil && source == "" {
-		return relay.Explanation{}, err
-	}
-	if err != nil {
-		// Without a handler nothing of the path can be meant for the relay.
-		handler.Path = request.URL.Path
-	}
-	if err == nil {
-		if _, err := loaded.generation.HandlerSources(handler.Sources); err != nil {
-			return relay.Explanation{}, fmt.Errorf("providing event_relay %s: %w", handler.Path, err)
+	mount, err := mountFor(request, loaded.sites().Mounts())
+	switch {
+	case err == nil:
+		stripPath(request, mount)
+		if _, err := generation.HandlerSources(mount.Sources); err != nil {
+			return relay.Explanation{}, fmt.Errorf("providing event_relay %s: %w", mount.Path, err)
 		}
+	case source == "":
+		return relay.Explanation{}, err
+	default:
+		// Without a handler nothing of the path can be meant for the relay.
+		mount.Path = request.URL.Path
 	}
-	return loaded.generation.ExplainRequest(request,
-		receive.Origin{Mount: handler.Path, Client: client, Sources: handler.Sources}, source)
+	return generation.ExplainRequest(request,
+		receive.Origin{Mount: mount.Path, Client: client, Sources: mount.Sources}, source)
 }

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 func TestParseRequest(t *testing.T) {
@@ -192,48 +194,69 @@ http://127.0.0.1:8080 {
 	route /x* {
 		event_relay /x/pbx pbx
 	}
+	handle_path /hooks/* {
+		event_relay /erp pbx
+	}
 	event_relay /listen.php
 }
 `
 
-func loadExplainConfig(t *testing.T) loadedConfiguration {
+func loadExplainConfig(t *testing.T) (*relay.Generation, []sites.Mount) {
 	t.Helper()
 	t.Setenv("EXPLAIN_TEST_TOKEN", "very-s3cret")
 	config, err := adapt(t, explainConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := compileConfiguration([]byte(config), true)
+	return compiled(t, []byte(config))
+}
+
+// compiled compiles a configuration in Caddy's JSON as explain --request does.
+func compiled(t *testing.T, config []byte) (*relay.Generation, []sites.Mount) {
+	t.Helper()
+	file, err := parseConfiguration("Caddyfile", config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return loaded
+	generation, err := file.compile(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return generation, file.sites().Mounts()
 }
 
 func TestExplainFindsTheHandler(t *testing.T) {
-	loaded := loadExplainConfig(t)
-	for _, test := range []struct{ host, path, mount, sources string }{
-		{"a.example", "/listen.php", "/listen.php", "icfm"},
-		{"c.b.example:443", "/Listen.php/incoming_call", "/listen.php", "icfm"},
-		{"127.0.0.1", "//listen.php", "/listen.php", ""},
-		{"a.example", "/x/pbx/incoming_call/token", "/x/pbx", "pbx"},
-		{"elsewhere.example", "/x/pbx", "/x/pbx", "pbx"},
-		{"a.example", "/listen.phpx", "", ""},
-		{"a.example", "/x", "", ""},
+	_, mounts := loadExplainConfig(t)
+	for _, test := range []struct{ host, path, mount, sources, left string }{
+		{"a.example", "/listen.php", "/listen.php", "icfm", "/listen.php"},
+		{"c.b.example:443", "/Listen.php/incoming_call", "/listen.php", "icfm", "/Listen.php/incoming_call"},
+		{"127.0.0.1", "//listen.php", "/listen.php", "", "//listen.php"},
+		{"a.example", "/x/pbx/incoming_call/token", "/x/pbx", "pbx", "/x/pbx/incoming_call/token"},
+		{"elsewhere.example", "/x/pbx", "/x/pbx", "pbx", "/x/pbx"},
+		{"127.0.0.1", "/Hooks/erp/incoming_call", "/hooks/erp", "pbx", "/erp/incoming_call"},
+		{"127.0.0.1", "/hooks/x", "", "", ""},
+		{"a.example", "/listen.phpx", "", "", ""},
+		{"a.example", "/x", "", "", ""},
 	} {
 		request, err := parseRequest([]byte("GET " + test.path + "\nHost: " + test.host + "\n\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		handler, err := loaded.handlerFor(request)
-		if handler.Path != test.mount || strings.Join(handler.Sources, " ") != test.sources || (err != nil) != (test.mount == "") {
-			t.Errorf("%s%s: got %s for %v, %v", test.host, test.path, handler.Path, handler.Sources, err)
+		mount, err := mountFor(request, mounts)
+		if mount.WholePath() != test.mount || strings.Join(mount.Sources, " ") != test.sources || (err != nil) != (test.mount == "") {
+			t.Errorf("%s%s: got %s for %v, %v", test.host, test.path, mount.WholePath(), mount.Sources, err)
+		}
+		if err != nil {
+			continue
+		}
+		if stripPath(request, mount); request.URL.Path != test.left {
+			t.Errorf("%s%s: the handler gets the path %s, want %s", test.host, test.path, request.URL.Path, test.left)
 		}
 	}
 }
 
 func TestExplanationText(t *testing.T) {
-	loaded := loadExplainConfig(t)
+	generation, _ := loadExplainConfig(t)
 	for _, test := range []struct{ name, body, want string }{
 		{"everything at once", `{"event":"project_status_change","id":7,"name":"A \"B\"","status":"Approved","depot":"LDN","budget":"5000","token":"very-s3cret"}`, `
 Event      project_status_change from icfm
@@ -316,7 +339,7 @@ Request    tell
 			if err != nil {
 				t.Fatal(err)
 			}
-			explanation, err := loaded.generation.ExplainRequest(request, receive.Origin{Mount: "/listen.php"}, "")
+			explanation, err := generation.ExplainRequest(request, receive.Origin{Mount: "/listen.php"}, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -334,7 +357,7 @@ Request    tell
 // TestExplanationTextIsHarmless is about what comes from outside: it must not
 // steer the terminal.
 func TestExplanationTextIsHarmless(t *testing.T) {
-	loaded := loadExplainConfig(t)
+	generation, _ := loadExplainConfig(t)
 	request, err := parseRequest([]byte("POST /listen.php?key=icfm-key\nContent-Type: application/json\n\n" +
 		`{"event":"project_\u001b[2Jcreated","status":"\u001b[31m\u009b","id":"\u202e"}`))
 	if err != nil {
@@ -347,7 +370,7 @@ func TestExplanationTextIsHarmless(t *testing.T) {
 		}
 		request.Body = io.NopCloser(strings.NewReader(body))
 		request.ContentLength = int64(len(body))
-		explanation, err := loaded.generation.ExplainRequest(request, receive.Origin{Mount: "/listen.php"}, "")
+		explanation, err := generation.ExplainRequest(request, receive.Origin{Mount: "/listen.php"}, "")
 		if err != nil {
 			t.Fatal(err)
 		}

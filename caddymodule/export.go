@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -48,13 +45,13 @@ environment and the files that it names need not be there.`,
 }
 
 func runExportActions(flags caddycmd.Flags, out io.Writer) error {
-	config, file, err := readConfiguration(flags)
+	file, err := readConfiguration(flags)
 	if err != nil {
 		return err
 	}
-	text, err := exportActions(config, flags.Args())
+	text, err := exportActions(file, flags.Args())
 	if err != nil {
-		return fmt.Errorf("exporting the actions of %s: %w", file, err)
+		return err
 	}
 	if output := flags.String("output"); output != "" {
 		return writeNew(output, text)
@@ -63,26 +60,15 @@ func runExportActions(flags caddycmd.Flags, out io.Writer) error {
 	return err
 }
 
-// exportActions writes actions of a configuration in JSON as Caddyfile text.
-func exportActions(config []byte, names []string) (string, error) {
-	var parsed struct {
-		Apps struct {
-			Relay json.RawMessage `json:"event_relay"`
-		} `json:"apps"`
-	}
-	if err := json.Unmarshal(config, &parsed); err != nil {
-		return "", err
-	}
-	if parsed.Apps.Relay == nil {
-		return "", errors.New("there is no event_relay block among the global options")
-	}
-	app := new(App)
-	if err := caddy.StrictUnmarshalJSON(parsed.Apps.Relay, app); err != nil {
+// exportActions writes actions of a configuration as Caddyfile text.
+func exportActions(file *configurationFile, names []string) (string, error) {
+	app, err := file.app()
+	if err != nil {
 		return "", err
 	}
 	chosen, err := app.chooseActions(names)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("exporting the actions of %s: %w", file.name, err)
 	}
 	actions := make([]forward.Action, len(chosen))
 	for i, action := range chosen {
@@ -90,7 +76,7 @@ func exportActions(config []byte, names []string) (string, error) {
 	}
 	text, err := postman.Caddyfile(app.parametersOf(actions), actions)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("exporting the actions of %s: %w", file.name, err)
 	}
 	return "# Actions, to be imported into the event_relay block.\n" + separated(text), nil
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -153,30 +153,11 @@ func writeRequests(w io.Writer, collection *postman.Collection, asJSON bool) err
 	if asJSON {
 		return writeJSON(w, requests)
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NUMBER\tFOLDER\tNAME\tMETHOD\tURL")
+	table := newTable("NUMBER", "FOLDER", "NAME", "METHOD", "URL").cutting("FOLDER", "NAME", "URL")
 	for _, r := range requests {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.Number, cell(r.Folder), cell(r.Name), cell(r.Method), cell(r.URL))
+		table.add(strconv.Itoa(r.Number), r.Folder, r.Name, r.Method, r.URL)
 	}
-	return table.Flush()
-}
-
-// cell is a text for a table: short, and nothing that a terminal would obey.
-func cell(text string) string {
-	const most = 70
-	runes := []rune(printable(text))
-	for i, r := range runes {
-		if r == '\t' {
-			runes[i] = ' '
-		}
-	}
-	if len(runes) > most {
-		runes = append(runes[:most-1], '…')
-	}
-	if len(runes) == 0 {
-		return "-"
-	}
-	return string(runes)
+	return table.write(w, terminalWidth(w))
 }
 
 func writeJSON(w io.Writer, value any) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
@@ -111,7 +112,7 @@ func checkImport(t *testing.T, directory string, imported *postman.Import) {
 	if difference := differs(app, imported.Parameters, actions); difference != "" {
 		t.Fatalf("%s\n%s", difference, text)
 	}
-	if _, err := app.compile(nil, httpApp{}); err != nil {
+	if _, err := app.compile(nil, sites.Sites{}); err != nil {
 		t.Fatalf("loading: %v\n%s", err, text)
 	}
 }
@@ -382,7 +383,7 @@ func TestExportIsImport(t *testing.T) {
 			continue
 		}
 		exported++
-		text, err := exportActions([]byte(adapted), nil)
+		text, err := exportedActions(t, adapted)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -413,13 +414,22 @@ func TestExportIsImport(t *testing.T) {
 	}
 }
 
+func exportedActions(t *testing.T, config string, names ...string) (string, error) {
+	t.Helper()
+	file, err := parseConfiguration("Caddyfile", []byte(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exportActions(file, names)
+}
+
 func TestExportTakesTheParametersThatAreUsed(t *testing.T) {
 	config := `{"apps": {"event_relay": {
 		"parameters": [{"name": "base", "value": "http://{{host}}/v1"}, {"name": "host", "value": "127.0.0.1"}, {"name": "unused", "value": "x"},
 			{"name": "token", "value": "{env.TOKEN}"}, {"name": "key", "tenants": {"100": "a", "200": "{file./run/key}"}}],
 		"actions": [{"name": "a", "url": "{{base}}/x", "auth": {"kind": "bearer", "value": "{{token}}"}, "order_by": "key"},
 			{"name": "b", "url": "http://127.0.0.1/", "retry_for": -1}]}}}`
-	text, err := exportActions([]byte(config), []string{"a"})
+	text, err := exportedActions(t, config, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,10 +452,10 @@ action a {
 	if text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
-	if _, err := exportActions([]byte(config), []string{"c"}); err == nil || !strings.Contains(err.Error(), "unknown action c") {
+	if _, err := exportedActions(t, config, "c"); err == nil || !strings.Contains(err.Error(), "unknown action c") {
 		t.Error(err)
 	}
-	if _, err := exportActions([]byte(`{"apps": {"event_relay": {"actions": [{"name": "a", "url": "x", "rate": {"count": 1, "per": "90s"}}]}}}`), nil); err == nil ||
+	if _, err := exportedActions(t, `{"apps": {"event_relay": {"actions": [{"name": "a", "url": "x", "rate": {"count": 1, "per": "90s"}}]}}}`); err == nil ||
 		!strings.Contains(err.Error(), "writing rate of action a: a Caddyfile counts by the second, minute or hour, not by 1m30s") {
 		t.Error(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -34,13 +35,13 @@ const (
 // compile turns the configuration into what the rooms understand and has them
 // check it. Everything that is wrong with single values is reported together;
 // if there is nothing, everything that the rooms find.
-func (a *App) compile(admin []netip.AddrPort, sites httpApp) (*relay.Generation, error) {
+func (a *App) compile(admin []netip.AddrPort, sites sites.Sites) (*relay.Generation, error) {
 	configuration, err := a.configuration()
 	if err != nil {
 		return nil, err
 	}
 	configuration.Admin, configuration.Addresses = admin, a.siteAddresses(sites)
-	configuration.EmptyAnswers = sites.emptyAnswers()
+	configuration.EmptyAnswers = sites.EmptyAnswers()
 	for _, warning := range configuration.EmptyAnswers {
 		a.logger.Warn(warning)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -92,7 +93,7 @@ func TestSourceReachesReceive(t *testing.T) {
 			if got := configuration.Sources[0]; !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got:\n%+v\nwant:\n%+v", got, test.want)
 			}
-			if _, err := app.compile(nil, httpApp{}); err != nil {
+			if _, err := app.compile(nil, sites.Sites{}); err != nil {
 				t.Errorf("the rooms refuse it: %v", err)
 			}
 		})
@@ -169,7 +170,7 @@ func TestActionReachesForward(t *testing.T) {
 			if got := configuration.Actions[0]; !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got:\n%+v\nwant:\n%+v", got, test.want)
 			}
-			if _, err := app.compile(nil, httpApp{}); err != nil {
+			if _, err := app.compile(nil, sites.Sites{}); err != nil {
 				t.Errorf("the rooms refuse it: %v", err)
 			}
 			if after, err := json.Marshal(app); err != nil || string(after) != string(before) {

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -64,22 +64,13 @@ func runSetup(flags caddycmd.Flags) (int, error) {
 
 // setup reads a configuration file and returns what to hand over for a source.
 func setup(flags caddycmd.Flags, name, public string) (relay.Handover, error) {
-	config, file, err := readConfiguration(flags)
+	file, err := readConfiguration(flags)
 	if err != nil {
 		return relay.Handover{}, err
 	}
-	var document struct {
-		Apps struct {
-			Relay *App    `json:"event_relay"`
-			HTTP  httpApp `json:"http"`
-		} `json:"apps"`
-	}
-	if err := json.Unmarshal(config, &document); err != nil {
-		return relay.Handover{}, fmt.Errorf("reading the configuration %s: %w", file, err)
-	}
-	app := document.Apps.Relay
-	if app == nil {
-		return relay.Handover{}, fmt.Errorf("reading the configuration %s: there is no event_relay block among the global options", file)
+	app, err := file.app()
+	if err != nil {
+		return relay.Handover{}, err
 	}
 	source, err := app.sourceNamed(name)
 	if err != nil {
@@ -88,14 +79,13 @@ func setup(flags caddycmd.Flags, name, public string) (relay.Handover, error) {
 
 	// Only this source is looked at: the environment of whoever runs this
 	// command may lack the other sources' secrets.
-	app.logger = caddy.Log().Named(appName)
 	var wrong findings
 	source.check(&wrong)
 	converted := app.source(source, &wrong)
 	if err := errors.Join(wrong...); err != nil {
 		return relay.Handover{}, err
 	}
-	address, err := publicURL(public, document.Apps.HTTP.addresses(name))
+	address, err := publicURL(public, file.sites().Addresses(name))
 	if err != nil {
 		return relay.Handover{}, fmt.Errorf("setting up source %s: %w", name, err)
 	}
@@ -118,18 +108,18 @@ func (a *App) sourceNamed(name string) (*Source, error) {
 
 // publicURL returns where a source's requests go: what the administrator gave,
 // else the best of the addresses in the configuration.
-func publicURL(given string, found []handlerAddress) (string, error) {
+func publicURL(given string, found []sites.Address) (string, error) {
 	if given != "" {
 		u, err := url.Parse(given)
 		if err == nil && strings.Trim(u.Path, "/") == "" && len(found) > 0 {
-			u.Path = found[0].mount
+			u.Path = found[0].Path
 			return u.String(), nil
 		}
 		return given, nil // the relay says what is wrong with it
 	}
 	for _, address := range found {
-		if address.origin != "" {
-			return address.origin + (&url.URL{Path: address.mount}).EscapedPath(), nil
+		if address.Origin != "" {
+			return address.URL(), nil
 		}
 	}
 	if len(found) == 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -237,10 +238,7 @@ func TestSnapshotsExplainAlike(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			loaded, err := compileConfiguration(adapted, true)
-			if err != nil {
-				t.Fatal(err)
-			}
+			generation, mounts := compiled(t, adapted)
 			var parsed struct {
 				Apps struct {
 					Relay json.RawMessage `json:"event_relay"`
@@ -256,9 +254,9 @@ func TestSnapshotsExplainAlike(t *testing.T) {
 				t.Fatalf("%v\n%s", err, snapshot)
 			}
 			for _, request := range example.requests {
-				for _, stored := range storedBy(t, loaded, request) {
+				for _, stored := range storedBy(t, generation, mounts, request) {
 					compared++
-					want, err := loaded.generation.ExplainStored(stored)
+					want, err := generation.ExplainStored(stored)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -319,17 +317,17 @@ func exampleConfigurations(t *testing.T) []exampleConfiguration {
 }
 
 // storedBy returns the events of a request as they would be stored.
-func storedBy(t *testing.T, loaded loadedConfiguration, text string) []relay.StoredEvent {
+func storedBy(t *testing.T, generation *relay.Generation, mounts []sites.Mount, text string) []relay.StoredEvent {
 	t.Helper()
 	request, err := parseRequest([]byte(text))
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, text)
 	}
-	handler, err := loaded.handlerFor(request)
+	mount, err := mountFor(request, mounts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	received, err := loaded.generation.Receive(request, receive.Origin{Mount: handler.Path, Sources: handler.Sources})
+	received, err := generation.Receive(request, receive.Origin{Mount: mount.Path, Sources: mount.Sources})
 	if refusal := (*receive.Refusal)(nil); errors.As(err, &refusal) {
 		return nil // some of the examples show that
 	} else if err != nil {

@@ -1,4 +1,4 @@
-package caddymodule
+package sites_test
 
 import (
 	"encoding/json"
@@ -6,19 +6,22 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	_ "github.com/caddy-event-relay/event-relay/caddymodule" // its directives
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 )
 
 // adaptSites adapts sites, with a relay before them, and returns the http app.
-func adaptSites(t *testing.T, options, sites string) httpApp {
+func adaptSites(t *testing.T, options, text string) sites.Sites {
 	t.Helper()
-	text := "{\n" + options + "\nevent_relay {\nsource icfm {\nauth bearer x\n}\n}\n}\n" + sites
+	text = "{\n" + options + "\nevent_relay {\nsource icfm {\nauth bearer x\n}\n}\n}\n" + text
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	var document struct {
 		Apps struct {
-			HTTP httpApp `json:"http"`
+			HTTP sites.Sites `json:"http"`
 		} `json:"apps"`
 	}
 	if err := json.Unmarshal(config, &document); err != nil {
@@ -79,7 +82,7 @@ func TestEmptyAnswers(t *testing.T) {
 		{name: "the console beside it", sites: "http://:8081 {" + closed + "}\nhttp://localhost:8090 {\n\tevent_relay_console\n}"},
 		{name: "two holes", sites: "http://a:8081 {" + mount + "}", want: []string{"empty 200"}},
 	} {
-		warnings := adaptSites(t, test.options, test.sites).emptyAnswers()
+		warnings := adaptSites(t, test.options, test.sites).EmptyAnswers()
 		if len(test.want) == 0 && len(warnings) > 0 || len(test.want) > 0 && len(warnings) == 0 {
 			t.Errorf("%s: warnings %q, want %q", test.name, warnings, test.want)
 			continue
@@ -96,15 +99,15 @@ func TestEmptyAnswers(t *testing.T) {
 // TestManyUndecidedMatchers bounds the work for a configuration whose routes
 // depend on what only a request can tell.
 func TestManyUndecidedMatchers(t *testing.T) {
-	var sites strings.Builder
-	sites.WriteString("http://:8081 {\n")
+	var text strings.Builder
+	text.WriteString("http://:8081 {\n")
 	for i := range 60 {
 		name := strings.Repeat("x", i+1)
-		sites.WriteString("\t@" + name + " header X-" + name + " a\n\trewrite @" + name + " /" + name + "\n")
+		text.WriteString("\t@" + name + " header X-" + name + " a\n\trewrite @" + name + " /" + name + "\n")
 	}
-	sites.WriteString("\tevent_relay /listen.php\n\trespond 404\n}\n")
-	app := adaptSites(t, "", sites.String())
-	if warnings := app.emptyAnswers(); len(warnings) > 0 {
+	text.WriteString("\tevent_relay /listen.php\n\trespond 404\n}\n")
+	app := adaptSites(t, "", text.String())
+	if warnings := app.EmptyAnswers(); len(warnings) > 0 {
 		t.Error(warnings)
 	}
 }
@@ -114,9 +117,9 @@ func FuzzEmptyAnswers(f *testing.F) {
 	f.Add(`{"servers":{"a":{"listen":[":80"],"routes":[{"handle":[{"handler":"event_relay","path":"/x"},{"handler":"invoke","name":"n"}]}],"named_routes":{"n":{"handle":[{"handler":"invoke","name":"n"}]}}}}}`)
 	f.Add(`{"servers":{"a":{"routes":[{"group":"g","terminal":true,"match":[{"not":[{"path":["*","/{x}"]}],"host":["*.a"]}],"handle":[{"handler":"subroute","routes":[{}]},{"handler":"event_relay"}]}]}}}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		var app httpApp
+		var app sites.Sites
 		if json.Unmarshal([]byte(text), &app) == nil {
-			app.emptyAnswers()
+			app.EmptyAnswers()
 		}
 	})
 }

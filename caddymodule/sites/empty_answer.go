@@ -1,4 +1,4 @@
-package caddymodule
+package sites
 
 import (
 	"context"
@@ -30,35 +30,36 @@ const otherHost = "host-that-no-site-names.invalid"
 // nothing is said: a warning must not be wrong.
 const maxTrialSteps = 200_000
 
-// emptyAnswers returns a warning for each server that has an event_relay and
+// EmptyAnswers returns a warning for each server that has an event_relay and
 // answers some request with an empty 200, with the lines that end it.
-func (h httpApp) emptyAnswers() (warnings []string) {
-	for _, name := range slices.Sorted(maps.Keys(h.Servers)) {
-		server := h.Servers[name]
-		var hosts, mounts []string
-		everyHost := false
-		server.walk(server.Routes, nil, "", "", func(of []string, mount string) {
-			hosts, mounts = append(hosts, of...), append(mounts, mount)
-			everyHost = everyHost || len(of) == 0
-		})
+func (s Sites) EmptyAnswers() (warnings []string) {
+	for _, name := range slices.Sorted(maps.Keys(s.Servers)) {
+		server := s.Servers[name]
+		mounts := server.mounts()
 		if len(mounts) == 0 {
 			continue
 		}
-		t := &trials{server: &server, routes: prepareRoutes(server.Routes), steps: maxTrialSteps}
+		var hosts []string
+		everyHost := false
+		for _, mount := range mounts {
+			hosts = append(hosts, mount.Hosts...)
+			everyHost = everyHost || len(mount.Hosts) == 0
+		}
+		slices.Sort(hosts)
+		t := &trials{routes: trialRoutes(server.Routes), steps: maxTrialSteps}
 		t.named = make(map[string][]trialRoute, len(server.NamedRoutes))
-		for name, route := range server.NamedRoutes {
-			t.named[name] = prepareRoutes([]httpRoute{route})
+		for name, named := range server.NamedRoutes {
+			t.named[name] = trialRoutes([]route{named})
 		}
 		paths := t.paths(mounts)
-		slices.Sort(hosts)
-		if !server.refusesOtherHosts(h, hosts) {
+		if !s.refusesOtherHosts(server, hosts) {
 			switch path := t.anyFalls(otherHost, paths); {
 			case path == "":
 			case everyHost:
 				warnings = append(warnings, pathWarning(strings.Join(server.Listen, " "), path))
 				continue
 			default:
-				warnings = append(warnings, unnamedHostWarning(server.Listen, server.isSecure(h, hosts)))
+				warnings = append(warnings, unnamedHostWarning(server.Listen, s.isSecure(server, hosts)))
 			}
 		}
 		for _, host := range slices.Compact(hosts) {
@@ -71,21 +72,21 @@ func (h httpApp) emptyAnswers() (warnings []string) {
 }
 
 // isSecure reports whether a server speaks TLS.
-func (h *httpServer) isSecure(app httpApp, hosts []string) bool {
-	return len(hosts) > 0 && strings.HasPrefix(app.origin(*h, hosts[0]), "https:")
+func (s Sites) isSecure(server *server, hosts []string) bool {
+	return len(hosts) > 0 && strings.HasPrefix(s.origin(server, hosts[0]), "https:")
 }
 
 // refusesOtherHosts reports whether Caddy itself refuses a request whose Host is
 // not the name of its TLS handshake, for which there must be a certificate: with
 // strict_sni_host, which certificates of clients turn on.
-func (h *httpServer) refusesOtherHosts(app httpApp, hosts []string) bool {
-	if !h.isSecure(app, hosts) {
+func (s Sites) refusesOtherHosts(server *server, hosts []string) bool {
+	if !s.isSecure(server, hosts) {
 		return false
 	}
-	if h.StrictSNIHost != nil {
-		return *h.StrictSNIHost
+	if server.StrictSNIHost != nil {
+		return *server.StrictSNIHost
 	}
-	return slices.ContainsFunc(h.TLS, func(policy json.RawMessage) bool {
+	return slices.ContainsFunc(server.TLS, func(policy json.RawMessage) bool {
 		var tls struct {
 			Clients json.RawMessage `json:"client_authentication"`
 		}
@@ -147,50 +148,52 @@ func trialHost(pattern string) string {
 
 // trials sends trial requests through the routes of a server.
 type trials struct {
-	server *httpServer
 	routes []trialRoute
 	named  map[string][]trialRoute
 	steps  int // that are left
 }
 
-// trialRoute is a route as far as it matters to where a request ends.
+// trialRoute is a route, and where its handlers let a request go.
 type trialRoute struct {
-	group    string
-	match    []map[string]json.RawMessage
+	route
 	handlers []trialHandler
-	terminal bool
 }
 
-// trialHandler is a handler as far as it matters to where a request ends.
 type trialHandler struct {
-	kind    trialKind
+	*handler
+	way     way
 	routes  []trialRoute // of a subroute
-	name    string       // of the route that invoke runs
-	strip   string       // of a rewrite: a prefix of the path that goes
 	anyPath bool         // of a rewrite: the path may be any after it
 }
 
-type trialKind int
+// way is where a handler lets a request go.
+type way int
 
 const (
-	passes   trialKind = iota // hands the request on, or may do so
-	answers                   // answers each request by itself
-	routes                    // has routes of its own
-	invokes                   // runs a named route
-	rewrites                  // changes the path
+	passes   way = iota // hands the request on, or may do so
+	answers             // answers each request by itself
+	descends            // has routes of its own
+	invokes             // runs a named route
+	rewrites            // changes the path
 )
 
-// prepareRoutes reads routes. Those that cannot end a request are left out, so
-// that their matchers are not tried.
-func prepareRoutes(from []httpRoute) []trialRoute {
+// trialRoutes returns the routes that matter to where a request ends. The others
+// are left out, so that their matchers are not tried.
+func trialRoutes(from []route) []trialRoute {
 	prepared := make([]trialRoute, 0, len(from))
 	for _, route := range from {
-		to := trialRoute{group: route.Group, match: route.Match, terminal: route.Terminal}
+		to := trialRoute{route: route}
 		matters := route.Group != "" || route.Terminal
-		for _, raw := range route.Handle {
-			handler := prepareHandler(raw)
-			matters = matters || handler.kind != passes
-			to.handlers = append(to.handlers, handler)
+		for i := range route.Handle {
+			h := trialHandler{handler: &route.Handle[i], way: route.Handle[i].way()}
+			switch h.way {
+			case descends:
+				h.routes = trialRoutes(h.Routes)
+			case rewrites:
+				h.anyPath = h.URI != "" && h.URI[0] != '?' || h.StripPathSuffix != "" || h.Substrings != nil || h.Regexps != nil
+			}
+			matters = matters || h.way != passes
+			to.handlers = append(to.handlers, h)
 		}
 		if matters {
 			prepared = append(prepared, to)
@@ -199,64 +202,46 @@ func prepareRoutes(from []httpRoute) []trialRoute {
 	return prepared
 }
 
-// prepareHandler reads a handler. One of an unknown kind counts as handing on:
-// most plug-ins do so, and a warning too many costs less than a lost event.
-func prepareHandler(raw json.RawMessage) trialHandler {
-	var handler struct {
-		httpHandler
-		PassThru       bool              `json:"pass_thru"`       // of file_server
-		HandleResponse []json.RawMessage `json:"handle_response"` // of reverse_proxy: may hand on
-		// Of rewrite.
-		URI         string          `json:"uri"`
-		StripSuffix string          `json:"strip_path_suffix"`
-		Substrings  json.RawMessage `json:"uri_substring"`
-		Regexps     json.RawMessage `json:"path_regexp"`
-	}
-	if json.Unmarshal(raw, &handler) != nil {
-		// Some fields are of another type in other modules.
-		var kind struct {
-			Kind string `json:"handler"`
-		}
-		_ = json.Unmarshal(raw, &kind)
-		handler.Kind = kind.Kind
-	}
-	switch handler.Kind {
+// way returns where a handler lets a request go. One of an unknown kind counts as
+// handing on: most plug-ins do so, and a warning too many costs less than a lost
+// event.
+func (h *handler) way() way {
+	switch h.Kind {
 	case "subroute":
-		return trialHandler{kind: routes, routes: prepareRoutes(handler.Routes)}
+		return descends
 	case "invoke":
-		return trialHandler{kind: invokes, name: handler.Name}
+		return invokes
 	case "rewrite":
-		return trialHandler{kind: rewrites, strip: handler.StripPathPrefix,
-			anyPath: handler.URI != "" && handler.URI[0] != '?' || handler.StripSuffix != "" || handler.Substrings != nil || handler.Regexps != nil}
+		return rewrites
 	case "file_server":
-		if handler.PassThru {
-			return trialHandler{}
+		if h.PassThru {
+			return passes
 		}
-		return trialHandler{kind: answers}
+		return answers
 	case "reverse_proxy":
-		if len(handler.HandleResponse) > 0 {
-			return trialHandler{}
+		if len(h.HandleResponse) > 0 { // which may hand on
+			return passes
 		}
-		return trialHandler{kind: answers}
-	case appName, consoleName, "static_response", "error", "metrics":
-		return trialHandler{kind: answers}
+		return answers
+	case RelayHandler, ConsoleHandler, "static_response", "error", "metrics":
+		return answers
 	}
-	return trialHandler{}
+	return passes
 }
 
 // paths returns the paths of trial requests: those of the mounts, one that
 // nothing names, and for each path of a matcher what it just takes.
-func (t *trials) paths(mounts []string) []string {
+func (t *trials) paths(mounts []Mount) []string {
 	paths := []string{"/a-path-that-no-route-takes"}
 	for _, mount := range mounts {
-		if mount != "" {
-			paths = append(paths, mount)
+		if path := mount.WholePath(); path != "" {
+			paths = append(paths, path)
 		}
 	}
 	var collect func([]trialRoute)
 	collect = func(in []trialRoute) {
 		for _, route := range in {
-			for _, match := range route.match {
+			for _, match := range route.Match {
 				var patterns caddyhttp.MatchPath
 				if json.Unmarshal(match["path"], &patterns) != nil {
 					continue
@@ -330,22 +315,22 @@ func (t *trials) fall(in []trialRoute, request trial, then func(trial) bool) boo
 		return then(request)
 	}
 	route, rest := &in[0], in[1:]
-	if route.group != "" && request.inGroup(route.group) {
+	if route.Group != "" && request.inGroup(route.Group) {
 		return t.fall(rest, request, then)
 	}
-	matches, undecided := request.matches(route.match)
+	matches, undecided := request.matches(route.Match)
 	if undecided != "" {
 		return t.fall(in, request.assume(undecided, false), then) || t.fall(in, request.assume(undecided, true), then)
 	}
 	if !matches {
 		return t.fall(rest, request, then)
 	}
-	if route.group != "" {
-		request.groups += "\x00" + route.group + "\x00"
+	if route.Group != "" {
+		request.groups += "\x00" + route.Group + "\x00"
 	}
 	return t.fallFrom(route.handlers, request, func(passed trial) bool {
 		// A terminal route ends the request with all routes around it.
-		return route.terminal || t.fall(rest, passed, then)
+		return route.Terminal || t.fall(rest, passed, then)
 	})
 }
 
@@ -359,15 +344,15 @@ func (t *trials) fallFrom(handlers []trialHandler, request trial, then func(tria
 	}
 	handler := &handlers[0]
 	next := func(passed trial) bool { return t.fallFrom(handlers[1:], passed, then) }
-	switch handler.kind {
+	switch handler.way {
 	case answers:
 		return false
-	case routes:
+	case descends:
 		return t.fall(handler.routes, request, next)
 	case invokes:
-		return t.fall(t.named[handler.name], request, next)
+		return t.fall(t.named[handler.Name], request, next)
 	case rewrites:
-		request.path = strings.TrimPrefix(request.path, handler.strip)
+		request.path = strings.TrimPrefix(request.path, handler.StripPathPrefix)
 		if !strings.HasPrefix(request.path, "/") {
 			request.path = "/" + request.path
 		}

@@ -1,0 +1,180 @@
+// Package sites reads from the JSON of Caddy's http app where its sites lead to
+// the relay: at which addresses the relay's handlers can be reached, and which
+// requests no route answers. Nothing is provisioned or run.
+package sites
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// The names of the relay's handlers in routes. They are also the names of their
+// directives in the Caddyfile.
+const (
+	RelayHandler   = "event_relay"
+	ConsoleHandler = "event_relay_console"
+)
+
+// Sites are the sites of the http app, decoded from its JSON. What is not looked
+// at is left out.
+type Sites struct {
+	HTTPPort int                `json:"http_port"`
+	Servers  map[string]*server `json:"servers"`
+}
+
+type server struct {
+	Listen         []string          `json:"listen"`
+	Routes         []route           `json:"routes"`
+	TLS            []json.RawMessage `json:"tls_connection_policies"`
+	AutomaticHTTPS struct {
+		Disabled bool     `json:"disable"`
+		Skip     []string `json:"skip"`
+	} `json:"automatic_https"`
+	// StrictSNIHost refuses requests whose Host is not the name of their TLS
+	// handshake.
+	StrictSNIHost *bool `json:"strict_sni_host"`
+	// NamedRoutes are run by the handler invoke.
+	NamedRoutes map[string]route `json:"named_routes"`
+}
+
+type route struct {
+	Group    string                       `json:"group"`
+	Match    []map[string]json.RawMessage `json:"match"`
+	Handle   []handler                    `json:"handle"`
+	Terminal bool                         `json:"terminal"`
+}
+
+// hosts returns the host names that one of the route's matchers must find.
+func (r *route) hosts() (hosts []string) {
+	for _, match := range r.Match {
+		var names []string
+		if json.Unmarshal(match["host"], &names) == nil {
+			hosts = append(hosts, names...)
+		}
+	}
+	return hosts
+}
+
+// handler is what is looked at of the handlers of all kinds.
+type handler struct {
+	Kind    string   `json:"handler"`
+	Routes  []route  `json:"routes"` // of subroute
+	Name    string   `json:"name"`   // of the route that invoke runs
+	Path    string   `json:"path"`   // of the relay's handlers: their mount
+	Sources []string `json:"sources"`
+
+	// Of rewrite.
+	StripPathPrefix string          `json:"strip_path_prefix"`
+	StripPathSuffix string          `json:"strip_path_suffix"`
+	URI             string          `json:"uri"`
+	Substrings      json.RawMessage `json:"uri_substring"`
+	Regexps         json.RawMessage `json:"path_regexp"`
+
+	PassThru bool `json:"pass_thru"` // of file_server
+	// HandleResponse are routes of reverse_proxy and intercept, by the answer.
+	HandleResponse []struct {
+		Routes []route `json:"routes"`
+	} `json:"handle_response"`
+}
+
+// UnmarshalJSON reads a handler. A field that is of another type in the handler of
+// some other module is left out.
+func (h *handler) UnmarshalJSON(raw []byte) error {
+	type fields handler
+	_ = json.Unmarshal(raw, (*fields)(h))
+	return nil
+}
+
+// Mount is a handler of the relay in the routes of a server.
+type Mount struct {
+	// Hosts are the host names that lead to it, none if all do.
+	Hosts []string
+	// Stripped is what routes before it take away from the beginning of a
+	// request's path, as that of handle_path does.
+	Stripped string
+	// Path is the path of the handler: what is left of a request's path begins
+	// with it. Empty means any path.
+	Path string
+	// Sources are the sources that may post there, none if all may.
+	Sources []string
+}
+
+// WholePath is the path that a sender asks for.
+func (m *Mount) WholePath() string { return m.Stripped + m.Path }
+
+// Mounts returns the handlers of the relay in all servers.
+func (s Sites) Mounts() (mounts []Mount) {
+	for _, name := range slices.Sorted(maps.Keys(s.Servers)) {
+		mounts = append(mounts, s.Servers[name].mounts()...)
+	}
+	return mounts
+}
+
+// mounts returns the handlers of the relay in the routes of a server.
+func (s *server) mounts() []Mount {
+	if s == nil {
+		return nil
+	}
+	w := walk{named: s.NamedRoutes}
+	w.routes(s.Routes, nil, "")
+	return w.found
+}
+
+// walk goes through routes and notes the relay's handlers.
+type walk struct {
+	named map[string]route
+	found []Mount
+}
+
+// routes goes through routes, with the host names and the stripped part of the
+// path that lead there.
+func (w *walk) routes(routes []route, hosts []string, stripped string) {
+	for i := range routes {
+		inner := hosts
+		if own := routes[i].hosts(); len(own) > 0 {
+			inner = own
+		}
+		for j := range routes[i].Handle {
+			h := &routes[i].Handle[j]
+			w.routes(h.Routes, inner, stripped)
+			for _, response := range h.HandleResponse {
+				w.routes(response.Routes, inner, stripped)
+			}
+			switch h.Kind {
+			case "invoke":
+				// Caddy refuses named routes that run each other in a circle only when
+				// a request comes, so named routes within a named route are left out.
+				if named, known := w.named[h.Name]; known {
+					within := walk{}
+					within.routes([]route{named}, inner, stripped)
+					w.found = append(w.found, within.found...)
+				}
+			case "rewrite":
+				stripped += h.StripPathPrefix
+			case RelayHandler:
+				if mount, err := MountPath(h.Path); err == nil {
+					w.found = append(w.found, Mount{Hosts: inner, Stripped: stripped, Path: mount, Sources: h.Sources})
+				}
+			}
+		}
+	}
+}
+
+// MountPath returns the path that a handler of the relay is mounted at, without a
+// slash at its end; empty for the whole site. It returns an error for what is no
+// plain path.
+func MountPath(text string) (string, error) {
+	mount := strings.TrimSuffix(strings.TrimSuffix(text, "/*"), "/")
+	if strings.ContainsAny(mount, "*{}%?#\\") || mount != "" && mount[0] != '/' {
+		return "", fmt.Errorf("%s cannot be a mount: it is a plain path, which stands for itself and everything below it, as in /listen.php; "+
+			"for anything else use a named matcher", text)
+	}
+	if mount != "" && path.Clean(mount) != mount {
+		return "", fmt.Errorf("%s cannot be a mount, because requests arrive with their paths cleaned; write %s", text, path.Clean(mount))
+	}
+	return mount, nil
+}
