@@ -428,7 +428,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"all is well", relay.run, good, 0, []string{"Checked      configuration " + good, "Checked      relay at 127.0.0.1:", "Warning      action old is not used by any rule�\n"}},
 		{"a broken database", faulty.run, good, 1, []string{"FAULT        database: page 7 is never used"}},
-		{"a broken configuration", relay.run, bad, 1, []string{"FAULT        " + bad, "NOT_SET_ANYWHERE"}},
+		{"a broken configuration", relay.run, bad, 1, []string{"FAULT        reading " + bad, "NOT_SET_ANYWHERE"}},
 		{"no file", relay.run, "nowhere", 1, []string{"FAULT", "nowhere"}},
 	} {
 		out, report, status := test.run("check", "--config", test.config)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-event-relay/event-relay/caddymodule" // its directives
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
