@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/command"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -161,7 +162,7 @@ func TestDryRunsReadNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := parseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"02079460123\"}"))
+	request, err := command.ParseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"02079460123\"}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func TestDryRunsNeedNoValues(t *testing.T) {
 			must(t, err)
 			generation, err := compileForDryRuns(text)
 			must(t, err)
-			request, err := parseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"0207\"}"))
+			request, err := command.ParseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"0207\"}"))
 			must(t, err)
 			explanation, err := generation.ExplainRequest(request, receive.Origin{}, "pbx")
 			must(t, err)
@@ -238,14 +239,23 @@ func TestSnapshotsExplainAlike(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			generation, mounts := compiled(t, adapted)
 			var parsed struct {
 				Apps struct {
 					Relay json.RawMessage `json:"event_relay"`
+					HTTP  sites.Sites     `json:"http"`
 				} `json:"apps"`
 			}
 			must(t, json.Unmarshal(adapted, &parsed))
-			snapshot, err := fromJSON(t, string(parsed.Apps.Relay)).snapshot()
+			mounts := parsed.Apps.HTTP.Mounts()
+			app := fromJSON(t, string(parsed.Apps.Relay))
+			snapshot, err := app.snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range app.Sources {
+				app.Sources[i].Allow = nil
+			}
+			generation, err := app.compile(nil, sites.Sites{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -319,14 +329,15 @@ func exampleConfigurations(t *testing.T) []exampleConfiguration {
 // storedBy returns the events of a request as they would be stored.
 func storedBy(t *testing.T, generation *relay.Generation, mounts []sites.Mount, text string) []relay.StoredEvent {
 	t.Helper()
-	request, err := parseRequest([]byte(text))
+	request, err := command.ParseRequest([]byte(text))
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, text)
 	}
-	mount, err := mountFor(request, mounts)
-	if err != nil {
-		t.Fatal(err)
+	at := slices.IndexFunc(mounts, func(m sites.Mount) bool { return strings.HasPrefix(request.URL.Path, m.WholePath()) })
+	if at < 0 {
+		t.Fatalf("no mount takes %s", request.URL.Path)
 	}
+	mount := mounts[at]
 	received, err := generation.Receive(request, receive.Origin{Mount: mount.Path, Sources: mount.Sources})
 	if refusal := (*receive.Refusal)(nil); errors.As(err, &refusal) {
 		return nil // some of the examples show that

@@ -1,0 +1,185 @@
+package command_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/command"
+)
+
+const explainConfig = `{
+	event_relay {
+		source icfm {
+			auth api_key query key icfm-key
+		}
+		source pbx pbxware {
+			auth bearer pbx-token
+		}
+		parameter desk 100
+		parameter token {env.EXPLAIN_TEST_TOKEN}
+		action folder {
+			post "http://127.0.0.1:9000/folders/{{body.id}}"
+			header X-Token "{{token}}"
+			header X-Note "{{body.note}}"
+			body json <<JSON
+				{"name": "{{body.name}}"}
+				JSON
+		}
+		action tell {
+			get "http://127.0.0.1:9000/tell"
+			query who "{{caller_id}}"
+		}
+		on project_created project_status_change {
+			description "Approved projects get a folder"
+			when ` + "`body.status in [\"Approved\", \"Confirmed\"] and (body.vip or lower(body.depot ?? \"\") == \"ldn\")`" + `
+			when ` + "`body.budget > 1000`" + `
+			do folder
+		}
+		on project_* {
+			active off
+			do tell
+		}
+		on project_status_change {
+			when ` + "`body.token == token`" + `
+			do tell folder
+		}
+		on project_status_change {
+			ignore "done with it"
+		}
+		on * {
+			do tell
+		}
+		on incoming_call {
+			do tell
+		}
+	}
+}
+http://a.example, http://*.b.example {
+	event_relay /listen.php icfm
+}
+http://127.0.0.1:8080 {
+	route /x* {
+		event_relay /x/pbx pbx
+	}
+	event_relay /listen.php
+}
+`
+
+// explained returns what explain prints about a request with a body, and its exit
+// status.
+func explained(t *testing.T, body string) (out string, status int) {
+	t.Helper()
+	t.Setenv("EXPLAIN_TEST_TOKEN", "very-s3cret")
+	config := command.WriteFile(t, "Caddyfile", explainConfig)
+	request := "POST /listen.php?key=icfm-key\nContent-Type: application/json\n\n" + body
+	out, _, status = command.RunRoot(request, "explain", "--config", config, "--request", "-")
+	return out, status
+}
+
+var userAgent = regexp.MustCompile(`User-Agent: .*`)
+
+func TestExplanationText(t *testing.T) {
+	for _, test := range []struct{ name, body, want string }{
+		{"everything at once", `{"event":"project_status_change","id":7,"name":"A \"B\"","status":"Approved","depot":"LDN","budget":"5000","token":"very-s3cret"}`, `
+Event      project_status_change from icfm
+Verdict    rule_error: condition failed: Caddyfile:23: evaluating ` + "`body.budget > 1000`" + ` compares text with a number; convert one of them with int(), float() or string() (Caddyfile:33)
+Absent     body.vip
+
+Rules      5 name this event; 1 names others only
+  Caddyfile:23  on project_created project_status_change  →  error
+    # Approved projects get a folder
+    when body.status in ["Approved", "Confirmed"] and (body.vip or lower(body.depot ?? "") == "ldn")  →  true
+           body.status in ["Approved", "Confirmed"]  →  true   (body.status = "Approved")
+           body.vip or lower(body.depot ?? "") == "ldn"  →  true
+             body.vip is absent
+             lower(body.depot ?? "") == "ldn"  →  true   (lower(body.depot ?? "") → "ldn", body.depot ?? "" → "LDN", body.depot = "LDN")
+    when body.budget > 1000  →  error: evaluating ` + "`body.budget > 1000`" + ` compares text with a number; convert one of them with int(), float() or string()   (body.budget = "5000")
+    do   folder
+  Caddyfile:29  on project_*  →  inactive: the rule is switched off (active off)
+    do   tell
+  Caddyfile:33  on project_status_change  →  applied
+    when body.token == token  →  true   (body.token = "***", token = ***)
+    do   tell, folder
+  Caddyfile:37  on project_status_change  →  applied
+    ignore: this ends the reading
+  Caddyfile:40  on *  →  not read: the ignore at Caddyfile:37 ended the reading
+    do   tell
+
+Request    tell
+           empty: caller_id
+  GET http://127.0.0.1:9000/tell?who= HTTP/1.1
+  Host: 127.0.0.1:9000
+  Idempotency-Key: ID-OF-THE-DELIVERY
+  User-Agent: AGENT
+  X-Event-Id: ID-OF-THE-EVENT
+
+Request    folder
+           empty: body.note
+  POST http://127.0.0.1:9000/folders/7 HTTP/1.1
+  Host: 127.0.0.1:9000
+  Content-Type: application/json
+  Idempotency-Key: ID-OF-THE-DELIVERY
+  User-Agent: AGENT
+  X-Event-Id: ID-OF-THE-EVENT
+  X-Note: 
+  X-Token: ***
+
+  {"name": "A \"B\""}
+`},
+		{"a request that cannot be made", `{"event":"project_created","status":"Approved","vip":true,"budget":5000}`, `
+Event      project_created from icfm
+Verdict    action: Approved projects get a folder (Caddyfile:23)
+
+Rules      3 name this event; 3 name others only
+  Caddyfile:23  on project_created project_status_change  →  applied
+    # Approved projects get a folder
+    when body.status in ["Approved", "Confirmed"] and (body.vip or lower(body.depot ?? "") == "ldn")  →  true
+           body.status in ["Approved", "Confirmed"]  →  true   (body.status = "Approved")
+           body.vip or lower(body.depot ?? "") == "ldn"  →  true
+             body.vip  →  true
+             lower(body.depot ?? "") == "ldn"  →  false, but not needed   (lower(body.depot ?? "") → "", body.depot ?? "" → "", body.depot is absent)
+    when body.budget > 1000  →  true   (body.budget = 5000)
+    do   folder
+  Caddyfile:29  on project_*  →  inactive: the rule is switched off (active off)
+    do   tell
+  Caddyfile:40  on *  →  applied
+    do   tell
+
+Request    folder cannot be made, so nothing would be sent: url: {{body.id}} is absent or empty, and the path needs a value there; not sent
+
+Request    tell
+           empty: caller_id
+  GET http://127.0.0.1:9000/tell?who= HTTP/1.1
+  Host: 127.0.0.1:9000
+  Idempotency-Key: ID-OF-THE-DELIVERY
+  User-Agent: AGENT
+  X-Event-Id: ID-OF-THE-EVENT
+`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, status := explained(t, test.body)
+			if status != 1 {
+				t.Errorf("status %d", status)
+			}
+			got = userAgent.ReplaceAllString(got, "User-Agent: AGENT")
+			if got != test.want[1:] {
+				t.Errorf("got\n%s\nwant%s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestExplanationTextIsHarmless is about what comes from outside: it must not
+// steer the terminal.
+func TestExplanationTextIsHarmless(t *testing.T) {
+	for _, event := range []string{"", "project_created"} {
+		body := `{"event":"project_\u001b[2J","status":"\u001b[31m\u009b","id":"\u202e","budget":"\u0007"}`
+		if event != "" {
+			body = strings.Replace(body, `project_\u001b[2J`, event, 1)
+		}
+		if text, _ := explained(t, body); text == "" || strings.ContainsAny(text, "\x1b\u009b\u202e\a") {
+			t.Errorf("it holds control characters: %q", text)
+		}
+	}
+}

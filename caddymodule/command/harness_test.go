@@ -1,0 +1,81 @@
+package command
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// FakeRelay answers as the admin API does, and keeps what it was asked.
+type FakeRelay struct {
+	*httptest.Server
+	Asked []string
+}
+
+// NewFakeRelay answers requests, by method and path below /event_relay/, with a
+// text. What is not known is answered as Caddy does without the module.
+func NewFakeRelay(t *testing.T, answers map[string]string) *FakeRelay {
+	t.Helper()
+	relay := &FakeRelay{}
+	relay.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		path := strings.TrimPrefix(r.URL.Path, "/event_relay/")
+		relay.Asked = append(relay.Asked, strings.TrimSpace(r.Method+" "+path+" "+r.URL.RawQuery+" "+string(body)))
+		answer, known := answers[r.Method+" "+path]
+		if !known {
+			http.NotFound(w, r)
+			return
+		}
+		if strings.HasPrefix(answer, `{"error"`) {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+		io.WriteString(w, answer)
+	}))
+	t.Cleanup(relay.Close)
+	return relay
+}
+
+// Run runs a command against the relay, and returns what it prints, what it
+// reports, and its exit status. An error counts as reported.
+func (f *FakeRelay) Run(arguments ...string) (out, report string, status int) {
+	return RunRoot("", append(arguments, "--address", strings.TrimPrefix(f.URL, "http://"))...)
+}
+
+// RunRoot runs a command with standard input.
+func RunRoot(in string, arguments ...string) (out, report string, status int) {
+	root := &cobra.Command{Use: "event-relay", SilenceUsage: true}
+	addCommands(root)
+	var stdout, stderr bytes.Buffer
+	root.SetIn(strings.NewReader(in))
+	root.SetOut(&stdout)
+	root.SetErr(&stderr)
+	root.SetArgs(arguments)
+	err := root.Execute()
+	switch {
+	case err == nil:
+	case strings.HasPrefix(err.Error(), "exiting with status "):
+		fmt.Sscanf(err.Error(), "exiting with status %d", &status)
+	default:
+		status = 1
+		fmt.Fprintln(&stderr, err)
+	}
+	return stdout.String(), stderr.String(), status
+}
+
+// WriteFile writes a file of that name and returns its path.
+func WriteFile(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

@@ -1,0 +1,267 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// writeActivity prints a list of events as a table, and remarks on it to report.
+func writeActivity(w, report io.Writer, list api.ActivityPage, filtered bool, width int) error {
+	if len(list.Events) == 0 && !list.Early {
+		text := "No events."
+		if filtered {
+			text = "No event fits the filters."
+		}
+		fmt.Fprintln(report, text, "Is the sender's URL right, and its credential? Rejected requests are not events: see caddy event-relay rejections.")
+		return nil
+	}
+	table := activityTable(list.Events, width)
+	if err := table.write(w, width); err != nil {
+		return err
+	}
+	switch {
+	case list.Early:
+		fmt.Fprintf(report, "The search was ended because it took long; it looked back to %s. Go on with --until %q.\n",
+			moment(list.Reached), list.Reached.Local().Format("2006-01-02 15:04:05"))
+	case list.Next != "":
+		fmt.Fprintln(report, "There are more: use --number or --until.")
+	}
+	return nil
+}
+
+// activityTable returns the table of events, measured for a width.
+func activityTable(events []queue.Summary, width int) *table {
+	table := newTable("RECEIVED", "SOURCE", "EVENT", "VERDICT", "DELIVERIES", "ID").cutting("SOURCE", "EVENT", "DELIVERIES")
+	for _, event := range events {
+		table.add(activityRow(event, width > 0)...)
+	}
+	table.measure(width)
+	return table
+}
+
+// shortID is how much of an id is enough to tell events apart: all of its time.
+const shortID = len("0199f3c2-7d11-7cc3")
+
+// activityRow returns the cells of an event. On a terminal, where space is
+// dear, time and id are shorter.
+func activityRow(event queue.Summary, short bool) []string {
+	received, id := moment(event.Received), event.ID
+	if short {
+		received, id = shortMoment(event.Received, time.Now()), id[:min(len(id), shortID)]
+	}
+	return []string{received, event.Source, event.Event, verdictWord(event), deliveriesWord(event.Deliveries), id}
+}
+
+func verdictWord(event queue.Summary) string {
+	word := string(event.Verdict.Decision)
+	if event.DuplicateOf != "" {
+		word = "duplicate"
+	}
+	if event.Test {
+		word += " (test)"
+	}
+	return word
+}
+
+func deliveriesWord(deliveries []queue.DeliveryState) string {
+	words := make([]string, len(deliveries))
+	for i, delivery := range deliveries {
+		words[i] = delivery.Action + " " + string(delivery.State)
+	}
+	return strings.Join(words, ", ")
+}
+
+// writeDetail prints all that is known of one event.
+func writeDetail(w io.Writer, detail relay.Detail) {
+	fmt.Fprintf(w, "Event      %s from %s\n", printable(detail.Event), printable(detail.Source))
+	fmt.Fprintf(w, "Id         %s\n", detail.ID)
+	fmt.Fprintf(w, "Received   %s\n", moment(detail.Received))
+	if detail.Test {
+		fmt.Fprintln(w, "Test       sent by an administrator")
+	}
+	if detail.DuplicateOf != "" {
+		fmt.Fprintf(w, "Repeats    %s\n", detail.DuplicateOf)
+	}
+	writeVerdict(w, detail)
+	writeRequest(w, detail)
+	for _, delivery := range detail.Deliveries {
+		writeDelivery(w, delivery)
+	}
+}
+
+func writeVerdict(w io.Writer, detail relay.Detail) {
+	verdict := detail.Verdict
+	fmt.Fprintf(w, "Verdict    %s", verdict.Decision)
+	if verdict.Reason != "" {
+		fmt.Fprintf(w, ": %s", printable(verdict.Reason))
+	}
+	if verdict.Rule != "" {
+		fmt.Fprintf(w, " (%s)", verdict.Rule)
+	}
+	fmt.Fprintln(w)
+	if !verdict.Decided.IsZero() {
+		fmt.Fprintf(w, "           decided again %s\n", moment(verdict.Decided))
+	}
+	for _, call := range verdict.Actions {
+		fmt.Fprintf(w, "           do %s (%s)\n", call.Action, call.Rule)
+	}
+	if len(verdict.Absent) > 0 {
+		fmt.Fprintf(w, "Absent     %s\n", printable(strings.Join(verdict.Absent, ", ")))
+	}
+	for _, message := range verdict.Errors {
+		fmt.Fprintf(w, "Rule error %s\n", printable(message))
+	}
+	if detail.ParseError != "" {
+		fmt.Fprintf(w, "Body error %s\n", printable(detail.ParseError))
+	}
+	for _, note := range detail.Notes {
+		fmt.Fprintf(w, "Note       %s\n", printable(note))
+	}
+}
+
+func writeRequest(w io.Writer, detail relay.Detail) {
+	request := detail.Request
+	fmt.Fprintf(w, "\nRequest    %s %s", printable(request.Method), printable(request.Path))
+	if request.IP != "" { // what the relay made up itself comes from nowhere
+		fmt.Fprintf(w, " from %s", printable(request.IP))
+	}
+	fmt.Fprintln(w)
+	writeValues(w, "?", request.Query)
+	writeValues(w, "", request.Headers)
+	if request.Body != "" {
+		fmt.Fprintf(w, "\n%s\n", indent(request.Body))
+	}
+	if len(request.Binary) > 0 {
+		fmt.Fprintf(w, "\n  (%d bytes that are not text; --json shows them in base64)\n", len(request.Binary))
+	}
+	names := make([]string, 0, len(detail.Parameters)+len(detail.Fields))
+	values := make(map[string]any)
+	for _, group := range []map[string]any{detail.Parameters, detail.Fields} {
+		for name, value := range group {
+			if value == nil || value == "" {
+				continue
+			}
+			names = append(names, name)
+			values[name] = value
+		}
+	}
+	sort.Strings(names)
+	if len(names) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, name := range names {
+		fmt.Fprintf(w, "  %-20s %s\n", name, printable(fmt.Sprint(values[name])))
+	}
+}
+
+func writeValues(w io.Writer, prefix string, values map[string][]string) {
+	names := make([]string, 0, len(values))
+	for name := range values {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		for _, value := range values[name] {
+			fmt.Fprintf(w, "  %s%s: %s\n", prefix, printable(name), printable(value))
+		}
+	}
+}
+
+func writeDelivery(w io.Writer, delivery relay.DeliveryDetail) {
+	fmt.Fprintf(w, "\nDelivery   %s %s\n", delivery.Action, delivery.State)
+	fmt.Fprintf(w, "Id         %s\n", delivery.ID)
+	if delivery.Of != "" {
+		fmt.Fprintf(w, "Repeats    %s\n", delivery.Of)
+	}
+	if delivery.State == queue.Pending && !delivery.Due.IsZero() {
+		fmt.Fprintf(w, "Next       %s\n", moment(delivery.Due))
+	}
+	for i, attempt := range delivery.History {
+		outcome := attempt.Error
+		if outcome == "" {
+			outcome = fmt.Sprintf("answered %d", attempt.Status)
+		}
+		fmt.Fprintf(w, "Attempt %-2d %s, %.1f ms: %s\n", i+1, moment(attempt.Began), attempt.Millis, printable(outcome))
+		if len(attempt.Empty) > 0 {
+			fmt.Fprintf(w, "           empty: %s\n", printable(strings.Join(attempt.Empty, ", ")))
+		}
+		if attempt.Request != "" {
+			fmt.Fprintf(w, "%s\n", indent(attempt.Request))
+		}
+		if attempt.Response != "" {
+			fmt.Fprintf(w, "  answer:\n%s\n", indent(attempt.Response))
+		}
+	}
+}
+
+// writeRejections prints who was turned away, and which credentials are in use.
+func writeRejections(w io.Writer, list api.Rejections, width int) error {
+	if len(list.Rejections) == 0 {
+		fmt.Fprintln(w, "No request was turned away since Caddy was started.")
+	} else {
+		table := newTable("LAST", "COUNT", "ADDRESS", "STATUS", "REASON")
+		for _, entry := range list.Rejections {
+			table.add(moment(entry.Last), strconv.Itoa(entry.Count), entry.Address, strconv.Itoa(entry.Status), entry.Reason)
+		}
+		// The reason is what one looks for: it is last, and never cut.
+		if err := table.write(w, width); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(w)
+	table := newTable("SOURCE", "AUTH", "VALUE", "LAST USED")
+	for _, use := range list.Credentials {
+		last := "never since the start"
+		if !use.Last.IsZero() {
+			last = moment(use.Last)
+		}
+		table.add(use.Source, fmt.Sprintf("%s (line %d)", use.Kind, use.Credential), strconv.Itoa(use.Value), last)
+	}
+	if err := table.write(w, width); err != nil {
+		return err
+	}
+	for _, warning := range list.Secrets {
+		fmt.Fprintf(w, "\nWarning: %s\n", printable(warning))
+	}
+	return nil
+}
+
+func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
+
+// shortMoment is a moment for a terminal: of today only the time, else without
+// seconds.
+func shortMoment(t, now time.Time) string {
+	t, now = t.Local(), now.Local()
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04:05")
+	}
+	return clock(t)
+}
+
+func indent(text string) string {
+	lines := strings.Split(strings.TrimRight(text, "\r\n"), "\n")
+	for i, line := range lines {
+		lines[i] = "  " + printable(strings.TrimRight(line, "\r"))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// printable replaces what could steer a terminal: an event's text comes from
+// outside.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, text)
+}

@@ -1,0 +1,155 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+// resentText says how many deliveries there are to be sent, or are sent, again.
+func resentText(resent relay.Resent, what string) string {
+	var b strings.Builder
+	if resent.Deliveries == 0 {
+		b.WriteString("No delivery fits. A filter without --state chooses those that failed, expired or were cancelled; unfinished ones are never sent again.")
+	} else {
+		fmt.Fprintf(&b, "%s of %s %s:", counted(resent.Deliveries, "delivery", "deliveries"), counted(resent.Events, "event", "events"), what)
+		b.WriteString(" " + countsText(resent.Actions))
+	}
+	if resent.Unknown > 0 {
+		fmt.Fprintf(&b, "\nLeft out: %s of actions that are not configured any more.", counted(resent.Unknown, "delivery", "deliveries"))
+	}
+	return b.String()
+}
+
+// countsText lists what is counted by name.
+func countsText(counts map[string]int) string {
+	words := make([]string, 0, len(counts))
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		words = append(words, fmt.Sprintf("%s %d", printable(name), counts[name]))
+	}
+	return strings.Join(words, ", ")
+}
+
+// mostDifferences is how many differences are printed; --json has more of them.
+const mostDifferences = 100
+
+// writeDifference prints what deciding again changes.
+func writeDifference(w io.Writer, decided relay.Decided, decider string, width int) error {
+	if decided.Events == 0 {
+		_, err := fmt.Fprintln(w, "No event fits.")
+		return err
+	}
+	change := "none changes"
+	switch {
+	case decided.Changed == 1:
+		change = "1 changes"
+	case decided.Changed > 1:
+		change = fmt.Sprintf("%d change", decided.Changed)
+	}
+	fmt.Fprintf(w, "Decided by %s: %s looked at, %s.\n", decider, counted(decided.Events, "event", "events"), change)
+	if len(decided.Fires) > 0 {
+		fmt.Fprintf(w, "Would newly fire: %s\n", countsText(decided.Fires))
+	}
+	if len(decided.Stops) > 0 {
+		fmt.Fprintf(w, "Would not fire any more: %s\n", countsText(decided.Stops))
+	}
+	if len(decided.Differences) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	table := newTable("RECEIVED", "EVENT", "BEFORE", "AFTER", "FIRES", "STOPS", "REASON", "ID").
+		cutting("EVENT", "FIRES", "STOPS", "REASON")
+	shown := decided.Differences[:min(len(decided.Differences), mostDifferences)]
+	for _, d := range shown {
+		reason, received, id := d.Reason, moment(d.Received), d.ID
+		if d.Rule != "" {
+			reason += " (" + d.Rule + ")"
+		}
+		if width > 0 {
+			received, id = shortMoment(d.Received, time.Now()), id[:min(len(id), shortID)]
+		}
+		table.add(received, d.Event, string(d.Before), string(d.After), strings.Join(d.Fires, ", "), strings.Join(d.Stops, ", "), reason, id)
+	}
+	if err := table.write(w, width); err != nil {
+		return err
+	}
+	if left := decided.Changed - len(shown); left > 0 {
+		fmt.Fprintf(w, "and %d more that change\n", left)
+	}
+	return nil
+}
+
+// writeSent prints what became of a test event.
+func writeSent(w io.Writer, sent sentEvent) error {
+	var b strings.Builder
+	if sent.Events == nil {
+		for _, id := range sent.IDs {
+			fmt.Fprintln(&b, id)
+		}
+	}
+	for _, event := range sent.Events {
+		fmt.Fprintf(&b, "Event      %s from %s (test)\n", printable(event.Event), printable(event.Source))
+		fmt.Fprintf(&b, "Id         %s\n", event.ID)
+		fmt.Fprintf(&b, "Verdict    %s: %s", verdictDecision(event), printable(event.Verdict.Reason))
+		if event.Verdict.Rule != "" {
+			fmt.Fprintf(&b, " (%s)", printable(event.Verdict.Rule))
+		}
+		b.WriteByte('\n')
+		for _, delivery := range event.Deliveries {
+			fmt.Fprintf(&b, "Delivery   %s %s%s\n", printable(delivery.Action), delivery.State, attemptText(delivery))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func verdictDecision(event queue.Summary) string {
+	if event.DuplicateOf != "" {
+		return "duplicate"
+	}
+	return string(event.Verdict.Decision)
+}
+
+// attemptText says what the last attempt came to.
+func attemptText(delivery queue.DeliveryState) string {
+	switch {
+	case delivery.Attempts == 0:
+		return ", not tried yet"
+	case delivery.Error != "":
+		return fmt.Sprintf(" after %s: %s", counted(delivery.Attempts, "attempt", "attempts"), printable(delivery.Error))
+	case delivery.Status > 0:
+		return fmt.Sprintf(", answered %d", delivery.Status)
+	}
+	return ""
+}
+
+// writeCheck prints what a check found.
+func writeCheck(w io.Writer, result checkResult) error {
+	var b strings.Builder
+	if result.Configuration != "" {
+		fmt.Fprintf(&b, "Checked      configuration %s\n", printable(result.Configuration))
+	}
+	if result.Relay != "" {
+		fmt.Fprintf(&b, "Checked      relay at %s: database, and the running rules against the stored events\n", result.Relay)
+	}
+	for _, what := range result.NotChecked {
+		fmt.Fprintf(&b, "Not checked  %s\n", printable(what))
+	}
+	for _, fault := range result.Faults {
+		fmt.Fprintf(&b, "FAULT        %s\n", strings.ReplaceAll(strings.TrimPrefix(indent(fault), "  "), "\n  ", "\n             "))
+	}
+	for _, warning := range result.Warnings {
+		fmt.Fprintf(&b, "Warning      %s\n", printable(warning))
+	}
+	if len(result.Faults)+len(result.Warnings) == 0 && len(result.Configuration)+len(result.Relay) > 0 {
+		b.WriteString("Nothing is wrong.\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,143 @@
+package command
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// at is a moment that the answers below hold, as it is printed.
+func at(text string) string {
+	moment, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		panic(err)
+	}
+	return clock(moment)
+}
+
+func TestLists(t *testing.T) {
+	relay := NewFakeRelay(t, map[string]string{
+		"GET catalogue": `[{"source":"icfm","events":[
+			{"name":"project_created","description":"A project was created","active":true,"rules":[
+				{"place":"Caddyfile:82","do":["folder","mail"]},{"place":"Caddyfile:90","do":["folder"]}]},
+			{"name":"dmg_started","active":false,"rules":[{"place":"Caddyfile:99","ignore":true}]},
+			{"name":"job_saved","active":false,"switch":{"kind":"event","name":"icfm:job_saved","off":true,"until":"2026-03-14T10:41:00Z","reason":"too \u001b[31mmany"}},
+			{"name":"job_done","active":false}]}]`,
+		"GET actions": `[{"name":"folder","description":"Make it","method":"POST","url":"http://192.168.1.20/folders?key=***","targets":["http://192.168.1.20:80"],
+				"used_by":["Caddyfile:82"],"settings":[["timeout","10s"]],"backlog":{"action":"folder","count":12},"switch":{"kind":"action","off":true,"reason":"SAN"}},
+			{"name":"pop","method":"GET","url":"{{crm}}/pop","targets":[],"used_by":[],"settings":[],"down":{"since":"2026-03-14T10:41:00Z"}}]`,
+		"GET actions/folder/example": `{"action":"folder","request":"POST http://192.168.1.20/folders HTTP/1.1\nX-Key: ***\n\n{}","event_id":"0199f3c2-7d11"}`,
+		"GET parameters": `[{"name":"caller_id","kind":"system","description":"Number of the caller","used_by":["pop"]},
+			{"name":"token","kind":"custom","value":"sesame","secret":true,"used_by":["folder"]},
+			{"undefined":true,"name":"crm","kind":"custom","value":"http://crm.invalid","used_by":[]},
+			{"undefined":true,"name":"empty","kind":"custom","used_by":["pop"]},
+			{"name":"lan","kind":"custom","value":"http://10.0.0.1","tenants":{"200":"http://10.0.2.1"},"used_by":["Caddyfile:82"]}]`,
+	})
+	until := at("2026-03-14T10:41:00Z")
+	tests := []struct{ name, command, want string }{
+		{"events", "events", `
+SOURCE  EVENT            STATE                                  ACTIONS       RULES                       DESCRIPTION
+icfm    project_created  on                                     folder, mail  Caddyfile:82, Caddyfile:90  A project was created
+icfm    dmg_started      -                                      -             Caddyfile:99 (ignore)       -
+icfm    job_saved        off until ` + until + ` (too �[31mmany)  -             -                           -
+icfm    job_done         -                                      -             -                           -
+`},
+		{"events that are used", "events --used", `
+SOURCE  EVENT            STATE  ACTIONS       RULES                       DESCRIPTION
+icfm    project_created  on     folder, mail  Caddyfile:82, Caddyfile:90  A project was created
+icfm    dmg_started      -      -             Caddyfile:99 (ignore)       -
+`},
+		{"events that lead to an action", "events MAIL", `
+SOURCE  EVENT            STATE  ACTIONS       RULES                       DESCRIPTION
+icfm    project_created  on     folder, mail  Caddyfile:82, Caddyfile:90  A project was created
+`},
+		{"actions", "actions", `
+ACTION  METHOD  URL                                 STATE                              WAITING  USED BY       DESCRIPTION
+folder  POST    http://192.168.1.20/folders?key=***  paused (SAN)                       12       Caddyfile:82  Make it
+pop     GET     {{crm}}/pop                          target down since ` + until + `  -        unused        -
+`},
+		{"an example", "actions folder --example", `
+Action     folder
+           Make it
+State      paused (SAN)
+Used by    Caddyfile:82
+Targets    http://192.168.1.20:80
+  timeout              10s
+For event  0199f3c2-7d11
+
+Request    folder
+  POST http://192.168.1.20/folders HTTP/1.1
+  X-Key: ***
+
+  {}
+`},
+		{"parameters", "parameters", `
+PARAMETER  KIND    VALUE                                  USED BY       DESCRIPTION
+caller_id  system  of the event                           pop           Number of the caller
+token      custom  ***                                    folder        -
+crm        custom  undefined: http://crm.invalid          unused        -
+empty      custom  undefined                              pop           -
+lan        custom  http://10.0.0.1, 200: http://10.0.2.1  Caddyfile:82  -
+`},
+		{"parameters of a tenant", "parameters 10.0.2", `
+PARAMETER  KIND    VALUE                                  USED BY       DESCRIPTION
+lan        custom  http://10.0.0.1, 200: http://10.0.2.1  Caddyfile:82  -
+`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			out, report, status := relay.Run(strings.Fields(test.command)...)
+			// How far columns are apart is tested with the table.
+			if status != 0 || squeezed(out) != squeezed(test.want[1:]) {
+				t.Errorf("status %d: %sgot\n%swant%s", status, report, out, test.want)
+			}
+		})
+	}
+	for _, secret := range []string{"sesame", "parameters sesame"} {
+		out, report, _ := relay.Run("parameters", secret)
+		if !strings.Contains(report, "No parameters have") || out != "" {
+			t.Errorf("a secret can be searched: %s%s", out, report)
+		}
+	}
+	if out, _, _ := relay.Run("parameters", "--json", "crm"); !strings.HasPrefix(out, "[\n  {\n    \"name\": \"crm\"") {
+		t.Error(out)
+	}
+}
+
+func squeezed(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = strings.Join(strings.Fields(line), " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestStatus(t *testing.T) {
+	fine := NewFakeRelay(t, map[string]string{"GET status": `{"version":"event-relay","started":"2026-03-13T10:41:00Z","loaded":"2026-03-14T10:41:00Z",
+		"switches":[],"backlog":[],"down":[],"quiet":[],"last_hour":{"failed":1,"ignored":3,"action":2,"delivered":0},
+		"queue":{"directory":"/srv/relay","bytes":1572864,"free":-1},"retention_seconds":2592000,"retention_bytes":2147483648}`})
+	out, report, status := fine.Run("status")
+	want := "Relay          event-relay, running since " + at("2026-03-13T10:41:00Z") + "\n" +
+		"Configuration  loaded " + at("2026-03-14T10:41:00Z") + `
+Waiting        nothing
+Last hour      action 2, ignored 3, failed 1
+Queue          /srv/relay: 1.5 MiB used, unknown free
+History        kept for 30d, up to 2.0 GiB
+`
+	if status != 0 || out != want {
+		t.Errorf("status %d: %sgot\n%swant\n%s", status, report, out, want)
+	}
+	for name, part := range map[string]string{
+		"everything, by the configuration (active off)":                                                      `"off":true`,
+		"action pop since " + at("2026-03-13T10:41:00Z") + " until " + at("2026-03-14T10:41:00Z") + ": CRM�": `"switches":[{"kind":"action","name":"pop","off":true,"since":"2026-03-13T10:41:00Z","until":"2026-03-14T10:41:00Z","reason":"CRM\u001b"}]`,
+		"everything since " + at("2026-03-13T10:41:00Z") + " until it is turned on by hand":                  `"switches":[{"kind":"all","off":true,"since":"2026-03-13T10:41:00Z"}]`,
+		"http://10.0.0.1:80 since " + at("2026-03-13T10:41:00Z") + " (pop): refused":                         `"down":[{"target":"http://10.0.0.1:80","action":"pop","since":"2026-03-13T10:41:00Z","error":"refused"}]`,
+		"icfm, last heard " + at("2026-03-13T10:41:00Z"):                                                     `"quiet":[{"source":"icfm","last":"2026-03-13T10:41:00Z"}]`,
+		"12 deliveries for old, the oldest since " + at("2026-03-13T10:41:00Z") + "; there is no such":       `"backlog":[{"action":"old","count":12,"oldest":"2026-03-13T10:41:00Z","unknown":true}]`,
+	} {
+		relay := NewFakeRelay(t, map[string]string{"GET status": "{" + part + "}"})
+		if out, report, status := relay.Run("status"); status != 2 || !strings.Contains(out, name) {
+			t.Errorf("status %d: there is no %q in\n%s%s", status, name, out, report)
+		}
+	}
+}

@@ -1,0 +1,217 @@
+package command
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+func writeStatus(w io.Writer, status relay.Status) error {
+	var b strings.Builder
+	line := func(label, format string, arguments ...any) {
+		fmt.Fprintf(&b, "%-14s %s\n", label, printable(fmt.Sprintf(format, arguments...)))
+	}
+	version := ""
+	if status.Version != "" {
+		version = status.Version + ", "
+	}
+	line("Relay", "%srunning since %s", version, clock(status.Started))
+	if !status.Loaded.IsZero() { // not known while the queue is not open
+		line("Configuration", "loaded %s", clock(status.Loaded))
+	}
+	if status.Off {
+		line("SWITCHED OFF", "everything, by the configuration (active off)")
+	}
+	for _, s := range status.Switches {
+		line("SWITCHED OFF", "%s", sinceText(s))
+	}
+	for _, trouble := range status.Troubles {
+		label := "TROUBLE"
+		if trouble.Refusing {
+			label = "REFUSING"
+		}
+		line(label, "%s", troubleText(trouble))
+	}
+	for _, warning := range status.Warnings {
+		line("WARNING", "%s", warning)
+	}
+	for _, down := range status.Down {
+		line("TARGET DOWN", "%s since %s (%s): %s", down.Target, clock(down.Since), down.Action, down.Error)
+	}
+	for _, quiet := range status.Quiet {
+		last := "never heard"
+		if !quiet.Last.IsZero() {
+			last = "last heard " + clock(quiet.Last)
+		}
+		line("QUIET", "%s, %s", quiet.Source, last)
+	}
+	for _, waiting := range status.Backlog {
+		line("Waiting", "%s", waitingText(waiting))
+	}
+	switch {
+	case unavailable(status):
+		line("Waiting", "not known")
+	case len(status.Backlog) == 0:
+		line("Waiting", "nothing")
+	}
+	if !unavailable(status) {
+		line("Last hour", "%s", hourText(status.LastHour))
+	}
+	free := "unknown"
+	if status.Queue.Free >= 0 {
+		free = sizeText(status.Queue.Free)
+	}
+	line("Queue", "%s: %s used, %s free", status.Queue.Dir, sizeText(status.Queue.Bytes), free)
+	line("History", "kept for %s, up to %s", ageText(time.Duration(status.RetentionSeconds)*time.Second), sizeText(status.RetentionBytes))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// troubleText says what is wrong with the queue.
+func troubleText(trouble queue.Trouble) string {
+	text := "since " + clock(trouble.Since) + ": " + trouble.Message
+	if trouble.Refusing {
+		text = "events, with status 503, " + text
+	}
+	return text
+}
+
+// unavailable reports whether the queue cannot be read, so that what waits is not
+// known.
+func unavailable(status relay.Status) bool {
+	return slices.ContainsFunc(status.Troubles, func(t queue.Trouble) bool { return t.Kind == queue.TroubleUnavailable })
+}
+
+// waitingText says what waits for an action, and why it may.
+func waitingText(waiting relay.BacklogLine) string {
+	text := fmt.Sprintf("%s for %s, the oldest since %s", counted(waiting.Count, "delivery", "deliveries"), waiting.Action, clock(waiting.Oldest))
+	if waiting.Unknown {
+		text += "; there is no such action any more: move them to another, or cancel them"
+	}
+	if waiting.Paused {
+		text += "; it is paused"
+	}
+	return text
+}
+
+// hourOrder is the order of the manual.
+var hourOrder = []string{"action", "ignored", "rule_error", "disabled", "duplicate", "delivered", "failed", "expired", "cancelled"}
+
+// hourText lists what there was of verdicts and states.
+func hourText(counts map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(hourPlace(a), hourPlace(b)), cmp.Compare(a, b))
+	})
+	var words []string
+	for _, name := range names {
+		if counts[name] > 0 {
+			words = append(words, fmt.Sprintf("%s %d", name, counts[name]))
+		}
+	}
+	if len(words) == 0 {
+		return "nothing came"
+	}
+	return strings.Join(words, ", ")
+}
+
+// hourPlace is where a word stands, after all others if it is not known.
+func hourPlace(word string) int {
+	if at := slices.Index(hourOrder, word); at >= 0 {
+		return at
+	}
+	return len(hourOrder)
+}
+
+// switchName is what a switch is for.
+func switchName(s queue.Switch) string {
+	switch s.Kind {
+	case queue.SwitchAction:
+		return "action " + s.Name
+	case queue.SwitchEvent:
+		return "event " + s.Name
+	}
+	return "everything"
+}
+
+// sinceText says what is off, since and until when, and why.
+func sinceText(s queue.Switch) string {
+	text := switchName(s) + " since " + clock(s.Since)
+	if s.Until.IsZero() {
+		text += " until it is turned on by hand"
+	} else {
+		text += " until " + clock(s.Until)
+	}
+	if s.Reason != "" {
+		text += ": " + s.Reason
+	}
+	return text
+}
+
+// switchText says what turning a switch came to.
+func switchText(s queue.Switch) string {
+	name := printable(switchName(s))
+	switch {
+	case !s.Off && s.Kind == queue.SwitchAction:
+		return name + " is resumed; what waits for it is sent."
+	case !s.Off:
+		return name + " is enabled."
+	}
+	until := ", until it is turned on by hand"
+	if !s.Until.IsZero() {
+		until = " until " + clock(s.Until)
+	}
+	if s.Kind == queue.SwitchAction {
+		return name + " is paused" + until + "; its deliveries wait."
+	}
+	return name + " is disabled" + until + "; events are stored, and nothing is done about them."
+}
+
+// writeSwitches says what is switched off besides the switch that was turned,
+// and what an enabled event may still wait for.
+func writeSwitches(w io.Writer, turned queue.Switch, status relay.Status) error {
+	var b strings.Builder
+	if status.Off {
+		b.WriteString("Everything is switched off by the configuration (active off).\n")
+	}
+	for _, s := range status.Switches {
+		if s.Kind != turned.Kind || s.Name != turned.Name {
+			fmt.Fprintf(&b, "Switched off: %s\n", printable(sinceText(s)))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// sizeText is a number of bytes for people.
+func sizeText(bytes int64) string {
+	const step = 1024
+	if bytes < step {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	size, unit := float64(bytes), 0
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	for size >= step && unit < len(units)-1 {
+		size /= step
+		unit++
+	}
+	return fmt.Sprintf("%.1f %s", size, units[unit])
+}
+
+// ageText is a length of time for people.
+func ageText(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= day && d%day == 0:
+		return fmt.Sprintf("%dd", d/day)
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return d.String()
+}

@@ -1,0 +1,35 @@
+package command
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-event-relay/event-relay/internal/api"
+)
+
+func rejectionsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rejections",
+		Short: "Lists who was turned away and why, and when each credential was last used",
+		Long: `
+Lists the requests that were refused since Caddy was started, grouped, and when
+each credential was last used. Only the origin of a refused request is kept. It
+warns of secrets that are empty and were left out, and of files of secrets that
+have changed since they were read.`,
+		Example: "  caddy event-relay rejections",
+		Args:    cobra.NoArgs,
+		RunE:    talking(runRejections),
+	}
+}
+
+func runRejections(i *invocation, client *adminClient) error {
+	var list api.Rejections
+	raw, err := client.get(i.context, "rejections", nil, &list)
+	if err != nil {
+		return err
+	}
+	if i.Bool("json") {
+		_, err = i.out.Write(raw)
+		return err
+	}
+	return writeRejections(i.out, list, terminalWidth(i.out))
+}

@@ -1,0 +1,60 @@
+package command
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+func statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Shows at a glance how the relay is: what is switched off, waits, is down or quiet",
+		Long: `
+Shows what is switched off and until when, what waits for each action, which
+targets are down, which sources are quiet, what the last hour brought,
+and how full the disk is. It warns of requests that Caddy would answer with an
+empty 200 although nothing takes them, and of secrets that were left out.
+
+The exit status serves in monitoring:
+  0  everything is on, no target is down and every source was heard
+  1  error: the relay cannot be asked
+  2  something is off, down or quiet, or waits for an action that is gone, or
+     there is a warning: the configuration may lose events`,
+		Example: "  caddy event-relay status",
+		Args:    cobra.NoArgs,
+		RunE:    running(runStatus),
+	}
+}
+
+func runStatus(i *invocation) (int, error) {
+	client, err := newAdminClient(i.Flags)
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	var status relay.Status
+	raw, err := client.get(i.context, "status", nil, &status)
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	if i.Bool("json") {
+		_, err = i.out.Write(raw)
+	} else {
+		err = writeStatus(i.out, status)
+	}
+	if err == nil && needsAttention(status) {
+		return exitNotSo, nil
+	}
+	return exitStatus(err), err
+}
+
+// needsAttention reports whether an administrator should look.
+func needsAttention(status relay.Status) bool {
+	for _, waiting := range status.Backlog {
+		if waiting.Unknown {
+			return true
+		}
+	}
+	return status.Off || len(status.Switches)+len(status.Down)+len(status.Quiet)+len(status.Warnings) > 0
+}

@@ -1,0 +1,62 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/command"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+)
+
+func init() {
+	caddycmd.RegisterCommand(command.New(func(part json.RawMessage) (command.App, error) {
+		app := new(App)
+		if err := caddy.StrictUnmarshalJSON(part, app); err != nil {
+			return nil, err
+		}
+		app.logger = caddy.Log().Named(appName)
+		return app, nil
+	}))
+}
+
+// Configuration checks the values of the configuration and converts them.
+func (a *App) Configuration(logger *zap.Logger) (relay.Configuration, error) {
+	a.logger = logger
+	return a.configuration()
+}
+
+// QueueDirectory returns the absolute directory of the queue.
+func (a *App) QueueDirectory() (string, error) { return a.queueDirectory() }
+
+// Source returns a source by its name. No other is looked at: the environment of
+// a command may lack the secrets of others.
+func (a *App) Source(name string) (receive.Source, error) {
+	source, err := a.sourceNamed(name)
+	if err != nil {
+		return receive.Source{}, fmt.Errorf("setting up a source: %w", err)
+	}
+	var wrong findings
+	source.check(&wrong)
+	converted := a.source(source, &wrong)
+	return converted, errors.Join(wrong...)
+}
+
+func (a *App) sourceNamed(name string) (*Source, error) {
+	known := make([]string, len(a.Sources))
+	for i := range a.Sources {
+		if a.Sources[i].Name == name {
+			return &a.Sources[i], nil
+		}
+		known[i] = a.Sources[i].Name
+	}
+	if len(known) == 0 {
+		return nil, errors.New("the configuration has no source")
+	}
+	return nil, fmt.Errorf("unknown source %s%s The sources are: %s", name, didYouMean(name, known), list(known))
+}
