@@ -24,6 +24,7 @@ var rooms = []string{
 	"caddymodule/sites",
 	"internal/console",
 	"internal/api",
+	"internal/replay",
 	"internal/relay",
 	"internal/postman",
 	"internal/queue/sqlite",
@@ -38,7 +39,7 @@ var rooms = []string{
 }
 
 // aside are packages that only tests and examples are made of.
-var aside = []string{"examples", "internal/event/eventtest", "internal/processtest", "internal/queue/queuetest", "test"}
+var aside = []string{"examples", "internal/event/eventtest", "internal/processtest", "internal/queue/queuetest", "internal/relay/relaytest", "test"}
 
 // knowsCaddy are the rooms that may import Caddy. The engine is a plain library.
 var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/command", "caddymodule/handover", "caddymodule/sites"}

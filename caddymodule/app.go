@@ -243,7 +243,7 @@ func (a *App) refuseToLeaveBehind(key string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	waiting, err := present.runtime.Backlog(ctx)
+	waiting, err := present.runtime.Store().Backlog(ctx)
 	if errors.Is(err, queue.ErrUnavailable) {
 		// Naming another directory may be the remedy.
 		a.logger.Warn("the queue is left without knowing what waits in it", zap.String("directory", present.queueDir), zap.Error(err))

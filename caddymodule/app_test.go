@@ -148,7 +148,7 @@ func TestHandlersOutsideOfTheirAppsLife(t *testing.T) {
 	must(t, failing.Stop())
 	must(t, failing.Cleanup())
 	must(t, failing.Cleanup())
-	if first.runtime.Newest() != first.generation {
+	if first.runtime.Generation() != first.generation {
 		t.Error("the generation below was not revived")
 	}
 	if _, generation, err = failing.service(t.Context()); err != nil || generation != first.generation {

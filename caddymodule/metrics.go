@@ -186,7 +186,7 @@ func (s *scrape) state(now relay.Metrics) {
 }
 
 func (s *scrape) storage() {
-	usage := s.app.runtime.Usage()
+	usage := s.app.runtime.Store().Usage()
 	s.gauge(queueBytesMetric, float64(usage.Bytes))
 	if usage.Free >= 0 {
 		s.gauge(queueFreeMetric, float64(usage.Free))

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 func backupCommand() *cobra.Command {
@@ -134,7 +134,7 @@ func mergeHistory(i *invocation, client *adminClient) error {
 	defer progress.end()
 	upload := &countingReader{reader: file, what: "Sending the backup", total: about.Size(), progress: progress}
 	var result api.Merged
-	err = client.long(i.context, "merge", upload, func(far relay.Progress) {
+	err = client.long(i.context, "merge", upload, func(far replay.Progress) {
 		progress.show(progressText("Adding events", far))
 	}, &result)
 	progress.end()

@@ -17,7 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // adminClient talks to the relay in a running Caddy, over Caddy's admin API.
@@ -168,7 +168,7 @@ func decodeNumbers(raw []byte, result any) error {
 
 // long makes a call that tells how far it is, and reads its result. Breaking it
 // off breaks off the work too, but what was done stays done.
-func (c *adminClient) long(ctx context.Context, path string, body io.Reader, progress func(relay.Progress), result any) error {
+func (c *adminClient) long(ctx context.Context, path string, body io.Reader, progress func(replay.Progress), result any) error {
 	response, err := c.open(ctx, http.MethodPost, path, nil, body)
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (c *adminClient) long(ctx context.Context, path string, body io.Reader, pro
 	decoder := json.NewDecoder(response.Body)
 	for {
 		var line struct {
-			Progress *relay.Progress
+			Progress *replay.Progress
 			Result   json.RawMessage
 			Error    string
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 func decideCommand() *cobra.Command {
@@ -68,7 +68,7 @@ func runDecide(i *invocation) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	var difference relay.Decided
+	var difference replay.Decided
 	if err := i.again(client, "decide", "Deciding", request, &difference); err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
@@ -90,7 +90,7 @@ func runDecide(i *invocation) (int, error) {
 	case dry && difference.Changed > 0:
 		status = exitNotSo
 	case !dry && difference.Changed > 0:
-		result = relay.Decided{}
+		result = replay.Decided{}
 		if err := i.confirm("Give these events their new verdicts, and carry out what fires now?"); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}

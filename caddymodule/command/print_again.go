@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // resentText says how many deliveries there are to be sent, or are sent, again.
-func resentText(resent relay.Resent, what string) string {
+func resentText(resent replay.Resent, what string) string {
 	var b strings.Builder
 	if resent.Deliveries == 0 {
 		b.WriteString("No delivery fits. A filter without --state chooses those that failed, expired or were cancelled; unfinished ones are never sent again.")
@@ -40,7 +40,7 @@ func countsText(counts map[string]int) string {
 const mostDifferences = 100
 
 // writeDifference prints what deciding again changes.
-func writeDifference(w io.Writer, decided relay.Decided, decider string, width int) error {
+func writeDifference(w io.Writer, decided replay.Decided, decider string, width int) error {
 	if decided.Events == 0 {
 		_, err := fmt.Fprintln(w, "No event fits.")
 		return err

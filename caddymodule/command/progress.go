@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // How often progress is shown: in place on a terminal, as lines elsewhere.
@@ -48,11 +48,11 @@ func (p *progress) show(line string) {
 }
 
 // counting returns what shows the progress of work as a number of things.
-func (p *progress) counting(what string) func(relay.Progress) {
-	return func(far relay.Progress) { p.show(progressText(what, far)) }
+func (p *progress) counting(what string) func(replay.Progress) {
+	return func(far replay.Progress) { p.show(progressText(what, far)) }
 }
 
-func progressText(what string, far relay.Progress) string {
+func progressText(what string, far replay.Progress) string {
 	if far.Total > 0 {
 		return fmt.Sprintf("%s: %d of %d (%d %%)", what, far.Done, far.Total, 100*far.Done/far.Total)
 	}

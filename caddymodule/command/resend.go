@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 func resendCommand() *cobra.Command {
@@ -49,7 +49,7 @@ func runResend(i *invocation) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	var counted relay.Resent
+	var counted replay.Resent
 	if err := i.again(client, "resend", "Counting", againRequest{selection: chosen, DryRun: true}, &counted); err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
@@ -59,7 +59,7 @@ func runResend(i *invocation) (int, error) {
 	case counted.Deliveries == 0:
 		status = exitNothing
 	case !i.Bool("dry-run"):
-		result = relay.Resent{}
+		result = replay.Resent{}
 		if err := i.confirm("Send them again?"); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}

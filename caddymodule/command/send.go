@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 func sendCommand() *cobra.Command {
@@ -68,7 +69,7 @@ func runSend(i *invocation) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	var sent relay.Sent
+	var sent replay.Sent
 	if err := client.post(i.context, "send", test, &sent); err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
@@ -91,8 +92,8 @@ func runSend(i *invocation) (int, error) {
 	return exitStatus(err), err
 }
 
-func (i *invocation) testEvent() (relay.TestEvent, error) {
-	test := relay.TestEvent{Source: i.Arg(0), Event: i.Arg(1), ContentType: i.String("content-type")}
+func (i *invocation) testEvent() (replay.TestEvent, error) {
+	test := replay.TestEvent{Source: i.Arg(0), Event: i.Arg(1), ContentType: i.String("content-type")}
 	for _, argument := range i.Args()[2:] {
 		name, value, found := strings.Cut(argument, "=")
 		if !found || name == "" {

@@ -32,7 +32,7 @@ func activity(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := c.Runtime.Activity(c.r.Context(), filter, queue.Cursor(query.Get("after")), count)
+	page, err := c.Runtime.Store().Page(c.r.Context(), filter, queue.Cursor(query.Get("after")), count)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func explain(c *call) (any, error) {
 }
 
 func backlog(c *call) (any, error) {
-	waiting, err := c.Runtime.Backlog(c.r.Context())
+	waiting, err := c.Runtime.Store().Backlog(c.r.Context())
 	return list(waiting), err
 }
 

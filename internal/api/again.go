@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // chosen says which events or deliveries to do something with again, and whether
@@ -20,12 +20,12 @@ type chosen struct {
 
 // selection returns what was chosen. Nothing must not come to mean everything:
 // whoever wants that gives an empty filter.
-func (ch *chosen) selection(c *call) (relay.Selection, error) {
+func (ch *chosen) selection(c *call) (replay.Selection, error) {
 	if (len(ch.IDs) > 0) == (ch.Filter != nil) {
-		return relay.Selection{}, wrong("ids", "choosing events: give ids, or else a filter, which may be {} for all")
+		return replay.Selection{}, wrong("ids", "choosing events: give ids, or else a filter, which may be {} for all")
 	}
 	filter, err := filterOf(ch.Filter, c.now)
-	return relay.Selection{IDs: ch.IDs, Filter: filter}, err
+	return replay.Selection{IDs: ch.IDs, Filter: filter}, err
 }
 
 func resend(c *call) error {
@@ -40,8 +40,8 @@ func resend(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
-		return c.Runtime.Resend(ctx, selection, wanted.DryRun, progress)
+	return c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
+		return replay.Resend(ctx, c.Runtime, selection, wanted.DryRun, progress)
 	})
 }
 
@@ -54,12 +54,12 @@ func decide(c *call) error {
 	if err != nil {
 		return err
 	}
-	options := relay.DecideOptions{Configuration: wanted.Configuration, Dry: wanted.DryRun}
+	options := replay.DecideOptions{Configuration: wanted.Configuration, Dry: wanted.DryRun}
 	if bytes.Equal(options.Configuration, []byte("null")) {
 		options.Configuration = nil
 	}
-	return c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
-		decided, err := c.Runtime.Decide(ctx, selection, options, progress)
+	return c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
+		decided, err := replay.Decide(ctx, c.Runtime, selection, options, progress)
 		decided.Differences = list(decided.Differences)
 		return decided, err
 	})

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 func turn(c *call) (any, error) {
@@ -78,11 +78,11 @@ func move(c *call) (any, error) {
 }
 
 func send(c *call) (any, error) {
-	var test relay.TestEvent
+	var test replay.TestEvent
 	if err := c.decode(eventBody, &test); err != nil {
 		return nil, err
 	}
-	sent, err := c.Runtime.Send(c.r.Context(), test)
+	sent, err := replay.Send(c.r.Context(), c.Runtime, test)
 	sent.IDs = list(sent.IDs)
 	return sent, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // change asks for a change that must be made.
@@ -53,7 +54,7 @@ func TestWaitingDeliveriesAreCancelled(t *testing.T) {
 	b := newBench(t)
 	var turned queue.Switch
 	b.change("switch", `{"kind":"action","name":"record","off":true}`, &turned)
-	var sent relay.Sent
+	var sent replay.Sent
 	b.change("send", `{"source":"icfm","event":"job_saved","body":"{\"status\":\"Approved\"}","content_type":"application/json"}`, &sent)
 	if len(sent.IDs) != 1 {
 		t.Fatalf("sent %+v", sent)
@@ -74,7 +75,7 @@ func TestEventsAreSentAndDecidedAgain(t *testing.T) {
 	b := newBench(t)
 	id := b.post("", `{"event":"job_saved","id":1,"status":"Approved"}`)
 	for _, body := range []string{`{"ids":["` + id + `"],"dry_run":true}`, `{"filter":{"state":"delivered","since":"1h"},"dry_run":true}`, `{"ids":["` + id + `"]}`} {
-		var resent relay.Resent
+		var resent replay.Resent
 		if b.result("resend", body, &resent); resent.Deliveries != 1 || resent.Actions["record"] != 1 {
 			t.Errorf("%s resends %+v", body, resent)
 		}
@@ -84,7 +85,7 @@ func TestEventsAreSentAndDecidedAgain(t *testing.T) {
 		b.read("events/"+id, &detail)
 		return len(detail.Deliveries) == 2
 	})
-	var decided relay.Decided
+	var decided replay.Decided
 	if b.result("decide", `{"filter":{},"dry_run":true}`, &decided); decided.Events != 1 || decided.Changed != 0 || decided.Differences == nil {
 		t.Errorf("decided %+v", decided)
 	}

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // copying is held by the one backup or merge that is under way. Each takes as
@@ -36,7 +36,7 @@ func (c *call) withCopy(do func(file string, most int64) error) error {
 		return &Error{Status: http.StatusServiceUnavailable, Err: errors.New("copying the queue: another backup or merge is under way; try again when it is done")}
 	}
 	defer copying.Unlock()
-	usage := c.Runtime.Usage()
+	usage := c.Runtime.Store().Usage()
 	// What a crash left.
 	left, _ := filepath.Glob(filepath.Join(usage.Dir, copyPattern))
 	for _, directory := range left {
@@ -57,11 +57,11 @@ func (c *call) withCopy(do func(file string, most int64) error) error {
 // backup answers with a consistent copy of the queue.
 func backup(c *call) error {
 	return c.withCopy(func(file string, most int64) error {
-		if size := c.Runtime.Usage().Bytes; size > most {
+		if size := c.Runtime.Store().Usage().Bytes; size > most {
 			return &Error{Status: http.StatusInsufficientStorage, Err: fmt.Errorf(
 				"backing up: the copy takes up to %d bytes beside the queue, and %d can be had; make room on that disk", size, most)}
 		}
-		if err := c.Runtime.Backup(c.r.Context(), file); err != nil {
+		if err := c.Runtime.Store().Backup(c.r.Context(), file); err != nil {
 			return err
 		}
 		written, err := os.Open(file)
@@ -108,8 +108,10 @@ func merge(c *call) error {
 		if err := c.upload(file, most); err != nil {
 			return err
 		}
-		return c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
-			added, err := c.Runtime.MergeHistory(ctx, file, progress)
+		return c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
+			added, err := c.Runtime.Store().Merge(ctx, file, func(done, total int64) {
+				progress(replay.Progress{Done: int(done), Total: int(total)})
+			})
 			return Merged{Events: added}, err
 		})
 	})

@@ -14,7 +14,7 @@ import (
 // leftovers returns the copies beside a queue.
 func (b *bench) leftovers() []string {
 	b.t.Helper()
-	left, err := filepath.Glob(filepath.Join(b.runtime.Usage().Dir, copyPattern))
+	left, err := filepath.Glob(filepath.Join(b.runtime.Store().Usage().Dir, copyPattern))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -25,11 +25,11 @@ func TestBackup(t *testing.T) {
 	b := newBench(t)
 	id := b.post("", `{"event":"job_saved","id":1,"status":"Approved"}`)
 	// What a crash in the middle of a backup leaves.
-	if _, err := os.MkdirTemp(b.runtime.Usage().Dir, copyPattern); err != nil {
+	if _, err := os.MkdirTemp(b.runtime.Store().Usage().Dir, copyPattern); err != nil {
 		t.Fatal(err)
 	}
 	// What people may call a copy of their own.
-	kept := filepath.Join(b.runtime.Usage().Dir, "copy-2026-03-13")
+	kept := filepath.Join(b.runtime.Store().Usage().Dir, "copy-2026-03-13")
 	if err := os.Mkdir(kept, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // streaming serves a stream of batches, to be read over a connection. It closes
@@ -156,32 +157,32 @@ func TestLiveViewsAreBounded(t *testing.T) {
 }
 
 func TestLongCallsTellHowFarTheyAre(t *testing.T) {
-	begun := func(progress func(relay.Progress)) { progress(relay.Progress{Done: 1, Total: 9}) }
+	begun := func(progress func(replay.Progress)) { progress(replay.Progress{Done: 1, Total: 9}) }
 	for name, test := range map[string]struct {
-		do     func(context.Context, func(relay.Progress)) (any, error)
+		do     func(context.Context, func(replay.Progress)) (any, error)
 		status int
 		lines  string
 	}{
 		"a result": {
-			func(_ context.Context, progress func(relay.Progress)) (any, error) {
+			func(_ context.Context, progress func(replay.Progress)) (any, error) {
 				begun(progress)
 				return Merged{Events: 9}, nil
 			},
 			http.StatusOK, `{"progress":{"done":1,"total":9}}` + "\n" + `{"result":{"events":9}}` + "\n",
 		},
 		"an error on the way": {
-			func(_ context.Context, progress func(relay.Progress)) (any, error) {
+			func(_ context.Context, progress func(replay.Progress)) (any, error) {
 				begun(progress)
 				return nil, queue.ErrFull
 			},
 			http.StatusOK, `{"progress":{"done":1,"total":9}}` + "\n" + `{"error":"queue is full"}` + "\n",
 		},
 		"nothing to tell": {
-			func(context.Context, func(relay.Progress)) (any, error) { return Merged{}, nil },
+			func(context.Context, func(replay.Progress)) (any, error) { return Merged{}, nil },
 			http.StatusOK, `{"result":{"events":0}}` + "\n",
 		},
 		"an error at once": {
-			func(context.Context, func(relay.Progress)) (any, error) {
+			func(context.Context, func(replay.Progress)) (any, error) {
 				return nil, &relay.WrongInput{Field: "ids", Err: errors.New("no such event")}
 			},
 			http.StatusBadRequest, `{"error":"no such event","field":"ids"}` + "\n",
@@ -205,8 +206,8 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 // TestLongCallsEndWithTheirReader: nobody is told what they do any more.
 func TestLongCallsEndWithTheirReader(t *testing.T) {
 	c := &call{w: &stuck{ResponseWriter: httptest.NewRecorder()}, r: httptest.NewRequest(http.MethodPost, "/", nil)}
-	_ = c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
-		progress(relay.Progress{Done: 1})
+	_ = c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
+		progress(replay.Progress{Done: 1})
 		if ctx.Err() == nil {
 			t.Error("the call goes on")
 		}
@@ -220,7 +221,7 @@ func TestCallsEndWhenCaddyExits(t *testing.T) {
 	exit, leave := context.WithCancel(t.Context())
 	known := routes
 	defer func() { routes = known }()
-	endless := func(ctx context.Context, _ func(relay.Progress)) (any, error) {
+	endless := func(ctx context.Context, _ func(replay.Progress)) (any, error) {
 		leave()
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -228,8 +229,8 @@ func TestCallsEndWhenCaddyExits(t *testing.T) {
 	routes = []route{
 		{method: http.MethodGet, path: "at-once", serve: func(c *call) error { return c.long(endless) }},
 		{method: http.MethodGet, path: "on-the-way", serve: func(c *call) error {
-			return c.long(func(ctx context.Context, progress func(relay.Progress)) (any, error) {
-				progress(relay.Progress{Done: 1})
+			return c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
+				progress(replay.Progress{Done: 1})
 				return endless(ctx, progress)
 			})
 		}},

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // progressEvery is how often a long call says how far it is.
@@ -13,15 +13,15 @@ const progressEvery = 200 * time.Millisecond
 
 // line is one line of the answer to a long call. One of its members is set.
 type line struct {
-	Progress *relay.Progress `json:"progress,omitempty"`
-	Result   any             `json:"result,omitempty"`
+	Progress *replay.Progress `json:"progress,omitempty"`
+	Result   any              `json:"result,omitempty"`
 	*failure
 }
 
 // long answers with lines of JSON: how far the call is, now and then, and at
 // last the result or an error. An error before there was any progress is
 // answered with its status.
-func (c *call) long(do func(context.Context, func(relay.Progress)) (any, error)) error {
+func (c *call) long(do func(context.Context, func(replay.Progress)) (any, error)) error {
 	ctx, stop := context.WithCancel(c.r.Context())
 	defer stop()
 	out := c.flushing()
@@ -41,7 +41,7 @@ func (c *call) long(do func(context.Context, func(relay.Progress)) (any, error))
 			stop()
 		}
 	}
-	result, err := do(ctx, func(p relay.Progress) {
+	result, err := do(ctx, func(p replay.Progress) {
 		if time.Since(last) >= progressEvery {
 			write(line{Progress: &p})
 		}

@@ -17,7 +17,7 @@ const Patience = 60 * time.Second
 
 // WaitFor waits until a condition is true, and fails the test when that takes
 // longer than Patience.
-func WaitFor(t *testing.T, what string, condition func() bool) {
+func WaitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(Patience)
 	for !condition() {

@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -220,6 +222,21 @@ type Summary struct {
 	ParseError  string          `json:"parse_error,omitempty"`
 	DuplicateOf string          `json:"duplicate_of,omitempty"`
 	Deliveries  []DeliveryState `json:"deliveries,omitempty"`
+}
+
+// FindDelivery returns the id of the one delivery whose id begins so, or
+// ErrNotFound.
+func (s *Summary) FindDelivery(beginning string) (string, error) {
+	var fits []string
+	for _, delivery := range s.Deliveries {
+		if strings.HasPrefix(delivery.ID, beginning) {
+			fits = append(fits, delivery.ID)
+		}
+	}
+	if len(fits) != 1 {
+		return "", fmt.Errorf("finding %s: %w: %d deliveries of event %s begin so; give the id of one", beginning, ErrNotFound, len(fits), s.ID)
+	}
+	return fits[0], nil
 }
 
 // DeliveryState is one delivery as the activity knows it.

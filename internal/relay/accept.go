@@ -19,7 +19,7 @@ import (
 // Receive turns a request into events, as this generation's sources say. Its
 // errors are *receive.Refusal where an answer is to be given.
 func (g *Generation) Receive(request *http.Request, origin receive.Origin) (*receive.Received, error) {
-	return g.receiver.Receive(request, origin)
+	return g.Receiver.Receive(request, origin)
 }
 
 // Accept decides what a generation's rules want done about received events and
@@ -33,7 +33,7 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	off := r.off.Load()
 	for i, event := range received.Events {
 		reason := off.reason(event)
-		if generation.off {
+		if generation.Configuration.Off {
 			reason = offByConfiguration
 		}
 		if reason != "" {
@@ -62,24 +62,28 @@ const offByConfiguration = "the relay was switched off (active off)"
 // decide returns what the rules want done about an event.
 func (g *Generation) decide(event *event.Event) queue.Entry {
 	entry := queue.Entry{Event: event}
-	bound := g.language.Bind(event)
-	entry.Verdict = g.ruleset.Decide(bound)
+	bound := g.Language.Bind(event)
+	entry.Verdict = g.Ruleset.Decide(bound)
 	if len(entry.Verdict.Actions) == 0 {
 		return entry
 	}
 	entry.Deliveries = make([]queue.Delivery, len(entry.Verdict.Actions))
 	for i, call := range entry.Verdict.Actions {
-		entry.Deliveries[i] = g.delivery(call.Action, bound, event.ID, event.Received)
+		entry.Deliveries[i] = g.Delivery(call.Action, bound, event.ID, event.Received)
 	}
 	return entry
 }
 
-// delivery makes a delivery of a configured action. since is from when on it
-// grows old.
-func (g *Generation) delivery(action string, bound *language.Bound, event string, since time.Time) queue.Delivery {
+// Delivery makes a delivery of a configured action for an event, which expires
+// counted from since. Without bound, for an event that cannot be read, it has no
+// order key and does not expire.
+func (g *Generation) Delivery(action string, bound *language.Bound, event string, since time.Time) queue.Delivery {
 	delivery := queue.Delivery{ID: newID(), Action: action}
+	if bound == nil {
+		return delivery
+	}
 	var err error
-	if delivery.OrderKey, delivery.Expires, err = g.byName[action].Schedule(bound, since); err != nil {
+	if delivery.OrderKey, delivery.Expires, err = g.Action(action).Schedule(bound, since); err != nil {
 		g.logger.Debug("order_by failed; the delivery goes in any order", zap.String("event", event), zap.Error(err))
 	}
 	return delivery

@@ -9,16 +9,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
-// Activity returns a page of events, newest first. See queue.Activity.
-func (r *Runtime) Activity(ctx context.Context, filter queue.Filter, after queue.Cursor, n int) (queue.Page, error) {
-	return r.engine.Page(ctx, filter, after, n)
-}
-
-// Backlog returns what waits for each action.
-func (r *Runtime) Backlog(ctx context.Context) ([]queue.Backlog, error) {
-	return r.engine.Backlog(ctx)
-}
-
 // Show returns everything that is known of one event, by its id or the id of
 // one of its deliveries, or a beginning of either. It wraps queue.ErrNotFound.
 func (r *Runtime) Show(ctx context.Context, id string) (Detail, error) {

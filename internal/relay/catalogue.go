@@ -48,14 +48,14 @@ func (r *Runtime) Catalogue() []SourceEvents {
 		return []SourceEvents{}
 	}
 	off := switchesOf(r.Switches())
-	everything := generation.off || off[switchKey{kind: queue.SwitchAll}] != nil
-	catalogue := make([]SourceEvents, 0, len(generation.sources)+1)
-	for _, source := range generation.sources {
+	everything := generation.Configuration.Off || off[switchKey{kind: queue.SwitchAll}] != nil
+	catalogue := make([]SourceEvents, 0, len(generation.Configuration.Sources)+1)
+	for _, source := range generation.Configuration.Sources {
 		catalogue = append(catalogue, SourceEvents{Source: source.Name, Preset: source.Preset, Place: source.Place, Events: []EventListed{}})
 	}
 	catalogue = append(catalogue, SourceEvents{Source: OwnSource, Events: []EventListed{}})
-	written := generation.ruleset.Rules()
-	for _, named := range generation.ruleset.ByEvent() {
+	written := generation.Ruleset.Rules()
+	for _, named := range generation.Ruleset.ByEvent() {
 		listed := EventListed{
 			Name: named.Event, Description: generation.description(named.Source, named.Event),
 			Switch: off[switchKey{queue.SwitchEvent, named.Source + ":" + named.Event}],
@@ -71,8 +71,8 @@ func (r *Runtime) Catalogue() []SourceEvents {
 		i := slices.IndexFunc(catalogue, func(s SourceEvents) bool { return s.Source == named.Source })
 		catalogue[i].Events = append(catalogue[i].Events, listed)
 	}
-	for i, source := range generation.sources {
-		if url := generation.configuration.Addresses[source.Name]; url != "" {
+	for i, source := range generation.Configuration.Sources {
+		if url := generation.Configuration.Addresses[source.Name]; url != "" {
 			catalogue[i].URL = url
 			catalogue[i].Try = Setup{Source: source, URL: url}.try(worthTrying(catalogue[i].Events))
 		}
@@ -96,7 +96,7 @@ func worthTrying(events []EventListed) string {
 
 // description returns what the configuration or the vendor says about an event.
 func (g *Generation) description(source, e string) string {
-	for _, declared := range g.declared {
+	for _, declared := range g.Declared {
 		if declared.Name != source {
 			continue
 		}

@@ -37,7 +37,7 @@ type ActionListed struct {
 func (r *Runtime) Actions(ctx context.Context) ([]ActionListed, error) {
 	generation := r.newest.Load()
 	if generation == nil {
-		return nil, errNotInService
+		return nil, ErrNotInService
 	}
 	backlog, err := r.engine.Backlog(ctx)
 	if err != nil {
@@ -52,8 +52,8 @@ func (r *Runtime) Actions(ctx context.Context) ([]ActionListed, error) {
 		down[withPort(target.Target)] = &target
 	}
 	off := switchesOf(r.Switches())
-	actions := make([]ActionListed, len(generation.actions))
-	for i, prepared := range generation.actions {
+	actions := make([]ActionListed, len(generation.Actions))
+	for i, prepared := range generation.Actions {
 		action := prepared.Action()
 		listed := ActionListed{
 			Name: action.Name, Description: action.Description, Place: action.Place,
@@ -76,13 +76,13 @@ var userInURL = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#]*@`)
 
 // shownURL returns the template of a URL without what proves anything.
 func (g *Generation) shownURL(url string) string {
-	return g.mask(userInURL.ReplaceAllString(url, "${1}***@"))
+	return g.Mask(userInURL.ReplaceAllString(url, "${1}***@"))
 }
 
 // rulesDoing returns the places of the rules that name an action.
 func (g *Generation) rulesDoing(action string) []string {
 	places := []string{}
-	for _, rule := range g.ruleset.Rules() {
+	for _, rule := range g.Ruleset.Rules() {
 		if slices.Contains(rule.Do, action) {
 			places = append(places, rule.Place)
 		}
@@ -121,7 +121,7 @@ func (g *Generation) settingsOf(action forward.Action) [][2]string {
 		set("expires", durationText(action.Expires))
 	}
 	if action.OrderBy != "" {
-		set("order_by", g.mask(action.OrderBy))
+		set("order_by", g.Mask(action.OrderBy))
 	}
 	if len(action.Sign) > 0 {
 		set("sign", strings.TrimSpace(strings.Repeat("*** ", len(action.Sign))))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,10 +32,10 @@ const mostExampleEvents = 50
 func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, error) {
 	generation := r.newest.Load()
 	if generation == nil {
-		return ExampleRequest{}, errNotInService
+		return ExampleRequest{}, ErrNotInService
 	}
-	if generation.byName[action] == nil {
-		known := slices.Sorted(maps.Keys(generation.byName))
+	if generation.Action(action) == nil {
+		known := slices.Sorted(slices.Values(generation.ActionNames()))
 		remedy := ""
 		if near := names.Nearest(action, known); near != "" {
 			remedy = "; did you mean " + near + "?"
@@ -76,8 +75,8 @@ func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, e
 
 // eventsAsking returns the events for which an active rule asks for an action.
 func (g *Generation) eventsAsking(action string) (asking []rules.EventRules) {
-	written := g.ruleset.Rules()
-	for _, event := range g.ruleset.ByEvent() {
+	written := g.Ruleset.Rules()
+	for _, event := range g.Ruleset.ByEvent() {
 		if slices.ContainsFunc(event.Rules, func(i int) bool { return !written[i].Inactive && slices.Contains(written[i].Do, action) }) {
 			asking = append(asking, event)
 		}
@@ -97,8 +96,8 @@ func (g *Generation) madeUp(action string, about rules.EventRules, of func(name 
 	e.Parameters[event.Date], e.Parameters[event.Time] = now.Format(time.DateOnly), now.Format(time.TimeOnly)
 	e.Parameters[event.UnixTime] = now.Unix()
 	var body any = map[string]any{}
-	for _, expression := range g.byName[action].Expressions() {
-		for _, reference := range g.language.References(expression.String()) {
+	for _, expression := range g.Action(action).Expressions() {
+		for _, reference := range g.Language.References(expression.String()) {
 			first := reference.Name
 			if len(reference.Steps) > 0 {
 				if name, ok := reference.Steps[0].(string); ok {
@@ -116,7 +115,7 @@ func (g *Generation) madeUp(action string, about rules.EventRules, of func(name 
 				e.Parameters[parameter] = int64(1)
 			case isParameter && e.Parameters[parameter] == nil:
 				e.Parameters[parameter] = strings.ToUpper(reference.Name)
-			case slices.Contains(g.language.Fields(), reference.Name):
+			case slices.Contains(g.Language.Fields(), reference.Name):
 				e.Fields[reference.Name] = putAt(e.Fields[reference.Name], reference.Steps, func(name string) any {
 					if name == "" {
 						name = reference.Name

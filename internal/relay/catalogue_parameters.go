@@ -61,12 +61,12 @@ func (r *Runtime) Parameters() []ParameterListed {
 			UsedBy: uses.of(parameter.String()),
 		})
 	}
-	for _, parameter := range generation.configuration.Parameters {
+	for _, parameter := range generation.Configuration.Parameters {
 		shown := func(value string, secret bool) string {
 			if secret {
 				return secretShown
 			}
-			return generation.mask(value)
+			return generation.Mask(value)
 		}
 		listed := ParameterListed{
 			Name: parameter.Name, Kind: "custom", Value: shown(parameter.Value, parameter.Secret),
@@ -144,11 +144,11 @@ func (g *Generation) uses() uses {
 	found := uses{}
 	note := func(user string, expression *language.Expression) {
 		found.add(user, expression.Parameters()...)
-		for _, reference := range g.language.References(expression.String()) {
+		for _, reference := range g.Language.References(expression.String()) {
 			found.add(user, reference.Name)
 		}
 	}
-	for _, action := range g.actions {
+	for _, action := range g.Actions {
 		for _, expression := range action.Expressions() {
 			note(action.Name(), expression)
 		}
@@ -159,22 +159,22 @@ func (g *Generation) uses() uses {
 				continue
 			}
 			// It has been compiled before, so it compiles.
-			if expression, err := g.language.Compile(source); err == nil {
+			if expression, err := g.Language.Compile(source); err == nil {
 				note(user, expression)
 			}
 		}
 	}
-	for _, rule := range g.ruleset.Rules() {
+	for _, rule := range g.Ruleset.Rules() {
 		compiled(rule.Place, rule.When...)
 	}
-	for _, source := range g.sources {
+	for _, source := range g.Configuration.Sources {
 		user := "source " + source.Name
 		compiled(user, source.NameFrom, source.Batch, source.DedupeKey)
 		for _, field := range source.Fields {
 			compiled(user, field.Expression)
 		}
 	}
-	for _, parameter := range g.configuration.Parameters {
+	for _, parameter := range g.Configuration.Parameters {
 		user := parameterUser + parameter.Name
 		if !parameter.Secret {
 			found.add(user, heldIn(parameter.Value)...)

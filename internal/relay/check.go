@@ -32,7 +32,7 @@ const newestForCheck = 500
 func (r *Runtime) Check(ctx context.Context) (Checked, error) {
 	generation := r.newest.Load()
 	if generation == nil {
-		return Checked{}, errNotInService
+		return Checked{}, ErrNotInService
 	}
 	checked := Checked{Database: []string{}, Warnings: []string{}}
 	if err := r.Unavailable(); err != nil {
@@ -83,20 +83,20 @@ func (g *Generation) questions() []*question {
 	ask := func(who string, events []rules.EventRules, expressions ...string) {
 		var asked []string
 		for _, expression := range expressions {
-			for _, reference := range g.language.References(expression) {
-				if slices.Contains(asked, reference.Text) || !mayBeAbsent(g.language, reference) {
+			for _, reference := range g.Language.References(expression) {
+				if slices.Contains(asked, reference.Text) || !mayBeAbsent(g.Language, reference) {
 					continue
 				}
 				asked = append(asked, reference.Text)
 				// A reference that is too long for a message does not compile.
-				if compiled, err := g.language.Compile(reference.Text); err == nil {
+				if compiled, err := g.Language.Compile(reference.Text); err == nil {
 					all = append(all, &question{who: who, events: events, reference: reference, expression: compiled})
 				}
 			}
 		}
 	}
-	written := g.ruleset.Rules()
-	byEvent := g.ruleset.ByEvent()
+	written := g.Ruleset.Rules()
+	byEvent := g.Ruleset.ByEvent()
 	for i, rule := range written {
 		if rule.Inactive {
 			continue
@@ -109,7 +109,7 @@ func (g *Generation) questions() []*question {
 		}
 		ask("rule "+rule.Place, events, rule.When...)
 	}
-	for _, action := range g.actions {
+	for _, action := range g.Actions {
 		var expressions []string
 		for _, expression := range action.Expressions() {
 			expressions = append(expressions, expression.String())
@@ -162,7 +162,7 @@ func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (war
 		near[key] = had
 		err := r.eachStored(ctx, queue.Filter{Source: key.source, Event: key.event}, newestForCheck, func(event *event.Event) bool {
 			had.look(event)
-			bound := generation.language.Bind(event)
+			bound := generation.Language.Bind(event)
 			for _, q := range open {
 				q.looked++
 				if value, err := bound.Evaluate(q.expression); err == nil && !isAbsent(value) {
@@ -205,17 +205,17 @@ func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (war
 // to be given a value.
 func (g *Generation) warnOfUndefined() (warnings []string) {
 	uses := g.uses()
-	for _, parameter := range g.configuration.Parameters {
+	for _, parameter := range g.Configuration.Parameters {
 		if !isUndefined(parameter) {
 			continue
 		}
-		users := slices.DeleteFunc(uses.through(parameter.Name), func(user string) bool { return g.byName[user] == nil })
+		users := slices.DeleteFunc(uses.through(parameter.Name), func(user string) bool { return g.Action(user) == nil })
 		if len(users) == 0 {
 			continue
 		}
 		what := "it is empty"
 		if parameter.Value != "" {
-			what = "its value is " + g.mask(parameter.Value) + ", which stands for a missing one"
+			what = "its value is " + g.Mask(parameter.Value) + ", which stands for a missing one"
 		}
 		warnings = append(warnings, fmt.Sprintf("parameter %s: %s, and actions use it (%s); fill in: parameter %[1]s VALUE",
 			parameter.Name, what, strings.Join(users, ", ")))
@@ -226,7 +226,7 @@ func (g *Generation) warnOfUndefined() (warnings []string) {
 // warnOfUnescaped names the tags in JSON, XML and GraphQL that stands in another
 // place, for which values are not escaped.
 func (g *Generation) warnOfUnescaped() (warnings []string) {
-	for _, action := range g.actions {
+	for _, action := range g.Actions {
 		for _, text := range action.Unescaped() {
 			warnings = append(warnings, actionTitle(action.Action().Name, action.Action().Place)+", "+text)
 		}
@@ -236,13 +236,13 @@ func (g *Generation) warnOfUnescaped() (warnings []string) {
 
 // warnOfUnused names the actions and custom parameters that nothing uses.
 func (g *Generation) warnOfUnused() (warnings []string) {
-	for _, action := range g.actions {
+	for _, action := range g.Actions {
 		if len(g.rulesDoing(action.Name())) == 0 {
 			warnings = append(warnings, actionTitle(action.Name(), action.Action().Place)+": no rule uses it; add it to do of a rule, or remove it")
 		}
 	}
 	uses := g.uses()
-	for _, parameter := range g.configuration.Parameters {
+	for _, parameter := range g.Configuration.Parameters {
 		if len(uses.of(parameter.Name)) == 0 {
 			warnings = append(warnings, "parameter "+parameter.Name+": nothing uses it; remove it if it is not needed any more")
 		}
@@ -253,9 +253,9 @@ func (g *Generation) warnOfUnused() (warnings []string) {
 // warnOfSwitches names the rules whose events are all switched off.
 func (g *Generation) warnOfSwitches(switches []queue.Switch) (warnings []string) {
 	off := switchesOf(switches)
-	written := g.ruleset.Rules()
+	written := g.Ruleset.Rules()
 	events, disabled := make([]int, len(written)), make([][]string, len(written))
-	for _, event := range g.ruleset.ByEvent() {
+	for _, event := range g.Ruleset.ByEvent() {
 		name := event.Source + ":" + event.Event
 		for _, i := range event.Rules {
 			events[i]++
@@ -276,7 +276,7 @@ func (g *Generation) warnOfSwitches(switches []queue.Switch) (warnings []string)
 // warnOfUnknown names the actions that are gone while deliveries of them wait.
 func (g *Generation) warnOfUnknown(backlog []queue.Backlog) (warnings []string) {
 	for _, waiting := range backlog {
-		if g.byName[waiting.Action] == nil {
+		if g.Action(waiting.Action) == nil {
 			warnings = append(warnings, fmt.Sprintf("action %s: there is no such action any more, and deliveries of it wait (%d); "+
 				"move them to another action, cancel them, or bring it back", waiting.Action, waiting.Count))
 		}

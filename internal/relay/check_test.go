@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +20,7 @@ func TestWarnings(t *testing.T) {
 	generation := push(t, runtime, configuration)
 	warnings := func() string {
 		t.Helper()
-		warnings, err := runtime.warnings(t.Context(), runtime.Newest())
+		warnings, err := runtime.warnings(t.Context(), runtime.Generation())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,21 +128,12 @@ func TestWarnOfUndefined(t *testing.T) {
 	}
 }
 
-// faulty is an engine whose storage has a fault, and that can be merged with a
-// backup.
+// faulty is an engine whose storage has a fault.
 type faulty struct{ Engine }
 
 func (faulty) Verify(context.Context) ([]string, error) { return []string{"row 7 is torn"}, nil }
 
-func (faulty) Merge(_ context.Context, file string, progress func(done, total int64)) (int, error) {
-	progress(1, 2)
-	if file != "backup" {
-		return 0, errors.New("reading a file that is no backup")
-	}
-	return 2, nil
-}
-
-func TestCheckAndMergeAskTheEngine(t *testing.T) {
+func TestCheckAsksTheEngine(t *testing.T) {
 	log := newNewestLog()
 	engine, err := sqlite.Open(sqlite.Options{Dir: t.TempDir(), Logger: log.logger("queue")})
 	if err != nil {
@@ -162,14 +152,6 @@ func TestCheckAndMergeAskTheEngine(t *testing.T) {
 	if err != nil || !slices.Equal(checked.Database, []string{"row 7 is torn"}) || len(checked.Warnings) != 2 {
 		t.Errorf("found %+v, %v", checked, err)
 	}
-	var told []Progress
-	merged, err := runtime.MergeHistory(t.Context(), "backup", func(p Progress) { told = append(told, p) })
-	if err != nil || merged != 2 || !slices.Equal(told, []Progress{{Done: 1, Total: 2}}) {
-		t.Errorf("merged %d events, %v; told %v", merged, err, told)
-	}
-	if _, err := runtime.MergeHistory(t.Context(), "other", nil); err == nil {
-		t.Error("merged what is no backup")
-	}
 }
 
 // TestWarnsOfTagsInJSONInAnotherPlace: values are escaped for the place only, so
@@ -185,7 +167,7 @@ func TestWarnsOfTagsInJSONInAnotherPlace(t *testing.T) {
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "query bare: {{caller_id}} stands in JSON") || !strings.Contains(warnings[0], "write {{json_text(caller_id)}}") {
 		t.Errorf("it warns of %q", warnings)
 	}
-	all, err := runtime.warnings(t.Context(), runtime.Newest())
+	all, err := runtime.warnings(t.Context(), runtime.Generation())
 	if err != nil || !strings.Contains(strings.Join(all, "\n"), warnings[0]) {
 		t.Errorf("check does not say it: %q, %v", all, err)
 	}

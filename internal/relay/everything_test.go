@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -160,7 +161,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			t.Fatalf("EVENT_RELAY_EVERYTHING: %v", err)
 		}
 	}
-	e := &everything{t: t, runtime: open(t, t.TempDir()), good: newCounting(t), ending: make(chan struct{})}
+	e := &everything{t: t, runtime: relaytest.Open(t, t.TempDir()), good: newCounting(t), ending: make(chan struct{})}
 	e.bad = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
 	t.Cleanup(e.bad.Close)
 	e.api = httptest.NewServer(api.NewAdminAPI(func() (api.Running, error) {
@@ -243,7 +244,7 @@ func TestEverythingAtOnce(t *testing.T) {
 
 	e.call("POST", "switch", `{"kind":"action","name":"paused","off":false}`)
 	e.call("POST", "move", `{"from":"moved","to":"record"}`)
-	waitEnded(t, e.runtime)
+	relaytest.WaitEnded(t, e.runtime)
 	accepted.Range(func(id, to any) bool {
 		e.checkEvent(id.(string), to.(string))
 		return true
@@ -262,7 +263,7 @@ func TestEverythingAtOnce(t *testing.T) {
 // post sends an event to the newest generation. One that is old is removed as soon
 // as it is finished.
 func (e *everything) post(body string, old bool) (id string, err error) {
-	generation := e.runtime.Newest()
+	generation := e.runtime.Generation()
 	request := httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
 	received, err := generation.Receive(request, receive.Origin{Mount: "/listen.php"})
@@ -277,14 +278,14 @@ func (e *everything) post(body string, old bool) (id string, err error) {
 
 // elsewhere returns a backup of another relay.
 func (e *everything) elsewhere() string {
-	other := open(e.t, e.t.TempDir())
+	other := relaytest.Open(e.t, e.t.TempDir())
 	generation := e.generation(0)
 	other.Push(generation)
 	for n := range 20 {
-		post(e.t, other, generation, fmt.Sprintf(`{"event":"job_saved","id":%d,"to":"nowhere"}`, n))
+		relaytest.Post(e.t, other, generation, fmt.Sprintf(`{"event":"job_saved","id":%d,"to":"nowhere"}`, n))
 	}
 	file := filepath.Join(e.t.TempDir(), "other")
-	if err := other.Backup(e.t.Context(), file); err != nil {
+	if err := other.Store().Backup(e.t.Context(), file); err != nil {
 		e.t.Fatal(err)
 	}
 	data, err := os.ReadFile(file)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -99,12 +98,12 @@ func (g *Generation) ExplainRequest(request *http.Request, origin receive.Origin
 	var received *receive.Received
 	var err error
 	if source == "" {
-		received, err = g.receiver.Receive(request, origin)
+		received, err = g.Receiver.Receive(request, origin)
 	} else {
-		if err := g.checkSource(source); err != nil {
+		if err := g.CheckSource(source); err != nil {
 			return Explanation{}, err
 		}
-		received, err = g.receiver.ReceiveAs(source, request, origin)
+		received, err = g.Receiver.ReceiveAs(source, request, origin)
 	}
 	if refusal := (*receive.Refusal)(nil); errors.As(err, &refusal) {
 		return Explanation{Outcome: OutcomeError, Status: refusal.Status, Refused: refusal.Reason, Events: []EventExplanation{}}, nil
@@ -124,17 +123,6 @@ func (g *Generation) ExplainRequest(request *http.Request, origin receive.Origin
 	}
 	explanation.Status = received.Respond
 	return explanation, nil
-}
-
-func (g *Generation) checkSource(name string) error {
-	known := make([]string, len(g.sources))
-	for i, source := range g.sources {
-		known[i] = source.Name
-	}
-	if !slices.Contains(known, name) {
-		return unknownSource(name, known)
-	}
-	return nil
 }
 
 func (g *Generation) explain(events []*event.Event) Explanation {
@@ -157,9 +145,9 @@ func (g *Generation) explainEvent(event *event.Event) EventExplanation {
 	explained := EventExplanation{
 		ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
 		Test: event.Test, ParseError: event.ParseError, Notes: event.Notes(),
-		Explanation: g.ruleset.Explain(g.language.Bind(event)),
+		Explanation: g.Ruleset.Explain(g.Language.Bind(event)),
 	}
-	if g.off {
+	if g.Configuration.Off {
 		explained.Verdict = rules.Verdict{Decision: rules.Disabled, Reason: offByConfiguration}
 	}
 	for _, call := range explained.Verdict.Actions {
@@ -171,8 +159,8 @@ func (g *Generation) explainEvent(event *event.Event) EventExplanation {
 // plan renders the request of an action.
 func (g *Generation) plan(action string, event *event.Event) PlannedRequest {
 	planned := PlannedRequest{Action: action}
-	prepared := g.actions[slices.IndexFunc(g.actions, func(p *forward.Prepared) bool { return p.Name() == action })]
-	if _, _, err := prepared.Schedule(g.language.Bind(event), event.Received); err != nil {
+	prepared := g.Action(action)
+	if _, _, err := prepared.Schedule(g.Language.Bind(event), event.Received); err != nil {
 		planned.Warning = err.Error()
 	}
 	request, err := prepared.Render(event, plannedDelivery)
@@ -192,9 +180,9 @@ func (r *Runtime) Explain(ctx context.Context, id string) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	generation := r.Newest()
+	generation := r.Generation()
 	if generation == nil {
-		return Explanation{}, fmt.Errorf("explaining an event: %w", errNotInService)
+		return Explanation{}, fmt.Errorf("explaining an event: %w", ErrNotInService)
 	}
 	return generation.explain([]*event.Event{e}), nil
 }

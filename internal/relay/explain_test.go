@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -25,13 +26,13 @@ func request(method, uri, body string) *http.Request {
 }
 
 func TestExplainRequest(t *testing.T) {
-	target := newService(t)
-	configured := configuration(target, "/record/{{body.id}}")
+	target := relaytest.NewService(t)
+	configured := relaytest.Configuration(target, "/record/{{body.id}}")
 	configured.Parameters = []language.CustomParameter{{Name: "token", Value: "very-s3cret", Secret: true}}
 	configured.Actions[0].Headers = []forward.Pair{{Name: "X-Token", Value: "{{token}}"}, {Name: "X-Echo", Value: "{{body.echo}}"}}
 	configured.Rules[0].When = append(configured.Rules[0].When, `body.echo == token or body.id != 0`)
 	configured.Sources[0].Allow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
-	generation := compile(t, configured)
+	generation := relaytest.Compile(t, configured)
 
 	for _, test := range []struct {
 		name, method, uri, body, source string
@@ -80,15 +81,15 @@ func TestExplainRequest(t *testing.T) {
 	if _, err := generation.ExplainRequest(request("POST", "/l", "{}"), receive.Origin{}, "icmf"); err == nil || !strings.Contains(err.Error(), "did you mean icfm?") {
 		t.Errorf("no such source: %v", err)
 	}
-	if got := target.got(); got != "" {
+	if got := target.Got(); got != "" {
 		t.Errorf("a dry run sent %s", got)
 	}
 }
 
 func TestExplainWhenSwitchedOff(t *testing.T) {
-	off := configuration(newService(t), "/record")
+	off := relaytest.Configuration(relaytest.NewService(t), "/record")
 	off.Off = true
-	got, err := compile(t, off).ExplainRequest(request("POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved"}`), receive.Origin{Mount: "/l"}, "")
+	got, err := relaytest.Compile(t, off).ExplainRequest(request("POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved"}`), receive.Origin{Mount: "/l"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,17 +102,17 @@ func TestExplainWhenSwitchedOff(t *testing.T) {
 // TestExplainStoredEvent asks for the same event in the relay that has it and
 // elsewhere.
 func TestExplainStoredEvent(t *testing.T) {
-	target := newService(t)
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configuration(target, "/record"))
+	target := relaytest.NewService(t)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
 	runtime.Push(generation)
 	for _, body := range []string{
 		`{"event":"job_saved","id":4823400000000000001,"status":"Pencil"}`,
 		`{"event":"job_saved","id":3,"status":"Pen"cil"}`,
 		"{\"event\":\"job_saved\",\"id\":4,\"status\":\"Pencil\",\"name\":\"\xff\"}",
 	} {
-		id := post(t, runtime, generation, body)
-		show(t, runtime, id)
+		id := relaytest.Post(t, runtime, generation, body)
+		relaytest.Summary(t, runtime, id)
 		here, err := runtime.Explain(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
@@ -136,16 +137,16 @@ func TestExplainStoredEvent(t *testing.T) {
 			t.Errorf("got %+v", here)
 		}
 		// By other rules it would be another matter.
-		other := configuration(target, "/record")
+		other := relaytest.Configuration(target, "/record")
 		other.Rules[0].When = nil
-		if got, err := compile(t, other).ExplainStored(arrived); err != nil || got.Outcome != relay.OutcomeAction {
+		if got, err := relaytest.Compile(t, other).ExplainStored(arrived); err != nil || got.Outcome != relay.OutcomeAction {
 			t.Errorf("by other rules: %+v, %v", got, err)
 		}
 	}
 	if _, err := runtime.Explain(t.Context(), "0195903e-0000-7000-8000-000000000000"); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("an event that there is not: %v", err)
 	}
-	if got := target.got(); got != "" {
+	if got := target.Got(); got != "" {
 		t.Errorf("a dry run sent %s", got)
 	}
 }

@@ -94,50 +94,51 @@ type Retention struct {
 
 // Generation is one loaded configuration, compiled. It does nothing by itself
 // and needs no closing, so that a configuration can be checked beside a
-// running one. It is safe for concurrent use.
+// running one. It is safe for concurrent use; its fields are to be read only.
 type Generation struct {
-	off       bool
-	language  *language.Language
-	receiver  *receive.Receiver
-	sources   []receive.Source
-	ruleset   *rules.Ruleset
-	actions   []*forward.Prepared
-	byName    map[string]*forward.Prepared
-	targets   *forward.Targets
-	retention Retention
-	limits    Limits
-	logger    *zap.Logger
+	Configuration Configuration
+	Language      *language.Language
+	Receiver      *receive.Receiver
+	Ruleset       *rules.Ruleset
+	// Actions are in the order of the configuration.
+	Actions []*forward.Prepared
+	// Declared are the sources as the rules know them, the relay's own last.
+	Declared []rules.Source
 
-	configuration Configuration
-	// declared are the sources as the rules know them, the relay's own last.
-	declared []rules.Source
-	// mask puts *** in place of the secrets of the configuration.
-	mask func(text string) string
+	byName  map[string]*forward.Prepared
+	targets *forward.Targets
+	logger  *zap.Logger
+	mask    func(text string) string
 }
 
-// errNotInService is the answer to what only a configuration can tell.
-var errNotInService = errors.New("no configuration is in service")
+// ErrNotInService answers what only a loaded configuration can tell.
+var ErrNotInService = errors.New("no configuration is in service")
+
+// Action returns a configured action, or nil if there is none of that name.
+func (g *Generation) Action(name string) *forward.Prepared { return g.byName[name] }
+
+// ActionNames are the names of the actions, in the order of the configuration.
+func (g *Generation) ActionNames() []string { return actionNames(g.Configuration.Actions) }
+
+// Mask returns a text with *** in place of the secrets of the configuration.
+func (g *Generation) Mask(text string) string { return g.mask(text) }
 
 // Compile checks a configuration and compiles it. What is wrong in different
 // places is reported together, each with its place and a remedy.
 func Compile(configuration Configuration) (*Generation, error) {
-	g := &Generation{
-		off: configuration.Off, sources: configuration.Sources,
-		retention: configuration.Retention, limits: configuration.Limits, logger: configuration.Logger,
-		configuration: configuration,
-	}
+	g := &Generation{Configuration: configuration, logger: configuration.Logger}
 	if g.logger == nil {
 		g.logger = zap.NewNop()
 	}
 	definitions := language.Definitions{Parameters: configuration.Parameters}
 	for _, source := range configuration.Sources {
 		definitions.Sources = append(definitions.Sources, languageSource(source))
-		g.declared = append(g.declared, rules.Source{Name: source.Name, Events: source.Known()})
+		g.Declared = append(g.Declared, rules.Source{Name: source.Name, Events: source.Known()})
 	}
 	definitions.Sources = append(definitions.Sources, language.Source{Name: OwnSource})
-	g.declared = append(g.declared, ownSource())
+	g.Declared = append(g.Declared, ownSource())
 	var err error
-	if g.language, err = language.New(definitions); err != nil {
+	if g.Language, err = language.New(definitions); err != nil {
 		return nil, fmt.Errorf("reading sources and parameters: %w", err)
 	}
 
@@ -147,13 +148,13 @@ func Compile(configuration Configuration) (*Generation, error) {
 			errs = append(errs, err)
 		}
 	}
-	g.receiver, err = receive.New(configuration.Sources, g.language, receive.Options{})
+	g.Receiver, err = receive.New(configuration.Sources, g.Language, receive.Options{})
 	keep(err)
-	g.ruleset, err = rules.New(g.language, g.declared, configuration.Rules, actionNames(configuration.Actions))
+	g.Ruleset, err = rules.New(g.Language, g.Declared, configuration.Rules, actionNames(configuration.Actions))
 	keep(err)
 	g.targets, err = forward.NewTargets(configuration.Targets, configuration.Admin...)
 	keep(err)
-	g.actions, err = forward.Compile(configuration.Actions, g.language, forward.Settings{
+	g.Actions, err = forward.Compile(configuration.Actions, g.Language, forward.Settings{
 		Secrets:   configuration.credentials(),
 		UserAgent: configuration.UserAgent,
 		Targets:   g.targets,
@@ -162,9 +163,9 @@ func Compile(configuration Configuration) (*Generation, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	secrets := slices.Concat(configuration.credentials(), g.language.Secrets())
-	g.byName = make(map[string]*forward.Prepared, len(g.actions))
-	for _, action := range g.actions {
+	secrets := slices.Concat(configuration.credentials(), g.Language.Secrets())
+	g.byName = make(map[string]*forward.Prepared, len(g.Actions))
+	for _, action := range g.Actions {
 		secrets = append(secrets, action.Secrets()...)
 		g.byName[action.Name()] = action
 	}
@@ -186,9 +187,9 @@ func languageSource(source receive.Source) language.Source {
 
 // secretWarnings says which secrets were left out or have changed.
 func (g *Generation) secretWarnings() []string {
-	warnings := slices.Clone(g.configuration.SkippedSecrets)
-	if g.configuration.ChangedSecrets != nil {
-		warnings = append(warnings, g.configuration.ChangedSecrets()...)
+	warnings := slices.Clone(g.Configuration.SkippedSecrets)
+	if g.Configuration.ChangedSecrets != nil {
+		warnings = append(warnings, g.Configuration.ChangedSecrets()...)
 	}
 	return warnings
 }
@@ -196,7 +197,7 @@ func (g *Generation) secretWarnings() []string {
 // loadWarnings says what may lose events under this configuration, as far as
 // that could be told when it was loaded.
 func (g *Generation) loadWarnings() []string {
-	return slices.Concat([]string{}, g.configuration.EmptyAnswers, g.secretWarnings())
+	return slices.Concat([]string{}, g.Configuration.EmptyAnswers, g.secretWarnings())
 }
 
 func actionNames(actions []forward.Action) []string {
@@ -221,25 +222,38 @@ func (c *Configuration) credentials() []string {
 // HandlerSources returns the sources of a handler that lets the named ones in,
 // or all if none is named, and checks that they may share it.
 func (g *Generation) HandlerSources(names []string) ([]string, error) {
-	known := make([]string, len(g.sources))
-	for i, source := range g.sources {
-		known[i] = source.Name
-	}
+	known := g.sourceNames()
 	var chosen []receive.Source
 	for _, name := range names {
 		i := slices.Index(known, name)
 		if i < 0 {
 			return nil, unknownSource(name, known)
 		}
-		chosen = append(chosen, g.sources[i])
+		chosen = append(chosen, g.Configuration.Sources[i])
 	}
 	if len(names) == 0 {
-		chosen, names = g.sources, known
+		chosen, names = g.Configuration.Sources, known
 	}
 	if len(chosen) == 0 {
 		return nil, errors.New("there is no source: nobody could post here; add one to the event_relay global option")
 	}
 	return names, receive.CheckSharing(chosen)
+}
+
+// CheckSource checks that a source has this name.
+func (g *Generation) CheckSource(name string) error {
+	if known := g.sourceNames(); !slices.Contains(known, name) {
+		return unknownSource(name, known)
+	}
+	return nil
+}
+
+func (g *Generation) sourceNames() []string {
+	known := make([]string, len(g.Configuration.Sources))
+	for i, source := range g.Configuration.Sources {
+		known[i] = source.Name
+	}
+	return known
 }
 
 func unknownSource(name string, known []string) error {

@@ -11,22 +11,23 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // TestLive checks that a live view is told of what passes its filter, up to the
 // last change, and of nothing else.
 func TestLive(t *testing.T) {
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configuration(newService(t), "/record"))
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	runtime.Push(generation)
 	all := runtime.Live(t.Context(), queue.Filter{})
 	acted := runtime.Live(t.Context(), queue.Filter{Decision: rules.Act, Action: "record"})
 	delivered := runtime.Live(t.Context(), queue.Filter{State: queue.Delivered})
 	text := runtime.Live(t.Context(), queue.Filter{Text: "approved"})
 
-	ignored := post(t, runtime, generation, `{"event":"job_saved","id":1}`)
-	id := post(t, runtime, generation, approved)
+	ignored := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1}`)
+	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
 	// until reads batches until all events in wanted were seen with their
 	// deliveries, if they have any, delivered.
 	until := func(name string, batches <-chan relay.LiveBatch, wanted ...string) {
@@ -64,8 +65,8 @@ func TestLive(t *testing.T) {
 // TestLiveFlood checks that a view that cannot follow is told so, and then sees
 // the newest.
 func TestLiveFlood(t *testing.T) {
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configuration(newService(t), "/record"))
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	runtime.Push(generation)
 	batches := runtime.Live(t.Context(), queue.Filter{})
 	body := "[" + strings.Repeat(`{"event":"job_saved"},`, 250) + `{"event":"job_saved","id":"last"}]`
@@ -85,8 +86,8 @@ func TestLiveFlood(t *testing.T) {
 
 // TestLiveEnds checks that a view ends with its reader and with the relay.
 func TestLiveEnds(t *testing.T) {
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configuration(newService(t), "/record"))
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	runtime.Push(generation)
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := runtime.Live(ctx, queue.Filter{})
@@ -96,7 +97,7 @@ func TestLiveEnds(t *testing.T) {
 	}
 	// Nobody reads these.
 	for n := range 3 {
-		post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":%d}`, n))
+		relaytest.Post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":%d}`, n))
 	}
 	if err := runtime.Close(); err != nil {
 		t.Fatal(err)

@@ -76,8 +76,8 @@ func (r *Runtime) Metrics(ctx context.Context) (Metrics, error) {
 	metrics := r.counts.read()
 	if generation := r.newest.Load(); generation != nil {
 		metrics.Down = r.watch.downByAction(generation)
-		metrics.Quiet = make(map[string]bool, len(generation.configuration.Quiet))
-		for source := range generation.configuration.Quiet {
+		metrics.Quiet = make(map[string]bool, len(generation.Configuration.Quiet))
+		for source := range generation.Configuration.Quiet {
 			metrics.Quiet[source] = false
 		}
 		for _, silent := range r.watch.silent(generation, time.Now()) {
@@ -97,8 +97,8 @@ func (w *watch) downByAction(generation *Generation) map[string]int {
 	for _, target := range w.down(generation) {
 		down[withPort(target.Target)] = true
 	}
-	byAction := make(map[string]int, len(generation.actions))
-	for _, action := range generation.actions {
+	byAction := make(map[string]int, len(generation.Actions))
+	for _, action := range generation.Actions {
 		count := 0
 		for _, target := range action.Targets() {
 			if down[withPort(target)] {

@@ -7,33 +7,35 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // TestMetricsOutliveConfigurations counts events, rejections and attempts before
 // and after a reload.
 func TestMetricsOutliveConfigurations(t *testing.T) {
-	target := newService(t)
-	runtime := open(t, t.TempDir())
-	written := configuration(target, "/record")
+	target := relaytest.NewService(t)
+	runtime := relaytest.Open(t, t.TempDir())
+	written := relaytest.Configuration(target, "/record")
 	written.Sources[0].DedupeWindow, written.Sources[0].DedupeKey = time.Hour, "body.id"
-	first := compile(t, written)
+	first := relaytest.Compile(t, written)
 	runtime.Push(first)
-	post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
-	post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
+	relaytest.Post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
+	relaytest.Post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
 	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusForbidden})
 	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusForbidden})
 	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusTeapot})
-	second := compile(t, written)
+	second := relaytest.Compile(t, written)
 	runtime.Push(second)
 	runtime.Remove(first)
-	post(t, runtime, second, `{"event":"dmg_work_started","id":2}`)
+	relaytest.Post(t, runtime, second, `{"event":"dmg_work_started","id":2}`)
 
 	var metrics relay.Metrics
 	delivered := relay.AttemptLabels{Action: "record", Result: "delivered"}
-	waitFor(t, "the attempt to be counted", func() bool {
+	processtest.WaitFor(t, "the attempt to be counted", func() bool {
 		var err error
 		if metrics, err = runtime.Metrics(t.Context()); err != nil {
 			t.Fatal(err)

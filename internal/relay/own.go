@@ -42,8 +42,8 @@ func ownSource() rules.Source {
 	}}
 }
 
-// ownEvent makes one of the relay's own events.
-func ownEvent(name string, at time.Time, body map[string]any) (*event.Event, error) {
+// OwnEvent makes one of the relay's own events.
+func OwnEvent(name string, at time.Time, body map[string]any) (*event.Event, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, err

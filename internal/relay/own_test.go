@@ -124,7 +124,7 @@ func until(t *testing.T, what string, condition func() bool) {
 // first.
 func ownEvents(t *testing.T, runtime *Runtime) []string {
 	t.Helper()
-	page, err := runtime.Activity(t.Context(), queue.Filter{Source: OwnSource}, "", 100)
+	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: OwnSource}, "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestOwnEventsMakeNoLoop(t *testing.T) {
 			generation := push(t, runtime, ownConfiguration(test.service, test.mail))
 			happen(t, runtime, generation, "job_saved", `{}`)
 			until(t, "all mails to fail", func() bool {
-				backlog, err := runtime.Backlog(t.Context())
+				backlog, err := runtime.Store().Backlog(t.Context())
 				return err == nil && len(backlog) == 0 && attempts(t, runtime, "mail", "failed") == test.failed
 			})
 			for i := range 5 {
@@ -325,7 +325,7 @@ func TestOwnEventsMakeNoLoop(t *testing.T) {
 func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 	runtime := openRuntime(t, t.TempDir())
 	generation := push(t, runtime, ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1"))
-	target := generation.actions[0].Targets()[0]
+	target := generation.Actions[0].Targets()[0]
 	change := func(down bool, event *event.Event) {
 		runtime.watch.target(forward.TargetChange{Target: target, Action: "mail", Down: down, Event: event, Error: "refused"})
 	}
@@ -340,7 +340,7 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 		return names
 	}
 	runtime.Remove(generation) // so that only this test tells
-	about, err := ownEvent(TargetIsDown, now, map[string]any{"target": target})
+	about, err := OwnEvent(TargetIsDown, now, map[string]any{"target": target})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +374,7 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 func TestNewsOfATargetMayOvertake(t *testing.T) {
 	runtime := openRuntime(t, t.TempDir())
 	generation := push(t, runtime, ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1"))
-	target := generation.actions[0].Targets()[0]
+	target := generation.Actions[0].Targets()[0]
 	runtime.watch.target(forward.TargetChange{Target: target, Action: "record", DownFor: time.Millisecond})
 	runtime.watch.tell(t.Context(), time.Now().Add(time.Hour))
 	runtime.watch.target(forward.TargetChange{Target: target, Action: "record", Down: true, Error: "refused"})
@@ -408,7 +408,7 @@ func TestSwitchedOffRelayTellsNobody(t *testing.T) {
 	configuration.Quiet = map[string]time.Duration{"icfm": time.Nanosecond}
 	push(t, runtime, configuration)
 	until(t, "the event", func() bool { return len(ownEvents(t, runtime)) == 1 })
-	page, err := runtime.Activity(t.Context(), queue.Filter{Source: OwnSource}, "", 1)
+	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: OwnSource}, "", 1)
 	if err != nil || page.Events[0].Verdict.Decision != rules.Disabled {
 		t.Errorf("the event is %+v, %v; want it disabled", page.Events, err)
 	}

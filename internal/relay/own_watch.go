@@ -108,7 +108,7 @@ func (w *watch) look() {
 // failed takes note of a delivery that failed for good.
 func (w *watch) failed(outcome forward.Outcome) {
 	now := time.Now()
-	if generation := w.runtime.newest.Load(); generation != nil && generation.configuration.Emit != nil {
+	if generation := w.runtime.newest.Load(); generation != nil && generation.Configuration.Emit != nil {
 		w.emit(generation, EmitFailed, failureBody(generation, &outcome))
 	}
 	w.mutex.Lock()
@@ -215,7 +215,7 @@ func (w *watch) tell(ctx context.Context, now time.Time) (next time.Time) {
 
 // emit has something emitted, unless too much waits for that.
 func (w *watch) emit(generation *Generation, name string, data map[string]any) {
-	call := generation.configuration.Emit
+	call := generation.Configuration.Emit
 	if call == nil {
 		return
 	}
@@ -246,7 +246,7 @@ func (w *watch) emitAll(ctx context.Context) {
 
 // store decides about an own event and stores it, as any other.
 func (w *watch) store(ctx context.Context, generation *Generation, now time.Time, told fact) {
-	e, err := ownEvent(told.name, now, told.body)
+	e, err := OwnEvent(told.name, now, told.body)
 	if err == nil {
 		within, cancel := context.WithTimeout(ctx, tellWithin)
 		defer cancel()
@@ -296,7 +296,7 @@ func failureBody(generation *Generation, outcome *forward.Outcome) map[string]an
 		}
 		body["event"] = about
 	}
-	if action := generation.byName[outcome.Action]; action != nil {
+	if action := generation.Action(outcome.Action); action != nil {
 		if target, ok := action.TargetFor(tenant); ok {
 			body["target"] = target
 		}

@@ -26,7 +26,7 @@ const lookBack = 200
 // meetSources finds out when sources that are new here were heard last, and
 // whether their silence was told already.
 func (w *watch) meetSources(ctx context.Context, generation *Generation, now time.Time) {
-	for source := range generation.configuration.Quiet {
+	for source := range generation.Configuration.Quiet {
 		w.mutex.Lock()
 		known := w.sources[source] != nil
 		w.mutex.Unlock()
@@ -89,7 +89,7 @@ func (w *watch) lastHeard(source string) time.Time {
 
 // quietFacts are the silences to be told. The caller holds the mutex.
 func (w *watch) quietFacts(generation *Generation, now time.Time, later func(time.Time)) (facts []fact) {
-	for source, quiet := range generation.configuration.Quiet {
+	for source, quiet := range generation.Configuration.Quiet {
 		known := w.sources[source]
 		last := w.lastHeard(source)
 		since := last
@@ -121,8 +121,8 @@ func (w *watch) silent(generation *Generation, now time.Time) []QuietSource {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	silent := []QuietSource{}
-	for _, source := range generation.sources {
-		quiet := generation.configuration.Quiet[source.Name]
+	for _, source := range generation.Configuration.Sources {
+		quiet := generation.Configuration.Quiet[source.Name]
 		if quiet <= 0 || w.sources[source.Name] == nil {
 			continue
 		}

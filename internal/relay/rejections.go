@@ -128,5 +128,5 @@ func (r *Runtime) Credentials() []receive.Use {
 	if generation == nil {
 		return nil
 	}
-	return generation.receiver.Uses()
+	return generation.Receiver.Uses()
 }

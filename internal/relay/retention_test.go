@@ -45,7 +45,7 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 		}
 	}
 	kept := func() (names []string) {
-		page, err := runtime.Activity(t.Context(), queue.Filter{}, "", 100)
+		page, err := runtime.Store().Page(t.Context(), queue.Filter{}, "", 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -74,9 +74,7 @@ type Runtime struct {
 	// clock is that by which the history grows old.
 	clock historyClock
 
-	// again is held while events are sent or decided again, a few at a time: two
-	// that do so must not add the same to one event.
-	again sync.Mutex
+	amending sync.Mutex
 
 	// life ends with the runtime; background is what Close waits for.
 	life       context.Context
@@ -156,7 +154,7 @@ func (r *Runtime) Push(generation *Generation) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if below := r.newest.Load(); below != nil {
-		generation.receiver.Inherit(below.receiver)
+		generation.Receiver.Inherit(below.Receiver)
 	}
 	r.generations = append(r.generations, generation)
 	r.use(generation)
@@ -189,7 +187,7 @@ func (r *Runtime) use(generation *Generation) {
 	r.newest.Store(generation)
 	if generation != nil {
 		r.log.use(generation.logger)
-		r.engine.Limit(generation.limits.MaxPending, generation.limits.MinFree)
+		r.engine.Limit(generation.Configuration.Limits.MaxPending, generation.Configuration.Limits.MinFree)
 		r.sender.Restrict(generation.targets)
 	}
 	r.dispatch(generation)
@@ -205,15 +203,25 @@ func (r *Runtime) use(generation *Generation) {
 // dispatch hands new attempts over to a generation, or to none while the relay
 // is switched off, or is not known to be on. The caller holds the mutex.
 func (r *Runtime) dispatch(generation *Generation) {
-	if generation == nil || !r.entered.Load() || generation.off || r.off.Load().everything() {
+	if generation == nil || !r.entered.Load() || generation.Configuration.Off || r.off.Load().everything() {
 		r.dispatcher.Use(nil)
 		return
 	}
-	r.dispatcher.Use(generation.actions)
+	r.dispatcher.Use(generation.Actions)
 }
 
-// Newest returns the generation that starts new attempts, or nil.
-func (r *Runtime) Newest() *Generation { return r.newest.Load() }
+// Generation returns the newest generation, which starts new attempts, or nil.
+func (r *Runtime) Generation() *Generation { return r.newest.Load() }
+
+// Logger returns a logger that writes where the newest generation does.
+func (r *Runtime) Logger() *zap.Logger { return r.logger }
+
+// Store returns the queue with its history.
+func (r *Runtime) Store() Engine { return r.engine }
+
+// Amending is held while deliveries are added to stored events. Two callers that
+// read an event, and then both added what it lacks, would add it twice.
+func (r *Runtime) Amending() sync.Locker { return &r.amending }
 
 // Drain waits until the attempts in flight have ended. Attempts that are still
 // running when ctx ends are cut off; their deliveries stay unfinished and are
@@ -274,7 +282,7 @@ func (r *Runtime) pruneOnce(ctx context.Context) error {
 	if generation == nil {
 		return nil
 	}
-	removed, err := r.engine.Prune(ctx, r.historyNow(ctx, generation.retention.Age).Add(-generation.retention.Age), generation.retention.Size)
+	removed, err := r.engine.Prune(ctx, r.historyNow(ctx, generation.Configuration.Retention.Age).Add(-generation.Configuration.Retention.Age), generation.Configuration.Retention.Size)
 	if removed > 0 {
 		r.logger.Debug("removed old activity", zap.Int("events", removed))
 	}

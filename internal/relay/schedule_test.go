@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 )
 
 // TestOrderBy checks that order_by reaches the queue: a delivery is not sent
@@ -19,7 +21,7 @@ func TestOrderBy(t *testing.T) {
 	var mutex sync.Mutex
 	var got []string
 	failed := map[string]bool{}
-	target := &service{Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	target := &relaytest.Service{Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mutex.Lock()
 		defer mutex.Unlock()
 		id := r.URL.Query().Get("id")
@@ -30,21 +32,21 @@ func TestOrderBy(t *testing.T) {
 		}
 	}))}
 	t.Cleanup(target.Close)
-	ordered := configuration(target, "/record")
+	ordered := relaytest.Configuration(target, "/record")
 	ordered.Actions[0].OrderBy = `body.job + 0`
 	ordered.Actions[0].RetryFirst, ordered.Actions[0].RetryCap = time.Millisecond, time.Millisecond
-	runtime := open(t, t.TempDir())
-	generation := compile(t, ordered)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, ordered)
 	runtime.Push(generation)
 	var want []string
 	for n := range 5 {
 		id := fmt.Sprint(n)
-		post(t, runtime, generation, `{"event":"job_saved","id":"`+id+`","job":7,"status":"Approved"}`)
+		relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":"`+id+`","job":7,"status":"Approved"}`)
 		want = append(want, id, id)
 	}
 	// For this one order_by fails: it has no order, and is sent all the same.
-	post(t, runtime, generation, `{"event":"job_saved","id":"other","job":"seven","status":"Approved"}`)
-	waitFor(t, "all to arrive", func() bool {
+	relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":"other","job":"seven","status":"Approved"}`)
+	processtest.WaitFor(t, "all to arrive", func() bool {
 		mutex.Lock()
 		defer mutex.Unlock()
 		return len(got) == len(want)+1
@@ -57,17 +59,17 @@ func TestOrderBy(t *testing.T) {
 
 // TestExpires checks that a delivery which is too old is not sent.
 func TestExpires(t *testing.T) {
-	target := newService(t)
-	late := configuration(target, "/record")
+	target := relaytest.NewService(t)
+	late := relaytest.Configuration(target, "/record")
 	late.Actions[0].Expires = time.Nanosecond
-	runtime := open(t, t.TempDir())
-	generation := compile(t, late)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, late)
 	runtime.Push(generation)
-	id := post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Approved"}`)
-	waitFor(t, "the delivery to expire", func() bool {
-		return show(t, runtime, id).Deliveries[0].State == queue.Expired
+	id := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Approved"}`)
+	processtest.WaitFor(t, "the delivery to expire", func() bool {
+		return relaytest.Summary(t, runtime, id).Deliveries[0].State == queue.Expired
 	})
-	if got := target.got(); got != "" {
+	if got := target.Got(); got != "" {
 		t.Errorf("target got %s", got)
 	}
 }

@@ -53,7 +53,7 @@ type inForce struct {
 func (r *Runtime) remember(generation *Generation) {
 	now := time.Now()
 	r.inForce = inForce{since: now}
-	text := generation.configuration.Snapshot
+	text := generation.Configuration.Snapshot
 	if len(text) == 0 {
 		return
 	}
@@ -177,9 +177,9 @@ func (r *Runtime) ExplainThen(ctx context.Context, id string) (Explanation, Snap
 	}
 	generation := r.newest.Load()
 	if generation == nil {
-		return fail(errNotInService)
+		return fail(ErrNotInService)
 	}
-	if generation.configuration.Compile == nil {
+	if generation.Configuration.Compile == nil {
 		return fail(errors.New("no snapshots of configurations are kept"))
 	}
 	notes, err := r.engine.Notes(ctx, queue.NoteConfiguration, time.Time{}, e.Received.Add(1), 1, true)
@@ -189,7 +189,7 @@ func (r *Runtime) ExplainThen(ctx context.Context, id string) (Explanation, Snap
 	if len(notes) == 0 {
 		return fail(fmt.Errorf("no configuration is kept from %s or before: %w", e.Received.Format(time.RFC3339), queue.ErrNotFound))
 	}
-	then, err := generation.configuration.Compile(json.RawMessage(notes[0].Text))
+	then, err := generation.Configuration.Compile(json.RawMessage(notes[0].Text))
 	if err != nil {
 		return fail(fmt.Errorf("the configuration loaded at %s cannot be read any more: %w", notes[0].At.Format(time.RFC3339), err))
 	}

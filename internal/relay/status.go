@@ -73,18 +73,18 @@ type QuietSource struct {
 func (r *Runtime) Status(ctx context.Context) (Status, error) {
 	generation := r.newest.Load()
 	if generation == nil {
-		return Status{}, errNotInService
+		return Status{}, ErrNotInService
 	}
 	now := time.Now()
-	configuration := &generation.configuration
+	configuration := &generation.Configuration
 	status := Status{
 		Version: configuration.Version, Started: r.watch.started,
-		Off: generation.off, Switches: r.Switches(),
+		Off: generation.Configuration.Off, Switches: r.Switches(),
 		Warnings: generation.loadWarnings(),
 		Backlog:  []BacklogLine{}, Down: r.watch.down(generation), Quiet: r.watch.silent(generation, now),
 		LastHour: map[string]int{}, Queue: r.engine.Usage(), Troubles: r.troubles(),
-		RetentionSeconds: int64(generation.retention.Age / time.Second), RetentionBytes: generation.retention.Size,
-		MaxPending: generation.limits.MaxPending, MinFree: generation.limits.MinFree,
+		RetentionSeconds: int64(generation.Configuration.Retention.Age / time.Second), RetentionBytes: generation.Configuration.Retention.Size,
+		MaxPending: generation.Configuration.Limits.MaxPending, MinFree: generation.Configuration.Limits.MinFree,
 	}
 	status.Loaded, status.Configuration = r.loaded()
 	if status.Switches == nil {
@@ -98,7 +98,7 @@ func (r *Runtime) Status(ctx context.Context) (Status, error) {
 		return Status{}, fmt.Errorf("reading the backlog: %w", err)
 	}
 	for _, line := range backlog {
-		status.Backlog = append(status.Backlog, BacklogLine{Backlog: line, Unknown: generation.byName[line.Action] == nil})
+		status.Backlog = append(status.Backlog, BacklogLine{Backlog: line, Unknown: generation.Action(line.Action) == nil})
 	}
 	series, err := r.engine.Series(ctx, now.Add(-time.Hour), now, 60)
 	if err != nil {
@@ -124,7 +124,7 @@ func (r *Runtime) troubles() []queue.Trouble {
 // generation calls, the one that is down for longest first.
 func (w *watch) down(generation *Generation) []TargetDown {
 	called := map[string]bool{}
-	for _, action := range generation.actions {
+	for _, action := range generation.Actions {
 		for _, target := range action.Targets() {
 			called[withPort(target)] = true
 		}

@@ -25,7 +25,8 @@ type WrongInput struct {
 func (e *WrongInput) Error() string { return e.Err.Error() }
 func (e *WrongInput) Unwrap() error { return e.Err }
 
-func wrong(field, format string, arguments ...any) error {
+// Wrong returns a *WrongInput about a field.
+func Wrong(field, format string, arguments ...any) error {
 	return &WrongInput{Field: field, Err: fmt.Errorf(format, arguments...)}
 }
 
@@ -123,11 +124,11 @@ func (r *Runtime) Turn(ctx context.Context, s queue.Switch, during time.Duration
 	case err != nil:
 		return s, err
 	case during < 0:
-		return s, wrong("for", "a switch cannot be off for %s; give a time such as 24h, or none", during)
+		return s, Wrong("for", "a switch cannot be off for %s; give a time such as 24h, or none", during)
 	case during > 0 && !s.Off:
-		return s, wrong("for", "only what is switched off can have an end")
+		return s, Wrong("for", "only what is switched off can have an end")
 	case len(s.Reason) > longestReason:
-		return s, wrong("reason", "the reason has %d bytes; at most %d are kept", len(s.Reason), longestReason)
+		return s, Wrong("reason", "the reason has %d bytes; at most %d are kept", len(s.Reason), longestReason)
 	}
 	s = queue.Switch{Kind: s.Kind, Name: name, Off: s.Off, Reason: strings.TrimSpace(s.Reason)}
 	if during > 0 {
@@ -183,27 +184,27 @@ func (r *Runtime) switchName(ctx context.Context, kind queue.SwitchKind, name st
 	switch kind {
 	case queue.SwitchAll:
 		if name != "" {
-			return "", wrong("name", "a switch for everything has no name, not even %s", name)
+			return "", Wrong("name", "a switch for everything has no name, not even %s", name)
 		}
 		return "", nil
 	case queue.SwitchAction, queue.SwitchEvent:
 	default:
-		return "", wrong("kind", "%q can have no switch; there are %s, %s and %s", kind, queue.SwitchAction, queue.SwitchEvent, queue.SwitchAll)
+		return "", Wrong("kind", "%q can have no switch; there are %s, %s and %s", kind, queue.SwitchAction, queue.SwitchEvent, queue.SwitchAll)
 	}
 	switch {
 	case name == "":
-		return "", wrong("name", "give the name of the %s", kind)
+		return "", Wrong("name", "give the name of the %s", kind)
 	case isOff:
 		// It can be turned on even after it went from the configuration.
 		return name, nil
 	case kind == queue.SwitchAction:
 		return name, r.checkWaiting(ctx, "name", name)
 	}
-	generation := r.Newest()
+	generation := r.Generation()
 	if generation == nil {
-		return "", errNotInService
+		return "", ErrNotInService
 	}
-	source, event, err := rules.FindEvent(generation.declared, name)
+	source, event, err := rules.FindEvent(generation.Declared, name)
 	if err != nil {
 		return "", &WrongInput{Field: "name", Err: err}
 	}
@@ -234,23 +235,20 @@ func (r *Runtime) checkWaiting(ctx context.Context, field, action string) error 
 
 // actionNames are the actions of the newest generation.
 func (r *Runtime) actionNames() []string {
-	var names []string
-	if generation := r.Newest(); generation != nil {
-		for _, action := range generation.actions {
-			names = append(names, action.Name())
-		}
+	if generation := r.Generation(); generation != nil {
+		return generation.ActionNames()
 	}
-	return names
+	return nil
 }
 
 func unknownAction(field, name string, known []string) error {
 	switch near := names.Nearest(name, known); {
 	case near != "":
-		return wrong(field, "unknown action %s; did you mean %s?", name, near)
+		return Wrong(field, "unknown action %s; did you mean %s?", name, near)
 	case len(known) == 0:
-		return wrong(field, "unknown action %s; there is none", name)
+		return Wrong(field, "unknown action %s; there is none", name)
 	}
-	return wrong(field, "unknown action %s; there are: %s", name, strings.Join(known, ", "))
+	return Wrong(field, "unknown action %s; there are: %s", name, strings.Join(known, ", "))
 }
 
 // Cancel ends unfinished deliveries: one, by its id or the beginning of it, or all
@@ -259,9 +257,9 @@ func unknownAction(field, name string, known []string) error {
 func (r *Runtime) Cancel(ctx context.Context, delivery, action string) (int, error) {
 	switch {
 	case delivery != "" && action != "":
-		return 0, wrong("action", "give a delivery or an action, not both")
+		return 0, Wrong("action", "give a delivery or an action, not both")
 	case delivery == "" && action == "":
-		return 0, wrong("delivery", "give the id of a delivery, or the name of an action")
+		return 0, Wrong("delivery", "give the id of a delivery, or the name of an action")
 	case delivery != "":
 		id, err := r.deliveryID(ctx, strings.ToLower(delivery))
 		if err != nil {
@@ -283,21 +281,7 @@ func (r *Runtime) deliveryID(ctx context.Context, beginning string) (string, err
 	if err != nil {
 		return "", err
 	}
-	return deliveryOf(&history.Summary, beginning)
-}
-
-// deliveryOf returns the id of the one delivery of an event whose id begins so.
-func deliveryOf(event *queue.Summary, beginning string) (string, error) {
-	var fits []string
-	for _, delivery := range event.Deliveries {
-		if strings.HasPrefix(delivery.ID, beginning) {
-			fits = append(fits, delivery.ID)
-		}
-	}
-	if len(fits) != 1 {
-		return "", fmt.Errorf("finding %s: %w: %d deliveries of event %s begin so; give the id of one", beginning, queue.ErrNotFound, len(fits), event.ID)
-	}
-	return fits[0], nil
+	return history.Summary.FindDelivery(beginning)
 }
 
 // Move hands the unfinished deliveries of an action, configured or not, to a
@@ -306,11 +290,11 @@ func (r *Runtime) Move(ctx context.Context, from, to string) (int, error) {
 	configured := r.actionNames()
 	switch {
 	case from == "":
-		return 0, wrong("from", "give the name of the action whose deliveries are to be moved")
+		return 0, Wrong("from", "give the name of the action whose deliveries are to be moved")
 	case !slices.Contains(configured, to):
 		return 0, unknownAction("to", to, configured)
 	case from == to:
-		return 0, wrong("to", "the deliveries of %s are there already", from)
+		return 0, Wrong("to", "the deliveries of %s are there already", from)
 	}
 	if err := r.checkWaiting(ctx, "from", from); err != nil {
 		return 0, err
@@ -323,7 +307,7 @@ func (r *Runtime) Move(ctx context.Context, from, to string) (int, error) {
 func (r *Runtime) turnOnAgain(ctx context.Context) {
 	for {
 		wait := lookAtSwitches
-		if r.Newest() != nil {
+		if r.Generation() != nil {
 			// Before there is a generation, nothing is done and nothing can be
 			// logged.
 			wait = r.turnOnDue(ctx)

@@ -12,21 +12,12 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
-
-const approved = `{"event":"job_saved","id":1,"status":"Approved"}`
-
-func turn(t *testing.T, runtime *relay.Runtime, s queue.Switch, during time.Duration) queue.Switch {
-	t.Helper()
-	now, err := runtime.Turn(t.Context(), s, during)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return now
-}
 
 // TestSwitches turns each kind of switch off and on, over a reload and a
 // restart.
@@ -44,22 +35,22 @@ func TestSwitches(t *testing.T) {
 		{queue.SwitchAction, "record", "record", rules.Act, rules.Act},
 	} {
 		t.Run(string(test.kind)+" "+test.name, func(t *testing.T) {
-			target := newService(t)
-			configured := configuration(target, "/record")
+			target := relaytest.NewService(t)
+			configured := relaytest.Configuration(target, "/record")
 			configured.Rules = append(configured.Rules, rules.Rule{Place: "Caddyfile:3", Events: []string{"job_completed"}, Do: []string{"record"}})
 			directory := t.TempDir()
-			runtime := open(t, directory)
-			generation := compile(t, configured)
+			runtime := relaytest.Open(t, directory)
+			generation := relaytest.Compile(t, configured)
 			runtime.Push(generation)
 
-			off := turn(t, runtime, queue.Switch{Kind: test.kind, Name: test.name, Off: true, Reason: "works on the SAN"}, 24*time.Hour)
+			off := relaytest.Turn(t, runtime, queue.Switch{Kind: test.kind, Name: test.name, Off: true, Reason: "works on the SAN"}, 24*time.Hour)
 			check := func(when string) {
 				t.Helper()
 				switches := runtime.Switches()
 				if len(switches) != 1 || switches[0] != off {
 					t.Fatalf("%s: the switches are %+v, want %+v", when, switches, off)
 				}
-				detail := show(t, runtime, post(t, runtime, generation, approved))
+				detail := relaytest.Summary(t, runtime, relaytest.Post(t, runtime, generation, relaytest.Approved))
 				if detail.Verdict.Decision != test.decision {
 					t.Errorf("%s: verdict %+v, want %s", when, detail.Verdict, test.decision)
 				}
@@ -77,36 +68,36 @@ func TestSwitches(t *testing.T) {
 				t.Errorf("the switch is %+v", off)
 			}
 			check("at first")
-			other := show(t, runtime, post(t, runtime, generation, `{"event":"job_completed","id":"other"}`))
+			other := relaytest.Summary(t, runtime, relaytest.Post(t, runtime, generation, `{"event":"job_completed","id":"other"}`))
 			if other.Verdict.Decision != test.other {
 				t.Errorf("another event has the verdict %+v, want %s", other.Verdict, test.other)
 			}
 			if test.kind == queue.SwitchEvent {
 				// An attempt that the restart cuts off would be made again.
-				waitFor(t, "the other event's delivery", func() bool { return show(t, runtime, other.ID).Deliveries[0].State == queue.Delivered })
+				processtest.WaitFor(t, "the other event's delivery", func() bool { return relaytest.Summary(t, runtime, other.ID).Deliveries[0].State == queue.Delivered })
 			}
-			generation = compile(t, configured)
+			generation = relaytest.Compile(t, configured)
 			runtime.Push(generation)
 			check("after a reload")
 			if err := runtime.Close(); err != nil {
 				t.Fatal(err)
 			}
-			runtime = open(t, directory)
+			runtime = relaytest.Open(t, directory)
 			runtime.Push(generation)
 			check("after a restart")
 
-			on := turn(t, runtime, queue.Switch{Kind: test.kind, Name: test.name}, 0)
+			on := relaytest.Turn(t, runtime, queue.Switch{Kind: test.kind, Name: test.name}, 0)
 			if on != (queue.Switch{Kind: test.kind, Name: test.kept}) || len(runtime.Switches()) != 0 {
 				t.Errorf("turned on, the switch is %+v of %+v", on, runtime.Switches())
 			}
-			id := post(t, runtime, generation, approved)
-			waitFor(t, "the delivery", func() bool { return show(t, runtime, id).Deliveries[0].State == queue.Delivered })
-			waitFor(t, "what was held back", func() bool {
-				backlog, err := runtime.Backlog(t.Context())
+			id := relaytest.Post(t, runtime, generation, relaytest.Approved)
+			processtest.WaitFor(t, "the delivery", func() bool { return relaytest.Summary(t, runtime, id).Deliveries[0].State == queue.Delivered })
+			processtest.WaitFor(t, "what was held back", func() bool {
+				backlog, err := runtime.Store().Backlog(t.Context())
 				return err == nil && len(backlog) == 0
 			})
 			want := map[queue.SwitchKind]int{queue.SwitchAll: 1, queue.SwitchEvent: 2, queue.SwitchAction: 5}[test.kind]
-			if got := strings.Fields(target.got()); len(got) != want {
+			if got := strings.Fields(target.Got()); len(got) != want {
 				t.Errorf("the target got %q, want %d requests", got, want)
 			}
 		})
@@ -116,37 +107,37 @@ func TestSwitches(t *testing.T) {
 // TestSwitchedOffEverythingHoldsDeliveriesBack checks that what waits already
 // is not sent either.
 func TestSwitchedOffEverythingHoldsDeliveriesBack(t *testing.T) {
-	target := newService(t)
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configuration(target, "/record"))
+	target := relaytest.NewService(t)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
 	runtime.Push(generation)
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
-	id := post(t, runtime, generation, approved)
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchAll, Off: true}, 0)
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record"}, 0)
-	runtime.Push(compile(t, configuration(target, "/record")))
-	if state := show(t, runtime, id).Deliveries[0].State; state != queue.Pending || target.got() != "" {
-		t.Errorf("while everything is off, the delivery is %s and the target got %q", state, target.got())
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
+	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAll, Off: true}, 0)
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record"}, 0)
+	runtime.Push(relaytest.Compile(t, relaytest.Configuration(target, "/record")))
+	if state := relaytest.Summary(t, runtime, id).Deliveries[0].State; state != queue.Pending || target.Got() != "" {
+		t.Errorf("while everything is off, the delivery is %s and the target got %q", state, target.Got())
 	}
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchAll}, 0)
-	waitFor(t, "the delivery", func() bool { return target.got() == "/record?id=1" })
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAll}, 0)
+	processtest.WaitFor(t, "the delivery", func() bool { return target.Got() == "/record?id=1" })
 }
 
 // TestSwitchedOffEventMarksNothingAsDone is TestSwitchedOffRelayMarksNothingAsDone
 // for a switch.
 func TestSwitchedOffEventMarksNothingAsDone(t *testing.T) {
-	target := newService(t)
-	runtime := open(t, t.TempDir())
-	deduped := configuration(target, "/record")
+	target := relaytest.NewService(t)
+	runtime := relaytest.Open(t, t.TempDir())
+	deduped := relaytest.Configuration(target, "/record")
 	deduped.Sources[0].DedupeWindow, deduped.Sources[0].DedupeKey = time.Hour, "body.id"
-	generation := compile(t, deduped)
+	generation := relaytest.Compile(t, deduped)
 	runtime.Push(generation)
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0)
-	post(t, runtime, generation, approved)
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved"}, 0)
-	id := post(t, runtime, generation, approved)
-	if detail := show(t, runtime, id); detail.DuplicateOf != "" || detail.Verdict.Decision != rules.Act {
-		t.Errorf("the first event that was not switched off is %+v", detail.Summary)
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0)
+	relaytest.Post(t, runtime, generation, relaytest.Approved)
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved"}, 0)
+	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
+	if detail := relaytest.Summary(t, runtime, id); detail.DuplicateOf != "" || detail.Verdict.Decision != rules.Act {
+		t.Errorf("the first event that was not switched off is %+v", detail)
 	}
 }
 
@@ -157,28 +148,28 @@ func TestSwitchesEnd(t *testing.T) {
 		for _, restart := range []bool{false, true} {
 			name := map[queue.SwitchKind]string{queue.SwitchEvent: "job_saved", queue.SwitchAction: "record"}[kind]
 			t.Run(string(kind)+map[bool]string{true: " over a restart"}[restart], func(t *testing.T) {
-				target := newService(t)
+				target := relaytest.NewService(t)
 				core, logs := observer.New(zapcore.InfoLevel)
-				logged := configuration(target, "/record")
+				logged := relaytest.Configuration(target, "/record")
 				logged.Logger = zap.New(core)
 				directory := t.TempDir()
-				runtime := open(t, directory)
-				generation := compile(t, logged)
+				runtime := relaytest.Open(t, directory)
+				generation := relaytest.Compile(t, logged)
 				runtime.Push(generation)
-				off := turn(t, runtime, queue.Switch{Kind: kind, Name: name, Off: true}, 100*time.Millisecond)
+				off := relaytest.Turn(t, runtime, queue.Switch{Kind: kind, Name: name, Off: true}, 100*time.Millisecond)
 				if restart {
 					if err := runtime.Close(); err != nil {
 						t.Fatal(err)
 					}
-					waitFor(t, "the end", func() bool { return time.Now().After(off.Until) })
-					runtime = open(t, directory)
+					processtest.WaitFor(t, "the end", func() bool { return time.Now().After(off.Until) })
+					runtime = relaytest.Open(t, directory)
 					runtime.Push(generation)
 				}
-				waitFor(t, "the switch to be on", func() bool {
+				processtest.WaitFor(t, "the switch to be on", func() bool {
 					return len(runtime.Switches()) == 0 && logs.FilterMessageSnippet("is on again").Len() == 1
 				})
-				post(t, runtime, generation, approved)
-				waitFor(t, "the delivery", func() bool { return target.got() == "/record?id=1" })
+				relaytest.Post(t, runtime, generation, relaytest.Approved)
+				processtest.WaitFor(t, "the delivery", func() bool { return target.Got() == "/record?id=1" })
 			})
 		}
 	}
@@ -187,19 +178,19 @@ func TestSwitchesEnd(t *testing.T) {
 // TestSwitchOutlivesItsConfiguration checks that what is no longer configured
 // can still be turned on.
 func TestSwitchOutlivesItsConfiguration(t *testing.T) {
-	runtime := open(t, t.TempDir())
-	configured := configuration(newService(t), "/record")
-	runtime.Push(compile(t, configured))
+	runtime := relaytest.Open(t, t.TempDir())
+	configured := relaytest.Configuration(relaytest.NewService(t), "/record")
+	runtime.Push(relaytest.Compile(t, configured))
 	names := map[queue.SwitchKind]string{queue.SwitchEvent: "icfm:job_saved", queue.SwitchAction: "record"}
 	for kind, name := range names {
-		turn(t, runtime, queue.Switch{Kind: kind, Name: name, Off: true}, 0)
+		relaytest.Turn(t, runtime, queue.Switch{Kind: kind, Name: name, Off: true}, 0)
 	}
-	runtime.Push(compile(t, relay.Configuration{}))
+	runtime.Push(relaytest.Compile(t, relay.Configuration{}))
 	if len(runtime.Switches()) != len(names) {
 		t.Errorf("the switches are %+v", runtime.Switches())
 	}
 	for kind, name := range names {
-		turn(t, runtime, queue.Switch{Kind: kind, Name: name}, 0)
+		relaytest.Turn(t, runtime, queue.Switch{Kind: kind, Name: name}, 0)
 	}
 	if len(runtime.Switches()) != 0 {
 		t.Errorf("the switches are %+v", runtime.Switches())
@@ -207,12 +198,12 @@ func TestSwitchOutlivesItsConfiguration(t *testing.T) {
 }
 
 func TestWrongSwitches(t *testing.T) {
-	runtime := open(t, t.TempDir())
-	two := configuration(newService(t), "/record")
+	runtime := relaytest.Open(t, t.TempDir())
+	two := relaytest.Configuration(relaytest.NewService(t), "/record")
 	two.Sources = append(two.Sources, receive.Source{Name: "erp", Events: []event.Type{{Name: "job_saved"}, {Name: "order_paid"}},
 		Credentials: []receive.Credential{{Kind: receive.Bearer, Values: []string{"x"}}}})
 	two.Rules[0].Events = []string{"icfm:job_saved"}
-	runtime.Push(compile(t, two))
+	runtime.Push(relaytest.Compile(t, two))
 	for _, test := range []struct {
 		s              queue.Switch
 		during         time.Duration
@@ -235,7 +226,7 @@ func TestWrongSwitches(t *testing.T) {
 		{queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true, Reason: strings.Repeat("x", 501)}, 0, "reason", "at most 500"},
 	} {
 		_, err := runtime.Turn(t.Context(), test.s, test.during)
-		checkWrong(t, err, test.field, test.problem)
+		relaytest.CheckWrong(t, err, test.field, test.problem)
 	}
 	if len(runtime.Switches()) != 0 {
 		t.Errorf("a refused switch is off: %+v", runtime.Switches())
@@ -245,21 +236,21 @@ func TestWrongSwitches(t *testing.T) {
 // TestCancelAndMove ends and moves what waits for a paused and for a removed
 // action.
 func TestCancelAndMove(t *testing.T) {
-	target := newService(t)
-	runtime := open(t, t.TempDir())
-	configured := configuration(target, "/record")
-	generation := compile(t, configured)
+	target := relaytest.NewService(t)
+	runtime := relaytest.Open(t, t.TempDir())
+	configured := relaytest.Configuration(target, "/record")
+	generation := relaytest.Compile(t, configured)
 	runtime.Push(generation)
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
 	var ids []string
 	for range 4 {
-		ids = append(ids, post(t, runtime, generation, approved))
+		ids = append(ids, relaytest.Post(t, runtime, generation, relaytest.Approved))
 	}
-	renamed := configuration(target, "/renamed")
+	renamed := relaytest.Configuration(target, "/renamed")
 	renamed.Actions[0].Name, renamed.Rules[0].Do = "renamed", []string{"renamed"}
-	runtime.Push(compile(t, renamed))
+	runtime.Push(relaytest.Compile(t, renamed))
 
-	if n, err := runtime.Cancel(t.Context(), strings.ToUpper(show(t, runtime, ids[0]).Deliveries[0].ID[:30]), ""); n != 1 || err != nil {
+	if n, err := runtime.Cancel(t.Context(), strings.ToUpper(relaytest.Summary(t, runtime, ids[0]).Deliveries[0].ID[:30]), ""); n != 1 || err != nil {
 		t.Errorf("cancelled %d deliveries of 1, %v", n, err)
 	}
 	for _, none := range []string{"01900000-0000-7000-8000-000000000000", ids[1]} {
@@ -270,11 +261,11 @@ func TestCancelAndMove(t *testing.T) {
 	if n, err := runtime.Move(t.Context(), "record", "renamed"); n != 3 || err != nil {
 		t.Errorf("moved %d deliveries of 3, %v", n, err)
 	}
-	waitFor(t, "what was moved", func() bool { return target.got() == strings.Repeat("/renamed?id=1 ", 2)+"/renamed?id=1" })
+	processtest.WaitFor(t, "what was moved", func() bool { return target.Got() == strings.Repeat("/renamed?id=1 ", 2)+"/renamed?id=1" })
 
 	runtime.Push(generation)
-	post(t, runtime, generation, approved)
-	runtime.Push(compile(t, renamed))
+	relaytest.Post(t, runtime, generation, relaytest.Approved)
+	runtime.Push(relaytest.Compile(t, renamed))
 	if n, err := runtime.Cancel(t.Context(), "", "record"); n != 1 || err != nil {
 		t.Errorf("cancelled %d deliveries of 1, %v", n, err)
 	}
@@ -292,6 +283,6 @@ func TestCancelAndMove(t *testing.T) {
 		{func() (int, error) { return runtime.Move(t.Context(), "", "renamed") }, "from", "give the name"},
 	} {
 		_, err := test.call()
-		checkWrong(t, err, test.field, test.problem)
+		relaytest.CheckWrong(t, err, test.field, test.problem)
 	}
 }

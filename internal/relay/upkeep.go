@@ -8,23 +8,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
-// Backup writes a consistent copy of the queue and the history to a new file.
-func (r *Runtime) Backup(ctx context.Context, file string) error { return r.engine.Backup(ctx, file) }
-
-// Usage says what the queue and the history take and what is left.
-func (r *Runtime) Usage() queue.Usage { return r.engine.Usage() }
-
-// MergeHistory adds the events of a backup to the history, older than all that
-// are there, and returns how many. Unfinished deliveries of theirs count as
-// cancelled.
-func (r *Runtime) MergeHistory(ctx context.Context, file string, progress func(Progress)) (int, error) {
-	return r.engine.Merge(ctx, file, func(done, total int64) {
-		if progress != nil {
-			progress(Progress{Done: int(done), Total: int(total)})
-		}
-	})
-}
-
 // Series counts what happened. See queue.Activity. If it reaches to the present,
 // its last step has the backlog as it is now: the last sample is up to a minute
 // old, and the first minute has none.

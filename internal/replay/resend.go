@@ -1,4 +1,4 @@
-package relay
+package replay
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Resent is what Resend did, or would do.
@@ -31,7 +33,7 @@ type Resent struct {
 // by their own id: what became of them is the later one's affair. With dry it
 // only counts. Progress is told in deliveries; it may be nil. What was done
 // before an error stays done, and is what Resent says.
-func (r *Runtime) Resend(ctx context.Context, selection Selection, dry bool, progress func(Progress)) (Resent, error) {
+func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dry bool, progress func(Progress)) (Resent, error) {
 	if progress == nil {
 		progress = func(Progress) {}
 	}
@@ -41,7 +43,7 @@ func (r *Runtime) Resend(ctx context.Context, selection Selection, dry bool, pro
 	case len(selection.IDs) > 0:
 		states = []queue.State{queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled}
 	case state == queue.Pending:
-		return resent, wrong("state", "deliveries that are %s are not sent again: they are not over", state)
+		return resent, relay.Wrong("state", "deliveries that are %s are not sent again: they are not over", state)
 	case state != "":
 		states = []queue.State{state}
 	}
@@ -56,7 +58,7 @@ func (r *Runtime) Resend(ctx context.Context, selection Selection, dry bool, pro
 		filters = append(filters, filter)
 	}
 	total := 0
-	survey, err := r.survey(ctx, selection.IDs, filters, func(event *chosen, passed queue.Filter) {
+	selected, err := lookThrough(ctx, runtime, selection.IDs, filters, func(event *chosen, passed queue.Filter) {
 		counted := states
 		if passed.State != "" {
 			counted = []queue.State{passed.State}
@@ -68,11 +70,11 @@ func (r *Runtime) Resend(ctx context.Context, selection Selection, dry bool, pro
 	}
 	done := 0
 	progress(Progress{Total: total})
-	err = survey.walk(ctx, func(events []chosen) error {
+	err = selected.walk(ctx, func(events []chosen) error {
 		for _, event := range events {
 			done += len(event.repeatable(action, states))
 		}
-		return r.resend(ctx, events, action, states, dry, &resent)
+		return resend(ctx, runtime, events, action, states, dry, &resent)
 	}, func() { progress(Progress{Done: done, Total: max(done, total)}) })
 	if err != nil {
 		return resent, fmt.Errorf("sending again, after %d deliveries: %w", resent.Deliveries, err)
@@ -95,10 +97,10 @@ func (c *chosen) repeatable(action string, states []queue.State) (deliveries []q
 
 // resend sends the chosen deliveries of some events again and adds them to what
 // was done.
-func (r *Runtime) resend(ctx context.Context, events []chosen, action string, states []queue.State, dry bool, resent *Resent) error {
-	generation := r.Newest()
+func resend(ctx context.Context, runtime *relay.Runtime, events []chosen, action string, states []queue.State, dry bool, resent *Resent) error {
+	generation := runtime.Generation()
 	if generation == nil {
-		return errNotInService
+		return relay.ErrNotInService
 	}
 	now := time.Now().UTC()
 	var amendments []queue.Amendment
@@ -106,14 +108,15 @@ func (r *Runtime) resend(ctx context.Context, events []chosen, action string, st
 		event := &events[i]
 		amendment := queue.Amendment{Event: event.Summary.ID}
 		for _, old := range event.repeatable(action, states) {
-			if generation.byName[old.Action] == nil {
+			if generation.Action(old.Action) == nil {
 				resent.Unknown++
 				continue
 			}
-			delivery := queue.Delivery{ID: newID(), Action: old.Action}
+			var bound *language.Bound
 			if event.Event != nil {
-				delivery = generation.delivery(old.Action, generation.language.Bind(event.Event), event.Summary.ID, now)
+				bound = generation.Language.Bind(event.Event)
 			}
+			delivery := generation.Delivery(old.Action, bound, event.Summary.ID, now)
 			delivery.Of = old.ID
 			amendment.Deliveries = append(amendment.Deliveries, delivery)
 		}
@@ -127,7 +130,7 @@ func (r *Runtime) resend(ctx context.Context, events []chosen, action string, st
 	var stored []bool
 	var err error
 	if !dry {
-		stored, err = r.amend(ctx, amendments)
+		stored, err = amend(ctx, runtime, amendments)
 	}
 	for i, amendment := range amendments {
 		if !dry && !stored[i] {

@@ -1,4 +1,4 @@
-package relay_test
+package replay_test
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,66 +18,26 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
-// moody is a service that answers with a status, and remembers what it took.
-type moody struct {
-	*service
-	status atomic.Int32
-}
-
-func newMoody(t *testing.T) *moody {
-	m := &moody{service: new(service)}
-	m.status.Store(http.StatusBadRequest)
-	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		status := int(m.status.Load())
-		if status == http.StatusOK {
-			m.mutex.Lock()
-			defer m.mutex.Unlock()
-			m.requests = append(m.requests, r.URL.Query().Get("id"))
-		}
-		w.WriteHeader(status)
-	}))
-	t.Cleanup(m.Close)
-	return m
-}
-
-func waitEnded(t *testing.T, runtime *relay.Runtime) {
-	t.Helper()
-	waitFor(t, "deliveries to end", func() bool {
-		waiting, err := runtime.Backlog(t.Context())
-		return err == nil && len(waiting) == 0
-	})
-}
-
-// stored returns the events that pass a filter.
-func stored(t *testing.T, runtime *relay.Runtime, filter queue.Filter) (events []queue.Summary) {
-	t.Helper()
-	for after, more := queue.Cursor(""), true; more; more = after != "" {
-		page, err := runtime.Activity(t.Context(), filter, after, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		events, after = append(events, page.Events...), page.Next
-	}
-	return events
-}
-
 // steps remembers how a long call said it went on.
-type steps []relay.Progress
+type steps []replay.Progress
 
-func (s *steps) add(p relay.Progress) { *s = append(*s, p) }
+func (s *steps) add(p replay.Progress) { *s = append(*s, p) }
 
 func (s *steps) check(t *testing.T, total int) {
 	t.Helper()
 	if last := (*s)[len(*s)-1]; last.Done != total || last.Total != total {
 		t.Errorf("the last progress is %+v, want %d of %d", last, total, total)
 	}
-	if !slices.IsSortedFunc(*s, func(a, b relay.Progress) int { return a.Done - b.Done }) {
+	if !slices.IsSortedFunc(*s, func(a, b replay.Progress) int { return a.Done - b.Done }) {
 		t.Errorf("progress goes back: %+v", *s)
 	}
 }
@@ -87,36 +46,37 @@ func (s *steps) check(t *testing.T, total int) {
 // linked to the old deliveries, and once.
 func TestResendFilter(t *testing.T) {
 	const n = 300
-	target := newMoody(t)
-	configured := configuration(target.service, "/record")
+	target := relaytest.NewService(t)
+	target.Answer(http.StatusBadRequest)
+	configured := relaytest.Configuration(target, "/record")
 	configured.Actions[0].OrderBy = `"all"`
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configured)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, configured)
 	runtime.Push(generation)
 	var want []string
 	for i := range n {
-		post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":"%d","status":"Approved"}`, i))
-		want = append(want, fmt.Sprint(i))
+		relaytest.Post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":"%d","status":"Approved"}`, i))
+		want = append(want, fmt.Sprintf("/record?id=%d", i))
 	}
-	post(t, runtime, generation, `{"event":"job_saved","id":"ignored"}`)
-	waitEnded(t, runtime)
-	target.status.Store(http.StatusOK)
-	delivered := post(t, runtime, generation, `{"event":"job_saved","id":"well","status":"Approved"}`)
-	waitEnded(t, runtime)
+	relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":"ignored"}`)
+	relaytest.WaitEnded(t, runtime)
+	target.Answer(http.StatusOK)
+	delivered := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":"well","status":"Approved"}`)
+	relaytest.WaitEnded(t, runtime)
 
 	for _, dry := range []bool{true, false} {
 		var progress steps
-		resent, err := runtime.Resend(t.Context(), relay.Selection{}, dry, progress.add)
+		resent, err := replay.Resend(t.Context(), runtime, replay.Selection{}, dry, progress.add)
 		if err != nil || resent.Events != n || resent.Deliveries != n || resent.Actions["record"] != n || len(resent.IDs) != map[bool]int{false: n}[dry] {
 			t.Fatalf("dry %v: sent %+v, %v", dry, resent, err)
 		}
 		progress.check(t, n)
-		waitEnded(t, runtime)
+		relaytest.WaitEnded(t, runtime)
 	}
-	if got := target.got(); got != "well "+strings.Join(want, " ") {
+	if got := target.Got(); got != "/record?id=well "+strings.Join(want, " ") {
 		t.Errorf("the target got %s", got)
 	}
-	failed := stored(t, runtime, queue.Filter{State: queue.Failed})
+	failed := relaytest.Stored(t, runtime, queue.Filter{State: queue.Failed})
 	if len(failed) != n {
 		t.Fatalf("%d events failed once, want %d", len(failed), n)
 	}
@@ -128,33 +88,34 @@ func TestResendFilter(t *testing.T) {
 
 	// What was sent again is not sent a third time, but what went well is if
 	// that is asked for.
-	if resent, err := runtime.Resend(t.Context(), relay.Selection{}, false, nil); err != nil || resent.Deliveries != 0 {
+	if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{}, false, nil); err != nil || resent.Deliveries != 0 {
 		t.Errorf("sent again a second time: %+v, %v", resent, err)
 	}
-	resent, err := runtime.Resend(t.Context(), relay.Selection{Filter: queue.Filter{State: queue.Delivered, Action: "record"}}, true, nil)
+	resent, err := replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{State: queue.Delivered, Action: "record"}}, true, nil)
 	if err != nil || resent.Deliveries != n+1 {
 		t.Errorf("of those that were delivered: %+v, %v", resent, err)
 	}
-	if resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{delivered}}, false, nil); err != nil || resent.Deliveries != 1 {
+	if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{delivered}}, false, nil); err != nil || resent.Deliveries != 1 {
 		t.Errorf("one that was delivered: %+v, %v", resent, err)
 	}
 }
 
 // TestResendIDs chooses events and deliveries by id.
 func TestResendIDs(t *testing.T) {
-	target := newMoody(t)
-	two := configuration(target.service, "/record")
+	target := relaytest.NewService(t)
+	target.Answer(http.StatusBadRequest)
+	two := relaytest.Configuration(target, "/record")
 	second := two.Actions[0]
 	second.Name = "second"
 	two.Actions = append(two.Actions, second)
 	two.Rules[0].Do = []string{"record", "second"}
-	runtime := open(t, t.TempDir())
-	generation := compile(t, two)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, two)
 	runtime.Push(generation)
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "second", Off: true}, 0)
-	id := post(t, runtime, generation, approved)
-	waitFor(t, "the failure", func() bool { return show(t, runtime, id).Deliveries[0].State == queue.Failed })
-	failed, waiting := show(t, runtime, id).Deliveries[0].ID, show(t, runtime, id).Deliveries[1].ID
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "second", Off: true}, 0)
+	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
+	processtest.WaitFor(t, "the failure", func() bool { return relaytest.Summary(t, runtime, id).Deliveries[0].State == queue.Failed })
+	failed, waiting := relaytest.Summary(t, runtime, id).Deliveries[0].ID, relaytest.Summary(t, runtime, id).Deliveries[1].ID
 
 	for _, test := range []struct {
 		name string
@@ -167,46 +128,46 @@ func TestResendIDs(t *testing.T) {
 		{"a delivery, twice", []string{failed, failed}, 1},
 		{"the beginning of a delivery", []string{strings.ToUpper(failed[:30])}, 1},
 	} {
-		resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: test.ids, Filter: queue.Filter{Action: "none", State: queue.Pending}}, true, nil)
+		resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: test.ids, Filter: queue.Filter{Action: "none", State: queue.Pending}}, true, nil)
 		if err != nil || resent.Deliveries != test.want || resent.Events != test.want {
 			t.Errorf("%s: %+v, %v; want %d", test.name, resent, err, test.want)
 		}
 	}
-	if _, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{"01900000-0000-7000-8000-000000000000"}}, true, nil); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{"01900000-0000-7000-8000-000000000000"}}, true, nil); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("an id that there is not: %v", err)
 	}
-	_, err := runtime.Resend(t.Context(), relay.Selection{Filter: queue.Filter{State: queue.Pending}}, true, nil)
-	checkWrong(t, err, "state", "not over")
+	_, err := replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{State: queue.Pending}}, true, nil)
+	relaytest.CheckWrong(t, err, "state", "not over")
 
-	target.status.Store(http.StatusOK)
+	target.Answer(http.StatusOK)
 	for n := range 2 {
-		resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{failed}}, false, nil)
+		resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{failed}}, false, nil)
 		if err != nil || len(resent.IDs) != 1 {
 			t.Fatal(resent, err)
 		}
-		waitFor(t, "the delivery", func() bool {
-			d := show(t, runtime, id).Deliveries
+		processtest.WaitFor(t, "the delivery", func() bool {
+			d := relaytest.Summary(t, runtime, id).Deliveries
 			return d[len(d)-1].State == queue.Delivered && len(d) == 3+n && d[2+n].ID == resent.IDs[0] && d[2+n].Of == failed
 		})
 	}
 
-	without := configuration(target.service, "/record")
+	without := relaytest.Configuration(target, "/record")
 	without.Actions, without.Rules = nil, nil
-	runtime.Push(compile(t, without))
-	if resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{failed}}, false, nil); err != nil || resent.Unknown != 1 || resent.Deliveries+resent.Events != 0 {
+	runtime.Push(relaytest.Compile(t, without))
+	if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{failed}}, false, nil); err != nil || resent.Unknown != 1 || resent.Deliveries+resent.Events != 0 {
 		t.Errorf("of an action that is gone: %+v, %v", resent, err)
 	}
 }
 
 // TestResendExpired: who sends an old screen pop again means it.
 func TestResendExpired(t *testing.T) {
-	target := newService(t)
-	short := configuration(target, "/record")
+	target := relaytest.NewService(t)
+	short := relaytest.Configuration(target, "/record")
 	short.Actions[0].Expires = 10 * time.Minute
-	runtime := open(t, t.TempDir())
-	generation := compile(t, short)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, short)
 	runtime.Push(generation)
-	received, err := generation.Receive(request(http.MethodPost, "/listen.php?key=icfm-key", approved), receive.Origin{Mount: "/listen.php"})
+	received, err := generation.Receive(httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(relaytest.Approved)), receive.Origin{Mount: "/listen.php"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,44 +176,45 @@ func TestResendExpired(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := received.Events[0].ID
-	waitFor(t, "the expiry", func() bool { return show(t, runtime, id).Deliveries[0].State == queue.Expired })
-	if resent, err := runtime.Resend(t.Context(), relay.Selection{IDs: []string{id}}, false, nil); err != nil || resent.Deliveries != 1 {
+	processtest.WaitFor(t, "the expiry", func() bool { return relaytest.Summary(t, runtime, id).Deliveries[0].State == queue.Expired })
+	if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{id}}, false, nil); err != nil || resent.Deliveries != 1 {
 		t.Fatal(resent, err)
 	}
-	waitFor(t, "the delivery", func() bool { return target.got() == "/record?id=1" })
+	processtest.WaitFor(t, "the delivery", func() bool { return target.Got() == "/record?id=1" })
 }
 
 // TestResendStops checks what is said when it cannot be finished.
 func TestResendStops(t *testing.T) {
-	target := newMoody(t)
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configuration(target.service, "/record"))
+	target := relaytest.NewService(t)
+	target.Answer(http.StatusBadRequest)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
 	runtime.Push(generation)
 	for range 300 {
-		post(t, runtime, generation, approved)
+		relaytest.Post(t, runtime, generation, relaytest.Approved)
 	}
-	waitEnded(t, runtime)
-	few := configuration(target.service, "/record")
+	relaytest.WaitEnded(t, runtime)
+	few := relaytest.Configuration(target, "/record")
 	few.Limits.MaxPending = 200
-	runtime.Push(compile(t, few))
+	runtime.Push(relaytest.Compile(t, few))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := runtime.Resend(ctx, relay.Selection{}, false, nil); !errors.Is(err, context.Canceled) {
+	if _, err := replay.Resend(ctx, runtime, replay.Selection{}, false, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("after its caller went away: %v", err)
 	}
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
-	resent, err := runtime.Resend(t.Context(), relay.Selection{}, false, nil)
-	backlog, err2 := runtime.Backlog(t.Context())
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
+	resent, err := replay.Resend(t.Context(), runtime, replay.Selection{}, false, nil)
+	backlog, err2 := runtime.Store().Backlog(t.Context())
 	if !errors.Is(err, queue.ErrFull) || err2 != nil || len(backlog) != 1 || backlog[0].Count != resent.Deliveries {
 		t.Errorf("sent %d again, %v; waiting are %+v, %v", resent.Deliveries, err, backlog, err2)
 	}
 }
 
 // decide decides everything again.
-func decide(t *testing.T, runtime *relay.Runtime, options relay.DecideOptions) relay.Decided {
+func decide(t *testing.T, runtime *relay.Runtime, options replay.DecideOptions) replay.Decided {
 	t.Helper()
 	var progress steps
-	decided, err := runtime.Decide(t.Context(), relay.Selection{}, options, progress.add)
+	decided, err := replay.Decide(t.Context(), runtime, replay.Selection{}, options, progress.add)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,11 +224,11 @@ func decide(t *testing.T, runtime *relay.Runtime, options relay.DecideOptions) r
 
 // TestDecide mends the rules and decides again what came before.
 func TestDecide(t *testing.T) {
-	target := newService(t)
-	wrong := configuration(target, "/record")
+	target := relaytest.NewService(t)
+	wrong := relaytest.Configuration(target, "/record")
 	wrong.Sources[0].DedupeWindow, wrong.Sources[0].DedupeKey = time.Hour, "body.id"
-	runtime := open(t, t.TempDir())
-	generation := compile(t, wrong)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, wrong)
 	runtime.Push(generation)
 	events := map[string]string{}
 	for _, body := range []string{
@@ -276,30 +238,31 @@ func TestDecide(t *testing.T) {
 		`{"event":"job_saved","id":"pencil","status":"Pencil"}`,
 		`{"event":"job_completed","id":"none"}`,
 	} {
-		id := post(t, runtime, generation, body)
+		id := relaytest.Post(t, runtime, generation, body)
 		events[id] = body
 	}
-	turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0)
-	disabled := post(t, runtime, generation, `{"event":"job_saved","id":"disabled","status":"Approved"}`)
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0)
+	disabled := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":"disabled","status":"Approved"}`)
 	for i := range 50 {
-		post(t, runtime, generation, fmt.Sprintf(`{"event":"job_completed","id":"none%d"}`, i))
+		relaytest.Post(t, runtime, generation, fmt.Sprintf(`{"event":"job_completed","id":"none%d"}`, i))
 	}
-	waitEnded(t, runtime)
+	relaytest.WaitEnded(t, runtime)
 
 	mended := wrong
 	mended.Rules = []rules.Rule{{Place: "Caddyfile:9", Description: "mended", Events: []string{"job_saved"}, When: []string{`string(body.status) in ["7", "Pencil"] or body.id == "disabled"`}, Do: []string{"record"}}}
-	runtime.Push(compile(t, mended))
+	runtime.Push(relaytest.Compile(t, mended))
 	want := map[string]string{"good": "action ignored stops", "error": "rule_error action fires", "pencil": "ignored action fires", "disabled": "disabled action fires"}
 	for _, dry := range []bool{true, false} {
-		decided := decide(t, runtime, relay.DecideOptions{Dry: dry})
+		decided := decide(t, runtime, replay.DecideOptions{Dry: dry})
 		if decided.Events != 55 || decided.Changed != 4 || decided.Fires["record"] != 3 || decided.Stops["record"] != 1 {
 			t.Errorf("dry %v: decided %+v", dry, decided)
 		}
 		got := map[string]string{}
 		for _, d := range decided.Differences {
-			detail := show(t, runtime, d.ID)
+			history := relaytest.Find(t, runtime, d.ID)
+			detail := history.Summary
 			var body struct{ ID string }
-			if err := json.Unmarshal([]byte(detail.Request.Body), &body); err != nil {
+			if err := json.Unmarshal(history.Event.RawBody, &body); err != nil {
 				t.Fatal(err)
 			}
 			text := fmt.Sprint(d.Before, " ", d.After)
@@ -317,20 +280,20 @@ func TestDecide(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("dry %v: differences %v, want %v", dry, got, want)
 		}
-		waitEnded(t, runtime)
-		if got := target.got(); dry && got != "/record?id=good" {
+		relaytest.WaitEnded(t, runtime)
+		if got := target.Got(); dry && got != "/record?id=good" {
 			t.Errorf("a dry run sent %s", got)
 		}
 	}
-	requests := strings.Fields(target.got())
+	requests := strings.Fields(target.Got())
 	slices.Sort(requests)
 	if got := strings.Join(requests, " "); got != "/record?id=disabled /record?id=error /record?id=good /record?id=pencil" {
 		t.Errorf("the target got %s", got)
 	}
-	if again := decide(t, runtime, relay.DecideOptions{}); again.Changed != 0 || len(again.Fires) != 0 {
+	if again := decide(t, runtime, replay.DecideOptions{}); again.Changed != 0 || len(again.Fires) != 0 {
 		t.Errorf("deciding a second time changes %+v", again)
 	}
-	if one, err := runtime.Decide(t.Context(), relay.Selection{IDs: []string{disabled}}, relay.DecideOptions{}, nil); err != nil || one.Events != 1 {
+	if one, err := replay.Decide(t.Context(), runtime, replay.Selection{IDs: []string{disabled}}, replay.DecideOptions{}, nil); err != nil || one.Events != 1 {
 		t.Errorf("deciding one: %+v, %v", one, err)
 	}
 }
@@ -339,18 +302,18 @@ func TestDecide(t *testing.T) {
 // nothing of it left out.
 func TestDecideLargeBodies(t *testing.T) {
 	const n = 12
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configuration(newService(t), "/record"))
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	runtime.Push(generation)
 	var want, got []string
 	for i := range n {
-		want = append(want, post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":%d,"status":"Pencil","text":"%s"}`, i, strings.Repeat("x", 900_000))))
+		want = append(want, relaytest.Post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":%d,"status":"Pencil","text":"%s"}`, i, strings.Repeat("x", 900_000))))
 	}
-	changed := configuration(newService(t), "/record")
+	changed := relaytest.Configuration(relaytest.NewService(t), "/record")
 	changed.Rules[0].When = nil
-	runtime.Push(compile(t, changed))
+	runtime.Push(relaytest.Compile(t, changed))
 	var progress steps
-	decided, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Dry: true}, progress.add)
+	decided, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Dry: true}, progress.add)
 	for _, difference := range decided.Differences {
 		got = append(got, difference.ID)
 	}
@@ -358,7 +321,7 @@ func TestDecideLargeBodies(t *testing.T) {
 		t.Errorf("decided %v, %v; want %v", got, err, want)
 	}
 	progress.check(t, n)
-	progress = slices.DeleteFunc(progress, func(p relay.Progress) bool { return p.Done == 0 })
+	progress = slices.DeleteFunc(progress, func(p replay.Progress) bool { return p.Done == 0 })
 	if len(progress) < 2 {
 		t.Errorf("%d MB were taken at once", n)
 	}
@@ -368,13 +331,13 @@ func TestDecideLargeBodies(t *testing.T) {
 // cannot be read does not keep those behind it from being decided.
 func TestDecideLeavesOutWhatCannotBeAmended(t *testing.T) {
 	dir := t.TempDir()
-	runtime := open(t, dir)
-	generation := compile(t, configuration(newService(t), "/record"))
+	runtime := relaytest.Open(t, dir)
+	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	runtime.Push(generation)
 	for range 3 {
-		post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
+		relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
 	}
-	spoiled := stored(t, runtime, queue.Filter{})[2].ID
+	spoiled := relaytest.Stored(t, runtime, queue.Filter{})[2].ID
 	if err := runtime.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -390,11 +353,11 @@ func TestDecideLeavesOutWhatCannotBeAmended(t *testing.T) {
 	if err := errors.Join(err, conn.Close()); err != nil {
 		t.Fatal(err)
 	}
-	runtime = open(t, dir)
-	changed := configuration(newService(t), "/record")
+	runtime = relaytest.Open(t, dir)
+	changed := relaytest.Configuration(relaytest.NewService(t), "/record")
 	changed.Rules[0].When = nil
-	runtime.Push(compile(t, changed))
-	decided, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{}, nil)
+	runtime.Push(relaytest.Compile(t, changed))
+	decided, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{}, nil)
 	if err != nil || decided.Events != 2 || decided.Fires["record"] != 2 {
 		t.Errorf("decided %+v, %v; want two events", decided, err)
 	}
@@ -402,24 +365,24 @@ func TestDecideLeavesOutWhatCannotBeAmended(t *testing.T) {
 
 // TestDecideByAnother decides by a configuration that is not running.
 func TestDecideByAnother(t *testing.T) {
-	target := newService(t)
-	running := configuration(target, "/record")
+	target := relaytest.NewService(t)
+	running := relaytest.Configuration(target, "/record")
 	running.Compile = func(text json.RawMessage) (*relay.Generation, error) {
 		var rule struct{ When, Do string }
 		if err := json.Unmarshal(text, &rule); err != nil {
 			return nil, err
 		}
-		other := configuration(target, "/other")
+		other := relaytest.Configuration(target, "/other")
 		other.Rules[0].When, other.Rules[0].Do = []string{rule.When}, []string{rule.Do}
 		other.Actions[0].Name = rule.Do
 		// As in dry runs, which know no secrets.
 		other.Parameters = []language.CustomParameter{{Name: "code", Value: "***", Secret: true}, {Name: "codes", Value: "a {{code}}"}}
 		return relay.Compile(other)
 	}
-	runtime := open(t, t.TempDir())
-	generation := compile(t, running)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, running)
 	runtime.Push(generation)
-	id := post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
+	id := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
 	for _, test := range []struct {
 		configuration string
 		dry           bool
@@ -435,19 +398,19 @@ func TestDecideByAnother(t *testing.T) {
 		{`{"when":"body.status in [codes]","do":"record"}`, true, "parameter codes", 0},
 		{`{"when":"true","do":"record"}`, false, "", 1},
 	} {
-		decided, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Configuration: json.RawMessage(test.configuration), Dry: test.dry}, nil)
+		decided, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Configuration: json.RawMessage(test.configuration), Dry: test.dry}, nil)
 		if test.problem != "" {
-			checkWrong(t, err, "configuration", test.problem)
+			relaytest.CheckWrong(t, err, "configuration", test.problem)
 		} else if err != nil || len(decided.Fires) != test.fires {
 			t.Errorf("%s: %+v, %v", test.configuration, decided, err)
 		}
-		if test.fires == 0 && len(show(t, runtime, id).Deliveries) > 0 {
+		if test.fires == 0 && len(relaytest.Summary(t, runtime, id).Deliveries) > 0 {
 			t.Errorf("%s made a delivery", test.configuration)
 		}
 	}
-	waitFor(t, "the delivery of the running action", func() bool { return target.got() == "/record?id=1" })
-	runtime.Push(compile(t, configuration(target, "/record")))
-	if _, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Configuration: json.RawMessage(`{}`)}, nil); err == nil {
+	processtest.WaitFor(t, "the delivery of the running action", func() bool { return target.Got() == "/record?id=1" })
+	runtime.Push(relaytest.Compile(t, relaytest.Configuration(target, "/record")))
+	if _, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Configuration: json.RawMessage(`{}`)}, nil); err == nil {
 		t.Error("a configuration that nothing can read decides")
 	}
 }
@@ -455,26 +418,27 @@ func TestDecideByAnother(t *testing.T) {
 // TestSlowReaderHoldsNobodyUp has one call wait for who reads its progress, and
 // another go on meanwhile.
 func TestSlowReaderHoldsNobodyUp(t *testing.T) {
-	target := newMoody(t)
-	runtime := open(t, t.TempDir())
-	generation := compile(t, configuration(target.service, "/record"))
+	target := relaytest.NewService(t)
+	target.Answer(http.StatusBadRequest)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
 	runtime.Push(generation)
-	post(t, runtime, generation, approved)
-	waitEnded(t, runtime)
-	calls := map[string]func(progress func(relay.Progress)) error{
-		"resend": func(progress func(relay.Progress)) error {
-			_, err := runtime.Resend(t.Context(), relay.Selection{}, true, progress)
+	relaytest.Post(t, runtime, generation, relaytest.Approved)
+	relaytest.WaitEnded(t, runtime)
+	calls := map[string]func(progress func(replay.Progress)) error{
+		"resend": func(progress func(replay.Progress)) error {
+			_, err := replay.Resend(t.Context(), runtime, replay.Selection{}, true, progress)
 			return err
 		},
-		"decide": func(progress func(relay.Progress)) error {
-			_, err := runtime.Decide(t.Context(), relay.Selection{}, relay.DecideOptions{Dry: true}, progress)
+		"decide": func(progress func(replay.Progress)) error {
+			_, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Dry: true}, progress)
 			return err
 		},
 	}
 	for name, slow := range calls {
 		t.Run(name, func(t *testing.T) {
 			ended := make(chan error, 1)
-			err := slow(func(p relay.Progress) {
+			err := slow(func(p replay.Progress) {
 				if p.Done == 0 || len(ended) > 0 {
 					return
 				}

@@ -1,4 +1,4 @@
-package relay
+package replay
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -60,19 +61,19 @@ type Difference struct {
 //
 // The running configuration makes the deliveries, also if another decides: all
 // actions that fire must exist in it, or nothing is done at all and the error is
-// *WrongInput. Progress is told in events; it may be nil. What was done before
+// *relay.WrongInput. Progress is told in events; it may be nil. What was done before
 // another error stays done, and is what Decided says.
-func (r *Runtime) Decide(ctx context.Context, selection Selection, options DecideOptions, progress func(Progress)) (Decided, error) {
+func Decide(ctx context.Context, runtime *relay.Runtime, selection Selection, options DecideOptions, progress func(Progress)) (Decided, error) {
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	again := redecision{runtime: r, dry: options.Dry, decided: newDecided()}
+	again := redecision{runtime: runtime, dry: options.Dry, decided: newDecided()}
 	var err error
-	if again.by, err = r.decider(options.Configuration); err != nil {
+	if again.by, err = decider(runtime, options.Configuration); err != nil {
 		return again.decided, fmt.Errorf("deciding again: %w", err)
 	}
 	total := 0
-	survey, err := r.survey(ctx, selection.IDs, []queue.Filter{selection.Filter}, func(event *chosen, _ queue.Filter) {
+	selected, err := lookThrough(ctx, runtime, selection.IDs, []queue.Filter{selection.Filter}, func(event *chosen, _ queue.Filter) {
 		if event.Summary.DuplicateOf == "" {
 			total++
 		}
@@ -81,18 +82,18 @@ func (r *Runtime) Decide(ctx context.Context, selection Selection, options Decid
 		return again.decided, fmt.Errorf("deciding again: %w", err)
 	}
 	if options.Configuration != nil && !options.Dry {
-		trial := redecision{runtime: r, by: again.by, dry: true, decided: newDecided()}
-		if err := survey.walk(ctx, func(events []chosen) error { return trial.decide(ctx, events) }, func() { progress(Progress{}) }); err != nil {
+		trial := redecision{runtime: runtime, by: again.by, dry: true, decided: newDecided()}
+		if err := selected.walk(ctx, func(events []chosen) error { return trial.decide(ctx, events) }, func() { progress(Progress{}) }); err != nil {
 			return again.decided, fmt.Errorf("deciding again: %w", err)
 		}
 		for action := range trial.decided.Fires {
-			if !slices.Contains(r.actionNames(), action) {
-				return again.decided, &WrongInput{Field: "configuration", Err: notRunning(action)}
+			if running := runtime.Generation(); running == nil || running.Action(action) == nil {
+				return again.decided, &relay.WrongInput{Field: "configuration", Err: notRunning(action)}
 			}
 		}
 	}
 	progress(Progress{Total: total})
-	err = survey.walk(ctx, func(events []chosen) error { return again.decide(ctx, events) },
+	err = selected.walk(ctx, func(events []chosen) error { return again.decide(ctx, events) },
 		func() { progress(Progress{Done: again.decided.Events, Total: max(again.decided.Events, total)}) })
 	if err != nil {
 		return again.decided, fmt.Errorf("deciding again, after %d events: %w", again.decided.Events, err)
@@ -109,38 +110,38 @@ func notRunning(action string) error {
 }
 
 // decider returns what decides.
-func (r *Runtime) decider(configuration json.RawMessage) (*Generation, error) {
-	running := r.Newest()
+func decider(runtime *relay.Runtime, configuration json.RawMessage) (*relay.Generation, error) {
+	running := runtime.Generation()
 	switch {
 	case running == nil:
-		return nil, errNotInService
+		return nil, relay.ErrNotInService
 	case configuration == nil:
 		return running, nil
-	case running.configuration.Compile == nil:
+	case running.Configuration.Compile == nil:
 		return nil, errors.New("only the running configuration can decide here: nothing reads another one")
 	}
-	by, err := running.configuration.Compile(configuration)
+	by, err := running.Configuration.Compile(configuration)
 	if err == nil {
-		err = by.checkNeedsNoSecret()
+		err = checkNeedsNoSecret(by)
 	}
 	if err != nil {
-		return nil, &WrongInput{Field: "configuration", Err: err}
+		return nil, &relay.WrongInput{Field: "configuration", Err: err}
 	}
 	return by, nil
 }
 
 // checkNeedsNoSecret checks that no condition needs a secret. A configuration that
 // is not running knows none, and a comparison with *** would decide wrongly.
-func (g *Generation) checkNeedsNoSecret() error {
+func checkNeedsNoSecret(by *relay.Generation) error {
 	isSecret := func(value language.TenantValue) bool { return value.Secret }
-	for _, rule := range g.ruleset.Rules() {
+	for _, rule := range by.Ruleset.Rules() {
 		for _, when := range rule.When {
-			condition, err := g.language.Compile(when)
+			condition, err := by.Language.Compile(when)
 			if err != nil {
 				return fmt.Errorf("rule %s: %w", rule.Place, err)
 			}
 			for _, name := range condition.Parameters() {
-				parameter, _ := g.language.Parameter(name)
+				parameter, _ := by.Language.Parameter(name)
 				if parameter.Secret || slices.ContainsFunc(slices.Collect(maps.Values(parameter.Tenants)), isSecret) {
 					return fmt.Errorf("rule %s: its condition needs parameter %s, which is a secret that only a running configuration knows: load this one first, then decide by it", rule.Place, name)
 				}
@@ -152,17 +153,17 @@ func (g *Generation) checkNeedsNoSecret() error {
 
 // redecision is one call of Decide.
 type redecision struct {
-	runtime *Runtime
-	by      *Generation
+	runtime *relay.Runtime
+	by      *relay.Generation
 	dry     bool
 	decided Decided
 }
 
 // decide decides some events and adds them to what was done.
 func (d *redecision) decide(ctx context.Context, events []chosen) error {
-	running := d.runtime.Newest()
+	running := d.runtime.Generation()
 	if running == nil {
-		return errNotInService
+		return relay.ErrNotInService
 	}
 	var amendments []queue.Amendment
 	var differences []Difference
@@ -171,16 +172,16 @@ func (d *redecision) decide(ctx context.Context, events []chosen) error {
 		if summary.DuplicateOf != "" || event == nil {
 			continue
 		}
-		verdict := d.by.ruleset.Decide(d.by.language.Bind(event))
+		verdict := d.by.Ruleset.Decide(d.by.Language.Bind(event))
 		difference := compare(summary, &verdict)
 		amendment := queue.Amendment{Event: summary.ID}
 		if !d.dry {
-			bound := running.language.Bind(event)
+			bound := running.Language.Bind(event)
 			for _, action := range difference.Fires {
-				if running.byName[action] == nil {
+				if running.Action(action) == nil {
 					return notRunning(action)
 				}
-				amendment.Deliveries = append(amendment.Deliveries, running.delivery(action, bound, summary.ID, summary.Received))
+				amendment.Deliveries = append(amendment.Deliveries, running.Delivery(action, bound, summary.ID, summary.Received))
 			}
 			if !sameVerdict(summary.Verdict, verdict) {
 				verdict.Decided = time.Now().UTC()
@@ -212,7 +213,7 @@ func (d *redecision) store(ctx context.Context, amendments []queue.Amendment, di
 	if len(needed) == 0 {
 		return nil
 	}
-	stored, err := d.runtime.amend(ctx, needed)
+	stored, err := amend(ctx, d.runtime, needed)
 	for i, difference := range of {
 		if stored[i] {
 			d.decided.add(difference)

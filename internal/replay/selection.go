@@ -1,4 +1,4 @@
-package relay
+package replay
 
 import (
 	"cmp"
@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // Selection chooses events or deliveries to do something with again.
@@ -36,8 +37,9 @@ type Progress struct {
 // then share the sync of a commit, but no more than againBytes of bodies, which
 // take many times their size when decoded. They are read eventsAtOnce at a time.
 const (
-	againAtOnce = 128
-	againBytes  = 1 << 20
+	againAtOnce  = 128
+	againBytes   = 1 << 20
+	eventsAtOnce = 5
 )
 
 // manyAgain bounds lists that are only an excerpt.
@@ -52,11 +54,11 @@ type chosen struct {
 	deliveries []string
 }
 
-// survey is a selection that was looked through once, so that it is known how
+// selected is a selection that was looked through once, so that it is known how
 // much there is, and where. Events are then gone through oldest first: with
 // order_by, what is sent again must go in the order in which it was received.
-type survey struct {
-	runtime *Runtime
+type selected struct {
+	runtime *relay.Runtime
 
 	// filters are what to look for. An event may pass several of them.
 	filters []queue.Filter
@@ -69,10 +71,10 @@ type survey struct {
 	named []chosen
 }
 
-// survey looks through a selection by its ids, or by filters, and calls count
-// with each event and the filter that it passed.
-func (r *Runtime) survey(ctx context.Context, ids []string, filters []queue.Filter, count func(event *chosen, passed queue.Filter), progress func(Progress)) (*survey, error) {
-	s := &survey{runtime: r, filters: filters}
+// lookThrough looks through a selection by its ids, or by filters, and calls
+// count with each event and the filter that it passed.
+func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filters []queue.Filter, count func(event *chosen, passed queue.Filter), progress func(Progress)) (*selected, error) {
+	s := &selected{runtime: runtime, filters: filters}
 	if len(ids) > 0 {
 		return s, s.name(ctx, ids, count, progress)
 	}
@@ -80,7 +82,7 @@ func (r *Runtime) survey(ctx context.Context, ids []string, filters []queue.Filt
 	for _, filter := range filters {
 		events := 0
 		for after, more := queue.Cursor(""), true; more; more = after != "" {
-			page, err := r.engine.Page(ctx, filter, after, manyAgain)
+			page, err := runtime.Store().Page(ctx, filter, after, manyAgain)
 			if err != nil {
 				return nil, fmt.Errorf("counting events: %w", err)
 			}
@@ -106,10 +108,10 @@ func (r *Runtime) survey(ctx context.Context, ids []string, filters []queue.Filt
 }
 
 // name finds what ids mean.
-func (s *survey) name(ctx context.Context, ids []string, count func(*chosen, queue.Filter), progress func(Progress)) error {
+func (s *selected) name(ctx context.Context, ids []string, count func(*chosen, queue.Filter), progress func(Progress)) error {
 	events := map[string]*chosen{}
 	for _, id := range ids {
-		history, err := s.runtime.engine.Find(ctx, id)
+		history, err := s.runtime.Store().Find(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -140,7 +142,7 @@ func (c *chosen) choose(id string) error {
 		c.whole = true
 		return nil
 	}
-	delivery, err := deliveryOf(&c.Summary, id)
+	delivery, err := c.Summary.FindDelivery(id)
 	if err != nil {
 		return err
 	}
@@ -155,7 +157,7 @@ func inOrderOfReceipt(a, b chosen) int {
 // walk calls do with some events at a time, as they are stored now, oldest
 // first, each once. Nothing else is sent or decided again meanwhile. After each
 // step it calls told, for which nobody else waits.
-func (s *survey) walk(ctx context.Context, do func([]chosen) error, told func()) error {
+func (s *selected) walk(ctx context.Context, do func([]chosen) error, told func()) error {
 	for named := range slices.Chunk(s.named, eventsAtOnce) {
 		if err := s.step(ctx, do, func() ([]chosen, error) { return s.find(ctx, named) }); err != nil {
 			return err
@@ -171,12 +173,12 @@ func (s *survey) walk(ctx context.Context, do func([]chosen) error, told func())
 }
 
 // step reads some events and calls do with them.
-func (s *survey) step(ctx context.Context, do func([]chosen) error, read func() ([]chosen, error)) error {
+func (s *selected) step(ctx context.Context, do func([]chosen) error, read func() ([]chosen, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.runtime.again.Lock()
-	defer s.runtime.again.Unlock()
+	s.runtime.Amending().Lock()
+	defer s.runtime.Amending().Unlock()
 	events, err := read()
 	if err != nil || len(events) == 0 {
 		return err
@@ -186,7 +188,7 @@ func (s *survey) step(ctx context.Context, do func([]chosen) error, read func() 
 
 // walkTime is walk for the events that were received in a time. It takes the
 // time in halves if there is too much in it to be held.
-func (s *survey) walkTime(ctx context.Context, do func([]chosen) error, told func(), since, until int64) error {
+func (s *selected) walkTime(ctx context.Context, do func([]chosen) error, told func(), since, until int64) error {
 	err := s.step(ctx, do, func() ([]chosen, error) { return s.between(ctx, since, until) })
 	if err == nil {
 		told()
@@ -205,10 +207,10 @@ var errTooMuch = errors.New("too much to be held at once")
 
 // find reads events that were chosen by id. Those that were removed meanwhile
 // are left out.
-func (s *survey) find(ctx context.Context, named []chosen) ([]chosen, error) {
+func (s *selected) find(ctx context.Context, named []chosen) ([]chosen, error) {
 	events := make([]chosen, 0, len(named))
 	for _, event := range named {
-		history, err := s.runtime.engine.Find(ctx, event.Summary.ID)
+		history, err := s.runtime.Store().Find(ctx, event.Summary.ID)
 		if errors.Is(err, queue.ErrNotFound) {
 			continue
 		}
@@ -224,14 +226,14 @@ func (s *survey) find(ctx context.Context, named []chosen) ([]chosen, error) {
 // between reads the events that pass one of the filters and were received in a
 // time. It returns errTooMuch if that is better done in parts; the events of one
 // request came at one time, and their bodies are bounded together.
-func (s *survey) between(ctx context.Context, since, until int64) ([]chosen, error) {
+func (s *selected) between(ctx context.Context, since, until int64) ([]chosen, error) {
 	var events []chosen
 	bytes := 0
 	found := map[string]bool{}
 	for _, filter := range s.filters {
 		filter.Since, filter.Until = time.Unix(0, since), time.Unix(0, until)
 		for after, more := queue.Cursor(""), true; more; more = after != "" {
-			page, err := s.runtime.engine.Events(ctx, filter, after, eventsAtOnce)
+			page, err := s.runtime.Store().Events(ctx, filter, after, eventsAtOnce)
 			if err != nil {
 				return nil, err
 			}
@@ -258,11 +260,11 @@ func (s *survey) between(ctx context.Context, since, until int64) ([]chosen, err
 // amend stores amendments and returns which of them were. Events that retention
 // has removed since they were read are left out, and so are those that cannot be
 // added to: one of them would end every attempt to get at those behind it.
-func (r *Runtime) amend(ctx context.Context, amendments []queue.Amendment) (stored []bool, err error) {
+func amend(ctx context.Context, runtime *relay.Runtime, amendments []queue.Amendment) (stored []bool, err error) {
 	// A caller that goes away must not leave it open what was done.
 	ctx = context.WithoutCancel(ctx)
 	stored = make([]bool, len(amendments))
-	if err = r.engine.Amend(ctx, amendments); err == nil {
+	if err = runtime.Store().Amend(ctx, amendments); err == nil {
 		for i := range stored {
 			stored[i] = true
 		}
@@ -272,11 +274,11 @@ func (r *Runtime) amend(ctx context.Context, amendments []queue.Amendment) (stor
 		return stored, err
 	}
 	for i := range amendments {
-		switch err := r.engine.Amend(ctx, amendments[i:i+1]); {
+		switch err := runtime.Store().Amend(ctx, amendments[i:i+1]); {
 		case err == nil:
 			stored[i] = true
 		case errors.Is(err, queue.ErrRefused):
-			r.logger.Error("an event was left out", zap.String("event", amendments[i].Event), zap.Error(err))
+			runtime.Logger().Error("an event was left out", zap.String("event", amendments[i].Event), zap.Error(err))
 		case !errors.Is(err, queue.ErrNotFound):
 			return stored, err
 		}

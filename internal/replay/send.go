@@ -1,4 +1,4 @@
-package relay
+package replay
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -35,17 +36,17 @@ type Sent struct {
 
 // Send takes a test event through the same way as any other: it is decided,
 // stored and carried out, and marked as a test throughout. Dedupe does not
-// apply to it. Its errors are *WrongInput, and those of queue.Queue's Put.
-func (r *Runtime) Send(ctx context.Context, test TestEvent) (Sent, error) {
-	generation := r.Newest()
+// apply to it. Its errors are *relay.WrongInput, and those of queue.Queue's Put.
+func Send(ctx context.Context, runtime *relay.Runtime, test TestEvent) (Sent, error) {
+	generation := runtime.Generation()
 	if generation == nil {
-		return Sent{}, fmt.Errorf("sending a test event: %w", errNotInService)
+		return Sent{}, fmt.Errorf("sending a test event: %w", relay.ErrNotInService)
 	}
-	received, err := generation.receiveTest(ctx, test)
+	received, err := receiveTest(ctx, generation, test)
 	if err != nil {
 		return Sent{}, err
 	}
-	if err := r.Accept(ctx, generation, received); err != nil {
+	if err := runtime.Accept(ctx, generation, received); err != nil {
 		return Sent{}, fmt.Errorf("storing a test event: %w", err)
 	}
 	sent := Sent{IDs: make([]string, len(received.Events))}
@@ -56,36 +57,36 @@ func (r *Runtime) Send(ctx context.Context, test TestEvent) (Sent, error) {
 }
 
 // receiveTest reads a test event as its source reads its requests.
-func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.Received, error) {
-	if test.Source != OwnSource {
-		if err := g.checkSource(test.Source); err != nil {
-			return nil, &WrongInput{Field: "source", Err: err}
+func receiveTest(ctx context.Context, generation *relay.Generation, test TestEvent) (*receive.Received, error) {
+	if test.Source != relay.OwnSource {
+		if err := generation.CheckSource(test.Source); err != nil {
+			return nil, &relay.WrongInput{Field: "source", Err: err}
 		}
 	}
 	if test.Event == "" {
-		return nil, wrong("event", "give the name of an event of source %s", test.Source)
+		return nil, relay.Wrong("event", "give the name of an event of source %s", test.Source)
 	}
-	_, event, err := rules.FindEvent(g.declared, test.Source+":"+test.Event)
+	_, event, err := rules.FindEvent(generation.Declared, test.Source+":"+test.Event)
 	if err != nil {
-		return nil, &WrongInput{Field: "event", Err: err}
+		return nil, &relay.WrongInput{Field: "event", Err: err}
 	}
 	query := url.Values{}
 	for name, value := range test.Values {
 		query.Set(name, value)
 	}
-	if test.Source == OwnSource {
+	if test.Source == relay.OwnSource {
 		return ownTest(event, query, test.Body)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, g.testPath(test.Source, event)+"?"+query.Encode(), strings.NewReader(test.Body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, testURL(generation, test.Source, event, query), strings.NewReader(test.Body))
 	if err != nil {
 		return nil, fmt.Errorf("making a test event: %w", err)
 	}
 	if test.ContentType != "" {
 		request.Header.Set("Content-Type", test.ContentType)
 	}
-	received, err := g.receiver.ReceiveTest(test.Source, event, request)
+	received, err := generation.Receiver.ReceiveTest(test.Source, event, request)
 	if refusal := (*receive.Refusal)(nil); errors.As(err, &refusal) {
-		return nil, &WrongInput{Field: "body", Err: err}
+		return nil, &relay.WrongInput{Field: "body", Err: err}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("making a test event: %w", err)
@@ -94,15 +95,14 @@ func (g *Generation) receiveTest(ctx context.Context, test TestEvent) (*receive.
 	return received, nil
 }
 
-// testPath is where a sender would post the event, as far as that is known, so
+// testURL is where a sender would post the event, as far as that is known, so
 // that the stored request names the event like others of its source.
-func (g *Generation) testPath(source, event string) string {
-	at, err := parseMount(g.configuration.Addresses[source])
-	if err != nil {
-		at = mount{}
+func testURL(generation *relay.Generation, source, event string, query url.Values) string {
+	path := "/"
+	if address, err := url.Parse(generation.Configuration.Addresses[source]); err == nil && address.Path != "" {
+		path = address.Path
 	}
-	at.origin = ""
-	return at.at(event).String()
+	return (&url.URL{Path: path}).JoinPath(url.PathEscape(event)).String() + "?" + query.Encode()
 }
 
 // ownTest makes a test of one of the relay's own events, so that an
@@ -112,17 +112,17 @@ func ownTest(name string, query url.Values, body string) (*receive.Received, err
 	if body != "" {
 		decoded, err := event.DecodeJSON([]byte(body))
 		if err != nil {
-			return nil, &WrongInput{Field: "body", Err: err}
+			return nil, &relay.WrongInput{Field: "body", Err: err}
 		}
 		var isObject bool
 		if members, isObject = decoded.(map[string]any); !isObject {
-			return nil, wrong("body", "the body of an event of the relay is a JSON object")
+			return nil, relay.Wrong("body", "the body of an event of the relay is a JSON object")
 		}
 	}
-	e, err := ownEvent(name, time.Now().UTC().Round(0), members)
+	e, err := relay.OwnEvent(name, time.Now().UTC().Round(0), members)
 	if err != nil {
 		return nil, fmt.Errorf("making a test event: %w", err)
 	}
 	e.Test, e.Method, e.Query = true, http.MethodPost, query
-	return &receive.Received{Source: OwnSource, Events: []*event.Event{e}}, nil
+	return &receive.Received{Source: relay.OwnSource, Events: []*event.Event{e}}, nil
 }
