@@ -71,3 +71,15 @@ func TestSuiteWithoutMemory(t *testing.T) {
 		return newHarness(t, limits{fresh: 1, actionBytes: 1, totalBytes: 1, blockEvents: 30, walIdle: 1, walLimit: 1 << 18})
 	})
 }
+
+func TestModel(t *testing.T) {
+	for name, l := range map[string]limits{
+		"with memory":    {},
+		"with a little":  {fresh: 4},
+		"without memory": {fresh: 1, actionBytes: 1, totalBytes: 1, blockEvents: 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			queuetest.RunModel(t, func(t *testing.T) queuetest.Harness { return newHarness(t, l) })
+		})
+	}
+}
