@@ -33,6 +33,7 @@ var rooms = []string{
 	"handlers/receive",
 	"rules",
 	"rules/language",
+	"internal/config",
 	"internal/event",
 	"internal/textencoding",
 	"internal/names",

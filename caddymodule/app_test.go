@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 func init() { caddy.RegisterModule(new(adminProbe)) }
@@ -108,10 +110,10 @@ func provisioned(t *testing.T, directory string) *App {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := &App{
-		Queue:   &Queue{Directory: directory},
-		Sources: []Source{{Name: "icfm", Preset: "icfm", Auth: []Credential{{Kind: "bearer", Values: []string{"t"}}}}},
-	}
+	app := &App{Relay: config.Relay{
+		Queue:   &config.Queue{Directory: directory},
+		Sources: []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: "bearer", Values: []string{"t"}}}}},
+	}}
 	if err := app.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}

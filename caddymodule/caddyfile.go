@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
+	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 func init() {
@@ -51,7 +53,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if before, ok := existing.(httpcaddyfile.App); ok {
 		// An option leaves nothing but its JSON, so its place is read from
 		// there.
-		var first App
+		var first config.Relay
 		if err := json.Unmarshal(before.Value, &first); err != nil {
 			return nil, option.errf("reading the first %s block: %v", appName, err)
 		}
@@ -60,7 +62,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if option.args = d.RemainingArgsAsTokens(); len(option.args) > 0 {
 		return nil, option.errf("%s takes nothing after it but a block, but %q follows", appName, option.args[0].Text)
 	}
-	app := App{Place: option.place()}
+	app := config.Relay{Place: option.place()}
 	if err := relayLevel.read(d, &app); err != nil {
 		return nil, err
 	}
@@ -173,7 +175,7 @@ func checkSourceArgument(token caddyfile.Token, before []string) error {
 	if strings.ContainsAny(token.Text, "/@*") {
 		return errAt(token, "%s cannot be a source; the order is: %s [MATCHER] [PATH] [SOURCE…]", token.Text, appName)
 	}
-	if err := checkName("source", token.Text); err != nil {
+	if err := names.Check("source", token.Text); err != nil {
 		return errAt(token, "%w", err)
 	}
 	if slices.Contains(before, token.Text) {

@@ -6,14 +6,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // actionLevel holds the settings of an action.
-var actionLevel = level[Action]{name: "an action block", settings: []setting[Action]{
-	{name: "description", usage: `"TEXT"`, wants: "one text, in quotes", least: 1, most: 1, read: func(l *line, a *Action) error {
+var actionLevel = level[config.Action]{name: "an action block", settings: []setting[config.Action]{
+	{name: "description", usage: `"TEXT"`, wants: "one text, in quotes", least: 1, most: 1, read: func(l *line, a *config.Action) error {
 		a.Description = l.text(0)
 		return nil
 	}},
@@ -23,45 +23,45 @@ var actionLevel = level[Action]{name: "an action block", settings: []setting[Act
 	request("put"),
 	request("patch"),
 	request("delete"),
-	{name: "query", usage: `NAME "VALUE"`, wants: "a name and a value", least: 2, most: 2, repeat: true, read: func(l *line, a *Action) error {
+	{name: "query", usage: `NAME "VALUE"`, wants: "a name and a value", least: 2, most: 2, repeat: true, read: func(l *line, a *config.Action) error {
 		return readNameValue(l, &a.Query)
 	}},
-	{name: "header", usage: `NAME "VALUE"`, wants: "a name and a value", least: 2, most: 2, repeat: true, read: func(l *line, a *Action) error {
+	{name: "header", usage: `NAME "VALUE"`, wants: "a name and a value", least: 2, most: 2, repeat: true, read: func(l *line, a *config.Action) error {
 		return readNameValue(l, &a.Headers)
 	}},
 	{name: "auth", usage: "bearer|basic|api_key|none …", wants: "a kind", least: 1, most: -1, block: true, read: actionAuthKinds.pick},
 	{name: "body", usage: "none|form|urlencoded|raw|json|xml|forward …", wants: "a kind", least: 1, most: -1, block: true, read: bodyKinds.pick},
-	{name: "timeout", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
+	{name: "timeout", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
 		a.Timeout, err = l.duration(0)
 		return err
 	}},
 	{name: "success", usage: "STATUS…", wants: "one or more statuses, such as 2xx or 409", least: 1, most: -1, repeat: true, read: readSuccess},
-	{name: "retry_for", usage: "DURATION|off", wants: "a duration, or off", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
-		if a.RetryFor = retryOff; l.text(0) != "off" {
+	{name: "retry_for", usage: "DURATION|off", wants: "a duration, or off", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
+		if a.RetryFor = config.RetryOff; l.text(0) != "off" {
 			a.RetryFor, err = l.duration(0)
 		}
 		return err
 	}},
 	{name: "retry_interval", usage: "FIRST CAP", wants: "the first pause and the longest", least: 2, most: 2, read: readRetryInterval},
-	{name: "concurrency", usage: "N", wants: "a number", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
+	{name: "concurrency", usage: "N", wants: "a number", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
 		a.Concurrency, err = l.count(0, "attempts")
 		return err
 	}},
 	{name: "rate", usage: "N/s|N/m|N/h", wants: "a number of attempts in a second, a minute or an hour", least: 1, most: 1, read: readRate},
-	{name: "expires", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
+	{name: "expires", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
 		a.Expires, err = l.duration(0)
 		return err
 	}},
-	{name: "order_by", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
+	{name: "order_by", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
 		a.OrderBy, err = l.nonEmpty(0, "expression")
 		return err
 	}},
-	{name: "sign", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, read: func(l *line, a *Action) (err error) {
+	{name: "sign", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, read: func(l *line, a *config.Action) (err error) {
 		if a.Sign, err = l.secrets(0); err != nil {
 			return err
 		}
 		for i, secret := range a.Sign {
-			if err := checkSigning(secret); err != nil {
+			if err := config.CheckSigning(secret); err != nil {
 				return errAt(l.args[i], "%w", err)
 			}
 		}
@@ -71,53 +71,50 @@ var actionLevel = level[Action]{name: "an action block", settings: []setting[Act
 	// that lines can be copied from there.
 	{name: "tls_trust_pool", usage: "file FILE…", wants: "the word file and one or more files", least: 2, most: -1, read: readTrustPool},
 	{name: "tls_client_auth", usage: "CERT_FILE KEY_FILE", wants: "the file of a certificate and that of its key", least: 2, most: 2, read: readClientAuth},
-	{name: "tls_server_name", usage: "NAME", wants: "one name", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
-		a.tls().ServerName, err = l.nonEmpty(0, "name")
+	{name: "tls_server_name", usage: "NAME", wants: "one name", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
+		tlsOf(a).ServerName, err = l.nonEmpty(0, "name")
 		return err
 	}},
-	{name: "tls_pin", usage: "sha256:FINGERPRINT…", wants: "one or more fingerprints", least: 1, most: -1, read: func(l *line, a *Action) error {
+	{name: "tls_pin", usage: "sha256:FINGERPRINT…", wants: "one or more fingerprints", least: 1, most: -1, read: func(l *line, a *config.Action) error {
 		for i, arg := range l.args {
 			if _, err := forward.ParsePin(l.text(i)); err != nil {
 				return errAt(arg, "%w", err)
 			}
-			a.tls().Pins = append(a.tls().Pins, l.text(i))
+			tlsOf(a).Pins = append(tlsOf(a).Pins, l.text(i))
 		}
 		return nil
 	}},
-	{name: "tls_protocols", usage: "MIN [MAX]", wants: "the lowest version of TLS, and the highest if you like", least: 1, most: 2, read: func(l *line, a *Action) error {
+	{name: "tls_protocols", usage: "MIN [MAX]", wants: "the lowest version of TLS, and the highest if you like", least: 1, most: 2, read: func(l *line, a *config.Action) error {
 		for i, arg := range l.args {
 			if _, err := forward.ParseProtocol(l.text(i)); err != nil {
 				return errAt(arg, "%w", err)
 			}
 			if i == 0 {
-				a.tls().ProtocolMin = l.text(i)
+				tlsOf(a).ProtocolMin = l.text(i)
 			} else {
-				a.tls().ProtocolMax = l.text(i)
+				tlsOf(a).ProtocolMax = l.text(i)
 			}
 		}
 		return nil
 	}},
-	{name: "tls_insecure_skip_verify", least: 0, most: 0, read: func(_ *line, a *Action) error {
-		a.tls().InsecureSkipVerify = true
+	{name: "tls_insecure_skip_verify", least: 0, most: 0, read: func(_ *line, a *config.Action) error {
+		tlsOf(a).InsecureSkipVerify = true
 		return nil
 	}},
 }}
 
-// retryOff is the RetryFor of an action that is attempted once.
-const retryOff = -1
-
 // request is the setting of a method with its URL. An action has one.
-func request(method string) setting[Action] {
-	return setting[Action]{name: method, usage: `"URL"`, wants: "one URL", least: 1, most: 1, excludes: "request", read: func(l *line, a *Action) (err error) {
+func request(method string) setting[config.Action] {
+	return setting[config.Action]{name: method, usage: `"URL"`, wants: "one URL", least: 1, most: 1, excludes: "request", read: func(l *line, a *config.Action) (err error) {
 		a.Method = strings.ToUpper(method)
 		a.URL, err = l.template(0, "URL")
 		return err
 	}}
 }
 
-func readAction(l *line, app *App) error {
-	action := Action{Name: l.text(0), Place: l.place()}
-	if err := checkName("action", action.Name); err != nil {
+func readAction(l *line, app *config.Relay) error {
+	action := config.Action{Name: l.text(0), Place: l.place()}
+	if err := names.Check("action", action.Name); err != nil {
 		return l.errf("%w", err)
 	}
 	if err := l.unique("action", action.Name); err != nil {
@@ -133,27 +130,27 @@ func readAction(l *line, app *App) error {
 	return nil
 }
 
-func readNameValue(l *line, list *[]NameValue) error {
+func readNameValue(l *line, list *[]config.NameValue) error {
 	name, err := l.template(0, "name")
 	if err != nil {
 		return err
 	}
-	if err := checkTemplate(l.text(1)); err != nil {
+	if err := config.CheckTemplate(l.text(1)); err != nil {
 		return l.errf("%w", err)
 	}
-	*list = append(*list, NameValue{Name: name, Value: l.text(1)})
+	*list = append(*list, config.NameValue{Name: name, Value: l.text(1)})
 	return nil
 }
 
-// tls returns the action's TLS settings, to be filled in.
-func (a *Action) tls() *TLS {
+// tlsOf returns the action's TLS settings, to be filled in.
+func tlsOf(a *config.Action) *config.TLS {
 	if a.TLS == nil {
-		a.TLS = new(TLS)
+		a.TLS = new(config.TLS)
 	}
 	return a.TLS
 }
 
-func readTrustPool(l *line, action *Action) error {
+func readTrustPool(l *line, action *config.Action) error {
 	if l.text(0) != "file" {
 		return errAt(l.args[0], "unknown kind of tls_trust_pool: %s. The kinds are: file", l.text(0))
 	}
@@ -162,22 +159,22 @@ func readTrustPool(l *line, action *Action) error {
 		if err != nil {
 			return err
 		}
-		action.tls().CAFiles = append(action.tls().CAFiles, file)
+		tlsOf(action).CAFiles = append(tlsOf(action).CAFiles, file)
 	}
 	return nil
 }
 
-func readClientAuth(l *line, action *Action) (err error) {
-	if action.tls().ClientCertificateFile, err = l.nonEmpty(0, "file name"); err != nil {
+func readClientAuth(l *line, action *config.Action) (err error) {
+	if tlsOf(action).ClientCertificateFile, err = l.nonEmpty(0, "file name"); err != nil {
 		return err
 	}
-	action.tls().ClientCertificateKeyFile, err = l.nonEmpty(1, "file name")
+	tlsOf(action).ClientCertificateKeyFile, err = l.nonEmpty(1, "file name")
 	return err
 }
 
 var ratePattern = regexp.MustCompile(`^([1-9][0-9]{0,8})/([smh])$`)
 
-func readRate(l *line, action *Action) error {
+func readRate(l *line, action *config.Action) error {
 	match := ratePattern.FindStringSubmatch(l.text(0))
 	if match == nil {
 		return l.errf("rate is a number of attempts in a time, such as 5/s, 100/m or 1000/h, not %q", l.text(0))
@@ -187,13 +184,13 @@ func readRate(l *line, action *Action) error {
 		return l.errf("reading rate: %w", err)
 	}
 	per := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[match[2]]
-	action.Rate = &Rate{Count: count, Per: caddy.Duration(per)}
+	action.Rate = &config.Rate{Count: count, Per: config.Duration(per)}
 	return nil
 }
 
 var statusPattern = regexp.MustCompile(`^[2-5](xx|[0-9][0-9])$`)
 
-func readSuccess(l *line, action *Action) error {
+func readSuccess(l *line, action *config.Action) error {
 	for _, arg := range l.args {
 		if !statusPattern.MatchString(arg.Text) {
 			return errAt(arg, "%q is not a status: write a number such as 409, or a class such as 2xx", arg.Text)
@@ -203,7 +200,7 @@ func readSuccess(l *line, action *Action) error {
 	return nil
 }
 
-func readRetryInterval(l *line, action *Action) error {
+func readRetryInterval(l *line, action *config.Action) error {
 	first, err := l.duration(0)
 	if err != nil {
 		return err
@@ -215,6 +212,6 @@ func readRetryInterval(l *line, action *Action) error {
 	if first > longest {
 		return l.errf("the first pause, %s, is longer than the longest, %s", l.text(0), l.text(1))
 	}
-	action.RetryInterval = &RetryInterval{First: first, Cap: longest}
+	action.RetryInterval = &config.RetryInterval{First: first, Cap: longest}
 	return nil
 }

@@ -1,24 +1,28 @@
 package caddymodule
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
+)
 
 // actionAuthKinds holds the kinds of `auth` in an action. Their values are
 // templates, unlike the secrets of a source.
-var actionAuthKinds = level[Action]{name: "auth in an action", settings: []setting[Action]{
-	{name: "bearer", usage: `"TOKEN"`, wants: "one token, in quotes", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
-		a.Auth = &ActionAuth{Kind: "bearer"}
+var actionAuthKinds = level[config.Action]{name: "auth in an action", settings: []setting[config.Action]{
+	{name: "bearer", usage: `"TOKEN"`, wants: "one token, in quotes", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
+		a.Auth = &config.ActionAuth{Kind: "bearer"}
 		a.Auth.Value, err = l.template(0, "token")
 		return err
 	}},
-	{name: "basic", usage: `"USER" "PASSWORD"`, wants: "a user and a password, in quotes", least: 2, most: 2, read: func(l *line, a *Action) error {
-		a.Auth = &ActionAuth{Kind: "basic", User: l.text(0), Password: l.text(1)}
-		if err := a.Auth.checkValues(); err != nil {
+	{name: "basic", usage: `"USER" "PASSWORD"`, wants: "a user and a password, in quotes", least: 2, most: 2, read: func(l *line, a *config.Action) error {
+		a.Auth = &config.ActionAuth{Kind: "basic", User: l.text(0), Password: l.text(1)}
+		if err := a.Auth.CheckValues(); err != nil {
 			return l.errf("%w", err)
 		}
 		return nil
 	}},
-	{name: "api_key", usage: `header|query NAME "VALUE"`, wants: "a place, a name and a value", least: 3, most: 3, read: func(l *line, a *Action) (err error) {
-		a.Auth = &ActionAuth{Kind: "api_key", In: l.text(0)}
+	{name: "api_key", usage: `header|query NAME "VALUE"`, wants: "a place, a name and a value", least: 3, most: 3, read: func(l *line, a *config.Action) (err error) {
+		a.Auth = &config.ActionAuth{Kind: "api_key", In: l.text(0)}
 		if !slices.Contains(actionKeyPlaces, a.Auth.In) {
 			return errAt(l.args[0], "unknown place of an api_key in an action: %s%s The places are: %s",
 				a.Auth.In, didYouMean(a.Auth.In, actionKeyPlaces), list(actionKeyPlaces))
@@ -29,7 +33,7 @@ var actionAuthKinds = level[Action]{name: "auth in an action", settings: []setti
 		a.Auth.Value, err = l.template(2, "value")
 		return err
 	}},
-	{name: "none", least: 0, most: 0, read: func(*line, *Action) error { return nil }},
+	{name: "none", least: 0, most: 0, read: func(*line, *config.Action) error { return nil }},
 }}
 
 var actionKeyPlaces = []string{"header", "query"}

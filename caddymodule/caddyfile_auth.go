@@ -1,14 +1,18 @@
 package caddymodule
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
+)
 
 // credentialKinds holds the kinds of `auth` in a source.
-var credentialKinds = level[Credential]{name: "auth", settings: []setting[Credential]{
-	{name: "bearer", usage: "VALUE…", wants: "one or more tokens", least: 1, most: -1, read: func(l *line, c *Credential) (err error) {
+var credentialKinds = level[config.Credential]{name: "auth", settings: []setting[config.Credential]{
+	{name: "bearer", usage: "VALUE…", wants: "one or more tokens", least: 1, most: -1, read: func(l *line, c *config.Credential) (err error) {
 		c.Values, err = l.secrets(0)
 		return err
 	}},
-	{name: "basic", usage: "USER PASSWORD", wants: "a user and a password", least: 2, most: 2, read: func(l *line, c *Credential) error {
+	{name: "basic", usage: "USER PASSWORD", wants: "a user and a password", least: 2, most: 2, read: func(l *line, c *config.Credential) error {
 		values, err := l.secrets(0)
 		if err != nil {
 			return err
@@ -17,7 +21,7 @@ var credentialKinds = level[Credential]{name: "auth", settings: []setting[Creden
 		return nil
 	}},
 	{name: "api_key", usage: "header|query|body NAME VALUE…", wants: "a place, a name and one or more values", least: 3, most: -1,
-		read: func(l *line, c *Credential) (err error) {
+		read: func(l *line, c *config.Credential) (err error) {
 			if c.In = l.text(0); !slices.Contains(apiKeyPlaces, c.In) {
 				return l.errf("unknown place of an api_key: %s%s The places are: %s", c.In, didYouMean(c.In, apiKeyPlaces), list(apiKeyPlaces))
 			}
@@ -27,18 +31,18 @@ var credentialKinds = level[Credential]{name: "auth", settings: []setting[Creden
 			c.Values, err = l.secrets(2)
 			return err
 		}},
-	{name: "path", usage: "VALUE…", wants: "one or more values of the path's last segment", least: 1, most: -1, read: func(l *line, c *Credential) (err error) {
+	{name: "path", usage: "VALUE…", wants: "one or more values of the path's last segment", least: 1, most: -1, read: func(l *line, c *config.Credential) (err error) {
 		c.Values, err = l.secrets(0)
 		return err
 	}},
 	{name: "hmac", usage: "HEADER ALGORITHM SECRET…", wants: "a header, an algorithm and one or more secrets", least: 3, most: -1, block: true, read: readHMAC},
-	{name: "standard_webhooks", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, block: true, read: func(l *line, c *Credential) (err error) {
+	{name: "standard_webhooks", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, block: true, read: func(l *line, c *config.Credential) (err error) {
 		if c.Values, err = l.secrets(0); err != nil {
 			return err
 		}
 		return standardWebhooksLevel.read(l.d, c)
 	}},
-	{name: "none", least: 0, most: 0, read: func(*line, *Credential) error { return nil }},
+	{name: "none", least: 0, most: 0, read: func(*line, *config.Credential) error { return nil }},
 }}
 
 var (
@@ -47,8 +51,8 @@ var (
 )
 
 // hmacLevel holds the settings of `auth hmac`.
-var hmacLevel = level[Credential]{name: "an auth hmac block", settings: []setting[Credential]{
-	{name: "timestamp", usage: "HEADER [TOLERANCE]", wants: "a header and perhaps a duration", least: 1, most: 2, read: func(l *line, c *Credential) (err error) {
+var hmacLevel = level[config.Credential]{name: "an auth hmac block", settings: []setting[config.Credential]{
+	{name: "timestamp", usage: "HEADER [TOLERANCE]", wants: "a header and perhaps a duration", least: 1, most: 2, read: func(l *line, c *config.Credential) (err error) {
 		if c.Timestamp, err = l.nonEmpty(0, "header"); err == nil && len(l.args) > 1 {
 			c.Tolerance, err = l.duration(1)
 		}
@@ -57,14 +61,14 @@ var hmacLevel = level[Credential]{name: "an auth hmac block", settings: []settin
 }}
 
 // standardWebhooksLevel holds the settings of `auth standard_webhooks`.
-var standardWebhooksLevel = level[Credential]{name: "an auth standard_webhooks block", settings: []setting[Credential]{
-	{name: "tolerance", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, c *Credential) (err error) {
+var standardWebhooksLevel = level[config.Credential]{name: "an auth standard_webhooks block", settings: []setting[config.Credential]{
+	{name: "tolerance", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, c *config.Credential) (err error) {
 		c.Tolerance, err = l.duration(0)
 		return err
 	}},
 }}
 
-func readHMAC(l *line, credential *Credential) (err error) {
+func readHMAC(l *line, credential *config.Credential) (err error) {
 	if credential.Name, err = l.nonEmpty(0, "header"); err != nil {
 		return err
 	}
@@ -78,13 +82,13 @@ func readHMAC(l *line, credential *Credential) (err error) {
 	return hmacLevel.read(l.d, credential)
 }
 
-func readCredential(l *line, source *Source) error {
-	credential := Credential{Kind: l.text(0)}
+func readCredential(l *line, source *config.Source) error {
+	credential := config.Credential{Kind: l.text(0)}
 	if err := credentialKinds.pick(l, &credential); err != nil {
 		return err
 	}
 	source.Auth = append(source.Auth, credential)
-	if err := checkOpen(source.Auth); err != nil {
+	if err := config.CheckOpen(source.Auth); err != nil {
 		return l.errf("%w", err)
 	}
 	return nil

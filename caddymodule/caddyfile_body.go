@@ -6,45 +6,47 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // bodyKinds holds the kinds of `body`.
-var bodyKinds = level[Action]{name: "body", settings: []setting[Action]{
-	{name: "none", least: 0, most: 0, read: func(*line, *Action) error { return nil }},
+var bodyKinds = level[config.Action]{name: "body", settings: []setting[config.Action]{
+	{name: "none", least: 0, most: 0, read: func(*line, *config.Action) error { return nil }},
 	{name: "form", usage: `{ NAME "VALUE" [TYPE] }`, wants: "a block of fields and nothing else", least: 0, most: 0, block: true,
-		read: func(l *line, a *Action) error {
+		read: func(l *line, a *config.Action) error {
 			return readFields(l, a, "form", 2)
 		}},
 	{name: "urlencoded", usage: `{ NAME "VALUE" }`, wants: "a block of fields and nothing else", least: 0, most: 0, block: true,
-		read: func(l *line, a *Action) error {
+		read: func(l *line, a *config.Action) error {
 			return readFields(l, a, "urlencoded", 1)
 		}},
-	{name: "raw", usage: "[TYPE] `TEXT`", wants: "one text, in backticks or as a heredoc, perhaps after its type", least: 1, most: 2, read: func(l *line, a *Action) error {
+	{name: "raw", usage: "[TYPE] `TEXT`", wants: "one text, in backticks or as a heredoc, perhaps after its type", least: 1, most: 2, read: func(l *line, a *config.Action) error {
 		text := len(l.args) - 1
-		a.Body = &Body{Kind: "raw", Text: l.text(text)}
+		a.Body = &config.Body{Kind: "raw", Text: l.text(text)}
 		if text == 1 {
 			a.Body.Type = l.text(0)
 			if err := checkType(a.Body.Type); err != nil {
 				return l.errf("%w: body raw [TYPE] `TEXT`", err)
 			}
 		}
-		if err := a.Body.check(); err != nil {
+		if err := a.Body.Check(); err != nil {
 			return l.errf("%w", err)
 		}
 		return nil
 	}},
 	document("json", "JSON text"),
 	document("xml", "XML text"),
-	{name: "forward", least: 0, most: 0, read: func(_ *line, a *Action) error {
-		a.Body = &Body{Kind: "forward"}
+	{name: "forward", least: 0, most: 0, read: func(_ *line, a *config.Action) error {
+		a.Body = &config.Body{Kind: "forward"}
 		return nil
 	}},
 }}
 
 // document is the kind of a body that is one text of a known type.
-func document(kind, what string) setting[Action] {
-	return setting[Action]{name: kind, usage: "`TEXT`", wants: "one text, in backticks or as a heredoc", least: 1, most: 1, read: func(l *line, a *Action) (err error) {
-		a.Body = &Body{Kind: kind}
+func document(kind, what string) setting[config.Action] {
+	return setting[config.Action]{name: kind, usage: "`TEXT`", wants: "one text, in backticks or as a heredoc", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
+		a.Body = &config.Body{Kind: kind}
 		a.Body.Text, err = l.template(0, what)
 		return err
 	}}
@@ -52,8 +54,8 @@ func document(kind, what string) setting[Action] {
 
 // readFields reads the block of a body that is made of fields, each with its
 // name and at most as many arguments as given.
-func readFields(l *line, action *Action, kind string, most int) error {
-	body := &Body{Kind: kind}
+func readFields(l *line, action *config.Action, kind string, most int) error {
+	body := &config.Body{Kind: kind}
 	for nesting := l.d.Nesting(); l.d.NextBlock(nesting); {
 		// The name stands where other blocks have a setting's, but it may be
 		// anything.
@@ -69,7 +71,7 @@ func readFields(l *line, action *Action, kind string, most int) error {
 			if err := refuseTag(token); err != nil {
 				return err
 			}
-			if err := checkTemplate(token.Text); err != nil {
+			if err := config.CheckTemplate(token.Text); err != nil {
 				return errAt(token, "%w", err)
 			}
 		}
@@ -83,7 +85,7 @@ func readFields(l *line, action *Action, kind string, most int) error {
 			return field.errf("field %s of body %s needs %s", name.Text, kind,
 				[...]string{1: "a value", 2: "a value and perhaps the type of its part"}[most])
 		}
-		value := BodyField{Name: name.Text, Value: field.text(0), Type: field.text(1)}
+		value := config.BodyField{Name: name.Text, Value: field.text(0), Type: field.text(1)}
 		if len(field.args) > 1 {
 			// A parameter may be all of a type.
 			if err := checkType(value.Type); err != nil && !strings.Contains(value.Type, "{{") {
@@ -105,5 +107,5 @@ func checkType(text string) error {
 	if !strings.Contains(text, "/") {
 		return fmt.Errorf("%q is not a type of body, such as text/plain", text)
 	}
-	return checkTemplate(text)
+	return config.CheckTemplate(text)
 }

@@ -1,8 +1,13 @@
 package caddymodule
 
+import (
+	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
+)
+
 // parameterLevel holds the settings of a parameter.
-var parameterLevel = level[Parameter]{name: "a parameter block", settings: []setting[Parameter]{
-	{name: "default", usage: "VALUE", wants: "one value", least: 1, most: 1, read: func(l *line, p *Parameter) (err error) {
+var parameterLevel = level[config.Parameter]{name: "a parameter block", settings: []setting[config.Parameter]{
+	{name: "default", usage: "VALUE", wants: "one value", least: 1, most: 1, read: func(l *line, p *config.Parameter) (err error) {
 		p.Value, err = l.value(0)
 		return err
 	}},
@@ -10,9 +15,9 @@ var parameterLevel = level[Parameter]{name: "a parameter block", settings: []set
 }}
 
 // readParameter reads `parameter NAME VALUE` or `parameter NAME { … }`.
-func readParameter(l *line, app *App) (err error) {
-	parameter := Parameter{Name: l.text(0), Place: l.place()}
-	if err := checkIdentifier("parameter", parameter.Name); err != nil {
+func readParameter(l *line, app *config.Relay) (err error) {
+	parameter := config.Parameter{Name: l.text(0), Place: l.place()}
+	if err := names.CheckIdentifier("parameter", parameter.Name); err != nil {
 		return l.errf("%w", err)
 	}
 	if err := l.unique("parameter", parameter.Name); err != nil {
@@ -37,7 +42,7 @@ func readParameter(l *line, app *App) (err error) {
 	return nil
 }
 
-func readTenant(l *line, parameter *Parameter) error {
+func readTenant(l *line, parameter *config.Parameter) error {
 	code, err := l.nonEmpty(0, "code")
 	if err != nil {
 		return err

@@ -1,37 +1,42 @@
 package caddymodule
 
+import (
+	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
+)
+
 // ruleLevel holds the settings of a rule.
-var ruleLevel = level[Rule]{name: "an on block", settings: []setting[Rule]{
-	{name: "description", usage: `"TEXT"`, wants: "one text, in quotes", least: 1, most: 1, read: func(l *line, r *Rule) error {
+var ruleLevel = level[config.Rule]{name: "an on block", settings: []setting[config.Rule]{
+	{name: "description", usage: `"TEXT"`, wants: "one text, in quotes", least: 1, most: 1, read: func(l *line, r *config.Rule) error {
 		r.Description = l.text(0)
 		return nil
 	}},
-	{name: "active", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, r *Rule) (err error) {
+	{name: "active", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, r *config.Rule) (err error) {
 		r.Disabled, err = l.off()
 		return err
 	}},
-	{name: "when", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, repeat: true, read: func(l *line, r *Rule) error {
+	{name: "when", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, repeat: true, read: func(l *line, r *config.Rule) error {
 		condition, err := l.nonEmpty(0, "expression")
 		r.When = append(r.When, condition)
 		return err
 	}},
-	{name: "do", usage: "ACTION…", wants: "one or more actions", least: 1, most: -1, repeat: true, read: func(l *line, r *Rule) error {
+	{name: "do", usage: "ACTION…", wants: "one or more actions", least: 1, most: -1, repeat: true, read: func(l *line, r *config.Rule) error {
 		for _, arg := range l.args {
-			if err := checkName("action", arg.Text); err != nil {
+			if err := names.Check("action", arg.Text); err != nil {
 				return errAt(arg, "%w", err)
 			}
 			r.Do = append(r.Do, arg.Text)
 		}
 		return nil
 	}},
-	{name: "ignore", usage: `["TEXT"]`, wants: "at most a reason, in quotes", least: 0, most: 1, read: func(l *line, r *Rule) error {
+	{name: "ignore", usage: `["TEXT"]`, wants: "at most a reason, in quotes", least: 0, most: 1, read: func(l *line, r *config.Rule) error {
 		r.Ignore, r.Reason = true, l.text(0)
 		return nil
 	}},
 }}
 
-func readRule(l *line, app *App) error {
-	rule := Rule{Place: l.place()}
+func readRule(l *line, app *config.Relay) error {
+	rule := config.Rule{Place: l.place()}
 	for i := range l.args {
 		event, err := l.nonEmpty(i, "name of an event")
 		if err != nil {

@@ -4,37 +4,38 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // sourceLevel holds the settings of a source.
-var sourceLevel = level[Source]{name: "a source block", settings: []setting[Source]{
+var sourceLevel = level[config.Source]{name: "a source block", settings: []setting[config.Source]{
 	{name: "auth", usage: "bearer|basic|api_key|path|hmac|standard_webhooks|none …", wants: "a kind", least: 1, most: -1, repeat: true, block: true, read: readCredential},
 	{name: "allow", usage: "CIDR…", wants: "one or more networks", least: 1, most: -1, repeat: true, read: readAllow},
-	{name: "name_from", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, s *Source) (err error) {
+	{name: "name_from", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
 		s.NameFrom, err = l.nonEmpty(0, "expression")
 		return err
 	}},
 	{name: "event", usage: `NAME ["TEXT"]`, wants: "a name and perhaps a description in quotes", least: 1, most: 2, repeat: true, read: readEventType},
 	{name: "field", usage: "NAME `EXPR`", wants: "a name and an expression in backticks", least: 2, most: 2, repeat: true, read: readField},
-	{name: "batch", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, s *Source) (err error) {
+	{name: "batch", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
 		s.Batch, err = l.nonEmpty(0, "expression")
 		return err
 	}},
-	{name: "timezone", usage: "ZONE", wants: "a time zone", least: 1, most: 1, read: func(l *line, s *Source) error {
+	{name: "timezone", usage: "ZONE", wants: "a time zone", least: 1, most: 1, read: func(l *line, s *config.Source) error {
 		s.Timezone = l.text(0)
-		if _, err := timezone(s.Timezone); err != nil {
+		if _, err := config.Timezone(s.Timezone); err != nil {
 			return l.errf("%w", err)
 		}
 		return nil
 	}},
-	{name: "quiet", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, s *Source) (err error) {
+	{name: "quiet", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
 		s.Quiet, err = l.duration(0)
 		return err
 	}},
 	{name: "dedupe", usage: "WINDOW [`EXPR`]", wants: "a duration and perhaps an expression in backticks", least: 1, most: 2, read: readDedupe},
-	{name: "redact", usage: "PATH…", wants: "one or more paths, such as body.phone", least: 1, most: -1, repeat: true, read: func(l *line, s *Source) error {
+	{name: "redact", usage: "PATH…", wants: "one or more paths, such as body.phone", least: 1, most: -1, repeat: true, read: func(l *line, s *config.Source) error {
 		for i := range l.args {
 			path, err := l.nonEmpty(i, "path")
 			if err != nil {
@@ -44,11 +45,11 @@ var sourceLevel = level[Source]{name: "a source block", settings: []setting[Sour
 		}
 		return nil
 	}},
-	{name: "max_body", usage: "SIZE", wants: "a size", least: 1, most: 1, read: func(l *line, s *Source) (err error) {
+	{name: "max_body", usage: "SIZE", wants: "a size", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
 		s.MaxBody, err = l.size(0)
 		return err
 	}},
-	{name: "respond", usage: "200|202|204", wants: "a status", least: 1, most: 1, read: func(l *line, s *Source) (err error) {
+	{name: "respond", usage: "200|202|204", wants: "a status", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
 		if !slices.Contains(respondStatuses, l.text(0)) {
 			return l.errf("respond is one of %s, not %q", list(respondStatuses), l.text(0))
 		}
@@ -61,9 +62,9 @@ var respondStatuses = []string{"200", "202", "204"}
 
 // readSource reads `source NAME [PRESET] { … }`. A source that is called like
 // a preset is of that preset.
-func readSource(l *line, app *App) error {
-	source := Source{Name: l.text(0), Place: l.place()}
-	if err := checkName("source", source.Name); err != nil {
+func readSource(l *line, app *config.Relay) error {
+	source := config.Source{Name: l.text(0), Place: l.place()}
+	if err := names.Check("source", source.Name); err != nil {
 		return l.errf("%w", err)
 	}
 	if err := l.unique("source", source.Name); err != nil {
@@ -89,9 +90,9 @@ func readSource(l *line, app *App) error {
 	return nil
 }
 
-func readAllow(l *line, source *Source) error {
+func readAllow(l *line, source *config.Source) error {
 	for _, arg := range l.args {
-		if _, err := networks(arg.Text); err != nil {
+		if _, err := config.Networks(arg.Text); err != nil {
 			return errAt(arg, "%w", err)
 		}
 		source.Allow = append(source.Allow, arg.Text)
@@ -99,15 +100,15 @@ func readAllow(l *line, source *Source) error {
 	return nil
 }
 
-func readDedupe(l *line, source *Source) (err error) {
-	source.Dedupe = new(Dedupe)
+func readDedupe(l *line, source *config.Source) (err error) {
+	source.Dedupe = new(config.Dedupe)
 	if source.Dedupe.Window, err = l.duration(0); err == nil && len(l.args) > 1 {
 		source.Dedupe.Key, err = l.nonEmpty(1, "expression")
 	}
 	return err
 }
 
-func readEventType(l *line, source *Source) error {
+func readEventType(l *line, source *config.Source) error {
 	name, err := l.nonEmpty(0, "name of the event")
 	if err != nil {
 		return err
@@ -115,13 +116,13 @@ func readEventType(l *line, source *Source) error {
 	if err := l.unique("event", names.Normal(name)); err != nil {
 		return err
 	}
-	source.Events = append(source.Events, EventType{Name: name, Description: l.text(1)})
+	source.Events = append(source.Events, config.EventType{Name: name, Description: l.text(1)})
 	return nil
 }
 
-func readField(l *line, source *Source) error {
+func readField(l *line, source *config.Source) error {
 	name := l.text(0)
-	if err := checkIdentifier("field", name); err != nil {
+	if err := names.CheckIdentifier("field", name); err != nil {
 		return l.errf("%w", err)
 	}
 	if err := l.unique("field", name); err != nil {
@@ -131,6 +132,6 @@ func readField(l *line, source *Source) error {
 	if err != nil {
 		return err
 	}
-	source.Fields = append(source.Fields, Field{Name: name, Expression: expression})
+	source.Fields = append(source.Fields, config.Field{Name: name, Expression: expression})
 	return nil
 }

@@ -1,14 +1,14 @@
 package caddymodule
 
 import (
-	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // off reads on or off, and reports whether it is off.
@@ -29,12 +29,12 @@ func (l *line) nonEmpty(i int, what string) (string, error) {
 	return l.text(i), nil
 }
 
-func (l *line) duration(i int) (caddy.Duration, error) {
+func (l *line) duration(i int) (config.Duration, error) {
 	duration, err := caddy.ParseDuration(l.text(i))
 	if err != nil || duration <= 0 {
 		return 0, l.errf("%s needs a duration above zero, such as 10s, 15m, 24h or 30d, not %q", l.words[0].Text, l.text(i))
 	}
-	return caddy.Duration(duration), nil
+	return config.Duration(duration), nil
 }
 
 func (l *line) size(i int) (int64, error) {
@@ -56,7 +56,7 @@ func (l *line) count(i int, things string) (int, error) {
 
 // value returns an argument that is as it stands or wholly a placeholder.
 func (l *line) value(i int) (string, error) {
-	if err := checkValue(l.text(i)); err != nil {
+	if err := config.CheckValue(l.text(i)); err != nil {
 		return "", l.errf("%w", err)
 	}
 	return l.text(i), nil
@@ -81,41 +81,8 @@ func (l *line) secrets(from int) ([]string, error) {
 
 // template returns an argument that is a template and must not be empty.
 func (l *line) template(i int, what string) (string, error) {
-	if err := checkTemplate(l.text(i)); err != nil {
+	if err := config.CheckTemplate(l.text(i)); err != nil {
 		return "", l.errf("%w", err)
 	}
 	return l.nonEmpty(i, what)
-}
-
-// placeholder finds Caddy's placeholders for secrets, but not an expression in
-// double braces that looks like one.
-var placeholder = regexp.MustCompile(`(?:^|[^{])(\{(?:env|file)\.[^{}]+\})`)
-
-func findPlaceholder(text string) string {
-	if found := placeholder.FindStringSubmatch(text); found != nil {
-		return found[1]
-	}
-	return ""
-}
-
-// checkValue returns an error for a value that holds a placeholder among other
-// things: it would be taken as it stands.
-func checkValue(text string) error {
-	found := findPlaceholder(text)
-	if found == "" || found == text {
-		return nil
-	}
-	return fmt.Errorf("%s is read only where it is the whole value; what is no secret can be written {$NAME}, "+
-		"which Caddy replaces anywhere in the file", found)
-}
-
-// checkTemplate returns an error for a template that holds a placeholder:
-// Caddy's placeholders are never looked for in templates, because event data
-// could bring them.
-func checkTemplate(text string) error {
-	found := findPlaceholder(text)
-	if found == "" {
-		return nil
-	}
-	return fmt.Errorf("%s is not read in templates: define a parameter with it, as in `parameter my_secret %s`, and write {{my_secret}} here", found, found)
 }

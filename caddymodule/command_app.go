@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/command"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -41,13 +42,13 @@ func (a *App) Source(name string) (receive.Source, error) {
 	if err != nil {
 		return receive.Source{}, fmt.Errorf("setting up a source: %w", err)
 	}
-	var wrong findings
-	source.check(&wrong)
+	var wrong config.Findings
+	source.Check(&wrong)
 	converted := a.source(source, &wrong)
 	return converted, errors.Join(wrong...)
 }
 
-func (a *App) sourceNamed(name string) (*Source, error) {
+func (a *App) sourceNamed(name string) (*config.Source, error) {
 	known := make([]string, len(a.Sources))
 	for i := range a.Sources {
 		if a.Sources[i].Name == name {

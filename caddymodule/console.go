@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/console"
 )
 
@@ -88,7 +89,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	}
 	var allowed []netip.Prefix
 	for _, text := range c.Allow {
-		prefixes, err := networks(text)
+		prefixes, err := config.Networks(text)
 		if err != nil {
 			return fmt.Errorf("providing %s: reading allow: %w", consoleName, err)
 		}
@@ -170,7 +171,7 @@ func clientOf(r *http.Request) (netip.Addr, bool) {
 var consoleLevel = level[Console]{name: "the " + consoleName + " directive", settings: []setting[Console]{
 	{name: "allow", usage: "CIDR…", wants: "one or more networks", least: 1, most: -1, repeat: true, read: func(l *line, c *Console) error {
 		for _, arg := range l.args {
-			if _, err := networks(arg.Text); err != nil {
+			if _, err := config.Networks(arg.Text); err != nil {
 				return errAt(arg, "%w", err)
 			}
 			c.Allow = append(c.Allow, arg.Text)

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -67,7 +68,7 @@ var leadingTag = regexp.MustCompile(`^\s*\{\{\s*([\pL_][\pL\pN_]*)\s*\}\}`)
 
 func newDryRun(app *App) *dryRun {
 	d := &dryRun{beginURLs: make(map[string]bool)}
-	parameters := make(map[string]*Parameter, len(app.Parameters))
+	parameters := make(map[string]*config.Parameter, len(app.Parameters))
 	for i := range app.Parameters {
 		parameters[app.Parameters[i].Name] = &app.Parameters[i]
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
 
@@ -20,7 +21,7 @@ func (a *App) ExportActions(names []string) (string, error) {
 	}
 	actions := make([]forward.Action, len(chosen))
 	for i, action := range chosen {
-		actions[i] = action.asWritten()
+		actions[i] = asWritten(action)
 	}
 	text, err := postman.Caddyfile(a.parametersOf(actions), actions)
 	if err != nil {
@@ -37,7 +38,7 @@ func separated(text string) string {
 	return "\n" + text
 }
 
-func (a *App) chooseActions(names []string) (chosen []*Action, err error) {
+func (a *App) chooseActions(names []string) (chosen []*config.Action, err error) {
 	var known []string
 	for i := range a.Actions {
 		known = append(known, a.Actions[i].Name)
@@ -55,7 +56,7 @@ func (a *App) chooseActions(names []string) (chosen []*Action, err error) {
 
 // asWritten returns the action with its secrets and file names as the
 // configuration has them.
-func (a *Action) asWritten() forward.Action {
+func asWritten(a *config.Action) forward.Action {
 	written := forward.Action{
 		Name: a.Name, Description: a.Description, Method: a.Method, URL: a.URL,
 		Query: pairs(a.Query), Headers: pairs(a.Headers),
@@ -104,7 +105,7 @@ func (a *App) parametersOf(actions []forward.Action) []postman.Parameter {
 	var note func(text string)
 	words := func(expression string) {
 		for _, word := range wordInTag.FindAllString(expression, -1) {
-			i := slices.IndexFunc(a.Parameters, func(p Parameter) bool { return p.Name == word })
+			i := slices.IndexFunc(a.Parameters, func(p config.Parameter) bool { return p.Name == word })
 			if i < 0 || used[word] {
 				continue
 			}

@@ -7,6 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // TestMetricsOfARegistry gathers as Caddy does: a metric that is wrong makes an
@@ -26,7 +28,7 @@ func TestMetricsOfARegistry(t *testing.T) {
 
 	app := provisioned(t, t.TempDir())
 	// JSON can bring what Caddyfiles cannot.
-	app.Actions = append(app.Actions, Action{Name: "no \xff UTF-8"}, Action{Name: "notify"})
+	app.Actions = append(app.Actions, config.Action{Name: "no \xff UTF-8"}, config.Action{Name: "notify"})
 	must(t, app.Start())
 	t.Cleanup(func() { must(t, app.Stop()); must(t, app.Cleanup()) })
 	families, err := registry.Gather()

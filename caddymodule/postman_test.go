@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
 
@@ -66,7 +67,7 @@ func differs(app *App, parameters []postman.Parameter, actions []forward.Action)
 		}
 	}
 	for i := range actions {
-		want, got := plainJSON(actions[i]), plainJSON(app.Actions[i].asWritten())
+		want, got := plainJSON(actions[i]), plainJSON(asWritten(&app.Actions[i]))
 		if got != want {
 			return "action " + actions[i].Name + "\n got " + got + "\nwant " + want
 		}
@@ -374,8 +375,8 @@ func TestExportIsImport(t *testing.T) {
 		if strings.HasPrefix(name, "error_") {
 			continue
 		}
-		config, _ := readFixture(t, filepath.Join(fixtures, name))
-		adapted, err := adapt(t, config)
+		written, _ := readFixture(t, filepath.Join(fixtures, name))
+		adapted, err := adapt(t, written)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -411,7 +412,7 @@ func TestExportIsImport(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
 		}
 		for _, p := range app.Parameters {
-			i := slices.IndexFunc(whole.Apps.Relay.Parameters, func(q Parameter) bool { return q.Name == p.Name })
+			i := slices.IndexFunc(whole.Apps.Relay.Parameters, func(q config.Parameter) bool { return q.Name == p.Name })
 			if i < 0 || whole.Apps.Relay.Parameters[i].Value != p.Value || !reflect.DeepEqual(whole.Apps.Relay.Parameters[i].Tenants, p.Tenants) {
 				t.Errorf("%s: parameter %s is another", name, p.Name)
 			}

@@ -8,10 +8,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -66,7 +65,7 @@ func (a *App) configuration() (relay.Configuration, error) {
 		Limits:    a.limits(),
 		Logger:    a.logger,
 	}
-	wrong := a.check()
+	wrong := a.Check()
 	for i := range a.Parameters {
 		configuration.Parameters = append(configuration.Parameters, a.customParameter(&a.Parameters[i], &wrong))
 	}
@@ -119,7 +118,7 @@ func (a *App) limits() relay.Limits {
 
 // customParameter resolves the values of a parameter. A secret that is empty is
 // an error: requests that need it would be sent without.
-func (a *App) customParameter(parameter *Parameter, wrong *findings) language.CustomParameter {
+func (a *App) customParameter(parameter *config.Parameter, wrong *config.Findings) language.CustomParameter {
 	resolved := func(text string) (value string, secret bool) {
 		value, secret = a.resolve(text)
 		if a.dry != nil {
@@ -128,7 +127,7 @@ func (a *App) customParameter(parameter *Parameter, wrong *findings) language.Cu
 			secret = secret || unknown
 		}
 		if secret && value == "" {
-			wrong.add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",
+			wrong.Add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",
 				parameter.Name, text))
 		}
 		return value, secret
@@ -148,7 +147,7 @@ func (a *App) customParameter(parameter *Parameter, wrong *findings) language.Cu
 	return converted
 }
 
-func (a *App) source(source *Source, wrong *findings) receive.Source {
+func (a *App) source(source *config.Source, wrong *config.Findings) receive.Source {
 	converted := receive.Source{
 		Name: source.Name, Place: source.Place, Preset: source.Preset, NameFrom: source.NameFrom, Batch: source.Batch,
 		Redact: source.Redact, MaxBody: source.MaxBody, Respond: source.Respond,
@@ -163,29 +162,29 @@ func (a *App) source(source *Source, wrong *findings) receive.Source {
 		converted.Fields = append(converted.Fields, receive.Field(field))
 	}
 	if source.Timezone != "" {
-		location, err := timezone(source.Timezone)
+		location, err := config.Timezone(source.Timezone)
 		if err != nil {
-			wrong.add(source.Place, fmt.Errorf("reading timezone of source %s: %w", source.Name, err))
+			wrong.Add(source.Place, fmt.Errorf("reading timezone of source %s: %w", source.Name, err))
 		}
 		converted.Timezone = location
 	}
 	for _, network := range source.Allow {
-		prefixes, err := networks(network)
+		prefixes, err := config.Networks(network)
 		if err != nil {
-			wrong.add(source.Place, fmt.Errorf("reading allow of source %s: %w", source.Name, err))
+			wrong.Add(source.Place, fmt.Errorf("reading allow of source %s: %w", source.Name, err))
 		}
 		converted.Allow = append(converted.Allow, prefixes...)
 	}
 	for i := range source.Auth {
 		credential, err := a.credential(source.Name, &source.Auth[i])
-		wrong.add(source.Place, err)
+		wrong.Add(source.Place, err)
 		converted.Credentials = append(converted.Credentials, credential)
 	}
 	return converted
 }
 
-func (a *App) credential(source string, credential *Credential) (receive.Credential, error) {
-	if err := credential.check(); err != nil {
+func (a *App) credential(source string, credential *config.Credential) (receive.Credential, error) {
+	if err := credential.Check(); err != nil {
 		return receive.Credential{}, fmt.Errorf("reading auth of source %s: %w", source, err)
 	}
 	converted := receive.Credential{
@@ -206,31 +205,6 @@ func (a *App) credential(source string, credential *Credential) (receive.Credent
 		converted.Values = []string{maskedKey}
 	}
 	return converted, err
-}
-
-// networks reads an entry of allow.
-func networks(text string) ([]netip.Prefix, error) {
-	if text == "private_ranges" {
-		var prefixes []netip.Prefix
-		for _, network := range caddyhttp.PrivateRangesCIDR() {
-			// Caddy's list holds single addresses too.
-			prefix, err := networks(network)
-			if err != nil {
-				return nil, err
-			}
-			prefixes = append(prefixes, prefix...)
-		}
-		return prefixes, nil
-	}
-	if address, err := netip.ParseAddr(text); err == nil {
-		address = address.Unmap()
-		return []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}, nil
-	}
-	prefix, err := netip.ParsePrefix(text)
-	if err != nil {
-		return nil, fmt.Errorf("%q is neither a network such as 203.0.113.0/24, nor an address, nor private_ranges", text)
-	}
-	return []netip.Prefix{prefix.Masked()}, nil
 }
 
 func (a *App) rules() []rules.Rule {

@@ -10,9 +10,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
-func (a *App) action(action *Action, wrong *findings) forward.Action {
+func (a *App) action(action *config.Action, wrong *config.Findings) forward.Action {
 	converted := forward.Action{
 		Name: action.Name, Description: action.Description, Place: action.Place,
 		Method: strings.ToUpper(action.Method), URL: action.URL,
@@ -46,7 +47,7 @@ func (a *App) action(action *Action, wrong *findings) forward.Action {
 	if len(action.Sign) > 0 {
 		var err error
 		converted.Sign, err = a.secrets("action "+action.Name, "sign", action.Sign)
-		wrong.add(action.Place, err)
+		wrong.Add(action.Place, err)
 		if a.dry != nil {
 			converted.Sign = []string{maskedKey}
 		}
@@ -54,15 +55,15 @@ func (a *App) action(action *Action, wrong *findings) forward.Action {
 	// A dry run connects to nobody.
 	if action.TLS != nil && a.dry == nil {
 		var err error
-		converted.TLS, err = action.TLS.resolved()
+		converted.TLS, err = resolvedTLS(action.TLS)
 		if err != nil {
-			wrong.add(action.Place, fmt.Errorf("reading tls of action %s: %w", action.Name, err))
+			wrong.Add(action.Place, fmt.Errorf("reading tls of action %s: %w", action.Name, err))
 		}
 	}
 	return converted
 }
 
-func pairs(values []NameValue) []forward.Pair {
+func pairs(values []config.NameValue) []forward.Pair {
 	converted := make([]forward.Pair, len(values))
 	for i, value := range values {
 		converted[i] = forward.Pair(value)
@@ -70,18 +71,18 @@ func pairs(values []NameValue) []forward.Pair {
 	return converted
 }
 
-// resolved returns the settings with the placeholders of file names replaced.
-func (t *TLS) resolved() (*forward.TLS, error) {
+// resolvedTLS returns the settings with the placeholders of file names replaced.
+func resolvedTLS(t *config.TLS) (*forward.TLS, error) {
 	converted := &forward.TLS{
 		CAFiles: make([]string, len(t.CAFiles)), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
 		Pins: t.Pins, ProtocolMin: t.ProtocolMin, ProtocolMax: t.ProtocolMax,
 	}
 	replacer := caddy.NewReplacer()
-	var wrong findings
+	var wrong config.Findings
 	file := func(name string) string {
 		resolved, err := replacer.ReplaceOrErr(name, true, true)
 		if err != nil {
-			wrong.add("", fmt.Errorf("reading the file name %q: %w", name, err))
+			wrong.Add("", fmt.Errorf("reading the file name %q: %w", name, err))
 		}
 		return resolved
 	}

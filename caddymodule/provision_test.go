@@ -8,18 +8,22 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -259,5 +263,19 @@ func TestSecretsStayOutside(t *testing.T) {
 	after, err := json.Marshal(app)
 	if err != nil || string(after) != string(before) {
 		t.Errorf("reading the secrets has changed the configuration: %v\n%s\n%s", err, before, after)
+	}
+}
+
+func TestPrivateRangesAreCaddys(t *testing.T) {
+	var caddys []netip.Prefix
+	for _, text := range caddyhttp.PrivateRangesCIDR() {
+		networks, err := config.Networks(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		caddys = append(caddys, networks...)
+	}
+	if !slices.Equal(config.PrivateRanges, caddys) {
+		t.Errorf("private_ranges are %v here, %v in Caddy", config.PrivateRanges, caddys)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 func init() { caddy.RegisterModule(new(siteProbe)) }
@@ -24,7 +26,7 @@ func (*siteProbe) CaddyModule() caddy.ModuleInfo {
 }
 
 func (*siteProbe) Provision(ctx caddy.Context) error {
-	probedSites = (&App{Sources: []Source{{Name: "icfm"}, {Name: "pbx"}}}).siteAddresses(sitesOf(ctx))
+	probedSites = (&App{Relay: config.Relay{Sources: []config.Source{{Name: "icfm"}, {Name: "pbx"}}}}).siteAddresses(sitesOf(ctx))
 	sitesProbed = true
 	return nil
 }

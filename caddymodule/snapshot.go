@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // masked stands in place of a secret.
@@ -49,14 +51,14 @@ func (a *App) maskSecrets() {
 	// Parameters that stand where a credential is wanted hold one.
 	secret := make(map[string]bool)
 	for i := range a.Actions {
-		a.Actions[i].maskSecrets(secret)
+		maskAction(&a.Actions[i], secret)
 	}
 	a.maskParameters(secret)
 }
 
-// maskSecrets masks what an action holds of secrets, and notes the names of the
+// maskAction masks what an action holds of secrets, and notes the names of the
 // parameters that stand for one.
-func (a *Action) maskSecrets(secret map[string]bool) {
+func maskAction(a *config.Action, secret map[string]bool) {
 	within := func(text string) string { return maskWithin(text, secret) }
 	// Of what is called like a secret, the value is one.
 	byName := func(name, value string) string {
@@ -66,7 +68,7 @@ func (a *Action) maskSecrets(secret map[string]bool) {
 		return within(value)
 	}
 	a.URL = within(a.URL)
-	for _, pairs := range [][]NameValue{a.Query, a.Headers} {
+	for _, pairs := range [][]config.NameValue{a.Query, a.Headers} {
 		for i, pair := range pairs {
 			pairs[i].Value = byName(pair.Name, pair.Value)
 		}
@@ -94,14 +96,14 @@ func (a *App) maskParameters(secret map[string]bool) {
 	for known := -1; known != len(secret); {
 		known = len(secret)
 		for i := range a.Parameters {
-			a.Parameters[i].mask(secret)
+			maskParameter(&a.Parameters[i], secret)
 		}
 	}
 }
 
-// mask masks what the parameter holds of secrets, and notes the names of the
+// maskParameter masks what the parameter holds of secrets, and notes the names of the
 // parameters that stand for one. It changes nothing the second time.
-func (p *Parameter) mask(secret map[string]bool) {
+func maskParameter(p *config.Parameter, secret map[string]bool) {
 	mask := maskWithin
 	if secret[p.Name] || namesSecret.MatchString(p.Name) {
 		mask = maskTemplate

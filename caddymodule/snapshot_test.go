@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/caddymodule/command"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -188,11 +189,11 @@ func TestDryRunsNeedNoValues(t *testing.T) {
 		"a pattern":       {"{file./nowhere}", "http://10.0.0.1/", `{}`, "not (caller_id matches it)", "POST http://10.0.0.1/"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			app := App{
-				Sources:    []Source{{Name: "pbx", Preset: "pbxware", Auth: []Credential{{Kind: "none"}}}},
-				Parameters: []Parameter{{Name: "it", Value: test.value}},
-				Actions:    []Action{{Name: "call", URL: test.url, Body: &Body{Kind: "json", Text: test.body}}},
-				Rules:      []Rule{{Events: []string{"incoming_call"}, When: []string{test.when}, Do: []string{"call"}}},
+			app := config.Relay{
+				Sources:    []config.Source{{Name: "pbx", Preset: "pbxware", Auth: []config.Credential{{Kind: "none"}}}},
+				Parameters: []config.Parameter{{Name: "it", Value: test.value}},
+				Actions:    []config.Action{{Name: "call", URL: test.url, Body: &config.Body{Kind: "json", Text: test.body}}},
+				Rules:      []config.Rule{{Events: []string{"incoming_call"}, When: []string{test.when}, Do: []string{"call"}}},
 			}
 			text, err := json.Marshal(&app)
 			must(t, err)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // Targets says which addresses actions may call. The check is made on each
@@ -23,9 +25,9 @@ type Targets struct {
 // DefaultTargets is what the targets setting holds when it is not given.
 var DefaultTargets = []string{"private_ranges", "loopback"}
 
-// The words that stand for networks. private_ranges is what Caddy means by it.
+// The words that stand for networks.
 var targetWords = map[string][]netip.Prefix{
-	"private_ranges": prefixes("192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.0/8", "fd00::/8", "::1/128"),
+	"private_ranges": config.PrivateRanges,
 	"loopback":       prefixes("127.0.0.0/8", "::1/128"),
 }
 

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// RelaySource is the name of the source that the relay's own events have.
+const RelaySource = "relay"
+
 // Check returns an error if a source or an action, which kind says, cannot
 // be called name. A name is made of ASCII letters, digits, "_", "-" and ".",
 // and begins with a letter. It is then one word in rules (`source:event`), in a
@@ -16,6 +19,9 @@ import (
 func Check(kind, name string) error {
 	if name == "" {
 		return fmt.Errorf("the name of the %s is empty", kind)
+	}
+	if kind == "source" && strings.EqualFold(name, RelaySource) {
+		return fmt.Errorf("the source cannot be called %s: that is the relay itself", name)
 	}
 	for i := range len(name) {
 		if c := name[i]; !IsByte(c) || i == 0 && !isLetter(c) {
@@ -102,6 +108,22 @@ func IsIdentifier(name string) bool {
 	return name != ""
 }
 
+// CheckIdentifier returns an error if a parameter or a field cannot be called
+// name in an expression.
+func CheckIdentifier(kind, name string) error {
+	for i, r := range name {
+		letter := r == '_' && i > 0 || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return fmt.Errorf("%q cannot be the name of a %s: a name is made of letters, digits and underscores, and begins with a letter",
+				name, kind)
+		}
+	}
+	if name == "" {
+		return fmt.Errorf("the name of the %s is empty", kind)
+	}
+	return nil
+}
+
 // DidYouMean asks, at the end of a message, whether a name was meant. It is
 // nothing for an empty suggestion.
 func DidYouMean(suggestion string) string {
@@ -109,6 +131,15 @@ func DidYouMean(suggestion string) string {
 		return ""
 	}
 	return "; did you mean " + suggestion + "?"
+}
+
+// UnknownKind is the error for a kind of something that does not exist.
+func UnknownKind(of, kind string, known []string) error {
+	meant := "."
+	if nearest := Nearest(kind, known); nearest != "" {
+		meant = DidYouMean(nearest)
+	}
+	return fmt.Errorf("unknown kind of %s: %s%s The kinds are: %s", of, kind, meant, strings.Join(known, ", "))
 }
 
 // Unknown is the error for a name that does not exist: what was meant, what

@@ -1,4 +1,4 @@
-package caddymodule
+package config
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	_ "time/tzdata"
 )
 
-// timezone returns the time zone of that name. "Local" is none: it would be
+// Timezone returns the time zone of that name. "Local" is none: it would be
 // another one in a container than beside it.
-func timezone(name string) (*time.Location, error) {
+func Timezone(name string) (*time.Location, error) {
 	location, err := time.LoadLocation(name)
 	if err != nil || name == "" || name == "Local" {
 		return nil, fmt.Errorf("%q is not a time zone; write its name in the IANA time zone database, such as Europe/London or UTC", name)

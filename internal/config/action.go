@@ -1,6 +1,13 @@
-package caddymodule
+package config
 
-import "github.com/caddyserver/caddy/v2"
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/names"
+)
 
 // Action is an HTTP request that rules can ask for. URL, query, headers, what
 // proves who asks, and body are templates: `{{ … }}` holds an expression, whose
@@ -36,7 +43,7 @@ type Action struct {
 
 	// How long one attempt may take, from the connection to the end of the
 	// answer. Default: `10s`.
-	Timeout caddy.Duration `json:"timeout,omitempty"`
+	Timeout Duration `json:"timeout,omitempty"`
 
 	// The statuses of an answer that end the delivery well: numbers such as
 	// `409`, or classes such as `2xx`. Default: `["2xx"]`.
@@ -44,7 +51,7 @@ type Action struct {
 
 	// How long a failed attempt is followed by others, counted from the first
 	// attempt. `-1` means that there is only one attempt. Default: `24h`.
-	RetryFor caddy.Duration `json:"retry_for,omitempty"`
+	RetryFor Duration `json:"retry_for,omitempty"`
 
 	// The pauses between attempts. Default: from 1 second to 5 minutes.
 	RetryInterval *RetryInterval `json:"retry_interval,omitempty"`
@@ -60,7 +67,7 @@ type Action struct {
 	// How long after the event was received the request is still of use. A
 	// delivery that is older is not sent any more and ends as expired. Default:
 	// for ever.
-	Expires caddy.Duration `json:"expires,omitempty"`
+	Expires Duration `json:"expires,omitempty"`
 
 	// An expression for what must be dealt with in order, such as `call_id` or
 	// `[tenant, call_id]`. Deliveries of this action for which it gives the
@@ -163,10 +170,10 @@ type BodyField struct {
 // it, so that many deliveries do not come back at the same moment.
 type RetryInterval struct {
 	// The bound of the first pause. Default: `1s`.
-	First caddy.Duration `json:"first,omitempty"`
+	First Duration `json:"first,omitempty"`
 
 	// The bound that no pause exceeds. Default: `5m`.
-	Cap caddy.Duration `json:"cap,omitempty"`
+	Cap Duration `json:"cap,omitempty"`
 }
 
 // Rate bounds how often something happens.
@@ -175,7 +182,7 @@ type Rate struct {
 	Count int `json:"count"`
 
 	// Within which time. Required.
-	Per caddy.Duration `json:"per"`
+	Per Duration `json:"per"`
 }
 
 // TLS says how a target is recognised. It is a part of what the `http`
@@ -216,3 +223,99 @@ type TLS struct {
 	// the target can read and answer requests. Default: `false`.
 	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
 }
+
+// Check finds what the parser of the Caddyfile refuses.
+func (a *Action) Check(wrong *Findings) {
+	if err := names.Check("action", a.Name); err != nil {
+		wrong.Add(a.Place, err)
+		return
+	}
+	add := func(part string, err error) {
+		if err != nil {
+			wrong.Add(a.Place, fmt.Errorf("reading %s of action %s: %w", part, a.Name, err))
+		}
+	}
+	add("the URL", CheckTemplate(a.URL))
+	for _, pair := range a.Query {
+		add("query "+pair.Name, CheckTemplate(pair.Name))
+		add("query "+pair.Name, CheckTemplate(pair.Value))
+	}
+	for _, pair := range a.Headers {
+		add("header "+pair.Name, CheckTemplate(pair.Name))
+		add("header "+pair.Name, CheckTemplate(pair.Value))
+	}
+	if a.Auth != nil {
+		add("auth", a.Auth.Check())
+	}
+	if a.Body != nil {
+		add("the body", a.Body.Check())
+	}
+	if a.RetryFor != RetryOff {
+		add("retry_for", checkSign("it", time.Duration(a.RetryFor)))
+	}
+	if a.Rate != nil && (a.Rate.Count <= 0 || a.Rate.Per <= 0) {
+		add("rate", errors.New("it needs a count and a time, per, that are above zero"))
+	}
+	add("expires", checkSign("it", time.Duration(a.Expires)))
+	for _, secret := range a.Sign {
+		add("sign", CheckSigning(secret))
+	}
+	if a.TLS != nil && (a.TLS.ClientCertificateFile == "") != (a.TLS.ClientCertificateKeyFile == "") {
+		add("tls", errors.New("a client's certificate and its key come together; name both files or none"))
+	}
+}
+
+// CheckSigning finds what cannot be a secret of sign. A parameter cannot: its
+// value could be another for each event.
+func CheckSigning(secret string) error {
+	if strings.Contains(secret, "{{") {
+		return errors.New("a secret is no template: write it as {env.NAME} or {file./path}")
+	}
+	return CheckValue(secret)
+}
+
+// Check finds what would be lost, as the place of a password depends on the
+// kind, and what CheckValues finds.
+func (a *ActionAuth) Check() error {
+	switch {
+	case a.Kind == "basic" && a.Value != "":
+		return errors.New("basic has no value; it takes user and password")
+	case a.Kind != "basic" && a.Password != "":
+		return fmt.Errorf("only basic has a password, not %q", a.Kind)
+	}
+	return a.CheckValues()
+}
+
+// CheckValues finds credentials that prove nothing, and placeholders in them.
+// User or password may be empty: there are services that want a key for the one
+// and nothing for the other.
+func (a *ActionAuth) CheckValues() error {
+	if a.Kind == "basic" && a.User+a.Password == "" {
+		return errors.New("basic has neither user nor password, which proves nothing; write auth none if that is meant")
+	}
+	for _, text := range []string{a.Name, a.Value, a.User, a.Password} {
+		if err := CheckTemplate(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check finds placeholders in the templates of the body, and a template where
+// there can be none.
+func (b *Body) Check() error {
+	if strings.Contains(b.Type, "{{") {
+		return errors.New("the type of a raw body is no template; a header Content-Type may hold parameters")
+	}
+	for _, field := range b.Fields {
+		for _, text := range []string{field.Name, field.Value, field.Type} {
+			if err := CheckTemplate(text); err != nil {
+				return fmt.Errorf("field %s: %w", field.Name, err)
+			}
+		}
+	}
+	return CheckTemplate(b.Text)
+}
+
+// RetryOff is the RetryFor of an action whose deliveries are attempted once.
+const RetryOff = -1

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Findings holds what is wrong with a configuration.
+type Findings []error
+
+// Add adds an error, if it is one, with the place that it is about, if that is
+// known.
+func (f *Findings) Add(place string, err error) {
+	if err == nil {
+		return
+	}
+	if place != "" {
+		err = fmt.Errorf("%w, at %s", err, place)
+	}
+	*f = append(*f, err)
+}
+
+// checkSign returns an error for a negative value.
+func checkSign[T int | int64 | time.Duration](setting string, value T) error {
+	if value < 0 {
+		return fmt.Errorf("%s must be above zero, not %v; without it the default counts", setting, value)
+	}
+	return nil
+}
+
+// placeholder finds Caddy's placeholders for secrets, but not an expression in
+// double braces that looks like one.
+var placeholder = regexp.MustCompile(`(?:^|[^{])(\{(?:env|file)\.[^{}]+\})`)
+
+func findPlaceholder(text string) string {
+	if found := placeholder.FindStringSubmatch(text); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// CheckValue returns an error for a value that holds a placeholder among other
+// things: it would be taken as it stands.
+func CheckValue(text string) error {
+	found := findPlaceholder(text)
+	if found == "" || found == text {
+		return nil
+	}
+	return fmt.Errorf("%s is read only where it is the whole value; what is no secret can be written {$NAME}, "+
+		"which Caddy replaces anywhere in the file", found)
+}
+
+// CheckTemplate returns an error for a template that holds a placeholder:
+// Caddy's placeholders are never looked for in templates, because event data
+// could bring them.
+func CheckTemplate(text string) error {
+	found := findPlaceholder(text)
+	if found == "" {
+		return nil
+	}
+	return fmt.Errorf("%s is not read in templates: define a parameter with it, as in `parameter my_secret %s`, and write {{my_secret}} here", found, found)
+}

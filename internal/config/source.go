@@ -1,0 +1,137 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/names"
+)
+
+// Source is a system that posts events: how it proves itself, how its requests
+// name the event, and which events it is known to send.
+type Source struct {
+	// The name by which handlers, rules and the history call the source.
+	Name string `json:"name"`
+
+	// What the source is, if it is one that the relay knows: `icfm` (the event
+	// queue of iCFM by CETA Software) or `pbxware` (Event Manager and Event
+	// Publisher of Bicom's PBXware). A preset brings the events, the places
+	// where their names stand, and the meaning of their fields. Default: none.
+	Preset string `json:"preset,omitempty"`
+
+	// How a request proves that it comes from this source. Any one of them is
+	// enough. Required; a source that is open to everybody says so with the
+	// kind `none`, and is then the only source of its handler.
+	Auth []Credential `json:"auth,omitempty"`
+
+	// The networks that the source sends from: each a network in CIDR
+	// notation, a single IP address, or `private_ranges`. The address is the
+	// client's as Caddy determines it (`trusted_proxies`), and must match in
+	// addition to `auth`. Default: any address.
+	Allow []string `json:"allow,omitempty"`
+
+	// An expression that gives the event's name, such as `body.type`. Default:
+	// the usual places, which are the path below the handler's mount, query,
+	// header and body.
+	NameFrom string `json:"name_from,omitempty"`
+
+	// The events that the source sends, in addition to those of its preset.
+	Events []EventType `json:"events,omitempty"`
+
+	// Named values that are read from each event of the source, for templates
+	// and rules. One that is called like a system parameter, such as
+	// `caller_id`, says where the source has that.
+	Fields []Field `json:"fields,omitempty"`
+
+	// An expression that gives the list whose elements are the events of a
+	// request, such as `body.events`. They are stored together or not at all.
+	// Default: none, so that only an array at the top of a body is a list of
+	// events.
+	Batch string `json:"batch,omitempty"`
+
+	// The time zone of the source's dates and times, as a name of the IANA time
+	// zone database, such as `Europe/London`. Default: `UTC`.
+	Timezone string `json:"timezone,omitempty"`
+
+	// After how long without an event the source counts as quiet: the relay then
+	// makes the event `relay:source_quiet`, for which a rule can tell somebody.
+	// Only what is stored counts as an event. Default: none, so that the source
+	// may be silent for ever.
+	Quiet Duration `json:"quiet,omitempty"`
+
+	// How an event is recognised that was sent before. It is stored, answered
+	// like any other and shown as a duplicate, and leads to nothing. Default:
+	// none, so that every event counts.
+	Dedupe *Dedupe `json:"dedupe,omitempty"`
+
+	// What is removed from events before anything else is done with them, so
+	// that it is neither stored nor seen by rules and templates: a path such as
+	// `body.customer.phone`, `query.phone` or `headers.X-Phone`, a system
+	// parameter such as `caller_id`, or the name of a header. Default: nothing
+	// but what proves where a request comes from.
+	Redact []string `json:"redact,omitempty"`
+
+	// How large a body may be, in bytes, as sent and when decompressed. A
+	// larger one is refused with status 413. Default: `1048576` (1 MiB).
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// The status that answers an event which is stored: `200`, `202` or `204`.
+	// Default: `200`.
+	Respond int `json:"respond,omitempty"`
+
+	// Where this stands in the Caddyfile, as `FILE:LINE`. Default: empty.
+	Place string `json:"place,omitempty"`
+}
+
+// Dedupe says how an event is recognised that was sent before.
+type Dedupe struct {
+	// For how long an event is remembered. Required.
+	Window Duration `json:"window"`
+
+	// An expression for what two events have in common if they are the same,
+	// such as `body.id`. Events for which it gives nothing are told apart as by
+	// default. Default: the sender's id of the event, else the call, the name
+	// of the event and the bytes of its request.
+	Key string `json:"key,omitempty"`
+}
+
+// EventType is an event that a source is known to send.
+type EventType struct {
+	// The name of the event. Letter case, spaces and hyphens do not count:
+	// `Incoming Call` is `incoming_call`.
+	Name string `json:"name"`
+
+	// What the event means, for lists. Default: empty.
+	Description string `json:"description,omitempty"`
+}
+
+// Field is a named value that is read from each event of a source.
+type Field struct {
+	// How templates and rules call the value. It is an identifier: letters,
+	// digits and underscores, not beginning with a digit or an underscore.
+	Name string `json:"name"`
+
+	// The expression that reads the value, such as `body.data.id`.
+	Expression string `json:"expression"`
+}
+
+// Check finds what the parser of the Caddyfile refuses.
+func (s *Source) Check(wrong *Findings) {
+	if err := names.Check("source", s.Name); err != nil {
+		wrong.Add(s.Place, err)
+		return
+	}
+	add := func(setting string, err error) {
+		if err != nil {
+			wrong.Add(s.Place, fmt.Errorf("reading %s of source %s: %w", setting, s.Name, err))
+		}
+	}
+	add("auth", CheckOpen(s.Auth))
+	for _, field := range s.Fields {
+		add("fields", names.CheckIdentifier("field", field.Name))
+	}
+	add("quiet", checkSign("it", time.Duration(s.Quiet)))
+	if s.Dedupe != nil && s.Dedupe.Window <= 0 {
+		add("dedupe", fmt.Errorf("it needs a window above zero, such as 10m, not %s", time.Duration(s.Dedupe.Window)))
+	}
+}
