@@ -24,6 +24,7 @@ var rooms = []string{
 	"caddymodule/sites",
 	"internal/console",
 	"internal/api",
+	"internal/inspect",
 	"internal/replay",
 	"internal/relay",
 	"internal/postman",

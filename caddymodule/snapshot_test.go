@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -167,7 +168,7 @@ func TestDryRunsReadNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	explanation, err := generation.ExplainRequest(request, receive.Origin{}, "pbx")
+	explanation, err := inspect.ExplainRequest(generation, request, receive.Origin{}, "pbx")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func TestDryRunsNeedNoValues(t *testing.T) {
 			must(t, err)
 			request, err := command.ParseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"0207\"}"))
 			must(t, err)
-			explanation, err := generation.ExplainRequest(request, receive.Origin{}, "pbx")
+			explanation, err := inspect.ExplainRequest(generation, request, receive.Origin{}, "pbx")
 			must(t, err)
 			requests := explanation.Events[0].Requests
 			if len(requests) != 1 || requests[0].Error != "" || !strings.Contains(requests[0].Request, test.want) {
@@ -267,11 +268,11 @@ func TestSnapshotsExplainAlike(t *testing.T) {
 			for _, request := range example.requests {
 				for _, stored := range storedBy(t, generation, mounts, request) {
 					compared++
-					want, err := generation.ExplainStored(stored)
+					want, err := inspect.ExplainStored(generation, stored)
 					if err != nil {
 						t.Fatal(err)
 					}
-					got, err := fromSnapshot.ExplainStored(stored)
+					got, err := inspect.ExplainStored(fromSnapshot, stored)
 					if err != nil || !reflect.DeepEqual(got, want) {
 						t.Errorf("%v; the snapshot says of %s:\n%+v\nand the configuration:\n%+v", err, stored.Event, got, want)
 					}
@@ -328,7 +329,7 @@ func exampleConfigurations(t *testing.T) []exampleConfiguration {
 }
 
 // storedBy returns the events of a request as they would be stored.
-func storedBy(t *testing.T, generation *relay.Generation, mounts []sites.Mount, text string) []relay.StoredEvent {
+func storedBy(t *testing.T, generation *relay.Generation, mounts []sites.Mount, text string) []inspect.StoredEvent {
 	t.Helper()
 	request, err := command.ParseRequest([]byte(text))
 	if err != nil {
@@ -345,9 +346,9 @@ func storedBy(t *testing.T, generation *relay.Generation, mounts []sites.Mount, 
 	} else if err != nil {
 		t.Fatalf("%v:\n%s", err, text)
 	}
-	var stored []relay.StoredEvent
+	var stored []inspect.StoredEvent
 	for _, event := range received.Events {
-		stored = append(stored, relay.StoredEvent{
+		stored = append(stored, inspect.StoredEvent{
 			ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
 			Record: event.Record(), RawBody: slices.Clone(event.RawBody),
 		})

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 func cancelCommand() *cobra.Command {
@@ -69,7 +69,7 @@ func runCancel(i *invocation) (int, error) {
 // delivery returns the full id of an unfinished delivery, of which a beginning
 // is given.
 func (c *adminClient) delivery(i *invocation, id string) (string, error) {
-	var detail relay.Detail
+	var detail inspect.Detail
 	if _, err := c.get(i.context, "events/"+url.PathEscape(id), nil, &detail); err != nil {
 		return "", err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 func eventsCommand() *cobra.Command {
@@ -34,19 +34,19 @@ disable, and "-" if no rule asks for an action. --used leaves out the latter.`,
 }
 
 func runEvents(i *invocation, client *adminClient) error {
-	var sources []relay.SourceEvents
+	var sources []inspect.SourceEvents
 	if _, err := client.get(i.context, "catalogue", nil, &sources); err != nil {
 		return err
 	}
 	found := 0
 	for n := range sources {
 		source := &sources[n]
-		source.Events = slices.DeleteFunc(source.Events, func(e relay.EventListed) bool {
+		source.Events = slices.DeleteFunc(source.Events, func(e inspect.EventListed) bool {
 			return i.Bool("used") && len(e.Rules) == 0 || !i.seeks(eventTexts(source.Source, e)...)
 		})
 		found += len(source.Events)
 	}
-	sources = slices.DeleteFunc(sources, func(s relay.SourceEvents) bool { return len(s.Events) == 0 })
+	sources = slices.DeleteFunc(sources, func(s inspect.SourceEvents) bool { return len(s.Events) == 0 })
 	if i.Bool("json") {
 		return writeJSON(i.out, sources)
 	}
@@ -57,7 +57,7 @@ func runEvents(i *invocation, client *adminClient) error {
 }
 
 // eventTexts is what an event is searched for in.
-func eventTexts(source string, event relay.EventListed) []string {
+func eventTexts(source string, event inspect.EventListed) []string {
 	texts := []string{source, event.Name, event.Description}
 	for _, rule := range event.Rules {
 		texts = append(texts, rule.Place, rule.Description, rule.Reason)
@@ -89,12 +89,12 @@ newest event that it was carried out for. Nothing is sent.`,
 
 // actionWithExample is an action and what it would send.
 type actionWithExample struct {
-	relay.ActionListed
-	Example *relay.ExampleRequest `json:"example,omitempty"`
+	inspect.ActionListed
+	Example *inspect.ExampleRequest `json:"example,omitempty"`
 }
 
 func runActions(i *invocation, client *adminClient) error {
-	var all []relay.ActionListed
+	var all []inspect.ActionListed
 	if _, err := client.get(i.context, "actions", nil, &all); err != nil {
 		return err
 	}
@@ -142,11 +142,11 @@ Postman collection put in its place, and "unused" if nothing uses it.`,
 }
 
 func runParameters(i *invocation, client *adminClient) error {
-	var parameters []relay.ParameterListed
+	var parameters []inspect.ParameterListed
 	if _, err := client.get(i.context, "parameters", nil, &parameters); err != nil {
 		return err
 	}
-	parameters = slices.DeleteFunc(parameters, func(p relay.ParameterListed) bool {
+	parameters = slices.DeleteFunc(parameters, func(p inspect.ParameterListed) bool {
 		texts := append([]string{p.Name, p.Description}, p.UsedBy...)
 		if !p.Secret {
 			texts = append(texts, p.Value)

@@ -9,7 +9,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 func checkCommand() *cobra.Command {
@@ -86,7 +86,7 @@ func (c *checkResult) checkFile(flags caddycmd.Flags) {
 // there is none is one only if the administrator says where it is.
 func (c *checkResult) checkRunning(i *invocation) {
 	client, err := newAdminClient(i.Flags)
-	var checked relay.Checked
+	var checked inspect.Checked
 	if err == nil {
 		_, err = client.get(i.context, "check", nil, &checked)
 	}

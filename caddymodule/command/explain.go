@@ -15,7 +15,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/api"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 // exitIgnored is the exit status of explain when nothing would be sent. An
@@ -99,34 +99,34 @@ func runExplain(flags caddycmd.Flags, in io.Reader, out io.Writer) (int, error) 
 	switch {
 	case err != nil:
 		return caddy.ExitCodeFailedStartup, fmt.Errorf("writing the explanation: %w", err)
-	case explanation.Outcome == relay.OutcomeAction:
+	case explanation.Outcome == inspect.OutcomeAction:
 		return caddy.ExitCodeSuccess, nil
-	case explanation.Outcome == relay.OutcomeIgnored:
+	case explanation.Outcome == inspect.OutcomeIgnored:
 		return exitIgnored, nil
 	}
 	return caddy.ExitCodeFailedStartup, errors.New("the outcome is an error: see the explanation")
 }
 
-func explain(flags caddycmd.Flags, in io.Reader) (relay.Explanation, error) {
+func explain(flags caddycmd.Flags, in io.Reader) (inspect.Explanation, error) {
 	file, id := flags.String("request"), flags.String("event")
 	if (file == "") == (id == "") {
-		return relay.Explanation{}, errors.New("explaining needs either --request FILE or --event ID")
+		return inspect.Explanation{}, errors.New("explaining needs either --request FILE or --event ID")
 	}
 	if id != "" {
 		if flags.String("source") != "" || flags.String("from") != "" {
-			return relay.Explanation{}, errors.New("--source and --from go with --request; a stored event has its source and address")
+			return inspect.Explanation{}, errors.New("--source and --from go with --request; a stored event has its source and address")
 		}
 		return explainStored(flags, id)
 	}
 	if flags.Bool("then") {
-		return relay.Explanation{}, errors.New("--then goes with --event; a request in a file comes now")
+		return inspect.Explanation{}, errors.New("--then goes with --event; a request in a file comes now")
 	}
 	return explainRequest(flags, file, in)
 }
 
 // explainStored explains an event of a running relay.
-func explainStored(flags caddycmd.Flags, id string) (relay.Explanation, error) {
-	var explanation relay.Explanation
+func explainStored(flags caddycmd.Flags, id string) (inspect.Explanation, error) {
+	var explanation inspect.Explanation
 	if flags.Bool("then") {
 		if flags.String("config") != "" {
 			return explanation, errors.New("--then and --config name two configurations to explain by; give one of them")
@@ -146,11 +146,11 @@ func explainStored(flags caddycmd.Flags, id string) (relay.Explanation, error) {
 	if err != nil {
 		return explanation, err
 	}
-	var stored relay.StoredEvent
+	var stored inspect.StoredEvent
 	if err := askRelay(flags, "stored/"+url.PathEscape(id), &stored); err != nil {
 		return explanation, err
 	}
-	return generation.ExplainStored(stored)
+	return inspect.ExplainStored(generation, stored)
 }
 
 // askRelay reads a resource of a running relay.
@@ -163,27 +163,27 @@ func askRelay(flags caddycmd.Flags, path string, result any) error {
 }
 
 // explainRequest explains a request in a file.
-func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (relay.Explanation, error) {
+func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (inspect.Explanation, error) {
 	if file == "-" && flags.String("config") == "-" {
-		return relay.Explanation{}, errors.New("standard input cannot be both the request and the configuration")
+		return inspect.Explanation{}, errors.New("standard input cannot be both the request and the configuration")
 	}
 	request, err := readRequest(file, in)
 	if err != nil {
-		return relay.Explanation{}, err
+		return inspect.Explanation{}, err
 	}
 	var client netip.Addr
 	if from := flags.String("from"); from != "" {
 		if client, err = netip.ParseAddr(from); err != nil {
-			return relay.Explanation{}, fmt.Errorf("reading --from: %q is not an IP address", from)
+			return inspect.Explanation{}, fmt.Errorf("reading --from: %q is not an IP address", from)
 		}
 	}
 	loaded, err := readConfiguration(flags)
 	if err != nil {
-		return relay.Explanation{}, err
+		return inspect.Explanation{}, err
 	}
 	generation, err := loaded.compile(!client.IsValid())
 	if err != nil {
-		return relay.Explanation{}, err
+		return inspect.Explanation{}, err
 	}
 	source := flags.String("source")
 	mount, err := mountFor(request, loaded.sites().Mounts())
@@ -191,14 +191,14 @@ func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (relay.Expl
 	case err == nil:
 		stripPath(request, mount)
 		if _, err := generation.HandlerSources(mount.Sources); err != nil {
-			return relay.Explanation{}, fmt.Errorf("providing event_relay %s: %w", mount.Path, err)
+			return inspect.Explanation{}, fmt.Errorf("providing event_relay %s: %w", mount.Path, err)
 		}
 	case source == "":
-		return relay.Explanation{}, err
+		return inspect.Explanation{}, err
 	default:
 		// Without a handler nothing of the path can be meant for the relay.
 		mount.Path = request.URL.Path
 	}
-	return generation.ExplainRequest(request,
+	return inspect.ExplainRequest(generation, request,
 		receive.Origin{Mount: mount.Path, Client: client, Sources: mount.Sources}, source)
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -21,7 +21,7 @@ const (
 const isAbsent = " is absent"
 
 // explanationText is an explanation for people.
-func explanationText(x relay.Explanation) string {
+func explanationText(x inspect.Explanation) string {
 	var b strings.Builder
 	switch {
 	case x.Refused != "":
@@ -41,7 +41,7 @@ func explanationText(x relay.Explanation) string {
 	return b.String()
 }
 
-func writeExplanation(b *strings.Builder, event *relay.EventExplanation) {
+func writeExplanation(b *strings.Builder, event *inspect.EventExplanation) {
 	fmt.Fprintf(b, "Event      %s from %s\n", printable(event.Event), printable(event.Source))
 	if event.ParseError != "" {
 		fmt.Fprintf(b, "Body error %s\n", printable(event.ParseError))
@@ -191,7 +191,7 @@ func inlineValues(p *language.Part) (values []string, inline bool) {
 	return values, len(values) <= maxInline
 }
 
-func writePlanned(b *strings.Builder, planned *relay.PlannedRequest) {
+func writePlanned(b *strings.Builder, planned *inspect.PlannedRequest) {
 	fmt.Fprintf(b, "\nRequest    %s", printable(planned.Action))
 	if planned.Error != "" {
 		fmt.Fprintf(b, " cannot be made, so nothing would be sent: %s\n", printable(planned.Error))

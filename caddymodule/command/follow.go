@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 const (
@@ -48,7 +48,7 @@ func follow(i *invocation, client *adminClient, filter url.Values, wanted int) e
 			}
 			wentAway, wanted = false, mostCaughtUp
 			for err == nil {
-				var batch relay.LiveBatch
+				var batch inspect.LiveBatch
 				if batch, err = stream.next(); err == nil {
 					if batch.Missed {
 						fmt.Fprintln(i.report, "More happened than can be followed; some events are not shown here. List them with: caddy event-relay activity")
@@ -178,12 +178,12 @@ func (c *adminClient) live(ctx context.Context, filter url.Values) (*liveStream,
 }
 
 // next returns what the relay tells next, and an error when it tells no more.
-func (s *liveStream) next() (relay.LiveBatch, error) {
+func (s *liveStream) next() (inspect.LiveBatch, error) {
 	var data strings.Builder
 	for {
 		line, err := s.reader.ReadString('\n')
 		if err != nil {
-			return relay.LiveBatch{}, fmt.Errorf("following the activity: %w", err)
+			return inspect.LiveBatch{}, fmt.Errorf("following the activity: %w", err)
 		}
 		s.alive.Reset(silence)
 		line = strings.TrimRight(line, "\r\n")
@@ -196,9 +196,9 @@ func (s *liveStream) next() (relay.LiveBatch, error) {
 		if line != "" || data.Len() == 0 {
 			continue
 		}
-		var batch relay.LiveBatch
+		var batch inspect.LiveBatch
 		if err := json.Unmarshal([]byte(data.String()), &batch); err != nil {
-			return relay.LiveBatch{}, fmt.Errorf("following the activity: %w", err)
+			return inspect.LiveBatch{}, fmt.Errorf("following the activity: %w", err)
 		}
 		return batch, nil
 	}

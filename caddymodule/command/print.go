@@ -10,8 +10,8 @@ import (
 	"unicode"
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // writeActivity prints a list of events as a table, and remarks on it to report.
@@ -81,7 +81,7 @@ func deliveriesWord(deliveries []queue.DeliveryState) string {
 }
 
 // writeDetail prints all that is known of one event.
-func writeDetail(w io.Writer, detail relay.Detail) {
+func writeDetail(w io.Writer, detail inspect.Detail) {
 	fmt.Fprintf(w, "Event      %s from %s\n", printable(detail.Event), printable(detail.Source))
 	fmt.Fprintf(w, "Id         %s\n", detail.ID)
 	fmt.Fprintf(w, "Received   %s\n", moment(detail.Received))
@@ -98,7 +98,7 @@ func writeDetail(w io.Writer, detail relay.Detail) {
 	}
 }
 
-func writeVerdict(w io.Writer, detail relay.Detail) {
+func writeVerdict(w io.Writer, detail inspect.Detail) {
 	verdict := detail.Verdict
 	fmt.Fprintf(w, "Verdict    %s", verdict.Decision)
 	if verdict.Reason != "" {
@@ -128,7 +128,7 @@ func writeVerdict(w io.Writer, detail relay.Detail) {
 	}
 }
 
-func writeRequest(w io.Writer, detail relay.Detail) {
+func writeRequest(w io.Writer, detail inspect.Detail) {
 	request := detail.Request
 	fmt.Fprintf(w, "\nRequest    %s %s", printable(request.Method), printable(request.Path))
 	if request.IP != "" { // what the relay made up itself comes from nowhere
@@ -176,7 +176,7 @@ func writeValues(w io.Writer, prefix string, values map[string][]string) {
 	}
 }
 
-func writeDelivery(w io.Writer, delivery relay.DeliveryDetail) {
+func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 	fmt.Fprintf(w, "\nDelivery   %s %s\n", delivery.Action, delivery.State)
 	fmt.Fprintf(w, "Id         %s\n", delivery.ID)
 	if delivery.Of != "" {

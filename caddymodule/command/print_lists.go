@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
-func writeEvents(w io.Writer, sources []relay.SourceEvents, width int) error {
+func writeEvents(w io.Writer, sources []inspect.SourceEvents, width int) error {
 	table := newTable("SOURCE", "EVENT", "STATE", "ACTIONS", "RULES", "DESCRIPTION").
 		cutting("STATE", "ACTIONS", "RULES", "DESCRIPTION")
 	for _, source := range sources {
@@ -38,7 +38,7 @@ func writeEvents(w io.Writer, sources []relay.SourceEvents, width int) error {
 	return table.write(w, width)
 }
 
-func eventState(event relay.EventListed) string {
+func eventState(event inspect.EventListed) string {
 	switch {
 	case event.Switch != nil:
 		return offText(*event.Switch)
@@ -61,7 +61,7 @@ func writeActions(w io.Writer, actions []actionWithExample, width int) error {
 	return table.write(w, width)
 }
 
-func actionState(action relay.ActionListed) string {
+func actionState(action inspect.ActionListed) string {
 	switch {
 	case action.Switch != nil:
 		return "paused" + strings.TrimPrefix(offText(*action.Switch), "off")
@@ -110,7 +110,7 @@ func writeExamples(w io.Writer, actions []actionWithExample) error {
 	return err
 }
 
-func writeParameters(w io.Writer, parameters []relay.ParameterListed, width int) error {
+func writeParameters(w io.Writer, parameters []inspect.ParameterListed, width int) error {
 	table := newTable("PARAMETER", "KIND", "VALUE", "USED BY", "DESCRIPTION").cutting("VALUE", "USED BY", "DESCRIPTION")
 	for _, p := range parameters {
 		users := strings.Join(p.UsedBy, ", ")
@@ -122,7 +122,7 @@ func writeParameters(w io.Writer, parameters []relay.ParameterListed, width int)
 	return table.write(w, width)
 }
 
-func parameterValue(p relay.ParameterListed) string {
+func parameterValue(p inspect.ParameterListed) string {
 	var values []string
 	switch {
 	case p.Kind != "custom":

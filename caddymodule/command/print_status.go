@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
-func writeStatus(w io.Writer, status relay.Status) error {
+func writeStatus(w io.Writer, status inspect.Status) error {
 	var b strings.Builder
 	line := func(label, format string, arguments ...any) {
 		fmt.Fprintf(&b, "%-14s %s\n", label, printable(fmt.Sprintf(format, arguments...)))
@@ -85,12 +85,12 @@ func troubleText(trouble queue.Trouble) string {
 
 // unavailable reports whether the queue cannot be read, so that what waits is not
 // known.
-func unavailable(status relay.Status) bool {
+func unavailable(status inspect.Status) bool {
 	return slices.ContainsFunc(status.Troubles, func(t queue.Trouble) bool { return t.Kind == queue.TroubleUnavailable })
 }
 
 // waitingText says what waits for an action, and why it may.
-func waitingText(waiting relay.BacklogLine) string {
+func waitingText(waiting inspect.BacklogLine) string {
 	text := fmt.Sprintf("%s for %s, the oldest since %s", counted(waiting.Count, "delivery", "deliveries"), waiting.Action, clock(waiting.Oldest))
 	if waiting.Unknown {
 		text += "; there is no such action any more: move them to another, or cancel them"
@@ -175,7 +175,7 @@ func switchText(s queue.Switch) string {
 
 // writeSwitches says what is switched off besides the switch that was turned,
 // and what an enabled event may still wait for.
-func writeSwitches(w io.Writer, turned queue.Switch, status relay.Status) error {
+func writeSwitches(w io.Writer, turned queue.Switch, status inspect.Status) error {
 	var b strings.Builder
 	if status.Off {
 		b.WriteString("Everything is switched off by the configuration (active off).\n")

@@ -9,12 +9,12 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 // TestRequestFilesAreReadBack: what show --http writes, explain --request reads.
 func TestRequestFilesAreReadBack(t *testing.T) {
-	for name, request := range map[string]relay.Request{
+	for name, request := range map[string]inspect.Request{
 		"JSON": {
 			Method: "POST", Path: "/listen.php/incoming_call",
 			Headers: map[string][]string{"Content-Type": {"application/json"}, "X-Request-Id": {"1", "2"}},
@@ -34,7 +34,7 @@ func TestRequestFilesAreReadBack(t *testing.T) {
 // TestRequestFilesHoldNoMoreThanTheEvent: what an event brought cannot add a
 // header or a request.
 func TestRequestFilesHoldNoMoreThanTheEvent(t *testing.T) {
-	file := string(api.RequestFile(relay.Request{
+	file := string(api.RequestFile(inspect.Request{
 		Method: "POST / HTTP/1.1\r\nX-Evil: 1\r\n\r\n", Path: "x\r\nX-Evil: 2",
 		Query: map[string][]string{"a\nX-Evil: 3": {"b\r\n\r\nX-Evil: 4"}},
 		Headers: map[string][]string{
@@ -56,7 +56,7 @@ func TestRequestFilesHoldNoMoreThanTheEvent(t *testing.T) {
 }
 
 // readBack writes a request and compares what is read back.
-func readBack(t *testing.T, request relay.Request) {
+func readBack(t *testing.T, request inspect.Request) {
 	t.Helper()
 	file := api.RequestFile(request)
 	got, err := ParseRequest(file)
@@ -86,7 +86,7 @@ func FuzzRequestFile(f *testing.F) {
 	f.Add("/listen.php/x", "a", "b", "value", []byte(`{"a":1}`))
 	f.Add("//x/../%00", "a\r\n", "&=", " \tx\r\ny\x00", []byte("\r\n\r\n\xff"))
 	f.Fuzz(func(t *testing.T, path, key, value, header string, body []byte) {
-		file := api.RequestFile(relay.Request{
+		file := api.RequestFile(inspect.Request{
 			Method: "POST", Path: path, Query: map[string][]string{key: {value}},
 			Headers: map[string][]string{"X-Value": {header}}, Binary: body,
 		})

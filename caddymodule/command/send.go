@@ -14,8 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
@@ -165,7 +165,7 @@ func (c *adminClient) outcome(ctx, limited context.Context, source string, ids [
 func (c *adminClient) summaries(ctx context.Context, ids []string) ([]queue.Summary, error) {
 	events := make([]queue.Summary, len(ids))
 	for n, id := range ids {
-		var detail relay.Detail
+		var detail inspect.Detail
 		if _, err := c.get(ctx, "events/"+url.PathEscape(id), nil, &detail); err != nil {
 			return nil, err
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 func showCommand() *cobra.Command {
@@ -37,7 +37,7 @@ func runShow(i *invocation, client *adminClient) error {
 	if i.Bool("http") {
 		return showRequest(i, client, path+"/http")
 	}
-	var detail relay.Detail
+	var detail inspect.Detail
 	raw, err := client.get(i.context, path, nil, &detail)
 	if err != nil {
 		return err

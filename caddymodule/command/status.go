@@ -4,7 +4,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 func statusCommand() *cobra.Command {
@@ -33,7 +33,7 @@ func runStatus(i *invocation) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	var status relay.Status
+	var status inspect.Status
 	raw, err := client.get(i.context, "status", nil, &status)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
@@ -50,7 +50,7 @@ func runStatus(i *invocation) (int, error) {
 }
 
 // needsAttention reports whether an administrator should look.
-func needsAttention(status relay.Status) bool {
+func needsAttention(status inspect.Status) bool {
 	for _, waiting := range status.Backlog {
 		if waiting.Unknown {
 			return true

@@ -6,8 +6,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 func pauseCommand() *cobra.Command {
@@ -116,7 +116,7 @@ func turn(i *invocation, client *adminClient, kind queue.SwitchKind, off bool) e
 		return writeJSON(i.out, turned)
 	}
 	fmt.Fprintln(i.out, switchText(turned))
-	var status relay.Status
+	var status inspect.Status
 	if _, err := client.get(i.context, "status", nil, &status); err != nil {
 		// The switch is turned all the same.
 		fmt.Fprintf(i.report, "What else is switched off cannot be said: %v\n", err)

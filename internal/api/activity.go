@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -39,24 +40,24 @@ func activity(c *call) (any, error) {
 	return ActivityPage{Events: list(page.Events), Next: string(page.Next), Early: page.Early, Reached: page.Reached}, nil
 }
 
-func event(c *call) (any, error) { return c.Runtime.Show(c.r.Context(), c.name) }
+func event(c *call) (any, error) { return inspect.Show(c.r.Context(), c.Runtime, c.name) }
 
-func stored(c *call) (any, error) { return c.Runtime.Stored(c.r.Context(), c.name) }
+func stored(c *call) (any, error) { return inspect.Stored(c.r.Context(), c.Runtime, c.name) }
 
 // ExplainedThen is what the configuration of its time did about an event.
 type ExplainedThen struct {
-	Explanation relay.Explanation `json:"explanation"`
+	Explanation inspect.Explanation `json:"explanation"`
 	// Snapshot is that configuration, without its text.
-	Snapshot relay.Snapshot `json:"snapshot"`
+	Snapshot inspect.Snapshot `json:"snapshot"`
 }
 
 func explain(c *call) (any, error) {
 	by := c.r.URL.Query().Get("by")
 	switch by {
 	case "":
-		return c.Runtime.Explain(c.r.Context(), c.name)
+		return inspect.Explain(c.r.Context(), c.Runtime, c.name)
 	case "then":
-		explanation, snapshot, err := c.Runtime.ExplainThen(c.r.Context(), c.name)
+		explanation, snapshot, err := inspect.ExplainThen(c.r.Context(), c.Runtime, c.name)
 		if err != nil {
 			return nil, err
 		}
@@ -80,5 +81,9 @@ type Rejections struct {
 }
 
 func rejections(c *call) (any, error) {
-	return Rejections{Rejections: c.Runtime.Rejections(), Credentials: c.Runtime.Credentials(), Secrets: list(c.Runtime.SecretWarnings())}, nil
+	answer := Rejections{Rejections: list(c.Runtime.Rejections()), Credentials: []receive.Use{}, Secrets: []string{}}
+	if generation := c.Runtime.Generation(); generation != nil {
+		answer.Credentials, answer.Secrets = list(generation.Receiver.Uses()), list(generation.SecretWarnings())
+	}
+	return answer, nil
 }

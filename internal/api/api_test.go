@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -76,8 +77,8 @@ func (b *bench) post(query, body string) string {
 	}
 	id := received.Events[0].ID
 	waitFor(b.t, "the event in the activity", func() bool {
-		detail, err := b.runtime.Show(b.t.Context(), id)
-		return err == nil && !slices.ContainsFunc(detail.Deliveries, func(d relay.DeliveryDetail) bool { return d.State == "pending" })
+		detail, err := inspect.Show(b.t.Context(), b.runtime, id)
+		return err == nil && !slices.ContainsFunc(detail.Deliveries, func(d inspect.DeliveryDetail) bool { return d.State == "pending" })
 	})
 	return id
 }
@@ -161,19 +162,19 @@ func TestEventsAreRead(t *testing.T) {
 		t.Errorf("after %s comes %+v", page.Next, rest)
 	}
 
-	var detail relay.Detail
+	var detail inspect.Detail
 	b.read("events/"+first, &detail)
 	if detail.ID != first || len(detail.Deliveries) != 1 || detail.Request.Path != "/listen.php" {
 		t.Errorf("the event is %+v", detail)
 	}
-	var kept relay.StoredEvent
+	var kept inspect.StoredEvent
 	b.read("stored/"+first, &kept)
 	if kept.ID != first || len(kept.Record) == 0 {
 		t.Errorf("what is stored is %+v", kept)
 	}
-	var explanation relay.Explanation
+	var explanation inspect.Explanation
 	b.read("explain/"+first, &explanation)
-	if explanation.Outcome != relay.OutcomeAction {
+	if explanation.Outcome != inspect.OutcomeAction {
 		t.Errorf("the explanation is %+v", explanation)
 	}
 	var waiting []any

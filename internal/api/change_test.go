@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
@@ -39,7 +39,7 @@ func TestSwitches(t *testing.T) {
 	if !turned.Off || turned.Reason != "repairs" || turned.Until.Sub(turned.Since).Hours() < 23 {
 		t.Errorf("the switch is %+v", turned)
 	}
-	var now relay.Status
+	var now inspect.Status
 	b.read("status", &now)
 	if len(now.Switches) != 1 || now.Switches[0].Name != "record" {
 		t.Errorf("the status has the switches %+v", now.Switches)
@@ -81,7 +81,7 @@ func TestEventsAreSentAndDecidedAgain(t *testing.T) {
 		}
 	}
 	waitFor(t, "the second delivery", func() bool {
-		var detail relay.Detail
+		var detail inspect.Detail
 		b.read("events/"+id, &detail)
 		return len(detail.Deliveries) == 2
 	})
@@ -94,23 +94,23 @@ func TestEventsAreSentAndDecidedAgain(t *testing.T) {
 func TestListsShowWhatIsConfigured(t *testing.T) {
 	b := newBench(t)
 	id := b.post("", `{"event":"job_saved","id":1,"status":"Approved"}`)
-	var listed []relay.ActionListed
+	var listed []inspect.ActionListed
 	if b.read("actions", &listed); len(listed) != 1 || listed[0].Name != "record" {
 		t.Errorf("the actions are %+v", listed)
 	}
-	var example relay.ExampleRequest
+	var example inspect.ExampleRequest
 	if b.read("actions/record/example", &example); example.EventID != id || !strings.HasPrefix(example.Request, "POST http://") {
 		t.Errorf("the example is %+v", example)
 	}
-	var sources []relay.SourceEvents
-	if b.read("catalogue", &sources); !slices.ContainsFunc(sources, func(s relay.SourceEvents) bool { return s.Source == "icfm" && len(s.Events) > 0 }) {
+	var sources []inspect.SourceEvents
+	if b.read("catalogue", &sources); !slices.ContainsFunc(sources, func(s inspect.SourceEvents) bool { return s.Source == "icfm" && len(s.Events) > 0 }) {
 		t.Errorf("the catalogue is %+v", sources)
 	}
-	var seen relay.FieldsSeen
+	var seen inspect.FieldsSeen
 	if b.read("fields?source=icfm&event=job_saved", &seen); seen.Events != 1 || len(seen.Fields) == 0 {
 		t.Errorf("the fields are %+v", seen)
 	}
-	var named []relay.ParameterListed
+	var named []inspect.ParameterListed
 	if b.read("parameters", &named); len(named) < 13 {
 		t.Errorf("there are %d parameters", len(named))
 	}

@@ -9,15 +9,18 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
-// copying is held by the one backup or merge that is under way. Each takes as
-// much of the disk as the queue does.
-var copying sync.Mutex
+// copying holds a token while a backup or merge is under way: one at a time,
+// because each takes as much of the disk as the queue does.
+var copying = make(chan struct{}, 1)
+
+// copyPatience is how long a call waits for another to end. A client that has
+// read all of a backup may call again before the server has removed its copy.
+const copyPatience = time.Second
 
 // copyPattern names the directories that hold a copy while it is sent or read.
 // They lie beside the queue, so that a copy is on a disk that was chosen for as
@@ -32,10 +35,12 @@ const spare = 256 << 20
 // withCopy calls do with the name of a file that does not exist and is removed
 // afterwards, and with how many bytes it may take.
 func (c *call) withCopy(do func(file string, most int64) error) error {
-	if !copying.TryLock() {
+	select {
+	case copying <- struct{}{}:
+	case <-time.After(copyPatience):
 		return &Error{Status: http.StatusServiceUnavailable, Err: errors.New("copying the queue: another backup or merge is under way; try again when it is done")}
 	}
-	defer copying.Unlock()
+	defer func() { <-copying }()
 	usage := c.Runtime.Store().Usage()
 	// What a crash left.
 	left, _ := filepath.Glob(filepath.Join(usage.Dir, copyPattern))

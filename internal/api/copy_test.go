@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 // leftovers returns the copies beside a queue.
@@ -68,7 +70,7 @@ func TestBackup(t *testing.T) {
 	if answer.Code != http.StatusOK || !strings.HasSuffix(answer.Body.String(), `{"result":{"events":1}}`+"\n") {
 		t.Errorf("the merge is answered with %d %s", answer.Code, answer.Body)
 	}
-	if _, err := other.runtime.Show(t.Context(), id); err != nil {
+	if _, err := inspect.Show(t.Context(), other.runtime, id); err != nil {
 		t.Errorf("the event is not there after the merge: %v", err)
 	}
 	if left := other.leftovers(); len(left) > 0 {

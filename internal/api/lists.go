@@ -1,10 +1,14 @@
 package api
 
-import "strconv"
+import (
+	"strconv"
 
-func status(c *call) (any, error) { return c.Runtime.Status(c.r.Context()) }
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
+)
 
-func catalogue(c *call) (any, error) { return list(c.Runtime.Catalogue()), nil }
+func status(c *call) (any, error) { return inspect.StatusOf(c.r.Context(), c.Runtime) }
+
+func catalogue(c *call) (any, error) { return list(inspect.Catalogue(c.Runtime)), nil }
 
 func fields(c *call) (any, error) {
 	query := c.r.URL.Query()
@@ -13,22 +17,22 @@ func fields(c *call) (any, error) {
 			return nil, wrong(field, "reading the query: %s is missing; both source and event are needed", field)
 		}
 	}
-	seen, err := c.Runtime.FieldsSeen(c.r.Context(), query.Get("source"), query.Get("event"))
+	seen, err := inspect.Fields(c.r.Context(), c.Runtime, query.Get("source"), query.Get("event"))
 	seen.Fields = list(seen.Fields)
 	return seen, err
 }
 
 func actions(c *call) (any, error) {
-	listed, err := c.Runtime.Actions(c.r.Context())
+	listed, err := inspect.Actions(c.r.Context(), c.Runtime)
 	return list(listed), err
 }
 
-func example(c *call) (any, error) { return c.Runtime.Example(c.r.Context(), c.name) }
+func example(c *call) (any, error) { return inspect.Example(c.r.Context(), c.Runtime, c.name) }
 
-func parameters(c *call) (any, error) { return list(c.Runtime.Parameters()), nil }
+func parameters(c *call) (any, error) { return list(inspect.Parameters(c.Runtime)), nil }
 
 func snapshots(c *call) (any, error) {
-	loaded, err := c.Runtime.Snapshots(c.r.Context())
+	loaded, err := inspect.Snapshots(c.r.Context(), c.Runtime)
 	return list(loaded), err
 }
 
@@ -37,11 +41,11 @@ func snapshot(c *call) (any, error) {
 	if err != nil {
 		return nil, wrong("id", "reading the id of a snapshot: %q is not a number", c.name)
 	}
-	return c.Runtime.Snapshot(c.r.Context(), id)
+	return inspect.FindSnapshot(c.r.Context(), c.Runtime, id)
 }
 
 func check(c *call) (any, error) {
-	found, err := c.Runtime.Check(c.r.Context())
+	found, err := inspect.Check(c.r.Context(), c.Runtime)
 	found.Database, found.Warnings = list(found.Database), list(found.Warnings)
 	return found, err
 }

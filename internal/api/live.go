@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 // writeTime is how long a reader may take for a part of a long answer. One that
@@ -35,12 +35,12 @@ func live(c *call) error {
 	default:
 		return &Error{Status: http.StatusServiceUnavailable, Err: fmt.Errorf("following the activity: there are %d live views already; close some", cap(c.api.views))}
 	}
-	c.stream(c.Runtime.Live(c.r.Context(), filter))
+	c.stream(inspect.Live(c.r.Context(), c.Runtime, filter))
 	return nil
 }
 
 // stream sends batches until they end, or the reader or the configuration does.
-func (c *call) stream(batches <-chan relay.LiveBatch) {
+func (c *call) stream(batches <-chan inspect.LiveBatch) {
 	header(c.w, "text/event-stream")
 	// Proxies are not to collect the stream.
 	c.w.Header().Set("X-Accel-Buffering", "no")
@@ -73,7 +73,7 @@ func (c *call) stream(batches <-chan relay.LiveBatch) {
 	}
 }
 
-func writeBatch(w io.Writer, batch relay.LiveBatch) error {
+func writeBatch(w io.Writer, batch inspect.LiveBatch) error {
 	batch.Events = list(batch.Events)
 	data, err := json.Marshal(batch)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
@@ -20,13 +21,13 @@ import (
 // ended once the server is done with it.
 type streaming struct {
 	*httptest.Server
-	batches chan relay.LiveBatch
+	batches chan inspect.LiveBatch
 	ending  chan struct{}
 	ended   chan struct{}
 }
 
 func newStreaming(t *testing.T, keepAlive time.Duration) *streaming {
-	s := &streaming{batches: make(chan relay.LiveBatch), ending: make(chan struct{}), ended: make(chan struct{})}
+	s := &streaming{batches: make(chan inspect.LiveBatch), ending: make(chan struct{}), ended: make(chan struct{})}
 	api := NewAPI(nil)
 	api.keepAlive = keepAlive
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -79,11 +80,11 @@ func TestLiveViewShowsBatches(t *testing.T) {
 	stream := s.open(t, t.Context())
 	wantLine(t, stream, "retry: 2000")
 	wantLine(t, stream, "\n")
-	s.batches <- relay.LiveBatch{Events: []queue.Summary{{ID: "1", Event: "line\nbreak"}}}
+	s.batches <- inspect.LiveBatch{Events: []queue.Summary{{ID: "1", Event: "line\nbreak"}}}
 	wantLine(t, stream, "event: batch\n")
 	wantLine(t, stream, `data: {"events":[{"id":"1","source":"","event":"line\nbreak"`)
 	wantLine(t, stream, "\n")
-	s.batches <- relay.LiveBatch{Missed: true}
+	s.batches <- inspect.LiveBatch{Missed: true}
 	wantLine(t, stream, "event: batch\n")
 	wantLine(t, stream, `data: {"events":[],"missed":true}`)
 	wantLine(t, stream, "\n")
@@ -137,7 +138,7 @@ func (s *stuck) Write(p []byte) (int, error) {
 func TestLiveViewDoesNotWaitForTheDead(t *testing.T) {
 	c := &call{Running: new(Running), api: NewAPI(nil), r: httptest.NewRequest(http.MethodGet, "/live", nil)}
 	c.w = &stuck{ResponseWriter: httptest.NewRecorder()}
-	c.stream(make(chan relay.LiveBatch))
+	c.stream(make(chan inspect.LiveBatch))
 }
 
 func TestLiveViewsAreBounded(t *testing.T) {

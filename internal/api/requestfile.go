@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
 
 // eventAsFile answers with the request of an event as a .http file.
 func eventAsFile(c *call) error {
-	detail, err := c.Runtime.Show(c.r.Context(), c.name)
+	detail, err := inspect.Show(c.r.Context(), c.Runtime, c.name)
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func eventAsFile(c *call) error {
 // event-relay explain --request` reads back, and editors with an HTTP client
 // send again. Credentials are not in it, because they are not stored. The body
 // follows as it came, byte for byte, also one that is not text.
-func RequestFile(r relay.Request) []byte {
+func RequestFile(r inspect.Request) []byte {
 	var file strings.Builder
 	method := r.Method
 	if !isToken(method) {

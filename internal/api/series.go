@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -58,11 +59,11 @@ func series(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	counted, err := c.Runtime.Series(c.r.Context(), since, until, count)
+	counted, err := inspect.Series(c.r.Context(), c.Runtime, since, until, count)
 	if err != nil {
 		return nil, err
 	}
-	notes, err := c.Runtime.Notes(c.r.Context(), since, until)
+	notes, err := inspect.Notes(c.r.Context(), c.Runtime, since, until)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	for i, event := range received.Events {
 		reason := off.reason(event)
 		if generation.Configuration.Off {
-			reason = offByConfiguration
+			reason = OffByConfiguration
 		}
 		if reason != "" {
 			// Nothing is done about the event, so one that repeats it later is no
@@ -55,9 +55,9 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	return err
 }
 
-// offByConfiguration is the reason of verdicts while the configuration has the
+// OffByConfiguration is the reason of verdicts while the configuration has the
 // relay switched off.
-const offByConfiguration = "the relay was switched off (active off)"
+const OffByConfiguration = "the relay was switched off (active off)"
 
 // decide returns what the rules want done about an event.
 func (g *Generation) decide(event *event.Event) queue.Entry {

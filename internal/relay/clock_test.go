@@ -59,8 +59,8 @@ func TestHistoryClockOverRestarts(t *testing.T) {
 	first.clock.at = time.Now().Add(-365 * 24 * time.Hour)
 	first.clock.read = time.Now()
 	at := first.historyNow(t.Context(), 30*24*time.Hour)
-	if time.Since(at) < 300*24*time.Hour || len(first.troubles()) != 1 {
-		t.Fatalf("after a jump the history is at %s, and the troubles are %+v", at, first.troubles())
+	if time.Since(at) < 300*24*time.Hour || len(first.State().Troubles) != 1 {
+		t.Fatalf("after a jump the history is at %s, and the troubles are %+v", at, first.State().Troubles)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestHistoryClockOverRestarts(t *testing.T) {
 	}
 	second.clock.at = time.Now()
 	second.historyNow(t.Context(), 30*24*time.Hour)
-	if troubles := second.troubles(); len(troubles) > 0 {
+	if troubles := second.State().Troubles; len(troubles) > 0 {
 		t.Errorf("with the clock set right there still is %+v", troubles)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
@@ -224,7 +225,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		e.call("POST", "merge", []string{merged, backup}[n%2])
 	})
 	e.often(50*time.Millisecond, func(int) {
-		var checked relay.Checked
+		var checked inspect.Checked
 		if err := json.Unmarshal(e.call("GET", "check", ""), &checked); err != nil || len(checked.Database) > 0 {
 			t.Errorf("the check finds %q (%v)", checked.Database, err)
 		}
@@ -320,7 +321,7 @@ func (e *everything) watch(long time.Duration) {
 
 // checkEvent checks what became of an event.
 func (e *everything) checkEvent(id, to string) {
-	detail, err := e.runtime.Show(e.t.Context(), id)
+	detail, err := inspect.Show(e.t.Context(), e.runtime, id)
 	if to == "old" {
 		if !e.good.events[id] {
 			e.t.Errorf("the old event %s was not delivered (%v)", id, err)

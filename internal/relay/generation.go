@@ -185,19 +185,14 @@ func languageSource(source receive.Source) language.Source {
 	return known
 }
 
-// secretWarnings says which secrets were left out or have changed.
-func (g *Generation) secretWarnings() []string {
+// SecretWarnings says which secrets were left out because they are empty, and
+// which files of secrets have changed since they were read.
+func (g *Generation) SecretWarnings() []string {
 	warnings := slices.Clone(g.Configuration.SkippedSecrets)
 	if g.Configuration.ChangedSecrets != nil {
 		warnings = append(warnings, g.Configuration.ChangedSecrets()...)
 	}
 	return warnings
-}
-
-// loadWarnings says what may lose events under this configuration, as far as
-// that could be told when it was loaded.
-func (g *Generation) loadWarnings() []string {
-	return slices.Concat([]string{}, g.Configuration.EmptyAnswers, g.secretWarnings())
 }
 
 func actionNames(actions []forward.Action) []string {

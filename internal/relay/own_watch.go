@@ -286,15 +286,15 @@ func failureBody(generation *Generation, outcome *forward.Outcome) map[string]an
 		body["status"] = outcome.Status
 	}
 	tenant := ""
-	if event := outcome.Event; event != nil {
-		tenant = event.Tenant()
-		about := map[string]any{
-			"id": event.ID, "source": event.Source, "name": shortened(event.Name, longestName), "received": moment(event.Received),
+	if about := outcome.Event; about != nil {
+		tenant = about.Tenant()
+		of := map[string]any{
+			"id": about.ID, "source": about.Source, "name": event.Shortened(about.Name, longestName), "received": moment(about.Received),
 		}
 		if tenant != "" {
-			about["tenant"] = shortened(tenant, longestName)
+			of["tenant"] = event.Shortened(tenant, longestName)
 		}
-		body["event"] = about
+		body["event"] = of
 	}
 	if action := generation.Action(outcome.Action); action != nil {
 		if target, ok := action.TargetFor(tenant); ok {
@@ -331,20 +331,6 @@ func (w *watch) targetFacts(now time.Time, later func(time.Time)) (facts []fact)
 		}
 	}
 	return facts
-}
-
-// shortened returns at most n characters of a text.
-func shortened(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	count := 0
-	for at := range text {
-		if count++; count > n {
-			return text[:at] + "…"
-		}
-	}
-	return text
 }
 
 // attempted is told of each attempt.

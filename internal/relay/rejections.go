@@ -110,23 +110,3 @@ func (r *Runtime) Rejections() []Rejection {
 	}
 	return list
 }
-
-// SecretWarnings says which secrets of the newest generation were left out
-// because they are empty, and which files of secrets have changed since.
-func (r *Runtime) SecretWarnings() []string {
-	generation := r.newest.Load()
-	if generation == nil {
-		return nil
-	}
-	return generation.secretWarnings()
-}
-
-// Credentials returns when each credential of the newest generation was last
-// used, over reloads that did not change it.
-func (r *Runtime) Credentials() []receive.Use {
-	generation := r.newest.Load()
-	if generation == nil {
-		return nil
-	}
-	return generation.Receiver.Uses()
-}

@@ -21,7 +21,7 @@ func TestBacklogIsSampled(t *testing.T) {
 		happen(t, runtime, generation, "job_saved", `{}`)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		series, err := runtime.Series(t.Context(), began, time.Now(), 10)
+		series, err := runtime.Store().Series(t.Context(), began, time.Now(), 10)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,10 +7,10 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 )
 
-// try returns a command line that posts an event of the source, for whoever
+// Try returns a command line that posts an event of the source, for whoever
 // has its secret: that does not stand in it. It is empty where a command line
 // cannot be given.
-func (s Setup) try(event string) string {
+func (s Setup) Try(event string) string {
 	mount, err := parseMount(s.URL)
 	if err != nil {
 		return ""

@@ -8,14 +8,10 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
@@ -341,18 +337,7 @@ func TestDecideLeavesOutWhatCannotBeAmended(t *testing.T) {
 	if err := runtime.Close(); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.db"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("the databases are %q, %v", files, err)
-	}
-	conn, err := sqlite.OpenConn(files[0], sqlite.OpenReadWrite)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = sqlitex.Execute(conn, "UPDATE events SET deliveries = '[{' WHERE uuid = ?", &sqlitex.ExecOptions{Args: []any{spoiled}})
-	if err := errors.Join(err, conn.Close()); err != nil {
-		t.Fatal(err)
-	}
+	relaytest.Spoil(t, dir, "UPDATE events SET deliveries = '[{' WHERE uuid = '"+spoiled+"'")
 	runtime = relaytest.Open(t, dir)
 	changed := relaytest.Configuration(relaytest.NewService(t), "/record")
 	changed.Rules[0].When = nil

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -131,11 +131,11 @@ func TestExplainRequestInFile(t *testing.T) {
 
 	t.Run("as data", func(t *testing.T) {
 		output, _, status := machine.explain(environment, "--json", "--config", config, "--request", project("icfm-key", `"Approved"`))
-		var got relay.Explanation
+		var got inspect.Explanation
 		if err := json.Unmarshal([]byte(output), &got); err != nil || status != 0 {
 			t.Fatalf("status %d, %v:\n%s", status, err, output)
 		}
-		if got.Outcome != relay.OutcomeAction || got.Events[0].Verdict.Decision != rules.Act || got.Events[0].Requests[0].Action != "create_project_folder" ||
+		if got.Outcome != inspect.OutcomeAction || got.Events[0].Verdict.Decision != rules.Act || got.Events[0].Requests[0].Action != "create_project_folder" ||
 			got.Events[0].Rules[0].When[0].Parts[0].Value != `"Approved"` {
 			t.Errorf("got %+v", got)
 		}

@@ -6,13 +6,19 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -104,6 +110,46 @@ func Open(t testing.TB, directory string) *relay.Runtime {
 		}
 	})
 	return runtime
+}
+
+// Spoil changes the database in a directory that no runtime has open.
+func Spoil(t testing.TB, directory, statement string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(directory, "*.db"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the databases are %q, %v", files, err)
+	}
+	conn, err := sqlite.OpenConn(files[0], sqlite.OpenReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(sqlitex.ExecuteTransient(conn, statement, nil), conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Push puts a configuration in service.
+func Push(t testing.TB, runtime *relay.Runtime, configuration relay.Configuration) *relay.Generation {
+	t.Helper()
+	generation := Compile(t, configuration)
+	runtime.Push(generation)
+	return generation
+}
+
+// Event makes an event of icfm that was received now.
+func Event(name, body string) *event.Event {
+	e := &event.Event{ID: uuid.Must(uuid.NewV7()).String(), Source: "icfm", Name: name, Received: time.Now(), RawBody: []byte(body), BodyIsRaw: true}
+	e.Body, _ = event.DecodeJSON(e.RawBody)
+	e.Parameters[event.Tenant] = ""
+	return e
+}
+
+// Accept has events decided and stored.
+func Accept(t testing.TB, runtime *relay.Runtime, generation *relay.Generation, events ...*event.Event) {
+	t.Helper()
+	if err := runtime.Accept(t.Context(), generation, &receive.Received{Events: events}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Post sends an event the way a sender does and returns its id.

@@ -1,4 +1,4 @@
-package relay_test
+package inspect
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -21,16 +20,16 @@ func TestLive(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	runtime.Push(generation)
-	all := runtime.Live(t.Context(), queue.Filter{})
-	acted := runtime.Live(t.Context(), queue.Filter{Decision: rules.Act, Action: "record"})
-	delivered := runtime.Live(t.Context(), queue.Filter{State: queue.Delivered})
-	text := runtime.Live(t.Context(), queue.Filter{Text: "approved"})
+	all := Live(t.Context(), runtime, queue.Filter{})
+	acted := Live(t.Context(), runtime, queue.Filter{Decision: rules.Act, Action: "record"})
+	delivered := Live(t.Context(), runtime, queue.Filter{State: queue.Delivered})
+	text := Live(t.Context(), runtime, queue.Filter{Text: "approved"})
 
 	ignored := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1}`)
 	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
 	// until reads batches until all events in wanted were seen with their
 	// deliveries, if they have any, delivered.
-	until := func(name string, batches <-chan relay.LiveBatch, wanted ...string) {
+	until := func(name string, batches <-chan LiveBatch, wanted ...string) {
 		t.Helper()
 		seen := map[string]bool{}
 		for done := 0; done < len(wanted); {
@@ -68,7 +67,7 @@ func TestLiveFlood(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	runtime.Push(generation)
-	batches := runtime.Live(t.Context(), queue.Filter{})
+	batches := Live(t.Context(), runtime, queue.Filter{})
 	body := "[" + strings.Repeat(`{"event":"job_saved"},`, 250) + `{"event":"job_saved","id":"last"}]`
 	request := httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(body))
 	received, err := generation.Receive(request, receive.Origin{Mount: "/listen.php"})
@@ -90,8 +89,8 @@ func TestLiveEnds(t *testing.T) {
 	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	runtime.Push(generation)
 	ctx, cancel := context.WithCancel(t.Context())
-	gone := runtime.Live(ctx, queue.Filter{})
-	open := runtime.Live(t.Context(), queue.Filter{})
+	gone := Live(ctx, runtime, queue.Filter{})
+	open := Live(t.Context(), runtime, queue.Filter{})
 	cancel()
 	for range gone {
 	}
@@ -104,6 +103,6 @@ func TestLiveEnds(t *testing.T) {
 	}
 	for range open {
 	}
-	for range runtime.Live(t.Context(), queue.Filter{}) {
+	for range Live(t.Context(), runtime, queue.Filter{}) {
 	}
 }

@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -52,12 +53,12 @@ type FieldsSeen struct {
 	Fields []FieldSeen `json:"fields"`
 }
 
-// FieldsSeen looks at the newest events of a source and name. Of lists it shows
+// Fields looks at the newest events of a source and name. Of lists it shows
 // the first element. What counts as absent is left out.
-func (r *Runtime) FieldsSeen(ctx context.Context, source, e string) (FieldsSeen, error) {
+func Fields(ctx context.Context, runtime *relay.Runtime, source, e string) (FieldsSeen, error) {
 	seen := FieldsSeen{Fields: []FieldSeen{}}
 	fields := newFields()
-	err := r.eachStored(ctx, queue.Filter{Source: source, Event: e}, newestForFields, func(stored *event.Event) bool {
+	err := eachStored(ctx, runtime, queue.Filter{Source: source, Event: e}, newestForFields, func(stored *event.Event) bool {
 		if seen.Events == 0 {
 			seen.Newest = stored.Received
 		}
@@ -74,10 +75,10 @@ func (r *Runtime) FieldsSeen(ctx context.Context, source, e string) (FieldsSeen,
 
 // eachStored calls do for the newest stored events that pass a filter, up to n of
 // them, until do returns false.
-func (r *Runtime) eachStored(ctx context.Context, filter queue.Filter, n int, do func(*event.Event) bool) error {
+func eachStored(ctx context.Context, runtime *relay.Runtime, filter queue.Filter, n int, do func(*event.Event) bool) error {
 	var after queue.Cursor
 	for n > 0 {
-		page, err := r.engine.Events(ctx, filter, after, min(n, eventsAtOnce))
+		page, err := runtime.Store().Events(ctx, filter, after, min(n, eventsAtOnce))
 		if err != nil {
 			return err
 		}
@@ -232,13 +233,13 @@ func exampleOf(value any) string {
 	case []any:
 		return fmt.Sprintf("[… %d]", len(v))
 	case string:
-		value = shortened(v, longestExample)
+		value = event.Shortened(v, longestExample)
 	}
 	encoded, err := marshal(value)
 	if err != nil {
 		return "…"
 	}
-	return shortened(encoded, longestExample)
+	return event.Shortened(encoded, longestExample)
 }
 
 // marshal returns a value as JSON without marking up what only HTML minds.

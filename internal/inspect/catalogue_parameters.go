@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"net/url"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -48,13 +49,13 @@ var parameterDescriptions = map[event.Parameter]string{
 }
 
 // Parameters returns the system parameters and the configured ones.
-func (r *Runtime) Parameters() []ParameterListed {
-	generation := r.newest.Load()
+func Parameters(runtime *relay.Runtime) []ParameterListed {
+	generation := runtime.Generation()
 	if generation == nil {
 		return []ParameterListed{}
 	}
 	var parameters []ParameterListed
-	uses := generation.uses()
+	uses := usesOf(generation)
 	for _, parameter := range event.SystemParameters() {
 		parameters = append(parameters, ParameterListed{
 			Name: parameter.String(), Kind: "system", Description: parameterDescriptions[parameter],
@@ -140,7 +141,7 @@ func (u uses) add(user string, names ...string) {
 }
 
 // uses finds out who uses what: actions by name, rules by place.
-func (g *Generation) uses() uses {
+func usesOf(g *relay.Generation) uses {
 	found := uses{}
 	note := func(user string, expression *language.Expression) {
 		found.add(user, expression.Parameters()...)

@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -29,10 +30,10 @@ const mostExampleEvents = 50
 // Example renders the request of an action for an event: the newest stored one
 // that the action was carried out for, or else any of a name whose rules ask for
 // it, or else one that is made up. Nothing is sent. It wraps queue.ErrNotFound.
-func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, error) {
-	generation := r.newest.Load()
+func Example(ctx context.Context, runtime *relay.Runtime, action string) (ExampleRequest, error) {
+	generation := runtime.Generation()
 	if generation == nil {
-		return ExampleRequest{}, ErrNotInService
+		return ExampleRequest{}, relay.ErrNotInService
 	}
 	if generation.Action(action) == nil {
 		known := slices.Sorted(slices.Values(generation.ActionNames()))
@@ -42,19 +43,19 @@ func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, e
 		}
 		return ExampleRequest{}, fmt.Errorf("rendering an example of action %s: there is no such action%s: %w", action, remedy, queue.ErrNotFound)
 	}
-	asking := generation.eventsAsking(action)
+	asking := eventsAsking(generation, action)
 	filters := []queue.Filter{{Action: action}}
 	for _, event := range asking[:min(len(asking), mostExampleEvents)] {
 		filters = append(filters, queue.Filter{Source: event.Source, Event: event.Event})
 	}
 	for _, filter := range filters {
-		stored, err := r.engine.Events(ctx, filter, "", 5)
+		stored, err := runtime.Store().Events(ctx, filter, "", 5)
 		if err != nil {
 			return ExampleRequest{}, fmt.Errorf("finding an event for an example of action %s: %w", action, err)
 		}
 		for _, s := range stored.Events {
 			if s.Event != nil {
-				return ExampleRequest{PlannedRequest: generation.plan(action, s.Event), EventID: s.Event.ID}, nil
+				return ExampleRequest{PlannedRequest: plan(generation, action, s.Event), EventID: s.Event.ID}, nil
 			}
 		}
 	}
@@ -62,10 +63,10 @@ func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, e
 	if len(asking) > 0 {
 		about = asking[0]
 	}
-	planned := generation.plan(action, generation.madeUp(action, about, func(name string) any { return strings.ToUpper(name) }))
+	planned := plan(generation, action, madeUp(generation, action, about, func(name string) any { return strings.ToUpper(name) }))
 	if planned.Error != "" {
 		// It may calculate with what it takes to be numbers.
-		numbers := generation.plan(action, generation.madeUp(action, about, func(string) any { return int64(1) }))
+		numbers := plan(generation, action, madeUp(generation, action, about, func(string) any { return int64(1) }))
 		if numbers.Error == "" {
 			planned = numbers
 		}
@@ -74,7 +75,7 @@ func (r *Runtime) Example(ctx context.Context, action string) (ExampleRequest, e
 }
 
 // eventsAsking returns the events for which an active rule asks for an action.
-func (g *Generation) eventsAsking(action string) (asking []rules.EventRules) {
+func eventsAsking(g *relay.Generation, action string) (asking []rules.EventRules) {
 	written := g.Ruleset.Rules()
 	for _, event := range g.Ruleset.ByEvent() {
 		if slices.ContainsFunc(event.Rules, func(i int) bool { return !written[i].Inactive && slices.Contains(written[i].Do, action) }) {
@@ -86,7 +87,7 @@ func (g *Generation) eventsAsking(action string) (asking []rules.EventRules) {
 
 // madeUp returns an event that has all that an action refers to. Of gives the
 // values, by name.
-func (g *Generation) madeUp(action string, about rules.EventRules, of func(name string) any) *event.Event {
+func madeUp(g *relay.Generation, action string, about rules.EventRules, of func(name string) any) *event.Event {
 	now := time.Now()
 	e := &event.Event{
 		ID: plannedEvent, Source: about.Source, Name: about.Event, Received: now, Method: "POST",

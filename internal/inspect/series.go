@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"context"
@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // Series counts what happened. See queue.Activity. If it reaches to the present,
 // its last step has the backlog as it is now: the last sample is up to a minute
 // old, and the first minute has none.
-func (r *Runtime) Series(ctx context.Context, since, until time.Time, n int) (queue.Series, error) {
-	series, err := r.engine.Series(ctx, since, until, n)
+func Series(ctx context.Context, runtime *relay.Runtime, since, until time.Time, n int) (queue.Series, error) {
+	series, err := runtime.Store().Series(ctx, since, until, n)
 	if err != nil || len(series.Points) == 0 {
 		return series, err
 	}
@@ -21,7 +22,7 @@ func (r *Runtime) Series(ctx context.Context, since, until time.Time, n int) (qu
 	if now.Before(last.At) || now.After(last.At.Add(series.Step)) {
 		return series, nil
 	}
-	waiting, err := r.engine.Backlog(ctx)
+	waiting, err := runtime.Store().Backlog(ctx)
 	if err != nil {
 		return queue.Series{}, err
 	}
@@ -34,12 +35,12 @@ func (r *Runtime) Series(ctx context.Context, since, until time.Time, n int) (qu
 
 // Notes returns starts, stops, switches and loaded configurations, to mark them
 // in charts. Only switches have their Text: configurations are long.
-func (r *Runtime) Notes(ctx context.Context, since, until time.Time) ([]queue.Note, error) {
-	notes, err := r.engine.Notes(ctx, "", since, until, mostNotes, false)
+func Notes(ctx context.Context, runtime *relay.Runtime, since, until time.Time) ([]queue.Note, error) {
+	notes, err := runtime.Store().Notes(ctx, "", since, until, mostNotes, false)
 	if err != nil {
 		return nil, err
 	}
-	switches, err := r.engine.Notes(ctx, queue.NoteSwitch, since, until, mostNotes, true)
+	switches, err := runtime.Store().Notes(ctx, queue.NoteSwitch, since, until, mostNotes, true)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -94,7 +95,7 @@ const (
 // empty, the request counts as one of that source, whatever its credentials and
 // address. The error is about the call, such as an unknown source; a request
 // that would be turned away is no error.
-func (g *Generation) ExplainRequest(request *http.Request, origin receive.Origin, source string) (Explanation, error) {
+func ExplainRequest(g *relay.Generation, request *http.Request, origin receive.Origin, source string) (Explanation, error) {
 	var received *receive.Received
 	var err error
 	if source == "" {
@@ -117,7 +118,7 @@ func (g *Generation) ExplainRequest(request *http.Request, origin receive.Origin
 	for _, event := range received.Events {
 		event.ID = plannedEvent
 	}
-	explanation := g.explain(received.Events)
+	explanation := explain(g, received.Events)
 	for i := range explanation.Events {
 		explanation.Events[i].ID = ""
 	}
@@ -125,10 +126,10 @@ func (g *Generation) ExplainRequest(request *http.Request, origin receive.Origin
 	return explanation, nil
 }
 
-func (g *Generation) explain(events []*event.Event) Explanation {
+func explain(g *relay.Generation, events []*event.Event) Explanation {
 	explanation := Explanation{Outcome: OutcomeIgnored, Events: make([]EventExplanation, len(events))}
 	for i, event := range events {
-		explained := g.explainEvent(event)
+		explained := explainEvent(g, event)
 		explanation.Events[i] = explained
 		failed := slices.ContainsFunc(explained.Requests, func(r PlannedRequest) bool { return r.Error != "" })
 		switch {
@@ -141,23 +142,23 @@ func (g *Generation) explain(events []*event.Event) Explanation {
 	return explanation
 }
 
-func (g *Generation) explainEvent(event *event.Event) EventExplanation {
+func explainEvent(g *relay.Generation, event *event.Event) EventExplanation {
 	explained := EventExplanation{
 		ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
 		Test: event.Test, ParseError: event.ParseError, Notes: event.Notes(),
 		Explanation: g.Ruleset.Explain(g.Language.Bind(event)),
 	}
 	if g.Configuration.Off {
-		explained.Verdict = rules.Verdict{Decision: rules.Disabled, Reason: offByConfiguration}
+		explained.Verdict = rules.Verdict{Decision: rules.Disabled, Reason: relay.OffByConfiguration}
 	}
 	for _, call := range explained.Verdict.Actions {
-		explained.Requests = append(explained.Requests, g.plan(call.Action, event))
+		explained.Requests = append(explained.Requests, plan(g, call.Action, event))
 	}
 	return explained
 }
 
 // plan renders the request of an action.
-func (g *Generation) plan(action string, event *event.Event) PlannedRequest {
+func plan(g *relay.Generation, action string, event *event.Event) PlannedRequest {
 	planned := PlannedRequest{Action: action}
 	prepared := g.Action(action)
 	if _, _, err := prepared.Schedule(g.Language.Bind(event), event.Received); err != nil {
@@ -175,20 +176,20 @@ func (g *Generation) plan(action string, event *event.Event) PlannedRequest {
 // Explain says what the newest generation does about a stored event, by its id
 // or the id of one of its deliveries, or a beginning of either. It wraps
 // queue.ErrNotFound.
-func (r *Runtime) Explain(ctx context.Context, id string) (Explanation, error) {
-	e, err := r.find(ctx, id)
+func Explain(ctx context.Context, runtime *relay.Runtime, id string) (Explanation, error) {
+	e, err := find(ctx, runtime, id)
 	if err != nil {
 		return Explanation{}, err
 	}
-	generation := r.Generation()
+	generation := runtime.Generation()
 	if generation == nil {
-		return Explanation{}, fmt.Errorf("explaining an event: %w", ErrNotInService)
+		return Explanation{}, fmt.Errorf("explaining an event: %w", relay.ErrNotInService)
 	}
-	return generation.explain([]*event.Event{e}), nil
+	return explain(generation, []*event.Event{e}), nil
 }
 
-func (r *Runtime) find(ctx context.Context, id string) (*event.Event, error) {
-	history, err := r.engine.Find(ctx, id)
+func find(ctx context.Context, runtime *relay.Runtime, id string) (*event.Event, error) {
+	history, err := runtime.Store().Find(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -211,8 +212,8 @@ type StoredEvent struct {
 }
 
 // Stored returns an event as it is stored. See Explain for the id.
-func (r *Runtime) Stored(ctx context.Context, id string) (StoredEvent, error) {
-	event, err := r.find(ctx, id)
+func Stored(ctx context.Context, runtime *relay.Runtime, id string) (StoredEvent, error) {
+	event, err := find(ctx, runtime, id)
 	if err != nil {
 		return StoredEvent{}, err
 	}
@@ -224,11 +225,11 @@ func (r *Runtime) Stored(ctx context.Context, id string) (StoredEvent, error) {
 
 // ExplainStored says what would be done about an event that is stored elsewhere.
 // Its parameters and fields are those that were read when it came.
-func (g *Generation) ExplainStored(stored StoredEvent) (Explanation, error) {
+func ExplainStored(g *relay.Generation, stored StoredEvent) (Explanation, error) {
 	e, err := event.DecodeRecord(stored.Record, stored.RawBody)
 	if err != nil {
 		return Explanation{}, err
 	}
 	e.ID, e.Source, e.Name, e.Received = stored.ID, stored.Source, stored.Event, stored.Received
-	return g.explain([]*event.Event{e}), nil
+	return explain(g, []*event.Event{e}), nil
 }

@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"context"
@@ -7,12 +7,13 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // Show returns everything that is known of one event, by its id or the id of
 // one of its deliveries, or a beginning of either. It wraps queue.ErrNotFound.
-func (r *Runtime) Show(ctx context.Context, id string) (Detail, error) {
-	history, err := r.engine.Find(ctx, id)
+func Show(ctx context.Context, runtime *relay.Runtime, id string) (Detail, error) {
+	history, err := runtime.Store().Find(ctx, id)
 	if err != nil {
 		return Detail{}, err
 	}

@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -29,40 +30,42 @@ const newestForCheck = 500
 
 // Check checks the database, and the newest configuration against the events
 // that are stored.
-func (r *Runtime) Check(ctx context.Context) (Checked, error) {
-	generation := r.newest.Load()
+func Check(ctx context.Context, runtime *relay.Runtime) (Checked, error) {
+	generation := runtime.Generation()
 	if generation == nil {
-		return Checked{}, ErrNotInService
+		return Checked{}, relay.ErrNotInService
 	}
 	checked := Checked{Database: []string{}, Warnings: []string{}}
-	if err := r.Unavailable(); err != nil {
+	if err := runtime.Unavailable(); err != nil {
 		checked.Database = append(checked.Database, err.Error())
 		return checked, nil
 	}
-	faults, err := r.engine.Verify(ctx)
+	faults, err := runtime.Store().Verify(ctx)
 	if err != nil {
 		return Checked{}, fmt.Errorf("checking the database: %w", err)
 	}
 	checked.Database = append(checked.Database, faults...)
-	if checked.Warnings, err = r.warnings(ctx, generation); err != nil {
+	if checked.Warnings, err = warnings(ctx, runtime, generation); err != nil {
 		return Checked{}, err
 	}
 	return checked, nil
 }
 
 // warnings are about a configuration, in the light of what is stored.
-func (r *Runtime) warnings(ctx context.Context, generation *Generation) ([]string, error) {
-	absent, err := r.warnOfAbsent(ctx, generation)
+func warnings(ctx context.Context, runtime *relay.Runtime, generation *relay.Generation) ([]string, error) {
+	absent, err := warnOfAbsent(ctx, runtime, generation)
 	if err != nil {
 		return nil, fmt.Errorf("checking the configuration against the stored events: %w", err)
 	}
-	backlog, err := r.engine.Backlog(ctx)
+	backlog, err := runtime.Store().Backlog(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("checking what waits: %w", err)
 	}
-	return slices.Concat(generation.loadWarnings(), absent, generation.warnOfUndefined(), generation.warnOfUnescaped(), generation.warnOfUnused(),
-		generation.warnOfSwitches(r.Switches()), generation.warnOfUnknown(backlog)), nil
+	return slices.Concat(loadWarnings(generation), absent, warnOfUndefined(generation), warnOfUnescaped(generation), warnOfUnused(generation),
+		warnOfSwitches(generation, runtime.Switches()), warnOfUnknown(generation, backlog)), nil
 }
+
+type eventName struct{ source, event string }
 
 // question asks whether stored events ever had what a rule or action refers to.
 type question struct {
@@ -78,7 +81,7 @@ type question struct {
 }
 
 // questions are those of all rules and actions that are in use.
-func (g *Generation) questions() []*question {
+func questions(g *relay.Generation) []*question {
 	var all []*question
 	ask := func(who string, events []rules.EventRules, expressions ...string) {
 		var asked []string
@@ -114,7 +117,7 @@ func (g *Generation) questions() []*question {
 		for _, expression := range action.Expressions() {
 			expressions = append(expressions, expression.String())
 		}
-		ask(actionTitle(action.Action().Name, action.Action().Place), g.eventsAsking(action.Name()), expressions...)
+		ask(actionTitle(action.Action().Name, action.Action().Place), eventsAsking(g, action.Name()), expressions...)
 	}
 	return all
 }
@@ -139,8 +142,8 @@ func mayBeAbsent(language *language.Language, reference language.Reference) bool
 
 // warnOfAbsent names what rules and actions refer to and none of the newest
 // events that they are for had.
-func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (warnings []string, err error) {
-	questions := generation.questions()
+func warnOfAbsent(ctx context.Context, runtime *relay.Runtime, generation *relay.Generation) (warnings []string, err error) {
+	questions := questions(generation)
 	byEvent := map[eventName][]*question{}
 	var order []eventName
 	for _, q := range questions {
@@ -160,7 +163,7 @@ func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (war
 		}
 		had := newFields()
 		near[key] = had
-		err := r.eachStored(ctx, queue.Filter{Source: key.source, Event: key.event}, newestForCheck, func(event *event.Event) bool {
+		err := eachStored(ctx, runtime, queue.Filter{Source: key.source, Event: key.event}, newestForCheck, func(event *event.Event) bool {
 			had.look(event)
 			bound := generation.Language.Bind(event)
 			for _, q := range open {
@@ -203,8 +206,8 @@ func (r *Runtime) warnOfAbsent(ctx context.Context, generation *Generation) (war
 
 // warnOfUndefined names the custom parameters that actions use and that are still
 // to be given a value.
-func (g *Generation) warnOfUndefined() (warnings []string) {
-	uses := g.uses()
+func warnOfUndefined(g *relay.Generation) (warnings []string) {
+	uses := usesOf(g)
 	for _, parameter := range g.Configuration.Parameters {
 		if !isUndefined(parameter) {
 			continue
@@ -225,7 +228,7 @@ func (g *Generation) warnOfUndefined() (warnings []string) {
 
 // warnOfUnescaped names the tags in JSON, XML and GraphQL that stands in another
 // place, for which values are not escaped.
-func (g *Generation) warnOfUnescaped() (warnings []string) {
+func warnOfUnescaped(g *relay.Generation) (warnings []string) {
 	for _, action := range g.Actions {
 		for _, text := range action.Unescaped() {
 			warnings = append(warnings, actionTitle(action.Action().Name, action.Action().Place)+", "+text)
@@ -235,13 +238,13 @@ func (g *Generation) warnOfUnescaped() (warnings []string) {
 }
 
 // warnOfUnused names the actions and custom parameters that nothing uses.
-func (g *Generation) warnOfUnused() (warnings []string) {
+func warnOfUnused(g *relay.Generation) (warnings []string) {
 	for _, action := range g.Actions {
-		if len(g.rulesDoing(action.Name())) == 0 {
+		if len(rulesDoing(g, action.Name())) == 0 {
 			warnings = append(warnings, actionTitle(action.Name(), action.Action().Place)+": no rule uses it; add it to do of a rule, or remove it")
 		}
 	}
-	uses := g.uses()
+	uses := usesOf(g)
 	for _, parameter := range g.Configuration.Parameters {
 		if len(uses.of(parameter.Name)) == 0 {
 			warnings = append(warnings, "parameter "+parameter.Name+": nothing uses it; remove it if it is not needed any more")
@@ -251,7 +254,7 @@ func (g *Generation) warnOfUnused() (warnings []string) {
 }
 
 // warnOfSwitches names the rules whose events are all switched off.
-func (g *Generation) warnOfSwitches(switches []queue.Switch) (warnings []string) {
+func warnOfSwitches(g *relay.Generation, switches []queue.Switch) (warnings []string) {
 	off := switchesOf(switches)
 	written := g.Ruleset.Rules()
 	events, disabled := make([]int, len(written)), make([][]string, len(written))
@@ -274,7 +277,7 @@ func (g *Generation) warnOfSwitches(switches []queue.Switch) (warnings []string)
 }
 
 // warnOfUnknown names the actions that are gone while deliveries of them wait.
-func (g *Generation) warnOfUnknown(backlog []queue.Backlog) (warnings []string) {
+func warnOfUnknown(g *relay.Generation, backlog []queue.Backlog) (warnings []string) {
 	for _, waiting := range backlog {
 		if g.Action(waiting.Action) == nil {
 			warnings = append(warnings, fmt.Sprintf("action %s: there is no such action any more, and deliveries of it wait (%d); "+
@@ -282,4 +285,10 @@ func (g *Generation) warnOfUnknown(backlog []queue.Backlog) (warnings []string) 
 		}
 	}
 	return warnings
+}
+
+// loadWarnings says what may lose events under a configuration, as far as that
+// could be told when it was loaded.
+func loadWarnings(g *relay.Generation) []string {
+	return slices.Concat([]string{}, g.Configuration.EmptyAnswers, g.SecretWarnings())
 }

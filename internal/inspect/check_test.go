@@ -1,26 +1,24 @@
-package relay
+package inspect
 
 import (
-	"context"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestWarnings(t *testing.T) {
-	runtime := openRuntime(t, t.TempDir())
+	runtime := relaytest.Open(t, t.TempDir())
 	configuration := listedConfiguration()
 	configuration.Rules[0].When = append(configuration.Rules[0].When, `body.data.stauts != "void" and caller_id == nil`)
-	generation := push(t, runtime, configuration)
+	generation := relaytest.Push(t, runtime, configuration)
 	warnings := func() string {
 		t.Helper()
-		warnings, err := runtime.warnings(t.Context(), runtime.Generation())
+		warnings, err := warnings(t.Context(), runtime, runtime.Generation())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +41,7 @@ func TestWarnings(t *testing.T) {
 	}
 
 	paid := orderPaid(t, generation, `{"data":{"id":7,"sum":4,"state":"paid","status":"open"}}`)
-	accept(t, runtime, generation, paid)
+	relaytest.Accept(t, runtime, generation, paid)
 	got = warnings()
 	for _, part := range []string{
 		"rule Caddyfile:30: body.data.stauts, which the only stored event of its kind did not have; did you mean body.data.status?",
@@ -60,7 +58,7 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 
-	accept(t, runtime, generation, orderPaid(t, generation, `{"lines":[{"text":"x"}],"data":{"stauts":"x"}}`))
+	relaytest.Accept(t, runtime, generation, orderPaid(t, generation, `{"lines":[{"text":"x"}],"data":{"stauts":"x"}}`))
 	got = warnings()
 	for _, part := range []string{"stauts", "body.lines"} {
 		if strings.Contains(got, part) {
@@ -81,8 +79,8 @@ func TestWarnings(t *testing.T) {
 	// An action that is gone leaves its deliveries.
 	without := listedConfiguration()
 	without.Actions, without.Rules = without.Actions[1:], nil
-	push(t, runtime, without)
-	accept(t, runtime, generation, orderPaid(t, generation, `{"data":{"id":7,"sum":4,"state":"paid","stauts":"open"}}`))
+	relaytest.Push(t, runtime, without)
+	relaytest.Accept(t, runtime, generation, orderPaid(t, generation, `{"data":{"id":7,"sum":4,"state":"paid","stauts":"open"}}`))
 	if got := warnings(); !strings.Contains(got, "action pay: there is no such action any more, and deliveries of it wait (1)") {
 		t.Errorf("with an action gone:\n%s", got)
 	}
@@ -106,20 +104,20 @@ func TestWarnOfUndefined(t *testing.T) {
 		"by tenant":   {[]language.CustomParameter{{Name: "p", NoDefault: true, Tenants: map[string]language.TenantValue{"a": {Value: "x"}}}}, "{{p}}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			runtime := openRuntime(t, t.TempDir())
+			runtime := relaytest.Open(t, t.TempDir())
 			configuration := listedConfiguration()
 			configuration.Parameters = append(configuration.Parameters, c.parameters...)
 			configuration.Actions[0].Headers = append(configuration.Actions[0].Headers, forward.Pair{Name: "X-P", Value: c.value})
-			generation := push(t, runtime, configuration)
-			got := strings.Join(generation.warnOfUndefined(), "\n")
+			generation := relaytest.Push(t, runtime, configuration)
+			got := strings.Join(warnOfUndefined(generation), "\n")
 			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
-			checked, err := runtime.Check(t.Context())
+			checked, err := Check(t.Context(), runtime)
 			if err != nil || !strings.Contains(strings.Join(checked.Warnings, "\n"), c.want) {
 				t.Errorf("check says %q, %v", checked.Warnings, err)
 			}
-			for _, parameter := range runtime.Parameters() {
+			for _, parameter := range Parameters(runtime) {
 				if parameter.Name == "p" && parameter.Undefined != (c.want != "" || name == "unused") {
 					t.Errorf("undefined is %t", parameter.Undefined)
 				}
@@ -128,47 +126,43 @@ func TestWarnOfUndefined(t *testing.T) {
 	}
 }
 
-// faulty is an engine whose storage has a fault.
-type faulty struct{ Engine }
-
-func (faulty) Verify(context.Context) ([]string, error) { return []string{"row 7 is torn"}, nil }
-
-func TestCheckAsksTheEngine(t *testing.T) {
-	log := newNewestLog()
-	engine, err := sqlite.Open(sqlite.Options{Dir: t.TempDir(), Logger: log.logger("queue")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	runtime := newRuntime(faulty{engine}, log)
-	t.Cleanup(func() { runtime.Close() })
-	if err := runtime.enter(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := runtime.Check(t.Context()); err == nil {
+func TestCheckAsksTheStore(t *testing.T) {
+	directory := t.TempDir()
+	runtime := relaytest.Open(t, directory)
+	if _, err := Check(t.Context(), runtime); err == nil {
 		t.Error("checked without a configuration")
 	}
-	push(t, runtime, listedConfiguration())
-	checked, err := runtime.Check(t.Context())
-	if err != nil || !slices.Equal(checked.Database, []string{"row 7 is torn"}) || len(checked.Warnings) != 2 {
-		t.Errorf("found %+v, %v", checked, err)
+	generation := relaytest.Push(t, runtime, listedConfiguration())
+	relaytest.Accept(t, runtime, generation, relaytest.Event("job_saved", `{}`))
+	if checked, err := Check(t.Context(), runtime); err != nil || checked.Database == nil || len(checked.Database) > 0 || len(checked.Warnings) != 2 {
+		t.Errorf("of a whole database: %+v, %v", checked, err)
+	}
+	if err := runtime.Close(); err != nil {
+		t.Fatal(err)
+	}
+	relaytest.Spoil(t, directory, "UPDATE events SET deliveries = '[{'")
+	runtime = relaytest.Open(t, directory)
+	relaytest.Push(t, runtime, listedConfiguration())
+	if checked, err := Check(t.Context(), runtime); err != nil || len(checked.Database) != 1 {
+		t.Errorf("of a spoiled database: %+v, %v", checked, err)
 	}
 }
 
 // TestWarnsOfTagsInJSONInAnotherPlace: values are escaped for the place only, so
 // that a quote in one could end a string of the JSON.
 func TestWarnsOfTagsInJSONInAnotherPlace(t *testing.T) {
-	runtime := openRuntime(t, t.TempDir())
+	runtime := relaytest.Open(t, t.TempDir())
 	configuration := listedConfiguration()
 	configuration.Actions[0].Query = []forward.Pair{
 		{Name: "bare", Value: `{"a":"{{caller_id}}"}`}, {Name: "escaped", Value: `{"a":"{{json_text(caller_id)}}"}`}, {Name: "plain", Value: "{{caller_id}}"},
 	}
-	generation := push(t, runtime, configuration)
-	warnings := generation.warnOfUnescaped()
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "query bare: {{caller_id}} stands in JSON") || !strings.Contains(warnings[0], "write {{json_text(caller_id)}}") {
-		t.Errorf("it warns of %q", warnings)
+	generation := relaytest.Push(t, runtime, configuration)
+	unescaped := warnOfUnescaped(generation)
+	if len(unescaped) != 1 || !strings.Contains(unescaped[0], "query bare: {{caller_id}} stands in JSON") || !strings.Contains(unescaped[0], "write {{json_text(caller_id)}}") {
+		t.Errorf("it warns of %q", unescaped)
 	}
-	all, err := runtime.warnings(t.Context(), runtime.Generation())
-	if err != nil || !strings.Contains(strings.Join(all, "\n"), warnings[0]) {
+	all, err := warnings(t.Context(), runtime, runtime.Generation())
+	if err != nil || !strings.Contains(strings.Join(all, "\n"), unescaped[0]) {
 		t.Errorf("check does not say it: %q, %v", all, err)
 	}
 }

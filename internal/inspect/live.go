@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // LiveBatch is what a live view has to show: events that are new or changed.
@@ -36,22 +37,20 @@ const (
 // closed. An event that changes so that it does not pass any more is not told.
 // Whether Text passes cannot be told from a change: with it, every batch is
 // empty and says that something was missed.
-func (r *Runtime) Live(ctx context.Context, filter queue.Filter) <-chan LiveBatch {
+func Live(ctx context.Context, runtime *relay.Runtime, filter queue.Filter) <-chan LiveBatch {
 	ctx, end := context.WithCancel(ctx)
-	stop := context.AfterFunc(r.life, end)
-	changes := r.engine.Watch(ctx)
+	changes := runtime.Store().Watch(ctx)
 	batches := make(chan LiveBatch)
 	go func() {
 		defer close(batches)
 		defer end()
-		defer stop()
-		r.follow(ctx, filter, changes, batches)
+		follow(ctx, runtime, filter, changes, batches)
 	}()
 	return batches
 }
 
 // follow turns changes into batches until ctx or the changes end.
-func (r *Runtime) follow(ctx context.Context, filter queue.Filter, changes <-chan queue.Changes, batches chan<- LiveBatch) {
+func follow(ctx context.Context, runtime *relay.Runtime, filter queue.Filter, changes <-chan queue.Changes, batches chan<- LiveBatch) {
 	var gathered gatheredChanges
 	var timer <-chan time.Time
 	for {
@@ -70,7 +69,7 @@ func (r *Runtime) follow(ctx context.Context, filter queue.Filter, changes <-cha
 		case <-timer:
 		}
 		timer = nil
-		batch := r.batch(ctx, filter, gathered)
+		batch := batch(ctx, runtime, filter, gathered)
 		gathered = gatheredChanges{}
 		if len(batch.Events) == 0 && !batch.Missed {
 			continue
@@ -105,7 +104,7 @@ func (g *gatheredChanges) add(change queue.Changes) {
 }
 
 // batch looks up what changed.
-func (r *Runtime) batch(ctx context.Context, filter queue.Filter, gathered gatheredChanges) LiveBatch {
+func batch(ctx context.Context, runtime *relay.Runtime, filter queue.Filter, gathered gatheredChanges) LiveBatch {
 	batch := LiveBatch{Events: []queue.Summary{}, Missed: gathered.missed}
 	if filter.Text != "" {
 		batch.Missed = true
@@ -115,10 +114,10 @@ func (r *Runtime) batch(ctx context.Context, filter queue.Filter, gathered gathe
 	for id := range gathered.events {
 		ids = append(ids, id)
 	}
-	summaries, err := r.engine.Summaries(ctx, ids)
+	summaries, err := runtime.Store().Summaries(ctx, ids)
 	if err != nil {
 		if ctx.Err() == nil {
-			r.logger.Debug("looking up events for a live view", zap.Error(err))
+			runtime.Logger().Debug("looking up events for a live view", zap.Error(err))
 		}
 		batch.Missed = true
 		return batch

@@ -1,4 +1,4 @@
-package relay_test
+package inspect
 
 import (
 	"encoding/json"
@@ -13,7 +13,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -36,23 +35,23 @@ func TestExplainRequest(t *testing.T) {
 
 	for _, test := range []struct {
 		name, method, uri, body, source string
-		outcome                         relay.Outcome
+		outcome                         Outcome
 		status                          int
 		decisions                       string
 	}{
-		{"an action", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":"Approved","echo":"very-s3cret"}`, "", relay.OutcomeAction, 200, "action"},
-		{"ignored", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":"Pencil"}`, "", relay.OutcomeIgnored, 200, "ignored"},
-		{"a condition that fails", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":5}`, "", relay.OutcomeError, 200, "rule_error"},
-		{"a path without a value", "POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved","echo":"very-s3cret"}`, "", relay.OutcomeError, 200, "action"},
-		{"a batch with an action", "POST", "/l?key=icfm-key", `[{"event":"dmg_work_started"},{"event":"job_saved","id":1,"status":"Approved"},{"event":"job_saved"}]`, "", relay.OutcomeAction, 200, "ignored action ignored"},
-		{"a batch with an error", "POST", "/l?key=icfm-key", `[{"event":"job_saved","status":5},{"event":"job_saved","id":1,"status":"Approved"}]`, "", relay.OutcomeError, 200, "rule_error action"},
-		{"a ping", "GET", "/l?key=icfm-key", "", "", relay.OutcomeIgnored, 200, ""},
-		{"a wrong credential", "POST", "/l?key=wrong", `{"event":"job_saved"}`, "", relay.OutcomeError, 401, ""},
-		{"a wrong method", "OPTIONS", "/l?key=icfm-key", "", "", relay.OutcomeError, 405, ""},
-		{"as a source", "POST", "/l?key=wrong", `{"event":"job_saved","id":1,"status":"Approved"}`, "icfm", relay.OutcomeAction, 200, "action"},
+		{"an action", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":"Approved","echo":"very-s3cret"}`, "", OutcomeAction, 200, "action"},
+		{"ignored", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":"Pencil"}`, "", OutcomeIgnored, 200, "ignored"},
+		{"a condition that fails", "POST", "/l?key=icfm-key", `{"event":"job_saved","id":1,"status":5}`, "", OutcomeError, 200, "rule_error"},
+		{"a path without a value", "POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved","echo":"very-s3cret"}`, "", OutcomeError, 200, "action"},
+		{"a batch with an action", "POST", "/l?key=icfm-key", `[{"event":"dmg_work_started"},{"event":"job_saved","id":1,"status":"Approved"},{"event":"job_saved"}]`, "", OutcomeAction, 200, "ignored action ignored"},
+		{"a batch with an error", "POST", "/l?key=icfm-key", `[{"event":"job_saved","status":5},{"event":"job_saved","id":1,"status":"Approved"}]`, "", OutcomeError, 200, "rule_error action"},
+		{"a ping", "GET", "/l?key=icfm-key", "", "", OutcomeIgnored, 200, ""},
+		{"a wrong credential", "POST", "/l?key=wrong", `{"event":"job_saved"}`, "", OutcomeError, 401, ""},
+		{"a wrong method", "OPTIONS", "/l?key=icfm-key", "", "", OutcomeError, 405, ""},
+		{"as a source", "POST", "/l?key=wrong", `{"event":"job_saved","id":1,"status":"Approved"}`, "icfm", OutcomeAction, 200, "action"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := generation.ExplainRequest(request(test.method, test.uri, test.body),
+			got, err := ExplainRequest(generation, request(test.method, test.uri, test.body),
 				receive.Origin{Mount: "/l", Client: netip.MustParseAddr("203.0.113.9")}, test.source)
 			if err != nil {
 				t.Fatal(err)
@@ -75,10 +74,10 @@ func TestExplainRequest(t *testing.T) {
 		})
 	}
 
-	if got, err := generation.ExplainRequest(request("POST", "/l?key=icfm-key", "{}"), receive.Origin{}, ""); err != nil || got.Status != http.StatusForbidden {
+	if got, err := ExplainRequest(generation, request("POST", "/l?key=icfm-key", "{}"), receive.Origin{}, ""); err != nil || got.Status != http.StatusForbidden {
 		t.Errorf("from nowhere: status %d, %v", got.Status, err)
 	}
-	if _, err := generation.ExplainRequest(request("POST", "/l", "{}"), receive.Origin{}, "icmf"); err == nil || !strings.Contains(err.Error(), "did you mean icfm?") {
+	if _, err := ExplainRequest(generation, request("POST", "/l", "{}"), receive.Origin{}, "icmf"); err == nil || !strings.Contains(err.Error(), "did you mean icfm?") {
 		t.Errorf("no such source: %v", err)
 	}
 	if got := target.Got(); got != "" {
@@ -89,11 +88,11 @@ func TestExplainRequest(t *testing.T) {
 func TestExplainWhenSwitchedOff(t *testing.T) {
 	off := relaytest.Configuration(relaytest.NewService(t), "/record")
 	off.Off = true
-	got, err := relaytest.Compile(t, off).ExplainRequest(request("POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved"}`), receive.Origin{Mount: "/l"}, "")
+	got, err := ExplainRequest(relaytest.Compile(t, off), request("POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved"}`), receive.Origin{Mount: "/l"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if event := got.Events[0]; got.Outcome != relay.OutcomeIgnored || event.Verdict.Decision != rules.Disabled || len(event.Requests) > 0 ||
+	if event := got.Events[0]; got.Outcome != OutcomeIgnored || event.Verdict.Decision != rules.Disabled || len(event.Requests) > 0 ||
 		event.Rules[0].Outcome != rules.RuleApplied {
 		t.Errorf("got %+v", got)
 	}
@@ -113,11 +112,11 @@ func TestExplainStoredEvent(t *testing.T) {
 	} {
 		id := relaytest.Post(t, runtime, generation, body)
 		relaytest.Summary(t, runtime, id)
-		here, err := runtime.Explain(t.Context(), id)
+		here, err := Explain(t.Context(), runtime, id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored, err := runtime.Stored(t.Context(), id[:23])
+		stored, err := Stored(t.Context(), runtime, id[:23])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,11 +124,11 @@ func TestExplainStoredEvent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var arrived relay.StoredEvent
+		var arrived StoredEvent
 		if err := json.Unmarshal(carried, &arrived); err != nil {
 			t.Fatal(err)
 		}
-		there, err := generation.ExplainStored(arrived)
+		there, err := ExplainStored(generation, arrived)
 		if err != nil || !reflect.DeepEqual(here, there) {
 			t.Errorf("%v: here %+v\nthere %+v", err, here, there)
 		}
@@ -139,11 +138,11 @@ func TestExplainStoredEvent(t *testing.T) {
 		// By other rules it would be another matter.
 		other := relaytest.Configuration(target, "/record")
 		other.Rules[0].When = nil
-		if got, err := relaytest.Compile(t, other).ExplainStored(arrived); err != nil || got.Outcome != relay.OutcomeAction {
+		if got, err := ExplainStored(relaytest.Compile(t, other), arrived); err != nil || got.Outcome != OutcomeAction {
 			t.Errorf("by other rules: %+v, %v", got, err)
 		}
 	}
-	if _, err := runtime.Explain(t.Context(), "0195903e-0000-7000-8000-000000000000"); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := Explain(t.Context(), runtime, "0195903e-0000-7000-8000-000000000000"); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("an event that there is not: %v", err)
 	}
 	if got := target.Got(); got != "" {

@@ -1,13 +1,12 @@
-package relay
+package inspect
 
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"slices"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // Status is how the relay is, at one glance.
@@ -25,13 +24,13 @@ type Status struct {
 	// Backlog is what waits for each action that has unfinished deliveries.
 	Backlog []BacklogLine `json:"backlog"`
 	// Down are the targets that cannot be reached or give no proper answer.
-	Down []TargetDown `json:"down"`
+	Down []relay.TargetDown `json:"down"`
 	// Warnings are about what may lose events: requests that nothing takes and that
 	// are answered 200, secrets that were left out, files of secrets that have
 	// changed since they were read.
 	Warnings []string `json:"warnings"`
 	// Quiet are the sources that have been silent for longer than their quiet.
-	Quiet []QuietSource `json:"quiet"`
+	Quiet []relay.QuietSource `json:"quiet"`
 	// LastHour counts events and ended deliveries of the last sixty minutes.
 	LastHour map[string]int `json:"last_hour"`
 	Queue    queue.Usage    `json:"queue"`
@@ -54,53 +53,37 @@ type BacklogLine struct {
 	Unknown bool `json:"unknown,omitempty"`
 }
 
-// TargetDown is a target that cannot be reached or gives no proper answer. Error
-// says which.
-type TargetDown struct {
-	Target string    `json:"target"`
-	Action string    `json:"action"`
-	Since  time.Time `json:"since"`
-	Error  string    `json:"error"`
-}
-
-// QuietSource is a source that was not heard for longer than its quiet.
-type QuietSource struct {
-	Source string    `json:"source"`
-	Last   time.Time `json:"last,omitzero"`
-}
-
-// Status returns how the relay is.
-func (r *Runtime) Status(ctx context.Context) (Status, error) {
-	generation := r.newest.Load()
+// StatusOf returns how the relay is.
+func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
+	generation := runtime.Generation()
 	if generation == nil {
-		return Status{}, ErrNotInService
+		return Status{}, relay.ErrNotInService
 	}
 	now := time.Now()
-	configuration := &generation.Configuration
+	configuration, state := &generation.Configuration, runtime.State()
 	status := Status{
-		Version: configuration.Version, Started: r.watch.started,
-		Off: generation.Configuration.Off, Switches: r.Switches(),
-		Warnings: generation.loadWarnings(),
-		Backlog:  []BacklogLine{}, Down: r.watch.down(generation), Quiet: r.watch.silent(generation, now),
-		LastHour: map[string]int{}, Queue: r.engine.Usage(), Troubles: r.troubles(),
-		RetentionSeconds: int64(generation.Configuration.Retention.Age / time.Second), RetentionBytes: generation.Configuration.Retention.Size,
-		MaxPending: generation.Configuration.Limits.MaxPending, MinFree: generation.Configuration.Limits.MinFree,
+		Version: configuration.Version, Started: state.Started, Loaded: state.Loaded, Configuration: state.Configuration,
+		Off: configuration.Off, Switches: runtime.Switches(),
+		Warnings: loadWarnings(generation),
+		Backlog:  []BacklogLine{}, Down: state.Down, Quiet: state.Quiet,
+		LastHour: map[string]int{}, Queue: runtime.Store().Usage(), Troubles: state.Troubles,
+		RetentionSeconds: int64(configuration.Retention.Age / time.Second), RetentionBytes: configuration.Retention.Size,
+		MaxPending: configuration.Limits.MaxPending, MinFree: configuration.Limits.MinFree,
 	}
-	status.Loaded, status.Configuration = r.loaded()
 	if status.Switches == nil {
 		status.Switches = []queue.Switch{}
 	}
-	if !r.entered.Load() {
+	if runtime.Unavailable() != nil {
 		return status, nil
 	}
-	backlog, err := r.engine.Backlog(ctx)
+	backlog, err := runtime.Store().Backlog(ctx)
 	if err != nil {
 		return Status{}, fmt.Errorf("reading the backlog: %w", err)
 	}
 	for _, line := range backlog {
 		status.Backlog = append(status.Backlog, BacklogLine{Backlog: line, Unknown: generation.Action(line.Action) == nil})
 	}
-	series, err := r.engine.Series(ctx, now.Add(-time.Hour), now, 60)
+	series, err := runtime.Store().Series(ctx, now.Add(-time.Hour), now, 60)
 	if err != nil {
 		return Status{}, fmt.Errorf("counting the last hour: %w", err)
 	}
@@ -113,43 +96,4 @@ func (r *Runtime) Status(ctx context.Context) (Status, error) {
 		}
 	}
 	return status, nil
-}
-
-// troubles returns what is wrong with the queue.
-func (r *Runtime) troubles() []queue.Trouble {
-	return append(append([]queue.Trouble{}, r.engine.Troubles()...), r.clock.trouble()...)
-}
-
-// down returns the targets that are down and that an action of the
-// generation calls, the one that is down for longest first.
-func (w *watch) down(generation *Generation) []TargetDown {
-	called := map[string]bool{}
-	for _, action := range generation.Actions {
-		for _, target := range action.Targets() {
-			called[withPort(target)] = true
-		}
-	}
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	down := []TargetDown{}
-	for _, target := range w.targets {
-		if target.endpoints > 0 && called[withPort(target.Target)] {
-			down = append(down, target.TargetDown)
-		}
-	}
-	slices.SortFunc(down, func(a, b TargetDown) int { return a.Since.Compare(b.Since) })
-	return down
-}
-
-// withPort writes out the port of a target, because a default one may be left
-// out.
-func withPort(target string) string {
-	u, err := url.Parse(target)
-	if err != nil || u.Port() != "" {
-		return target
-	}
-	if u.Scheme == "https" {
-		return target + ":443"
-	}
-	return target + ":80"
 }

@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"net/http/httptest"
@@ -8,25 +8,20 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // TestSeriesEndsWithThePresentBacklog looks at the backlog before any minute has
 // passed in which it would be sampled.
 func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
-	runtime, err := Open(Storage{Directory: t.TempDir(), Required: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer runtime.Close()
-	generation, err := Compile(Configuration{
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Compile(t, relay.Configuration{
 		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []receive.Credential{{Kind: receive.None}}}},
 		Actions: []forward.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
 		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	received, err := generation.Receive(httptest.NewRequest("POST", "/job_completed", strings.NewReader("{}")), receive.Origin{})
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +31,7 @@ func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	series, err := runtime.Series(t.Context(), now.Add(-time.Hour), now.Add(time.Minute), 60)
+	series, err := Series(t.Context(), runtime, now.Add(-time.Hour), now.Add(time.Minute), 60)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +42,7 @@ func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
 	if waiting != 1 {
 		t.Errorf("the series has %d waiting deliveries, and not the one that there is", waiting)
 	}
-	earlier, err := runtime.Series(t.Context(), now.Add(-2*time.Hour), now.Add(-time.Hour), 60)
+	earlier, err := Series(t.Context(), runtime, now.Add(-2*time.Hour), now.Add(-time.Hour), 60)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,29 +1,32 @@
-package relay
+package inspect
 
 import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 func TestStatus(t *testing.T) {
-	runtime := openRuntime(t, t.TempDir())
-	if _, err := runtime.Status(t.Context()); err == nil {
+	runtime := relaytest.Open(t, t.TempDir())
+	if _, err := StatusOf(t.Context(), runtime); err == nil {
 		t.Error("there is a status without a configuration")
 	}
-	configuration := ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1")
+	configuration := relaytest.Configuration(relaytest.NewService(t), "/record")
 	configuration.Version = "v1.2.3"
 	configuration.Rules = nil
 	configuration.Quiet = map[string]time.Duration{"icfm": time.Nanosecond}
-	configuration.Limits = Limits{MaxPending: 9, MinFree: -1}
-	generation := push(t, runtime, configuration)
-	until(t, "the source to be found quiet", func() bool { return len(runtime.watch.silent(generation, time.Now())) == 1 })
-	accept(t, runtime, generation, orderless("job_saved", `{}`), orderless("job_saved", `{}`))
+	configuration.Limits = relay.Limits{MaxPending: 9, MinFree: -1}
+	generation := relaytest.Push(t, runtime, configuration)
+	processtest.WaitFor(t, "the source to be found quiet", func() bool { return len(runtime.State().Quiet) == 1 })
+	relaytest.Accept(t, runtime, generation, relaytest.Event("job_saved", `{}`), relaytest.Event("job_saved", `{}`))
 	var status Status
-	until(t, "the events to be counted", func() bool {
+	processtest.WaitFor(t, "the events to be counted", func() bool {
 		var err error
-		if status, err = runtime.Status(t.Context()); err != nil {
+		if status, err = StatusOf(t.Context(), runtime); err != nil {
 			t.Fatal(err)
 		}
 		return status.LastHour[string(rules.Ignored)] >= 2

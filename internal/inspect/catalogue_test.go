@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"encoding/json"
@@ -13,16 +13,19 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
+	"github.com/google/uuid"
 )
 
 // secretToken must be seen nowhere.
 const secretToken = "s3cr3t-t0ken"
 
 // listedConfiguration has one of everything that is listed.
-func listedConfiguration() Configuration {
-	return Configuration{
+func listedConfiguration() relay.Configuration {
+	return relay.Configuration{
 		Sources: []receive.Source{
 			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Credentials: []receive.Credential{{Kind: receive.APIKey, In: receive.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
 			{Name: "erp", Place: "Caddyfile:7", Events: []event.Type{{Name: "order_paid", Description: "An order has been paid"}},
@@ -49,18 +52,18 @@ func listedConfiguration() Configuration {
 			{Place: "Caddyfile:38", Events: []string{"job_saved"}, Inactive: true, Do: []string{"pay"}},
 			{Place: "Caddyfile:40", Events: []string{"relay:*", "icfm:unknown"}, Do: []string{"pay"}},
 		},
-		Retention: Retention{Age: time.Hour, Size: 1 << 30},
+		Retention: relay.Retention{Age: time.Hour, Size: 1 << 30},
 	}
 }
 
 // orderPaid is an event that fits listedConfiguration.
-func orderPaid(t *testing.T, generation *Generation, body string) *event.Event {
+func orderPaid(t *testing.T, generation *relay.Generation, body string) *event.Event {
 	t.Helper()
 	decoded, err := event.DecodeJSON([]byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &event.Event{ID: newID(), Source: "erp", Name: "order_paid", Received: time.Now(), Method: "POST", RawBody: []byte(body), Body: decoded, BodyIsRaw: true,
+	e := &event.Event{ID: uuid.Must(uuid.NewV7()).String(), Source: "erp", Name: "order_paid", Received: time.Now(), Method: "POST", RawBody: []byte(body), Body: decoded, BodyIsRaw: true,
 		Headers: map[string][]string{"X-Trace": {"7"}}, Query: map[string][]string{"page size": {"10"}, "empty": {""}}}
 	e.Parameters[event.Tenant] = ""
 	e.Fields = map[string]any{"order_id": nil}
@@ -70,13 +73,6 @@ func orderPaid(t *testing.T, generation *Generation, body string) *event.Event {
 		}
 	}
 	return e
-}
-
-func accept(t *testing.T, runtime *Runtime, generation *Generation, events ...*event.Event) {
-	t.Helper()
-	if err := runtime.Accept(t.Context(), generation, &receive.Received{Events: events}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func noSecrets(t *testing.T, listed any) string {
@@ -94,15 +90,15 @@ func noSecrets(t *testing.T, listed any) string {
 }
 
 func TestCatalogue(t *testing.T) {
-	runtime := openRuntime(t, t.TempDir())
-	if got := runtime.Catalogue(); len(got) != 0 {
+	runtime := relaytest.Open(t, t.TempDir())
+	if got := Catalogue(runtime); len(got) != 0 {
 		t.Errorf("without a configuration there are %v", got)
 	}
-	push(t, runtime, listedConfiguration())
+	relaytest.Push(t, runtime, listedConfiguration())
 	if _, err := runtime.Turn(t.Context(), queue.Switch{Kind: queue.SwitchEvent, Name: "relay:source_quiet", Off: true}, 0); err != nil {
 		t.Fatal(err)
 	}
-	catalogue := runtime.Catalogue()
+	catalogue := Catalogue(runtime)
 	noSecrets(t, catalogue)
 	find := func(source, name string) EventListed {
 		t.Helper()
@@ -116,7 +112,7 @@ func TestCatalogue(t *testing.T) {
 		t.Fatalf("there is no %s:%s", source, name)
 		return EventListed{}
 	}
-	if catalogue[0].Preset != "icfm" || catalogue[0].Place != "Caddyfile:3" || len(catalogue) != 3 || catalogue[2].Source != OwnSource {
+	if catalogue[0].Preset != "icfm" || catalogue[0].Place != "Caddyfile:3" || len(catalogue) != 3 || catalogue[2].Source != relay.OwnSource {
 		t.Errorf("the sources are %+v", catalogue)
 	}
 	for _, test := range []struct {
@@ -147,9 +143,9 @@ func TestCatalogue(t *testing.T) {
 }
 
 func TestActionsAndParametersAreListed(t *testing.T) {
-	runtime := openRuntime(t, t.TempDir())
-	push(t, runtime, listedConfiguration())
-	actions, err := runtime.Actions(t.Context())
+	runtime := relaytest.Open(t, t.TempDir())
+	relaytest.Push(t, runtime, listedConfiguration())
+	actions, err := Actions(t.Context(), runtime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +163,7 @@ func TestActionsAndParametersAreListed(t *testing.T) {
 		}
 	}
 
-	parameters := runtime.Parameters()
+	parameters := Parameters(runtime)
 	noSecrets(t, parameters)
 	byName := map[string]ParameterListed{}
 	for _, parameter := range parameters {
@@ -192,12 +188,12 @@ func TestActionsAndParametersAreListed(t *testing.T) {
 }
 
 func TestExample(t *testing.T) {
-	runtime := openRuntime(t, t.TempDir())
+	runtime := relaytest.Open(t, t.TempDir())
 	configuration := listedConfiguration()
 	// That nobody listens at the target must not make further events of it.
 	configuration.Rules[3].Events = []string{"icfm:unknown"}
-	generation := push(t, runtime, configuration)
-	made, err := runtime.Example(t.Context(), "pay")
+	generation := relaytest.Push(t, runtime, configuration)
+	made, err := Example(t.Context(), runtime, "pay")
 	if err != nil || made.Error != "" || made.EventID != "" {
 		t.Fatalf("made up: %+v, %v", made, err)
 	}
@@ -207,31 +203,31 @@ func TestExample(t *testing.T) {
 	}
 	// One whose rules did not hold will do.
 	other := orderPaid(t, generation, `{"data":{"id":8,"sum":0}}`)
-	accept(t, runtime, generation, other)
-	example, err := runtime.Example(t.Context(), "pay")
+	relaytest.Accept(t, runtime, generation, other)
+	example, err := Example(t.Context(), runtime, "pay")
 	if err != nil || example.EventID != other.ID || !strings.Contains(example.Request, "/orders/8") {
 		t.Errorf("of an ignored event: %+v, %v", example, err)
 	}
 	paid := orderPaid(t, generation, `{"data":{"id":7,"sum":4,"state":"paid"}}`)
-	accept(t, runtime, generation, paid)
-	accept(t, runtime, generation, orderPaid(t, generation, `{"data":{"id":9,"sum":0}}`))
-	example, err = runtime.Example(t.Context(), "pay")
+	relaytest.Accept(t, runtime, generation, paid)
+	relaytest.Accept(t, runtime, generation, orderPaid(t, generation, `{"data":{"id":9,"sum":0}}`))
+	example, err = Example(t.Context(), runtime, "pay")
 	if err != nil || example.EventID != paid.ID || !strings.Contains(example.Request, `"sum": 8`) {
 		t.Errorf("of the event it was carried out for: %+v, %v", example, err)
 	}
 	noSecrets(t, example)
-	if unused, err := runtime.Example(t.Context(), "idle"); err != nil || !strings.Contains(unused.Request, "GET http://127.0.0.1:8080/api/idle") {
+	if unused, err := Example(t.Context(), runtime, "idle"); err != nil || !strings.Contains(unused.Request, "GET http://127.0.0.1:8080/api/idle") {
 		t.Errorf("of an unused action: %+v, %v", unused, err)
 	}
-	if _, err := runtime.Example(t.Context(), "pya"); !errors.Is(err, queue.ErrNotFound) || !strings.Contains(err.Error(), "did you mean pay?") {
+	if _, err := Example(t.Context(), runtime, "pya"); !errors.Is(err, queue.ErrNotFound) || !strings.Contains(err.Error(), "did you mean pay?") {
 		t.Errorf("of an unknown action: %v", err)
 	}
 }
 
 func TestFieldsSeen(t *testing.T) {
-	runtime := openRuntime(t, t.TempDir())
-	generation := push(t, runtime, listedConfiguration())
-	none, err := runtime.FieldsSeen(t.Context(), "erp", "order_paid")
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Push(t, runtime, listedConfiguration())
+	none, err := Fields(t.Context(), runtime, "erp", "order_paid")
 	if err != nil || none.Events != 0 || none.Fields == nil {
 		t.Errorf("without events: %+v, %v", none, err)
 	}
@@ -239,9 +235,9 @@ func TestFieldsSeen(t *testing.T) {
 		`{"data":{"id":7,"sum":4.5,"tags":["new","big"]},"text":"` + strings.Repeat("ä", 200) + `","nothing":null,"void":"","tag":"{{call_cost}}"}`,
 		`{"data":{"id":"A-7","X-Key":true,"lines":[{"text":"<b>"}]}}`,
 	} {
-		accept(t, runtime, generation, orderPaid(t, generation, body))
+		relaytest.Accept(t, runtime, generation, orderPaid(t, generation, body))
 	}
-	seen, err := runtime.FieldsSeen(t.Context(), "erp", "order_paid")
+	seen, err := Fields(t.Context(), runtime, "erp", "order_paid")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,11 @@
-package relay
+package inspect
 
 import (
 	"slices"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // SourceEvents is a source with the events that it is known to send.
@@ -42,22 +43,22 @@ type RuleListed struct {
 
 // Catalogue returns the events of all sources, the relay's own too, with their
 // rules and actions.
-func (r *Runtime) Catalogue() []SourceEvents {
-	generation := r.newest.Load()
+func Catalogue(runtime *relay.Runtime) []SourceEvents {
+	generation := runtime.Generation()
 	if generation == nil {
 		return []SourceEvents{}
 	}
-	off := switchesOf(r.Switches())
+	off := switchesOf(runtime.Switches())
 	everything := generation.Configuration.Off || off[switchKey{kind: queue.SwitchAll}] != nil
 	catalogue := make([]SourceEvents, 0, len(generation.Configuration.Sources)+1)
 	for _, source := range generation.Configuration.Sources {
 		catalogue = append(catalogue, SourceEvents{Source: source.Name, Preset: source.Preset, Place: source.Place, Events: []EventListed{}})
 	}
-	catalogue = append(catalogue, SourceEvents{Source: OwnSource, Events: []EventListed{}})
+	catalogue = append(catalogue, SourceEvents{Source: relay.OwnSource, Events: []EventListed{}})
 	written := generation.Ruleset.Rules()
 	for _, named := range generation.Ruleset.ByEvent() {
 		listed := EventListed{
-			Name: named.Event, Description: generation.description(named.Source, named.Event),
+			Name: named.Event, Description: description(generation, named.Source, named.Event),
 			Switch: off[switchKey{queue.SwitchEvent, named.Source + ":" + named.Event}],
 		}
 		for _, i := range named.Rules {
@@ -74,7 +75,7 @@ func (r *Runtime) Catalogue() []SourceEvents {
 	for i, source := range generation.Configuration.Sources {
 		if url := generation.Configuration.Addresses[source.Name]; url != "" {
 			catalogue[i].URL = url
-			catalogue[i].Try = Setup{Source: source, URL: url}.try(worthTrying(catalogue[i].Events))
+			catalogue[i].Try = relay.Setup{Source: source, URL: url}.Try(worthTrying(catalogue[i].Events))
 		}
 	}
 	return catalogue
@@ -95,7 +96,7 @@ func worthTrying(events []EventListed) string {
 }
 
 // description returns what the configuration or the vendor says about an event.
-func (g *Generation) description(source, e string) string {
+func description(g *relay.Generation, source, e string) string {
 	for _, declared := range g.Declared {
 		if declared.Name != source {
 			continue

@@ -1,4 +1,4 @@
-package relay
+package inspect
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // ActionListed is a configured action. Secrets are masked.
@@ -27,19 +28,19 @@ type ActionListed struct {
 	UsedBy []string `json:"used_by"`
 	// Settings are its delivery settings as the Caddyfile has them, in the
 	// order of the manual, defaults too.
-	Settings [][2]string    `json:"settings"`
-	Backlog  *queue.Backlog `json:"backlog,omitempty"`
-	Switch   *queue.Switch  `json:"switch,omitempty"`
-	Down     *TargetDown    `json:"down,omitempty"`
+	Settings [][2]string       `json:"settings"`
+	Backlog  *queue.Backlog    `json:"backlog,omitempty"`
+	Switch   *queue.Switch     `json:"switch,omitempty"`
+	Down     *relay.TargetDown `json:"down,omitempty"`
 }
 
 // Actions returns the configured actions, in the order of the configuration.
-func (r *Runtime) Actions(ctx context.Context) ([]ActionListed, error) {
-	generation := r.newest.Load()
+func Actions(ctx context.Context, runtime *relay.Runtime) ([]ActionListed, error) {
+	generation := runtime.Generation()
 	if generation == nil {
-		return nil, ErrNotInService
+		return nil, relay.ErrNotInService
 	}
-	backlog, err := r.engine.Backlog(ctx)
+	backlog, err := runtime.Store().Backlog(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the backlog of the actions: %w", err)
 	}
@@ -47,24 +48,19 @@ func (r *Runtime) Actions(ctx context.Context) ([]ActionListed, error) {
 	for i := range backlog {
 		waiting[backlog[i].Action] = &backlog[i]
 	}
-	down := map[string]*TargetDown{}
-	for _, target := range r.watch.down(generation) {
-		down[withPort(target.Target)] = &target
-	}
-	off := switchesOf(r.Switches())
+	down := runtime.State().Down
+	off := switchesOf(runtime.Switches())
 	actions := make([]ActionListed, len(generation.Actions))
 	for i, prepared := range generation.Actions {
 		action := prepared.Action()
 		listed := ActionListed{
 			Name: action.Name, Description: action.Description, Place: action.Place,
-			Method: action.Method, URL: generation.shownURL(action.URL), Targets: prepared.Targets(),
-			UsedBy: generation.rulesDoing(action.Name), Settings: generation.settingsOf(action),
+			Method: action.Method, URL: shownURL(generation, action.URL), Targets: prepared.Targets(),
+			UsedBy: rulesDoing(generation, action.Name), Settings: settingsOf(generation, action),
 			Backlog: waiting[action.Name], Switch: off[switchKey{queue.SwitchAction, action.Name}],
 		}
-		for _, target := range listed.Targets {
-			if listed.Down == nil {
-				listed.Down = down[withPort(target)]
-			}
+		if i := slices.IndexFunc(down, func(d relay.TargetDown) bool { return slices.ContainsFunc(listed.Targets, d.Is) }); i >= 0 {
+			listed.Down = &down[i]
 		}
 		actions[i] = listed
 	}
@@ -75,12 +71,12 @@ func (r *Runtime) Actions(ctx context.Context) ([]ActionListed, error) {
 var userInURL = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#]*@`)
 
 // shownURL returns the template of a URL without what proves anything.
-func (g *Generation) shownURL(url string) string {
+func shownURL(g *relay.Generation, url string) string {
 	return g.Mask(userInURL.ReplaceAllString(url, "${1}***@"))
 }
 
 // rulesDoing returns the places of the rules that name an action.
-func (g *Generation) rulesDoing(action string) []string {
+func rulesDoing(g *relay.Generation, action string) []string {
 	places := []string{}
 	for _, rule := range g.Ruleset.Rules() {
 		if slices.Contains(rule.Do, action) {
@@ -91,7 +87,7 @@ func (g *Generation) rulesDoing(action string) []string {
 }
 
 // settingsOf returns the delivery settings of an action.
-func (g *Generation) settingsOf(action forward.Action) [][2]string {
+func settingsOf(g *relay.Generation, action forward.Action) [][2]string {
 	settings := [][2]string{
 		{"timeout", durationText(action.Timeout)},
 		{"success", strings.Join(action.Success, " ")},

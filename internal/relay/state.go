@@ -1,0 +1,93 @@
+package relay
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// State is how the runtime is right now, apart from what the store knows.
+type State struct {
+	// Started is when the queue was opened, and Loaded when the newest generation
+	// came into force. Configuration is the digest of its snapshot, if it has one.
+	Started, Loaded time.Time
+	Configuration   string
+	// Down are the targets that are down and that an action of the newest
+	// generation calls, the one that is down for longest first.
+	Down []TargetDown
+	// Quiet are the sources of the newest generation that have been silent for
+	// longer than their quiet, in the order of the configuration.
+	Quiet []QuietSource
+	// Troubles are what is wrong with the queue, the oldest first.
+	Troubles []queue.Trouble
+}
+
+// TargetDown is a target that cannot be reached or gives no proper answer. Error
+// says which.
+type TargetDown struct {
+	Target string    `json:"target"`
+	Action string    `json:"action"`
+	Since  time.Time `json:"since"`
+	Error  string    `json:"error"`
+}
+
+// QuietSource is a source that has sent nothing for longer than its quiet.
+type QuietSource struct {
+	Source string    `json:"source"`
+	Last   time.Time `json:"last,omitzero"`
+}
+
+// State returns how the runtime is. It reads nothing from the disk.
+func (r *Runtime) State() State {
+	state := State{
+		Started: r.watch.started, Down: []TargetDown{}, Quiet: []QuietSource{},
+		Troubles: slices.Concat([]queue.Trouble{}, r.engine.Troubles(), r.clock.trouble()),
+	}
+	r.mutex.Lock()
+	state.Loaded, state.Configuration = r.inForce.since, r.inForce.digest
+	r.mutex.Unlock()
+	if generation := r.Generation(); generation != nil {
+		state.Down = r.watch.down(generation)
+		state.Quiet = r.watch.silent(generation, time.Now())
+	}
+	return state
+}
+
+// Is reports whether this is the target that an action names so.
+func (d *TargetDown) Is(target string) bool { return withPort(d.Target) == withPort(target) }
+
+// down returns the targets that are down and that an action of the generation
+// calls, the one that is down for longest first.
+func (w *watch) down(generation *Generation) []TargetDown {
+	called := map[string]bool{}
+	for _, action := range generation.Actions {
+		for _, target := range action.Targets() {
+			called[withPort(target)] = true
+		}
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	down := []TargetDown{}
+	for _, target := range w.targets {
+		if target.endpoints > 0 && called[withPort(target.Target)] {
+			down = append(down, target.TargetDown)
+		}
+	}
+	slices.SortFunc(down, func(a, b TargetDown) int { return a.Since.Compare(b.Since) })
+	return down
+}
+
+// withPort writes out the port of a target, because a default one may be left
+// out.
+func withPort(target string) string {
+	u, err := url.Parse(target)
+	if err != nil || u.Port() != "" {
+		return target
+	}
+	if u.Scheme == "https" {
+		return target + ":443"
+	}
+	return target + ":80"
+}
