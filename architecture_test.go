@@ -29,6 +29,7 @@ var rooms = []string{
 	"internal/relay",
 	"internal/postman",
 	"internal/queue/sqlite",
+	"internal/queue/sqlite/scheduler",
 	"handlers/forward",
 	"internal/queue",
 	"handlers/receive",

@@ -21,7 +21,7 @@ const (
 	// modelSteps is the length of a sequence: long enough for a few reopenings.
 	modelSteps = 200
 	// modelSeeds are the sequences that every run repeats, newSeeds those that each run makes up.
-	modelSeeds, newSeeds = 3, 1
+	modelSeeds, newSeeds = 2, 1
 )
 
 // RunModel drives engines with random sequences of calls, and holds what they hand out against a model

@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // amend is one call of Amend on its way through the writer.
@@ -99,7 +100,7 @@ func (a *amendment) encode(from *queue.Amendment) error {
 		}
 		p := plan{ID: d.ID, Action: d.Action, Of: d.Of}
 		if !d.Due.IsZero() {
-			p.Due = dueAt(d.Due)
+			p.Due = scheduler.DueAt(d.Due)
 		}
 		if !d.Expires.IsZero() {
 			p.Expires = micros(d.Expires)
@@ -178,11 +179,11 @@ func (a *amendment) write(tx *transaction) error {
 		}
 		// It has a time of its own, because memory may already be past the fresh
 		// deliveries of its event.
-		d := &delivery{Delivery: a.deliveries[i], id: deliveryID(a.event, first+i), added: tx.now}
+		d := &scheduler.Delivery{Delivery: a.deliveries[i], Number: deliveryID(a.event, first+i), Added: tx.now}
 		if err := tx.wait(a.actions[i], d, max(p.Due, tx.now, 1)); err != nil {
 			return err
 		}
-		if d.due < behind {
+		if d.Due < scheduler.Behind {
 			tx.released = append(tx.released, a.actions[i])
 		}
 	}

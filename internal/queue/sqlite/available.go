@@ -98,7 +98,7 @@ func (db *DB) begin() bool {
 	close(db.ready)
 	go db.runWriter()
 	for _, a := range db.actions {
-		a.signal() // wakes takers that wait
+		db.scheduler.Signal(&a.Action) // wakes takers that wait
 	}
 	return true
 }

@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // cancelAtOnce is how many deliveries one transaction cancels, so that events
@@ -135,7 +136,7 @@ func (c *cancel) write(tx *transaction) error {
 		if err := tx.countSettled(cancelled, false, 0, 0); err != nil {
 			return err
 		}
-		if err := tx.putAttempt(&settlement{action: c.action, number: int(w.attempts), state: cancelled, at: tx.now}, id); err != nil {
+		if err := tx.putAttempt(&settlement{Settlement: scheduler.Settlement{Number: int(w.attempts), At: tx.now}, action: c.action, state: cancelled}, id); err != nil {
 			return err
 		}
 	}
@@ -146,19 +147,7 @@ func (c *cancel) write(tx *transaction) error {
 
 func (c *cancel) apply(db *DB) {
 	for _, id := range c.ended {
-		db.release(c.action, id)
-	}
-}
-
-// release lets go in memory of a delivery that is no longer one of an action.
-// DB.mu is held.
-func (db *DB) release(a *action, id int64) {
-	a.leave(id)
-	if d := a.held[id]; d != nil {
-		if d.lease != nil {
-			db.drop(d.lease)
-		}
-		db.forget(a, d)
+		db.scheduler.Release(&c.action.Action, id)
 	}
 }
 
@@ -179,7 +168,7 @@ func (tx *transaction) waitingRow(a *action, delivery int64) (w waitingRow, err 
 // endedRow does what follows from the end of a delivery that need not be the
 // head of its order key: only a head releases the next.
 func (tx *transaction) endedRow(a *action, w waitingRow) error {
-	if w.due >= behind {
+	if w.due >= scheduler.Behind {
 		return tx.ended(a, "")
 	}
 	return tx.ended(a, w.orderKey)
@@ -243,13 +232,12 @@ func (db *DB) cancelAction(ctx context.Context, name string) (n int, err error) 
 func (db *DB) bar(a *action, f func() error) error {
 	db.mu.Lock()
 	stored := a.id != 0
-	a.cancelling++
+	db.scheduler.Bar(&a.Action)
 	db.mu.Unlock()
 	defer func() {
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		a.cancelling--
-		a.signal()
+		db.scheduler.Unbar(&a.Action)
 	}()
 	if !stored {
 		return nil

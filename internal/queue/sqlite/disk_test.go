@@ -122,7 +122,7 @@ func TestFullDisk(t *testing.T) {
 	eventually(t, "the writer notices that the settlements do not fit", func() bool {
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		return db.unwritable
+		return db.scheduler.Unwritable()
 	})
 	nothingToTake(t, db, "x")
 	// Pruning makes room, although what cannot be written is in its way.
@@ -133,7 +133,8 @@ func TestFullDisk(t *testing.T) {
 	eventually(t, "the settlements are written", func() bool {
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		return !db.unwritable && db.actions["x"].unwritten == 0
+		_, unwritten, _ := db.actions["x"].Memory()
+		return !db.scheduler.Unwritable() && unwritten == 0
 	})
 	for _, l := range leases {
 		h, err := db.Find(ctx, l.Delivery.ID)
@@ -168,7 +169,8 @@ func TestMoveOnAFullDiskMovesNothingThatIsOver(t *testing.T) {
 	eventually(t, "the settlement is written", func() bool {
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		return db.actions["x"].unwritten == 0
+		_, unwritten, _ := db.actions["x"].Memory()
+		return unwritten == 0
 	})
 	nothingToTake(t, db, "y")
 	if h, err := db.Find(ctx, lease.Delivery.ID); err != nil || h.Summary.Deliveries[0].State != queue.Delivered {

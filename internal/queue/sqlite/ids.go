@@ -45,10 +45,6 @@ func micros(t time.Time) int64 { return t.UnixMicro() }
 // microsUp rounds up, so that what is due then is never early.
 func microsUp(t time.Time) int64 { return t.Add(time.Microsecond - 1).UnixMicro() }
 
-// dueAt is a due time as the table has it: neither 0, which is no time, nor one
-// that says that a delivery is behind another.
-func dueAt(t time.Time) int64 { return min(max(microsUp(t), 1), behind-1) }
-
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
 // States as numbers, in the order of the schema's comment.

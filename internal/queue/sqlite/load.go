@@ -1,140 +1,35 @@
 package sqlite
 
 import (
-	"container/heap"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
+	"math"
 
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
-// loadAtOnce bounds how many deliveries one reading of the table brings, so
-// that the transaction stays short and the first of them are soon at work.
-const loadAtOnce = 512
-
-// retryLoading is how long after an error the table is read again.
-const retryLoading = time.Second
-
-// loadIfLow starts to read deliveries of an action from the table when memory
-// has few and the table may have more. DB.mu is held.
-func (db *DB) loadIfLow(a *action, now int64) {
-	fresh := a.overflow && a.fresh.len() <= db.options.limits.fresh/2
-	timed := a.nextLoad <= now && a.due.Len() <= db.options.limits.fresh/8
-	if a.loading || !fresh && !timed || db.closing {
-		return
-	}
-	if wait := time.Until(a.loadAfter); wait > 0 {
-		db.arm(now + wait.Microseconds() + 1)
-		return
-	}
-	order := loadOrder{action: a.id, now: now}
-	if fresh {
-		order.fresh, order.after = loadAtOnce, a.readUpTo
-	}
-	if timed {
-		order.timed = loadAtOnce
-		// Whatever leaves memory for the table from now on says so again.
-		a.nextLoad = never
-		order.held = make(map[int64]struct{}, len(a.held))
-		for id := range a.held {
-			order.held[id] = struct{}{}
-		}
-	}
-	a.loading, a.left = true, make(map[int64]struct{})
-	mark := a.dropped
+// startLoad reads deliveries of an action. DB.mu is held.
+func (db *DB) startLoad(of *scheduler.Action, order scheduler.Order) {
+	a := db.actions[of.Name]
+	row := a.id
 	db.background.Go(func() {
-		result, err := db.load(order)
+		read, err := db.load(a.Name, row, order)
+		if err != nil && !errors.Is(err, errReadersClosed) {
+			db.logger.Error("reading waiting deliveries", zap.String("action", a.Name), zap.Error(err))
+		}
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		left, outdated := a.left, a.outdated
-		a.loading, a.left, a.outdated = false, nil, false
-		if err != nil || outdated {
-			if timed {
-				a.nextLoad = min(a.nextLoad, order.now)
-			}
-			switch {
-			case outdated:
-				a.signal()
-			case !errors.Is(err, errReadersClosed):
-				db.logger.Error("reading waiting deliveries", zap.String("action", a.name), zap.Error(err))
-				a.loadAfter = time.Now().Add(retryLoading)
-				a.signal()
-			}
-			return
+		if !db.closing {
+			db.scheduler.Loaded(of, order, read, err)
 		}
-		db.take(a, order, result, mark, left)
 	})
-}
-
-// loadOrder says what to read, and loadResult what was read.
-type loadOrder struct {
-	action int64
-	now    int64
-	fresh  int   // how many fresh deliveries, behind
-	after  int64 // this one
-	timed  int   // how many with a time of their own that has come, except
-	held   map[int64]struct{}
-}
-
-type loadResult struct {
-	fresh, timed []*delivery
-	freshEnd     bool  // there were no more
-	nextDue      int64 // of the first that was not read
-}
-
-// take puts what was read into memory. DB.mu is held.
-func (db *DB) take(a *action, order loadOrder, result loadResult, mark int64, left map[int64]struct{}) {
-	outdated := func(d *delivery) bool {
-		_, yes := left[d.id]
-		return yes || a.held[d.id] != nil
-	}
-	if order.timed > 0 {
-		a.nextLoad = min(a.nextLoad, result.nextDue)
-		for i, d := range result.timed {
-			if outdated(d) {
-				continue
-			}
-			if !db.roomDue(a, d.size) {
-				a.nextLoad = min(a.nextLoad, result.timed[i].since)
-				break
-			}
-			d.Action = a.name
-			db.hold(a, d)
-			heap.Push(&a.due, d)
-		}
-	}
-	if order.fresh > 0 {
-		for _, d := range result.fresh {
-			if !outdated(d) {
-				if !db.roomFresh(a, d.size) {
-					result.freshEnd = false
-					break
-				}
-				d.Action = a.name
-				db.hold(a, d)
-				a.fresh.push(d)
-			}
-			a.readUpTo = d.id
-		}
-		if result.freshEnd {
-			// All that was dropped before the reading began was visible to it.
-			a.readUpTo = max(a.readUpTo, mark)
-			a.overflow = a.dropped > a.readUpTo
-		}
-	}
-	if a.nextLoad != never && a.takers > 0 {
-		db.arm(a.nextLoad)
-	}
-	if a.ready() || a.overflow || a.nextLoad <= order.now {
-		a.signal()
-	}
 }
 
 const (
@@ -149,38 +44,38 @@ const (
 	loadTimed = `SELECT ` + loadColumns + ` WHERE w.action = ? AND w.delivery = ?`
 )
 
-// load reads deliveries from the table.
-func (db *DB) load(order loadOrder) (loadResult, error) {
+// load reads deliveries of an action, given by name and row, from the table.
+func (db *DB) load(action string, row int64, order scheduler.Order) (scheduler.Read, error) {
 	var raws, timed []rawDelivery
-	result := loadResult{nextDue: never}
+	result := scheduler.Read{NextDue: math.MaxInt64}
 	bytes := int64(0)
 	err := db.readers.read(context.Background(), func(conn *sqlite.Conn) error {
-		raws, timed, result.nextDue, bytes = raws[:0], timed[:0], never, 0
+		raws, timed, result.NextDue, bytes = raws[:0], timed[:0], math.MaxInt64, 0
 		read := func(stmt *sqlite.Stmt) rawDelivery {
 			r := readDelivery(stmt)
 			bytes += eventSize(len(r.record), len(r.body))
 			return r
 		}
-		if order.timed > 0 {
-			ids, next, err := scanDue(conn, order)
+		if order.Timed > 0 {
+			ids, next, err := scanDue(conn, row, order)
 			if err != nil {
 				return err
 			}
-			result.nextDue = next
+			result.NextDue = next
 			for i, id := range ids {
 				if err := query(conn, loadTimed, func(row *sqlite.Stmt) error {
 					timed = append(timed, read(row))
 					return nil
-				}, order.action, id.delivery); err != nil {
+				}, row, id.delivery); err != nil {
 					return err
 				}
 				if bytes > db.options.limits.actionBytes && i+1 < len(ids) {
-					result.nextDue = min(next, ids[i+1].due)
+					result.NextDue = min(next, ids[i+1].due)
 					break
 				}
 			}
 		}
-		if order.fresh > 0 {
+		if order.Fresh > 0 {
 			bytes = 0
 			return query(conn, loadFresh, func(row *sqlite.Stmt) error {
 				raws = append(raws, read(row))
@@ -188,19 +83,19 @@ func (db *DB) load(order loadOrder) (loadResult, error) {
 					return errEnough
 				}
 				return nil
-			}, order.action, order.after, int64(order.fresh))
+			}, row, order.After, int64(order.Fresh))
 		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return result, err
 	}
-	result.freshEnd = err == nil && len(raws) < order.fresh
+	result.FreshEnd = err == nil && len(raws) < order.Fresh
 	for _, r := range timed {
-		result.timed = append(result.timed, db.decode(r))
+		result.Timed = append(result.Timed, db.decode(action, r))
 	}
 	for _, r := range raws {
-		result.fresh = append(result.fresh, db.decode(r))
+		result.Fresh = append(result.Fresh, db.decode(action, r))
 	}
 	return result, nil
 }
@@ -211,23 +106,23 @@ type dueDelivery struct{ delivery, due int64 }
 
 // scanDue returns the deliveries that are due and not in memory, in the order
 // of their times, and the time of the first that it leaves.
-func scanDue(conn *sqlite.Conn, order loadOrder) (ids []dueDelivery, next int64, err error) {
-	next = never
+func scanDue(conn *sqlite.Conn, action int64, order scheduler.Order) (ids []dueDelivery, next int64, err error) {
+	next = math.MaxInt64
 	err = query(conn, scanTimed, func(row *sqlite.Stmt) error {
 		id, due := row.ColumnInt64(0), row.ColumnInt64(1)
-		if due >= behind {
+		if due >= scheduler.Behind {
 			return errEnough
 		}
-		if _, held := order.held[id]; held {
+		if _, held := order.Held[id]; held {
 			return nil
 		}
-		if due > order.now || len(ids) == order.timed {
+		if due > order.Now || len(ids) == order.Timed {
 			next = due
 			return errEnough
 		}
 		ids = append(ids, dueDelivery{id, due})
 		return nil
-	}, order.action)
+	}, action)
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
@@ -254,25 +149,24 @@ func readDelivery(row *sqlite.Stmt) rawDelivery {
 
 // decode makes a delivery of a row. A row that cannot be read gives a delivery
 // without an event, which its taker fails.
-func (db *DB) decode(r rawDelivery) *delivery {
-	d := &delivery{id: r.id, since: r.due, size: eventSize(len(r.record), len(r.body))}
+func (db *DB) decode(action string, r rawDelivery) *scheduler.Delivery {
+	d := &scheduler.Delivery{Number: r.id, Since: r.due, Size: eventSize(len(r.record), len(r.body))}
 	if r.due == 0 {
-		d.since = r.received
+		d.Since = r.received
+	} else {
+		d.Delivery.Due = fromMicros(r.due)
 	}
-	d.OrderKey, d.Attempts = r.orderKey, int(r.attempts)
+	d.Action, d.OrderKey, d.Attempts = action, r.orderKey, int(r.attempts)
 	if r.first != 0 {
 		d.FirstAttempt = fromMicros(r.first)
 	}
-	if r.due != 0 {
-		d.Due = fromMicros(r.due)
-	}
 	stored, err := storedDelivery(r.deliveries, placeOf(r.id))
 	if err == nil {
-		d.ID, d.Action, d.Of, d.added = stored.ID, stored.Action, stored.Of, stored.Added
+		d.ID, d.Of, d.Added = stored.ID, stored.Of, stored.Added
 		if stored.Expires != 0 {
 			d.Expires = fromMicros(stored.Expires)
 		}
-		d.event, err = decodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.received)
+		d.Event, err = decodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.received)
 	}
 	db.unreadable(r.uuid, err)
 	return d

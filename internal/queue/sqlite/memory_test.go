@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // Far more deliveries than memory may hold, of several actions, with retries,
@@ -101,8 +102,8 @@ func TestOverflow(t *testing.T) {
 				for _, a := range db.actions {
 					// What is settled and not yet written is held too; it is bounded by
 					// what can be taken in the time of a commit.
-					if n := len(a.held) - a.unwritten; n > 2*fresh+leased {
-						t.Errorf("memory holds %d deliveries of %s", n, a.name)
+					if held, unwritten, _ := a.Memory(); held-unwritten > 2*fresh+leased {
+						t.Errorf("memory holds %d deliveries of %s", held-unwritten, a.Name)
 					}
 				}
 				db.mu.Unlock()
@@ -119,12 +120,12 @@ func TestOverflow(t *testing.T) {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.bytes != 0 {
-		t.Errorf("%d bytes are counted with nothing in memory", db.bytes)
+	if n := db.scheduler.Bytes(); n != 0 {
+		t.Errorf("%d bytes are counted with nothing in memory", n)
 	}
 	for _, a := range db.actions {
-		if len(a.held) != 0 || a.bytes != 0 || a.waiting != 0 || a.unwritten != 0 {
-			t.Errorf("action %s ends with %d held, %d bytes, %d waiting, %d unwritten", a.name, len(a.held), a.bytes, a.waiting, a.unwritten)
+		if held, unwritten, bytes := a.Memory(); held != 0 || bytes != 0 || a.waiting != 0 || unwritten != 0 {
+			t.Errorf("action %s ends with %d held, %d bytes, %d waiting, %d unwritten", a.Name, held, bytes, a.waiting, unwritten)
 		}
 	}
 	checkConsistency(t, db.options.Dir)
@@ -146,7 +147,7 @@ func TestBacklogIsReadBackInOrder(t *testing.T) {
 	}
 	put(500)
 	db.mu.Lock()
-	if n := len(db.actions["x"].held); n > 32 {
+	if n, _, _ := db.actions["x"].Memory(); n > 32 {
 		t.Errorf("memory holds %d deliveries of a backlog", n)
 	}
 	db.mu.Unlock()
@@ -184,8 +185,8 @@ func TestMemoryIsBoundedInBytes(t *testing.T) {
 		t.Helper()
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		if limit := max(500<<10, (2*minimumKept+1)*size); db.bytes > limit {
-			t.Errorf("memory holds %d bytes of events, want at most %d", db.bytes, limit)
+		if limit := max(500<<10, (2*scheduler.MinimumKept+1)*size); db.scheduler.Bytes() > limit {
+			t.Errorf("memory holds %d bytes of events, want at most %d", db.scheduler.Bytes(), limit)
 		}
 	}
 	check()
@@ -216,7 +217,8 @@ func TestRetriesToComeDoNotCrowdOutWhatIsDue(t *testing.T) {
 	eventually(t, "memory is nearly empty", func() bool {
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		return len(db.actions["x"].held) <= 4
+		held, _, _ := db.actions["x"].Memory()
+		return held <= 4
 	})
 	for range 50 {
 		mustPut(t, db, benchEntry("x"))
@@ -244,7 +246,8 @@ func TestRetriesInTheTableWakeALaterTaker(t *testing.T) {
 	eventually(t, "the settlements are written", func() bool {
 		db.mu.Lock()
 		defer db.mu.Unlock()
-		return db.actions["x"].unwritten == 0
+		_, unwritten, _ := db.actions["x"].Memory()
+		return unwritten == 0
 	})
 	for range 4 {
 		if l := takeN(t, db, "x", 1)[0]; l.Delivery.Due.Before(again.Add(-time.Millisecond)) || time.Now().Before(again) {

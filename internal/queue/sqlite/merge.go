@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // One transaction merges this much at most, so that events which arrive
@@ -183,7 +184,7 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 	if err := query(from, listMergingAttempts, func(row *sqlite.Stmt) error {
 		id := row.ColumnInt64(0)
 		a := mergingAttempt{place: placeOf(id >> attemptBits), action: row.ColumnText(1), settlement: settlement{
-			number: int(id & lastAttempt), state: row.ColumnInt64(2), at: row.ColumnInt64(3), empty: row.ColumnText(10),
+			Settlement: scheduler.Settlement{Number: int(id & lastAttempt), At: row.ColumnInt64(3)}, state: row.ColumnInt64(2), empty: row.ColumnText(10),
 		}}
 		if a.place >= len(e.plans) || a.state < pending || a.state > cancelled {
 			return nil
@@ -207,14 +208,14 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		if ended[place] {
 			continue
 		}
-		a := mergingAttempt{place: place, action: p.Action, settlement: settlement{state: cancelled, at: now}}
+		a := mergingAttempt{place: place, action: p.Action, settlement: settlement{Settlement: scheduler.Settlement{At: now}, state: cancelled}}
 		for _, other := range e.attempts {
 			if other.place == place {
-				a.number = max(a.number, other.number+1)
+				a.Number = max(a.Number, other.Number+1)
 			}
 		}
 		if err := query(from, getMergingWaiting, func(row *sqlite.Stmt) error {
-			a.number = max(a.number, row.ColumnInt(0))
+			a.Number = max(a.Number, row.ColumnInt(0))
 			return nil
 		}, deliveryID(e.id, place)); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // One transaction moves this much at most. Each delivery rewrites its event's
@@ -79,10 +80,7 @@ func (tx *transaction) move(from, to *action, id, received int64) error {
 	if err := tx.endedRow(from, w); err != nil {
 		return err
 	}
-	due := w.due
-	if due >= behind {
-		due -= behind
-	}
+	due := scheduler.OwnTime(w.due)
 	if due == 0 {
 		due = max(min(received, tx.now), 1) // its place among those who wait
 	}
@@ -92,10 +90,10 @@ func (tx *transaction) move(from, to *action, id, received int64) error {
 			return err
 		}
 		if !first {
-			due += behind
+			due += scheduler.Behind
 		}
 	}
-	if due < behind {
+	if due < scheduler.Behind {
 		tx.released = append(tx.released, to)
 	}
 	tx.count(to, 1)
@@ -109,13 +107,13 @@ func (tx *transaction) move(from, to *action, id, received int64) error {
 	if err != nil || stored.uuid == "" || stored.err != nil || placeOf(id) >= len(stored.plans) {
 		return err
 	}
-	stored.plans[placeOf(id)].Action = to.name
+	stored.plans[placeOf(id)].Action = to.Name
 	return tx.storeEvent(event, stored)
 }
 
 func (m *move) apply(db *DB) {
 	for _, id := range m.moved {
-		db.release(m.from, id)
+		db.scheduler.Release(&m.from.Action, id)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 const (
@@ -62,15 +63,12 @@ type DB struct {
 	// What memory knows of deliveries, and what waits for the writer.
 	mu          sync.Mutex
 	actions     map[string]*action
-	leases      byExpiry
-	bytes       int64 // estimated memory of all held events
+	scheduler   *scheduler.Scheduler
 	inbox       []command
 	asides      []aside
 	settling    bool // settleTimer runs
 	settleTimer *time.Timer
 	timer       *time.Timer
-	armed       int64 // when timer fires
-	unwritable  bool  // there are settlements that could not be written
 	closing     bool
 	begun       bool // the writer was started
 
@@ -115,8 +113,9 @@ func Open(options Options) (_ *DB, err error) {
 	db := &DB{
 		options: options, logger: options.Logger, file: filepath.Join(options.Dir, fileName),
 		kick: make(chan struct{}, 1), written: make(chan struct{}), closed: make(chan struct{}), ready: make(chan struct{}),
-		actions: make(map[string]*action), armed: never,
+		actions: make(map[string]*action),
 	}
+	db.scheduler = db.newScheduler()
 	db.space = newSpace(options, &db.troubles)
 	db.maxPending.Store(int64(options.MaxPending))
 	db.close = sync.OnceValue(db.shut)
@@ -285,26 +284,15 @@ func (db *DB) loadState() (err error) {
 		a := db.action(row.ColumnText(1))
 		a.id = row.ColumnInt64(0)
 		a.row = a.id
-		a.paused = row.ColumnBool(2)
 		a.waiting = int(row.ColumnInt64(3))
+		db.scheduler.Pause(&a.Action, row.ColumnBool(2))
 		db.pending += a.waiting
 		if a.waiting > 0 {
 			// All of them may be in the table only.
-			a.overflow, a.dropped, a.nextLoad = true, deliveryID(db.lastEvent+1, 0)-1, 0
-			a.signal()
+			db.scheduler.Stored(&a.Action, deliveryID(db.lastEvent+1, 0)-1)
 		}
 		return nil
 	})
-}
-
-// action returns what memory holds of an action. DB.mu is held.
-func (db *DB) action(name string) *action {
-	a := db.actions[name]
-	if a == nil {
-		a = newAction(name)
-		db.actions[name] = a
-	}
-	return a
 }
 
 func (db *DB) now() time.Time { return db.options.Clock() }

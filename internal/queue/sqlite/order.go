@@ -1,15 +1,6 @@
 package sqlite
 
-// Of the unfinished deliveries of one action and order key only the first, the
-// head, has a time at which it is due. The others are behind it: their time in
-// the table is put off beyond all times, so that no reading by time ever meets
-// them, however many they are, and none of them is in memory. Whatever ends the
-// head releases the next in the same transaction. So order needs no memory, and
-// it survives whatever the table survives.
-
-// behind is added to the time of a delivery that waits for its order key. As a
-// time it lies 146,000 years ahead.
-const behind = int64(1) << 62
+import "github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 
 // nextOfKey names its index: SQLite would rather read all of an action.
 const nextOfKey = `SELECT w.delivery, w.due, e.received FROM waiting w INDEXED BY waiting_order CROSS JOIN events e ON e.id = w.delivery >> 11
@@ -40,12 +31,11 @@ func (tx *transaction) releaseNext(a *action, key string) error {
 	if err := s.Reset(); err != nil {
 		return err
 	}
-	if !found || due < behind {
+	if !found || due < scheduler.Behind {
 		return nil
 	}
 	release := tx.statements.release
-	// Its time of receipt is its place among those who wait.
-	release.BindInt64(1, max(due-behind, min(received, tx.now), 1))
+	release.BindInt64(1, scheduler.Released(due, received, tx.now))
 	release.BindInt64(2, a.row)
 	release.BindInt64(3, id)
 	if err := step(release); err != nil {

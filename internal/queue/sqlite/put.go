@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // maxRow bounds what is stored of one event; SQLite's own bound is 1 GB.
@@ -40,7 +41,7 @@ type entry struct {
 	record   string
 	checksum int64 // of record and body
 
-	deliveries []delivery
+	deliveries []scheduler.Delivery
 	actions    []*action
 	due        []int64
 
@@ -129,7 +130,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 	}
 	plans := make([]plan, len(deliveries))
 	names := make([]string, len(deliveries))
-	e.deliveries = make([]delivery, len(deliveries))
+	e.deliveries = make([]scheduler.Delivery, len(deliveries))
 	e.due = make([]int64, len(deliveries))
 	size := eventSize(len(e.record), len(e.event.RawBody))
 	for i, d := range deliveries {
@@ -144,13 +145,13 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 		plans[i] = plan{ID: d.ID, Action: d.Action, Of: d.Of}
 		names[i] = d.Action
 		if !d.Due.IsZero() {
-			e.due[i] = dueAt(d.Due)
+			e.due[i] = scheduler.DueAt(d.Due)
 			plans[i].Due = e.due[i]
 		}
 		if !d.Expires.IsZero() {
 			plans[i].Expires = micros(d.Expires)
 		}
-		e.deliveries[i] = delivery{Delivery: d, event: e.event, size: size}
+		e.deliveries[i] = scheduler.Delivery{Delivery: d, Event: e.event, Size: size}
 	}
 	list, err := json.Marshal(plans)
 	if err != nil {
@@ -237,7 +238,7 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 	}
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
-		d.id = deliveryID(id, i)
+		d.Number = deliveryID(id, i)
 		if err := tx.wait(e.actions[i], d, e.due[i]); err != nil {
 			return err
 		}
@@ -285,33 +286,33 @@ func (e *entry) writeRow(tx *transaction, id int64, duplicateOf string) error {
 }
 
 // wait adds a row to the table waiting.
-func (tx *transaction) wait(a *action, d *delivery, due int64) error {
+func (tx *transaction) wait(a *action, d *scheduler.Delivery, due int64) error {
 	if err := tx.storeAction(a); err != nil {
 		return err
 	}
 	tx.count(a, 1)
-	d.due = due
+	d.Due = due
 	if d.OrderKey != "" {
 		first, err := tx.firstOfKey(a, d.OrderKey)
 		if err != nil {
 			return err
 		}
 		if !first {
-			d.due += behind
+			d.Due += scheduler.Behind
 		}
 	}
-	if d.due == 0 && d.OrderKey == "" {
+	if d.Due == 0 && d.OrderKey == "" {
 		s := tx.statements.wait
 		s.BindInt64(1, a.row)
-		s.BindInt64(2, d.id)
+		s.BindInt64(2, d.Number)
 		return step(s)
 	}
 	s := tx.statements.waitTimed
 	s.BindInt64(1, a.row)
-	s.BindInt64(2, d.id)
-	bindInt(s, 3, d.due)
+	s.BindInt64(2, d.Number)
+	bindInt(s, 3, d.Due)
 	bindText(s, 4, d.OrderKey)
-	bindInt(s, 5, d.added)
+	bindInt(s, 5, d.Added)
 	return step(s)
 }
 
@@ -325,7 +326,7 @@ func (p *put) apply(db *DB) {
 			continue
 		}
 		for j := range e.deliveries {
-			db.handOver(e.actions[j], &e.deliveries[j])
+			db.scheduler.HandOver(&e.actions[j].Action, &e.deliveries[j])
 		}
 	}
 }

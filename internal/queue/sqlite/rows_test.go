@@ -24,11 +24,11 @@ func FuzzRow(f *testing.F) {
 	db := &DB{logger: zap.NewNop()}
 	f.Fuzz(func(t *testing.T, record, body, list []byte, place int, due, first int64) {
 		r := rawDelivery{id: deliveryID(1, place&(maxDeliveries-1)), due: due, first: first, uuid: e.Event.ID, source: "s", name: "n", deliveries: list, record: record, body: body}
-		d := db.decode(r)
-		if d.event != nil && (d.event.ID != e.Event.ID || d.event.Source != "s" || d.event.Name != "n") {
-			t.Errorf("the event is %+v", d.event)
+		d := db.decode("x", r)
+		if d.Event != nil && (d.Event.ID != e.Event.ID || d.Event.Source != "s" || d.Event.Name != "n") {
+			t.Errorf("the event is %+v", d.Event)
 		}
-		if d.event != nil && d.ID == "" && json.Valid(list) && string(list) == `[{"id":"x"}]` {
+		if d.Event != nil && d.ID == "" && json.Valid(list) && string(list) == `[{"id":"x"}]` {
 			t.Error("an event without its delivery's id")
 		}
 	})

@@ -1,28 +1,20 @@
 package sqlite
 
 import (
-	"container/heap"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // settlement is one call of Settle on its way through the writer.
 type settlement struct {
-	action   *action
-	delivery *delivery
-	orderKey string
-	number   int // of the attempt, from 0
-	attempts int // made until now
-	first    int64
-	since    int64 // when the delivery began to wait
-	state    int64
-	at       int64 // when due again, or when it ended
-	attempt  *queue.Attempt
-	empty    string
-	uuid     string // of the event, empty if it cannot be read
+	scheduler.Settlement
+	action  *action
+	state   int64
+	attempt *queue.Attempt
+	empty   string
 }
 
 // Settle implements queue.Queue.
@@ -41,16 +33,17 @@ func (db *DB) Settle(token queue.Token, how queue.Settlement) error {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	l, err := db.leased(token)
+	err := queue.ErrClosed
+	if !db.closing {
+		s.Settlement, err = db.scheduler.Settle(token, &how)
+	}
 	if err != nil {
 		return fmt.Errorf("settling a lease: %w", err)
 	}
-	db.drop(l)
-	s.action, s.delivery, s.orderKey = l.action, l.delivery, l.delivery.OrderKey
-	db.settle(s, how.Again)
+	s.action = db.action(s.Action.Name)
 	db.inbox = append(db.inbox, s)
 	switch {
-	case s.orderKey != "" && state != pending:
+	case s.Over && s.Delivery.OrderKey != "":
 		// The next of its key waits for this commit, so that a crash never
 		// repeats an older delivery after a newer one.
 		db.wakeWriter()
@@ -61,71 +54,24 @@ func (db *DB) Settle(token queue.Token, how queue.Settlement) error {
 	return nil
 }
 
-// settle makes a settlement known in memory.
-func (db *DB) settle(s *settlement, again time.Time) {
-	a, d := s.action, s.delivery
-	s.number = d.Attempts
-	if s.attempt != nil {
-		d.Attempts++
-		if d.FirstAttempt.IsZero() {
-			d.FirstAttempt = s.attempt.Began
-		}
-	}
-	s.attempts = d.Attempts
-	if !d.FirstAttempt.IsZero() {
-		s.first = micros(d.FirstAttempt)
-	}
-	if d.event != nil {
-		s.uuid, s.since = d.event.ID, micros(d.event.Received)
-	}
-	if d.added != 0 {
-		s.since = d.added
-	}
-	a.unwritten++
-	d.unwritten++
-	now := db.now()
-	if s.state != pending {
-		// It is held until that is written, and in no list.
-		s.at = micros(now)
-		db.dropEvent(a, d)
-		return
-	}
-	if again.Before(now) {
-		again = now
-	}
-	s.at = dueAt(again)
-	d.Due, d.due, d.since = again, s.at, s.at
-	switch {
-	case s.at > micros(now) && db.roomLater(a, 0):
-		heap.Push(&a.later, d)
-		db.arm(s.at)
-	case s.at <= micros(now) && db.roomDue(a, 0):
-		heap.Push(&a.due, d)
-		a.signal()
-	default:
-		d.evict = true
-		db.dropEvent(a, d)
-	}
-}
-
 func (s *settlement) prepare(*DB) {}
 
 // write records the attempt and the delivery's new state.
 func (s *settlement) write(tx *transaction) error {
-	a, d := s.action, s.delivery
+	a, delivery := s.action, s.Delivery.Number
 	var err error
 	if s.state == pending {
 		again := tx.statements.again
-		again.BindInt64(1, s.at)
-		again.BindInt64(2, int64(s.attempts))
-		bindInt(again, 3, s.first)
+		again.BindInt64(1, s.At)
+		again.BindInt64(2, int64(s.Attempts))
+		bindInt(again, 3, s.First)
 		again.BindInt64(4, a.row)
-		again.BindInt64(5, d.id)
+		again.BindInt64(5, delivery)
 		err = step(again)
 	} else {
 		end := tx.statements.end
 		end.BindInt64(1, a.row)
-		end.BindInt64(2, d.id)
+		end.BindInt64(2, delivery)
 		err = step(end)
 	}
 	if err != nil {
@@ -134,24 +80,24 @@ func (s *settlement) write(tx *transaction) error {
 	if tx.conn.Changes() == 0 {
 		return nil // an administrator cancelled it before
 	}
-	if err := tx.countSettled(s.state, s.attempt != nil, s.since, s.at); err != nil {
+	if err := tx.countSettled(s.state, s.attempt != nil, s.Since, s.At); err != nil {
 		return err
 	}
 	if s.state != pending {
-		if err := tx.ended(a, s.orderKey); err != nil {
+		if err := tx.ended(a, s.Delivery.OrderKey); err != nil {
 			return err
 		}
 	}
-	return tx.putAttempt(s, d.id)
+	return tx.putAttempt(s, delivery)
 }
 
 // putAttempt writes a row of the table attempts.
 func (tx *transaction) putAttempt(s *settlement, delivery int64) error {
 	put := tx.statements.putAttempt
-	put.BindInt64(1, attemptID(delivery, s.number))
+	put.BindInt64(1, attemptID(delivery, s.Number))
 	put.BindInt64(2, s.action.row)
 	put.BindInt64(3, s.state)
-	put.BindInt64(4, s.at)
+	put.BindInt64(4, s.At)
 	if t := s.attempt; t != nil {
 		put.BindInt64(5, micros(t.Began))
 		put.BindInt64(6, t.Took.Microseconds())
@@ -179,20 +125,6 @@ func (tx *transaction) ended(a *action, orderKey string) error {
 	return tx.releaseNext(a, orderKey)
 }
 
-func (s *settlement) apply(db *DB) {
-	a, d := s.action, s.delivery
-	a.unwritten--
-	d.unwritten--
-	if db.unwritable || a.unwritten == unwrittenLimit-1 {
-		a.signal()
-	}
-	switch {
-	case s.state != pending:
-		db.forget(a, d)
-	case d.evict && d.unwritten == 0:
-		db.forget(a, d)
-		db.loadAt(a, d.due)
-	}
-}
+func (s *settlement) apply(db *DB) { db.scheduler.Written(&s.Settlement) }
 
 func (s *settlement) answer(error) {}

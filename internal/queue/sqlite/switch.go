@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // turn turns a switch, and notes it in the same transaction. What Take obeys is
@@ -69,7 +70,7 @@ func (t *turn) write(tx *transaction) error {
 		sql = "INSERT OR REPLACE INTO switches (kind, name, since, until, reason) VALUES (?, ?, ?, nullif(?, 0), nullif(?, ''))"
 		until := int64(0)
 		if !s.Until.IsZero() {
-			until = dueAt(s.Until)
+			until = scheduler.DueAt(s.Until)
 		}
 		args = append(args, micros(s.Since), until, s.Reason)
 	}
@@ -83,13 +84,9 @@ func (t *turn) write(tx *transaction) error {
 	return tx.note(queue.NoteSwitch, strings.TrimSpace(string(s.Kind)+" "+s.Name), string(text), tx.now)
 }
 
-func (t *turn) apply(*DB) {
-	if t.action == nil {
-		return
-	}
-	t.action.paused = t.turned.Off
-	if !t.turned.Off {
-		t.action.signal()
+func (t *turn) apply(db *DB) {
+	if t.action != nil {
+		db.scheduler.Pause(&t.action.Action, t.turned.Off)
 	}
 }
 

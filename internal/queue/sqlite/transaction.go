@@ -76,11 +76,10 @@ func (db *DB) commit(batch []command) (err error) {
 		c.apply(db)
 	}
 	if _, ok := batch[0].(*settlement); ok {
-		db.unwritable = false // what could not be written before comes first
+		db.scheduler.SetUnwritable(false) // what could not be written before comes first
 	}
 	for _, a := range tx.released {
-		db.loadAt(a, tx.now)
-		a.signal()
+		db.scheduler.Due(&a.Action, tx.now)
 	}
 	db.watchers.tell(batch)
 	return nil
@@ -144,7 +143,7 @@ func (tx *transaction) storeAction(a *action) error {
 		return nil
 	}
 	s := tx.statements.putAction
-	s.BindText(1, a.name)
+	s.BindText(1, a.Name)
 	if err := step(s); err != nil {
 		return err
 	}

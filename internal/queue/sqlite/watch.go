@@ -141,7 +141,7 @@ func (p *put) changed(f func(string)) {
 	}
 }
 
-func (s *settlement) changed(f func(string)) { f(s.uuid) }
+func (s *settlement) changed(f func(string)) { f(s.Event) }
 
 func (c *amend) changed(f func(string)) {
 	if c.refused != nil {

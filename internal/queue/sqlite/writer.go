@@ -195,7 +195,7 @@ func (db *DB) fail(batch []command, err error) {
 	}
 	if len(db.unsettled) > kept {
 		db.mu.Lock()
-		db.unwritable = true
+		db.scheduler.SetUnwritable(true)
 		db.mu.Unlock()
 		db.retryTimer.Reset(retryWriting)
 	}
@@ -318,11 +318,7 @@ func (db *DB) releaseGone() error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	for _, a := range db.actions {
-		a.outdated = a.loading
-		for id, d := range a.held {
-			if d.unwritten > 0 {
-				continue
-			}
+		for _, id := range db.scheduler.Doubt(&a.Action) {
 			waits := false
 			if err := query(db.conn, "SELECT 1 FROM waiting WHERE action = ? AND delivery = ?", func(*sqlite.Stmt) error {
 				waits = true
@@ -331,7 +327,7 @@ func (db *DB) releaseGone() error {
 				return err
 			}
 			if !waits {
-				db.release(a, id)
+				db.scheduler.Release(&a.Action, id)
 			}
 		}
 	}

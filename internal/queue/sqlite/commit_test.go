@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // earlyLoad is a command that has the table read, as a loader does that gets the
@@ -23,13 +24,13 @@ type earlyLoad struct {
 func (r *earlyLoad) prepare(*DB)              {}
 func (r *earlyLoad) write(*transaction) error { return nil }
 func (r *earlyLoad) apply(db *DB) {
-	order := loadOrder{action: r.action.id, now: micros(db.now()), timed: loadAtOnce, fresh: loadAtOnce, after: r.action.readUpTo, held: map[int64]struct{}{}}
-	result, err := db.load(order)
+	order := scheduler.Order{Now: micros(db.now()), Timed: 100, Fresh: 100, Held: map[int64]struct{}{}}
+	read, err := db.load(r.action.Name, r.action.id, order)
 	if err != nil {
 		panic(err)
 	}
-	r.read = len(result.timed) + len(result.fresh)
-	db.take(r.action, order, result, r.action.dropped, nil)
+	r.read = len(read.Timed) + len(read.Fresh)
+	db.scheduler.Loaded(&r.action.Action, order, read, nil)
 }
 
 // A loader can read a delivery from the table after the commit that stored it and
