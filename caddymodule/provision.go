@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -183,12 +184,12 @@ func (a *App) source(source *config.Source, wrong *config.Findings) receive.Sour
 	return converted
 }
 
-func (a *App) credential(source string, credential *config.Credential) (receive.Credential, error) {
+func (a *App) credential(source string, credential *config.Credential) (auth.Settings, error) {
 	if err := credential.Check(); err != nil {
-		return receive.Credential{}, fmt.Errorf("reading auth of source %s: %w", source, err)
+		return auth.Settings{}, fmt.Errorf("reading auth of source %s: %w", source, err)
 	}
-	converted := receive.Credential{
-		Kind: receive.Kind(credential.Kind), In: receive.Place(credential.In), Name: credential.Name, User: credential.User,
+	converted := auth.Settings{
+		Kind: credential.Kind, In: credential.In, Name: credential.Name, User: credential.User,
 		Algorithm: credential.Algorithm, Timestamp: credential.Timestamp, Tolerance: time.Duration(credential.Tolerance),
 	}
 	if credential.Kind == "none" {
@@ -201,8 +202,10 @@ func (a *App) credential(source string, credential *config.Credential) (receive.
 	}
 	var err error
 	converted.Values, err = a.secrets("source "+source, "auth "+credential.Kind, texts)
-	if a.dry != nil && converted.Kind == receive.StandardWebhooks {
-		converted.Values = []string{maskedKey}
+	if a.dry != nil {
+		for i := range converted.Values {
+			converted.Values[i] = auth.StandIn(credential.Kind, converted.Values[i])
+		}
 	}
 	return converted, err
 }

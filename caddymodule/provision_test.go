@@ -23,6 +23,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -67,28 +68,28 @@ func TestSourceReachesReceive(t *testing.T) {
 		{"redact body.phone\nredact caller_id", receive.Source{Redact: []string{"body.phone", "caller_id"}}},
 		{"max_body 2MiB", receive.Source{MaxBody: 2 << 20}},
 		{"respond 202", receive.Source{Respond: 202}},
-		{"auth bearer {env.EVENT_RELAY_SECRET} {env.EVENT_RELAY_EMPTY} plain", receive.Source{Credentials: []receive.Credential{
-			{Kind: receive.Bearer, Values: []string{"from outside", "plain"}}}}},
-		{"auth basic user {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []receive.Credential{
-			{Kind: receive.Basic, User: "user", Values: []string{"from outside"}}}}},
-		{"auth api_key body token {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"from outside"}}}}},
-		{"auth path plain", receive.Source{Credentials: []receive.Credential{{Kind: receive.Path, Values: []string{"plain"}}}}},
-		{"auth hmac X-Signature sha256 {env.EVENT_RELAY_SECRET} plain", receive.Source{Credentials: []receive.Credential{
-			{Kind: receive.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"from outside", "plain"}}}}},
-		{"auth hmac X-Signature sha1 plain {\ntimestamp X-Time 1m\n}", receive.Source{Credentials: []receive.Credential{
-			{Kind: receive.HMAC, Name: "X-Signature", Algorithm: "sha1", Timestamp: "X-Time", Tolerance: time.Minute, Values: []string{"plain"}}}}},
-		{"auth standard_webhooks whsec_c2VjcmV0 {\ntolerance 1m\n}", receive.Source{Credentials: []receive.Credential{
-			{Kind: receive.StandardWebhooks, Tolerance: time.Minute, Values: []string{"whsec_c2VjcmV0"}}}}},
+		{"auth bearer {env.EVENT_RELAY_SECRET} {env.EVENT_RELAY_EMPTY} plain", receive.Source{Credentials: []auth.Settings{
+			{Kind: auth.Bearer, Values: []string{"from outside", "plain"}}}}},
+		{"auth basic user {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []auth.Settings{
+			{Kind: auth.Basic, User: "user", Values: []string{"from outside"}}}}},
+		{"auth api_key body token {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []auth.Settings{
+			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"from outside"}}}}},
+		{"auth path plain", receive.Source{Credentials: []auth.Settings{{Kind: auth.Path, Values: []string{"plain"}}}}},
+		{"auth hmac X-Signature sha256 {env.EVENT_RELAY_SECRET} plain", receive.Source{Credentials: []auth.Settings{
+			{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"from outside", "plain"}}}}},
+		{"auth hmac X-Signature sha1 plain {\ntimestamp X-Time 1m\n}", receive.Source{Credentials: []auth.Settings{
+			{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha1", Timestamp: "X-Time", Tolerance: time.Minute, Values: []string{"plain"}}}}},
+		{"auth standard_webhooks whsec_c2VjcmV0 {\ntolerance 1m\n}", receive.Source{Credentials: []auth.Settings{
+			{Kind: auth.StandardWebhooks, Tolerance: time.Minute, Values: []string{"whsec_c2VjcmV0"}}}}},
 	} {
 		t.Run(test.setting, func(t *testing.T) {
-			auth := ""
+			credential := ""
 			test.want.Name = "erp"
 			if test.want.Credentials == nil {
-				auth = "auth none\n"
-				test.want.Credentials = []receive.Credential{{Kind: receive.None}}
+				credential = "auth none\n"
+				test.want.Credentials = []auth.Settings{{Kind: auth.None}}
 			}
-			app := fromCaddyfile(t, "source erp {\n"+auth+test.setting+"\n}")
+			app := fromCaddyfile(t, "source erp {\n"+credential+test.setting+"\n}")
 			configuration, err := app.configuration()
 			if err != nil {
 				t.Fatal(err)

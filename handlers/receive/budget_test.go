@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // unprovenSources prove their requests in the head, by the body and by a
@@ -26,10 +27,10 @@ import (
 func unprovenSources() []receive.Source {
 	return []receive.Source{
 		{Name: "head", Credentials: bearer("a"), MaxBody: 1 << 10},
-		{Name: "body", MaxBody: 1 << 10, Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"b"}}}},
-		{Name: "signed", MaxBody: 1 << 10, Credentials: []receive.Credential{
-			{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}},
+		{Name: "body", MaxBody: 1 << 10, Credentials: []auth.Settings{
+			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}},
+		{Name: "signed", MaxBody: 1 << 10, Credentials: []auth.Settings{
+			{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}},
 	}
 }
 
@@ -125,8 +126,8 @@ func TestUnprovenBytes(t *testing.T) {
 // TestLeastRate checks when the next bytes are due of a sender that has not
 // proven itself, and that no limit is left once the body is there.
 func TestLeastRate(t *testing.T) {
-	r := newRelay(t, receive.Options{BodyTimeout: time.Hour}, receive.Source{Name: "b", Credentials: []receive.Credential{
-		{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"b"}}}})
+	r := newRelay(t, receive.Options{BodyTimeout: time.Hour}, receive.Source{Name: "b", Credentials: []auth.Settings{
+		{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}})
 	limits := 0
 	from := origin
 	lifted := false

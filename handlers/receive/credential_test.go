@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // with returns a change of a request that sets a header.
@@ -43,64 +44,64 @@ func TestCredentials(t *testing.T) {
 	values := []string{"new-secret", "", "old-secret"}
 	tests := []struct {
 		name       string
-		credential receive.Credential
+		credential auth.Settings
 		rest, body string
 		change     func(*http.Request)
 		proven     bool
 	}{
-		{name: "none", credential: receive.Credential{Kind: receive.None}, body: fixed, proven: true},
+		{name: "none", credential: auth.Settings{Kind: auth.None}, body: fixed, proven: true},
 
-		{name: "bearer", credential: receive.Credential{Kind: receive.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer new-secret"), proven: true},
-		{name: "bearer old", credential: receive.Credential{Kind: receive.Bearer, Values: values}, body: fixed, change: with("Authorization", "bearer  old-secret "), proven: true},
-		{name: "bearer wrong", credential: receive.Credential{Kind: receive.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer new-secre")},
-		{name: "bearer empty", credential: receive.Credential{Kind: receive.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer ")},
-		{name: "bearer without scheme", credential: receive.Credential{Kind: receive.Bearer, Values: values}, body: fixed, change: with("Authorization", "new-secret")},
-		{name: "bearer as basic", credential: receive.Credential{Kind: receive.Bearer, Values: values}, body: fixed, change: with("Authorization", "Basic new-secret")},
-		{name: "bearer missing", credential: receive.Credential{Kind: receive.Bearer, Values: values}, body: fixed},
+		{name: "bearer", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer new-secret"), proven: true},
+		{name: "bearer old", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "bearer  old-secret "), proven: true},
+		{name: "bearer wrong", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer new-secre")},
+		{name: "bearer empty", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer ")},
+		{name: "bearer without scheme", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "new-secret")},
+		{name: "bearer as basic", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Basic new-secret")},
+		{name: "bearer missing", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed},
 
-		{name: "basic", credential: receive.Credential{Kind: receive.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "new-secret"), proven: true},
-		{name: "basic old", credential: receive.Credential{Kind: receive.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "old-secret"), proven: true},
-		{name: "basic colon", credential: receive.Credential{Kind: receive.Basic, User: "u", Values: []string{"a:b"}}, body: fixed, change: basic("u", "a:b"), proven: true},
-		{name: "basic other user", credential: receive.Credential{Kind: receive.Basic, User: "u", Values: values}, body: fixed, change: basic("v", "new-secret")},
-		{name: "basic empty", credential: receive.Credential{Kind: receive.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "")},
-		{name: "basic no base64", credential: receive.Credential{Kind: receive.Basic, User: "u", Values: values}, body: fixed, change: with("Authorization", "Basic u:new-secret")},
+		{name: "basic", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "new-secret"), proven: true},
+		{name: "basic old", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "old-secret"), proven: true},
+		{name: "basic colon", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: []string{"a:b"}}, body: fixed, change: basic("u", "a:b"), proven: true},
+		{name: "basic other user", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: basic("v", "new-secret")},
+		{name: "basic empty", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "")},
+		{name: "basic no base64", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: with("Authorization", "Basic u:new-secret")},
 
-		{name: "header", credential: receive.Credential{Kind: receive.APIKey, In: receive.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "old-secret"), proven: true},
-		{name: "header empty", credential: receive.Credential{Kind: receive.APIKey, In: receive.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "")},
-		{name: "header wrong", credential: receive.Credential{Kind: receive.APIKey, In: receive.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "secret")},
-		{name: "query", credential: receive.Credential{Kind: receive.APIKey, In: receive.InQuery, Name: "k", Values: values}, rest: "?k=old%2Dsecret", body: fixed, proven: true},
-		{name: "query empty", credential: receive.Credential{Kind: receive.APIKey, In: receive.InQuery, Name: "k", Values: values}, rest: "?k=", body: fixed},
-		{name: "query other case", credential: receive.Credential{Kind: receive.APIKey, In: receive.InQuery, Name: "k", Values: values}, rest: "?K=old-secret", body: fixed},
-		{name: "body", credential: receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "old-secret"), proven: true},
-		{name: "body form", credential: receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: values}, body: "event=x&token=new-secret", proven: true},
-		{name: "body XML", credential: receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: values}, body: "<a><token>new-secret</token></a>", proven: true},
-		{name: "body empty", credential: receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "")},
-		{name: "body wrong", credential: receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "x")},
-		{name: "body nested", credential: receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: values}, body: `{"data":{"token":"new-secret"}}`},
-		{name: "body list", credential: receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: values}, body: `{"token":["new-secret"]}`},
-		{name: "body none", credential: receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: values}},
+		{name: "header", credential: auth.Settings{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "old-secret"), proven: true},
+		{name: "header empty", credential: auth.Settings{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "")},
+		{name: "header wrong", credential: auth.Settings{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "secret")},
+		{name: "query", credential: auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?k=old%2Dsecret", body: fixed, proven: true},
+		{name: "query empty", credential: auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?k=", body: fixed},
+		{name: "query other case", credential: auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?K=old-secret", body: fixed},
+		{name: "body", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "old-secret"), proven: true},
+		{name: "body form", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: "event=x&token=new-secret", proven: true},
+		{name: "body XML", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: "<a><token>new-secret</token></a>", proven: true},
+		{name: "body empty", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "")},
+		{name: "body wrong", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "x")},
+		{name: "body nested", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: `{"data":{"token":"new-secret"}}`},
+		{name: "body list", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: `{"token":["new-secret"]}`},
+		{name: "body none", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}},
 
-		{name: "path", credential: receive.Credential{Kind: receive.Path, Values: values}, rest: "/x/new-secret", body: fixed, proven: true},
-		{name: "path alone", credential: receive.Credential{Kind: receive.Path, Values: values}, rest: "/old-secret/", body: fixed, proven: true},
-		{name: "path not last", credential: receive.Credential{Kind: receive.Path, Values: values}, rest: "/new-secret/x", body: fixed},
-		{name: "path missing", credential: receive.Credential{Kind: receive.Path, Values: values}, body: fixed},
+		{name: "path", credential: auth.Settings{Kind: auth.Path, Values: values}, rest: "/x/new-secret", body: fixed, proven: true},
+		{name: "path alone", credential: auth.Settings{Kind: auth.Path, Values: values}, rest: "/old-secret/", body: fixed, proven: true},
+		{name: "path not last", credential: auth.Settings{Kind: auth.Path, Values: values}, rest: "/new-secret/x", body: fixed},
+		{name: "path missing", credential: auth.Settings{Kind: auth.Path, Values: values}, body: fixed},
 
-		{name: "hmac hex", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(sum)), proven: true},
-		{name: "hmac capitals", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "SHA256="+strings.ToUpper(hex.EncodeToString(sum))), proven: true},
-		{name: "hmac base64", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", base64.StdEncoding.EncodeToString(sum)), proven: true},
-		{name: "hmac base64 of URLs", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", base64.RawURLEncoding.EncodeToString(sum)), proven: true},
-		{name: "hmac two", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "v1="+hex.EncodeToString(wrongSum)+",v1="+hex.EncodeToString(sum)), proven: true},
-		{name: "hmac sha1", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha1", Values: values}, body: fixed, change: with("X-Sig", "sha1="+hex.EncodeToString(mac(sha1.New, "old-secret", fixed))), proven: true},
-		{name: "hmac sha512", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha512", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(mac(sha512.New, "old-secret", fixed))), proven: true},
-		{name: "hmac empty key", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(wrongSum))},
-		{name: "hmac other body", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed + " ", change: with("X-Sig", hex.EncodeToString(sum))},
-		{name: "hmac empty", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "sha256=")},
-		{name: "hmac cut", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(sum[:16]))},
-		{name: "hmac missing", credential: receive.Credential{Kind: receive.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed},
+		{name: "hmac hex", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(sum)), proven: true},
+		{name: "hmac capitals", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "SHA256="+strings.ToUpper(hex.EncodeToString(sum))), proven: true},
+		{name: "hmac base64", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", base64.StdEncoding.EncodeToString(sum)), proven: true},
+		{name: "hmac base64 of URLs", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", base64.RawURLEncoding.EncodeToString(sum)), proven: true},
+		{name: "hmac two", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "v1="+hex.EncodeToString(wrongSum)+",v1="+hex.EncodeToString(sum)), proven: true},
+		{name: "hmac sha1", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha1", Values: values}, body: fixed, change: with("X-Sig", "sha1="+hex.EncodeToString(mac(sha1.New, "old-secret", fixed))), proven: true},
+		{name: "hmac sha512", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha512", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(mac(sha512.New, "old-secret", fixed))), proven: true},
+		{name: "hmac empty key", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(wrongSum))},
+		{name: "hmac other body", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed + " ", change: with("X-Sig", hex.EncodeToString(sum))},
+		{name: "hmac empty", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "sha256=")},
+		{name: "hmac cut", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(sum[:16]))},
+		{name: "hmac missing", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []receive.Credential{test.credential}})
+			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{test.credential}})
 			request := post(test.rest, "", test.body)
 			if test.change != nil {
 				test.change(request)
@@ -155,8 +156,8 @@ func TestSignedTime(t *testing.T) {
 		"too large":     {"99999999999999999999", "99999999999999999999." + body, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []receive.Credential{{
-				Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "x-time", Tolerance: time.Minute, Values: []string{"k"}}}})
+			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{{
+				Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "x-time", Tolerance: time.Minute, Values: []string{"k"}}}})
 			request := post("", "", body)
 			request.Header.Set("X-Sig", hex.EncodeToString(mac(sha256.New, "k", test.signed)))
 			if test.time != "" {
@@ -173,9 +174,9 @@ func TestSignedTime(t *testing.T) {
 // request was read for the sake of another.
 func TestSignedTimeOfOne(t *testing.T) {
 	const body = `{"event":"x"}`
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []receive.Credential{
-		{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
-		{Kind: receive.HMAC, Name: "X-Other", Algorithm: "sha256", Values: []string{"k"}}}})
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{
+		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
+		{Kind: auth.HMAC, Name: "X-Other", Algorithm: "sha256", Values: []string{"k"}}}})
 	request := post("", "", body)
 	request.Header.Set("X-Time", "5")
 	request.Header.Set("X-Sig", hex.EncodeToString(mac(sha256.New, "k", "5."+body)))
@@ -187,7 +188,7 @@ func TestSignedTimeOfOne(t *testing.T) {
 
 // standard returns a source with two secrets of Standard Webhooks.
 func standard() receive.Source {
-	return receive.Source{Name: "s", Credentials: []receive.Credential{{Kind: receive.StandardWebhooks,
+	return receive.Source{Name: "s", Credentials: []auth.Settings{{Kind: auth.StandardWebhooks,
 		Values: []string{"whsec_" + base64.StdEncoding.EncodeToString([]byte("new-key")), base64.StdEncoding.EncodeToString([]byte("old-key"))}}}}
 }
 
@@ -310,9 +311,9 @@ func TestStandardWebhooksReplay(t *testing.T) {
 // TestUses checks which value counts as used, and that it stays so in the next
 // configuration.
 func TestUses(t *testing.T) {
-	sources := []receive.Source{{Name: "a", Credentials: []receive.Credential{
-		{Kind: receive.Bearer, Values: []string{"one", "", "two"}},
-		{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"three"}},
+	sources := []receive.Source{{Name: "a", Credentials: []auth.Settings{
+		{Kind: auth.Bearer, Values: []string{"one", "", "two"}},
+		{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"three"}},
 	}}}
 	r := newRelay(t, receive.Options{}, sources...)
 	request := post("", "", "{}")
@@ -328,13 +329,13 @@ func TestUses(t *testing.T) {
 		want []receive.Use
 	}{
 		"used": {r.Uses(), []receive.Use{
-			{Source: "a", Credential: 1, Kind: receive.Bearer, Value: 1},
-			{Source: "a", Credential: 1, Kind: receive.Bearer, Value: 3, Last: now},
-			{Source: "a", Credential: 2, Kind: receive.APIKey, Value: 1}}},
+			{Source: "a", Credential: 1, Kind: auth.Bearer, Value: 1},
+			{Source: "a", Credential: 1, Kind: auth.Bearer, Value: 3, Last: now},
+			{Source: "a", Credential: 2, Kind: auth.APIKey, Value: 1}}},
 		"inherited": {next.Uses(), []receive.Use{
-			{Source: "a", Credential: 1, Kind: receive.Bearer, Value: 1, Last: now},
-			{Source: "a", Credential: 1, Kind: receive.Bearer, Value: 2},
-			{Source: "a", Credential: 2, Kind: receive.APIKey, Value: 1}}},
+			{Source: "a", Credential: 1, Kind: auth.Bearer, Value: 1, Last: now},
+			{Source: "a", Credential: 1, Kind: auth.Bearer, Value: 2},
+			{Source: "a", Credential: 2, Kind: auth.APIKey, Value: 1}}},
 	} {
 		if len(test.uses) != len(test.want) {
 			t.Fatalf("%s: got %+v", name, test.uses)

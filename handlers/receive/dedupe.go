@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
@@ -24,39 +23,26 @@ var eventIDs = []string{"eventid", "eventuuid", "deliveryid"}
 // duplicate and leads to nothing. The queue remembers, not this room: a sender
 // must be able to repeat what was not stored, and a restart must not forget.
 func (v *visit) setDedupe(s *source, received *Received) {
-	signedID, window := v.signedID(s)
-	window = max(window, s.DedupeWindow)
+	proof := v.proofOf(s)
+	window := max(proof.window, s.DedupeWindow)
 	if window == 0 {
 		return
 	}
 	received.DedupeWindow = window
-	bodyOnly := v.signedOnly(s)
 	received.DedupeKeys = make([]string, len(received.Events))
 	for i, e := range received.Events {
 		key := newKey(e.Source)
 		switch {
-		case signedID != "":
-			key.add("signed", signedID, strconv.Itoa(i))
+		case proof.id != "":
+			key.add("signed", proof.id, strconv.Itoa(i))
 		case s.dedupeKey != nil && v.ownKey(s, e, key):
-		case s.DedupeWindow > 0 && bodyOnly && bodyKey(e, key):
-		case s.DedupeWindow > 0 && !bodyOnly && usualKey(e, key):
+		case s.DedupeWindow > 0 && proof.signedOnly && bodyKey(e, key):
+		case s.DedupeWindow > 0 && !proof.signedOnly && usualKey(e, key):
 		default:
 			continue
 		}
 		received.DedupeKeys[i] = key.String()
 	}
-}
-
-// signedID returns the id of a Standard Webhooks request and for how long the
-// same request could be sent again.
-func (v *visit) signedID(s *source) (string, time.Duration) {
-	for _, c := range s.credentials {
-		if c.Kind == StandardWebhooks && slices.Contains(v.signatures, c) {
-			s, _ := standardHeaders(v.request.Header)
-			return s.id, 2 * c.Tolerance
-		}
-	}
-	return "", 0
 }
 
 // ownKey adds the value of the source's own expression, if it has one.

@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // encoders apply one content encoding each. A "deflate" has a zlib header or has
@@ -221,8 +222,8 @@ func TestDecodedLimit(t *testing.T) {
 func TestBomb(t *testing.T) {
 	r := newRelay(t, receive.Options{},
 		receive.Source{Name: "a", Credentials: bearer("a")},
-		receive.Source{Name: "b", Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"b"}}}})
+		receive.Source{Name: "b", Credentials: []auth.Settings{
+			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}})
 	huge := strings.Repeat("x", 40<<20)
 	for encoding, bomb := range map[string]string{
 		"gzip":             encoded(t, huge, "gzip"),
@@ -256,8 +257,8 @@ func TestBomb(t *testing.T) {
 // as meant.
 func TestSignedCompressed(t *testing.T) {
 	const body = `{"event":"x"}`
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []receive.Credential{
-		{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}})
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{
+		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}})
 	packed := encoded(t, body, "zstd", "gzip")
 	for name, signed := range map[string]string{"as sent": packed, "as meant": body} {
 		request := post("", "application/json", packed)

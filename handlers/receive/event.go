@@ -30,7 +30,7 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 	// The name beside the body, and that of the envelope around a batch, are
 	// looked for once.
 	outer := ""
-	bodyOnly := v.signedOnly(s)
+	bodyOnly := v.proofOf(s).signedOnly
 	if s.nameFrom == nil && !bodyOnly {
 		outer = s.nameFromRequest(&c)
 	}

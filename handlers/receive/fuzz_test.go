@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // FuzzRequest turns raw requests into events. Whatever comes: no panic, a status
@@ -25,9 +26,9 @@ func FuzzRequest(f *testing.F) {
 	}
 	sources := senders()
 	sources = append(sources, receive.Source{
-		Name: "odd", Preset: "pbxware", Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"odd-token-of-some-length"}},
-			{Kind: receive.Path, Values: []string{"odd-token-of-some-length"}},
+		Name: "odd", Preset: "pbxware", Credentials: []auth.Settings{
+			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"odd-token-of-some-length"}},
+			{Kind: auth.Path, Values: []string{"odd-token-of-some-length"}},
 		},
 		NameFrom: "body.kind", Batch: "body.list", DedupeWindow: 1, Redact: []string{"body.a.b", "query.q", "caller_id"},
 		Fields: []receive.Field{{"leading", "body.list[0]"}, {"date", "body.day"}},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // endless is a body without an end. It fails the test when more is read than a
@@ -48,8 +49,8 @@ func (unread) Close() error { return nil }
 func TestTooLarge(t *testing.T) {
 	small := receive.Source{Name: "small", Credentials: bearer("small"), MaxBody: 100}
 	large := receive.Source{Name: "large", Credentials: bearer("large"), MaxBody: 200}
-	signed := receive.Source{Name: "signed", MaxBody: 300, Credentials: []receive.Credential{
-		{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}}
+	signed := receive.Source{Name: "signed", MaxBody: 300, Credentials: []auth.Settings{
+		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}}
 	r := newRelay(t, receive.Options{}, small, large, signed)
 
 	declared := func(length int64, token string) *http.Request {
@@ -86,7 +87,7 @@ func TestTooLarge(t *testing.T) {
 		"both":       {func(q *http.Request) { q.Header.Set("X-Key", "both") }, "large", 0},
 		"not proven": {func(q *http.Request) { q.Header.Set("Authorization", "Bearer small"); q.Header.Set("X-Sig", "00") }, "", 413},
 	} {
-		both := receive.Credential{Kind: receive.APIKey, In: receive.InHeader, Name: "X-Key", Values: []string{"both"}}
+		both := auth.Settings{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Key", Values: []string{"both"}}
 		small, large := small, large
 		small.Credentials, large.Credentials = append(bearer("small"), both), append(bearer("large"), both)
 		request := post("?event=x", "", strings.Repeat("x", 150))
@@ -136,9 +137,9 @@ func (o onebyone) Read(p []byte) (int, error) { return o.r.Read(p[:min(len(p), 1
 func TestRefusedUnread(t *testing.T) {
 	r := newRelay(t, receive.Options{},
 		receive.Source{Name: "a", Credentials: bearer("a"), Allow: networks("203.0.113.0/24")},
-		receive.Source{Name: "b", Allow: networks("203.0.113.0/24"), Credentials: []receive.Credential{
-			{Kind: receive.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
-			{Kind: receive.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
+		receive.Source{Name: "b", Allow: networks("203.0.113.0/24"), Credentials: []auth.Settings{
+			{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
+			{Kind: auth.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
 	for name, test := range map[string]struct {
 		change func(*http.Request, *receive.Origin)
 		status int

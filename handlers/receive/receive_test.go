@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -117,7 +118,7 @@ func open(s receive.Source) receive.Source {
 	if s.Name == "" {
 		s.Name = "open"
 	}
-	s.Credentials = []receive.Credential{{Kind: receive.None}}
+	s.Credentials = []auth.Settings{{Kind: auth.None}}
 	return s
 }
 

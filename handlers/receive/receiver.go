@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -122,7 +123,7 @@ func New(sources []Source, language *language.Language, options Options) (*Recei
 			continue
 		}
 		r.sources = append(r.sources, s)
-		if slices.ContainsFunc(s.credentials, func(c *credential) bool { return !c.inHead() }) {
+		if slices.ContainsFunc(s.credentials, func(c auth.Authenticator) bool { return c.Traits().Needs != auth.Head }) {
 			largest = max(largest, s.MaxBody)
 		}
 	}
@@ -136,47 +137,6 @@ func New(sources []Source, language *language.Language, options Options) (*Recei
 	return r, nil
 }
 
-// Uses returns when each value of each credential was last used.
-func (r *Receiver) Uses() []Use {
-	var uses []Use
-	r.eachSecret(func(s *source, c *credential, value *secret) {
-		use := Use{Source: s.Name, Credential: c.position, Kind: c.Kind, Value: value.number}
-		if used := value.used.Load(); used != 0 {
-			use.Last = time.Unix(0, used)
-		}
-		uses = append(uses, use)
-	})
-	return uses
-}
-
-// Inherit takes over from the Receiver of an earlier configuration when its
-// credentials were last used, for those that are still the same.
-func (r *Receiver) Inherit(earlier *Receiver) {
-	type key struct {
-		source string
-		kind   Kind
-		digest [32]byte
-	}
-	last := map[key]int64{}
-	earlier.eachSecret(func(s *source, c *credential, value *secret) {
-		k := key{s.Name, c.Kind, value.digest}
-		last[k] = max(last[k], value.used.Load())
-	})
-	r.eachSecret(func(s *source, c *credential, value *secret) {
-		value.used.CompareAndSwap(0, last[key{s.Name, c.Kind, value.digest}])
-	})
-}
-
-func (r *Receiver) eachSecret(do func(*source, *credential, *secret)) {
-	for _, s := range r.sources {
-		for _, c := range s.credentials {
-			for i := range c.values {
-				do(s, c, &c.values[i])
-			}
-		}
-	}
-}
-
 // visit is one request on its way to becoming events.
 type visit struct {
 	receiver *Receiver
@@ -188,26 +148,21 @@ type visit struct {
 	test  bool
 	named string
 
-	query    map[string][]string
-	segments []string // of the path, after the mount
-
 	allowed []*source // by address
-	proven  []bool    // by credentials, for each of allowed
-	carried []bool    // by one that is no signature, for each of allowed
-
-	// presented are the values that proved the request, signatures the
-	// credentials whose signature did.
-	presented  []string
-	signatures []*credential
-	// flags and places are room for the lists above, for a few sources.
-	flags  [3][8]bool
+	proofs  []proof   // for each of allowed
+	// places and room hold the lists above, for a few sources.
 	places [8]*source
+	room   [8]proof
+
+	// seen is what credentials may look at.
+	seen auth.Request
+	// presented are the texts that proved the request, in all forms.
+	presented []string
+	// why says what was wrong with a credential that was nearly right.
+	why string
+
 	// contentProblem is what was wrong with the Content-Encoding.
 	contentProblem string
-	// pathToken says that the last segment is one of them.
-	pathToken bool
-	// untimely says what was wrong with the time of a signature.
-	untimely string
 }
 
 // Receive turns a request into events. Its error is a *Refusal, or wraps
@@ -222,16 +177,16 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 	if err := v.admit(); err != nil {
 		return nil, err
 	}
-	if limit := v.maxBody(nil); request.ContentLength > limit {
+	if limit := v.maxBody(true); request.ContentLength > limit {
 		return nil, tooLargeRefusal(limit)
 	}
 
 	// What stands before the body.
-	waiting, anyone := v.proveByHead()
-	if !anyone && !slices.Contains(waiting, true) {
+	anyone := v.ask(auth.Head)
+	if !anyone && !v.mayYet(auth.Bytes) {
 		return nil, refuse(http.StatusUnauthorized, "%s", v.whyNot())
 	}
-	in := &intake{limit: v.maxBody(waiting)}
+	in := &intake{limit: v.maxBody(false)}
 	if request.ContentLength > in.limit {
 		return nil, tooLargeRefusal(in.limit)
 	}
@@ -241,16 +196,26 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 	}
 
 	// What stands in the body.
-	wire, raw, err := v.body(in)
-	if err != nil {
+	var err error
+	if v.seen.Sent, v.seen.Body, err = v.body(in); err != nil {
 		return nil, err
 	}
-	anyone = v.proveBySignature(wire, raw) || anyone
-	doc, anyone, err := v.proveByBody(waiting, raw, anyone)
-	if err != nil {
-		return nil, err
+	if anyone = v.ask(auth.Bytes); !anyone {
+		// When no field of the body could prove anything, it is left alone.
+		if !v.mayYet(auth.Fields) {
+			return nil, refuse(http.StatusUnauthorized, "%s", v.whyNot())
+		}
+		select {
+		case r.decoding <- struct{}{}:
+			defer func() { <-r.decoding }()
+		case <-request.Context().Done():
+			return nil, fmt.Errorf("waiting to decode body: %w: %w", ErrSenderGone, request.Context().Err())
+		}
 	}
-	if !anyone {
+	v.blankBody(v.seen.Body)
+	doc := v.decode(v.seen.Body)
+	v.seen.Field = doc.key
+	if !v.ask(auth.Fields) {
 		return nil, refuse(http.StatusUnauthorized, "%s", v.whyNot())
 	}
 	return v.settle(doc)
@@ -276,13 +241,13 @@ func (v *visit) as(name string) (*Received, error) {
 	for _, s := range v.receiver.sources {
 		if s.Name == name {
 			v.origin.Sources = []string{name}
-			v.allowed, v.proven, v.carried = []*source{s}, []bool{true}, []bool{true}
+			v.allowed, v.proofs = []*source{s}, []proof{{proven: true}}
 		}
 	}
 	if v.allowed == nil {
 		return nil, fmt.Errorf("there is no source %q", name)
 	}
-	in := &intake{limit: v.maxBody(nil)}
+	in := &intake{limit: v.maxBody(true)}
 	_, raw, err := v.body(in)
 	if err != nil {
 		return nil, err
@@ -291,14 +256,20 @@ func (v *visit) as(name string) (*Received, error) {
 }
 
 func (r *Receiver) visit(request *http.Request, origin Origin) *visit {
+	now := r.options.Now().UTC().Round(0) // without the monotonic clock, as it will be read back
 	return &visit{
 		receiver: r,
 		request:  request,
 		origin:   origin,
-		now:      r.options.Now().UTC().Round(0),     // without the monotonic clock, as it will be read back
+		now:      now,
 		client:   origin.Client.Unmap().WithZone(""), // no network contains an address with a zone
-		query:    parseQuery(request.URL.RawQuery),
-		segments: segmentsAfter(origin.Mount, request.URL),
+		seen: auth.Request{
+			Header:   request.Header,
+			Query:    parseQuery(request.URL.RawQuery),
+			Segments: segmentsAfter(origin.Mount, request.URL),
+			Now:      now,
+			HasBody:  request.Body != nil && request.Body != http.NoBody,
+		},
 	}
 }
 
@@ -316,8 +287,7 @@ func (v *visit) admit() error {
 	if len(v.allowed) == 0 {
 		return refuse(http.StatusForbidden, "no source allows the address %v; to let it in, add it to allow of a source", v.client)
 	}
-	v.proven = append(v.flags[0][:0], make([]bool, len(v.allowed))...)
-	v.carried = append(v.flags[2][:0], make([]bool, len(v.allowed))...)
+	v.proofs = append(v.room[:0], make([]proof, len(v.allowed))...)
 	return nil
 }
 
@@ -329,109 +299,25 @@ func contains(network netip.Prefix, client netip.Addr) bool {
 	return network.Contains(client)
 }
 
-// maxBody returns the largest body that any source takes that is proven or
-// waiting; of all that are allowed, if waiting is nil.
-func (v *visit) maxBody(waiting []bool) int64 {
+// maxBody returns the largest body that any allowed source takes; unless all is
+// set, of those alone that are proven or may yet be.
+func (v *visit) maxBody(all bool) int64 {
 	var limit int64
 	for i, s := range v.allowed {
-		if waiting == nil || waiting[i] || v.proven[i] {
+		if all || v.proofs[i].later || v.proofs[i].proven {
 			limit = max(limit, s.MaxBody)
 		}
 	}
 	return limit
 }
 
-// proveByHead checks the credentials that stand before the body. waiting says
-// which sources may yet be proven by the body.
-func (v *visit) proveByHead() (waiting []bool, anyone bool) {
-	waiting = append(v.flags[1][:0], make([]bool, len(v.allowed))...)
-	empty := v.request.Body == nil || v.request.Body == http.NoBody
-	for i, s := range v.allowed {
-		for _, c := range s.credentials {
-			switch {
-			case c.inHead():
-				if presented, ok := v.provenByHead(c); ok {
-					v.prove(i, presented)
-					if c.Kind == Basic {
-						v.presented = append(v.presented, basicForms(presented)...)
-					}
-					v.pathToken = v.pathToken || c.Kind == Path
-					anyone = true
-				}
-			case c.signs():
-				waiting[i] = v.signed(c) || waiting[i]
-			default:
-				waiting[i] = !empty || waiting[i]
-			}
-		}
+// proofOf returns what the credentials say of a source, the zero proof if the
+// sender's address is not one of its.
+func (v *visit) proofOf(s *source) proof {
+	if at := slices.Index(v.allowed, s); at >= 0 {
+		return v.proofs[at]
 	}
-	return waiting, anyone
-}
-
-// proveBySignature checks signatures over the body.
-func (v *visit) proveBySignature(wire, raw []byte) (anyone bool) {
-	for i, s := range v.allowed {
-		for _, c := range s.credentials {
-			if c.signs() && v.signed(c) && v.provenBySignature(c, wire, raw) {
-				v.proven[i] = true
-				v.signatures = append(v.signatures, c)
-				anyone = true
-			}
-		}
-	}
-	return anyone
-}
-
-// proveByBody decodes the body and checks the credentials in it. When nobody is
-// proven yet and no field of the body could do so, the body is left alone.
-func (v *visit) proveByBody(waiting []bool, raw []byte, anyone bool) (*document, bool, error) {
-	if !anyone {
-		inBody := func(c *credential) bool { return c.Kind == APIKey && c.In == InBody }
-		hopeful := false
-		for i, s := range v.allowed {
-			hopeful = hopeful || waiting[i] && slices.ContainsFunc(s.credentials, inBody)
-		}
-		if !hopeful {
-			return nil, false, nil
-		}
-		select {
-		case v.receiver.decoding <- struct{}{}:
-			defer func() { <-v.receiver.decoding }()
-		case <-v.request.Context().Done():
-			return nil, false, fmt.Errorf("waiting to decode body: %w: %w", ErrSenderGone, v.request.Context().Err())
-		}
-	}
-	v.blankBody(raw)
-	doc := v.decode(raw)
-	for i, s := range v.allowed {
-		for _, c := range s.credentials {
-			if c.Kind != APIKey || c.In != InBody {
-				continue
-			}
-			if presented, ok := doc.key(c.Name); ok && c.accepts(presented, v.now) {
-				v.prove(i, presented)
-				anyone = true
-			}
-		}
-	}
-	return doc, anyone, nil
-}
-
-// prove notes that the request carries a credential of a source, which is no
-// signature.
-func (v *visit) prove(i int, presented string) {
-	v.proven[i], v.carried[i] = true, true
-	if presented != "" && !slices.Contains(v.presented, presented) {
-		v.presented = append(v.presented, presented)
-	}
-}
-
-// signedOnly reports whether nothing but a signature proves the request to a
-// source. Only the body is then the sender's word: path, query and headers are
-// not signed, so whoever has read such a request can send it again with others.
-func (v *visit) signedOnly(s *source) bool {
-	at := slices.Index(v.allowed, s)
-	return at >= 0 && !v.carried[at]
+	return proof{}
 }
 
 // settle takes the credentials out of a proven request, chooses its source
@@ -442,7 +328,7 @@ func (v *visit) settle(doc *document) (*Received, error) {
 	var candidates []*source
 	var limit int64
 	for i, s := range v.allowed {
-		if v.proven[i] {
+		if v.proofs[i].proven {
 			limit = max(limit, s.MaxBody)
 			if size <= s.MaxBody {
 				candidates = append(candidates, s)

@@ -3,7 +3,6 @@ package receive
 import (
 	"bytes"
 	"cmp"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -38,40 +38,14 @@ const blankable = 8
 // header fields that may hold one, the query keys and body fields of the
 // sources that the request proved, and values that would prove another.
 func (v *visit) withoutCredentials(doc *document) clean {
-	c := clean{path: validText(v.request.URL.Path), segments: v.segments, query: v.query}
-	token, tokens := v.pathToken, ""
-	if n := len(v.segments); n > 0 {
-		tokens = v.segments[n-1]
-	}
+	c := clean{path: validText(v.request.URL.Path), segments: v.seen.Segments, query: v.seen.Query}
 	for _, s := range v.receiver.sources {
-		at := slices.Index(v.allowed, s)
-		proven := at >= 0 && v.proven[at]
+		proven := v.proofOf(s).proven
 		for _, credential := range s.credentials {
-			switch {
-			case credential.Kind == Path:
-				token = token || tokens != "" && credential.holds(tokens)
-			case credential.Kind == APIKey && credential.In == InQuery:
-				if values, there := c.query[credential.Name]; there && (proven || slices.ContainsFunc(values, credential.holds)) {
-					delete(c.query, credential.Name)
-				}
-			case credential.Kind == APIKey && credential.In == InBody:
-				removed := false
-				for _, fields := range doc.objects() {
-					value, there := fields[credential.Name]
-					if there && (proven || slices.ContainsFunc(textsOf(value), credential.holds)) {
-						delete(fields, credential.Name)
-						removed = true
-					}
-				}
-				if removed {
-					doc.changed()
-				}
+			for _, place := range credential.Traits().Places {
+				v.clear(&c, doc, place, proven, credential.Holds)
 			}
 		}
-	}
-	if token {
-		c.segments = v.segments[:len(v.segments)-1]
-		c.path = validText(pathOf(v.origin.Mount, c.segments))
 	}
 
 	c.headers = make(map[string][]string, len(v.request.Header))
@@ -89,7 +63,7 @@ func (v *visit) withoutCredentials(doc *document) clean {
 	if doc.retyped {
 		c.headers["Content-Type"] = []string{"application/json"}
 	}
-	c.segments = slices.Clone(c.segments)
+	c.segments = slices.Clone(c.segments) // the request's own are not ours to change
 	forms := v.presentedForms()
 	blankDocument(doc, forms)
 	for _, form := range forms {
@@ -101,6 +75,36 @@ func (v *visit) withoutCredentials(doc *document) clean {
 		}
 	}
 	return c
+}
+
+// clear takes a credential out of a place other than a header. What stands
+// there is taken for one if the request proved the source, and else only if it
+// is one: the same name can be data to another source.
+func (v *visit) clear(c *clean, doc *document, place auth.Place, proven bool, holds func(string) bool) {
+	switch place.In {
+	case auth.InPath:
+		// The last segment is an event's name as often.
+		if n := len(v.seen.Segments); n > 0 && len(c.segments) == n && holds(v.seen.Segments[n-1]) {
+			c.segments = c.segments[:n-1]
+			c.path = validText(pathOf(v.origin.Mount, c.segments))
+		}
+	case auth.InQuery:
+		if values, there := c.query[place.Name]; there && (proven || slices.ContainsFunc(values, holds)) {
+			delete(c.query, place.Name)
+		}
+	case auth.InBody:
+		removed := false
+		for _, fields := range doc.objects() {
+			value, there := fields[place.Name]
+			if there && (proven || slices.ContainsFunc(textsOf(value), holds)) {
+				delete(fields, place.Name)
+				removed = true
+			}
+		}
+		if removed {
+			doc.changed()
+		}
+	}
 }
 
 // textsOf returns the values of a field that came once or several times.
@@ -120,32 +124,16 @@ func textsOf(value any) []string {
 
 // removesHeader reports whether a header must not become part of the event: one
 // in which a source of this mount expects a credential, whatever it holds, and
-// one that holds the API key of any other source. The same header can be data
+// one that holds the credential of any other source. The same header can be data
 // to the sources of another mount.
 func (v *visit) removesHeader(name string, values []string) bool {
 	if privateHeaders[name] {
 		return true
 	}
+	header := auth.Place{In: auth.InHeader, Name: name}
 	for _, s := range v.receiver.sources {
 		for _, c := range s.credentials {
-			if c.standsIn(name) && (v.atMount(s) || c.Kind == APIKey && slices.ContainsFunc(values, c.holds)) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// standsIn reports whether a credential is the value of a header of its own.
-func (c *credential) standsIn(header string) bool {
-	switch c.Kind {
-	case APIKey:
-		return c.In == InHeader && c.Name == header
-	case HMAC:
-		return c.Name == header
-	case StandardWebhooks:
-		for _, names := range standardSpellings {
-			if names.signature == header {
+			if slices.Contains(c.Traits().Places, header) && (v.atMount(s) || slices.ContainsFunc(values, c.Holds)) {
 				return true
 			}
 		}
@@ -157,10 +145,6 @@ func (c *credential) standsIn(header string) bool {
 func (v *visit) atMount(s *source) bool {
 	return len(v.origin.Sources) == 0 || slices.Contains(v.origin.Sources, s.Name)
 }
-
-// holds reports whether a value is one of the credential's, without counting as
-// its use.
-func (c *credential) holds(value string) bool { return c.find(value) >= 0 }
 
 // blankBody blanks proven values in the bytes of the body, in place.
 func (v *visit) blankBody(raw []byte) {
@@ -238,13 +222,6 @@ func (v *visit) presentedForms() []string {
 	}
 	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
 	return forms
-}
-
-// basicForms returns what else repeats the user and password of Basic: the
-// password alone, and both as they stand in the header.
-func basicForms(pair string) []string {
-	_, password, _ := strings.Cut(pair, ":")
-	return []string{password, base64.RawStdEncoding.EncodeToString([]byte(pair)), base64.RawURLEncoding.EncodeToString([]byte(pair))}
 }
 
 // formsOf returns a text as it is and as it is written in URLs and in JSON, a

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -36,24 +37,24 @@ func checkNoSecret(t testing.TB, e *event.Event, secrets ...string) {
 // sources at once, in several ways.
 func TestCredentialsRemoved(t *testing.T) {
 	const secret = "a-secret-of-some-length"
-	credentials := func(value string) []receive.Credential {
-		return []receive.Credential{
-			{Kind: receive.Bearer, Values: []string{value}},
-			{Kind: receive.Basic, User: "u", Values: []string{value}},
-			{Kind: receive.APIKey, In: receive.InHeader, Name: "X-Key", Values: []string{value}},
-			{Kind: receive.APIKey, In: receive.InQuery, Name: "key", Values: []string{value}},
-			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{value}},
-			{Kind: receive.Path, Values: []string{value}},
+	credentials := func(value string) []auth.Settings {
+		return []auth.Settings{
+			{Kind: auth.Bearer, Values: []string{value}},
+			{Kind: auth.Basic, User: "u", Values: []string{value}},
+			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Key", Values: []string{value}},
+			{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{value}},
+			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{value}},
+			{Kind: auth.Path, Values: []string{value}},
 		}
 	}
 	r := newRelay(t, receive.Options{},
 		receive.Source{Name: "a", Credentials: credentials(secret)},
-		receive.Source{Name: "b", Credentials: append(credentials("b-"+secret), receive.Credential{
-			Kind: receive.APIKey, In: receive.InQuery, Name: "other", Values: []string{"short"}})},
-		receive.Source{Name: "elsewhere", Allow: networks("192.0.2.0/24"), Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InQuery, Name: "third", Values: []string{"elsewhere-secret"}},
-			{Kind: receive.APIKey, In: receive.InBody, Name: "third", Values: []string{"elsewhere-secret"}},
-			{Kind: receive.Path, Values: []string{"elsewhere-secret"}},
+		receive.Source{Name: "b", Credentials: append(credentials("b-"+secret), auth.Settings{
+			Kind: auth.APIKey, In: auth.InQuery, Name: "other", Values: []string{"short"}})},
+		receive.Source{Name: "elsewhere", Allow: networks("192.0.2.0/24"), Credentials: []auth.Settings{
+			{Kind: auth.APIKey, In: auth.InQuery, Name: "third", Values: []string{"elsewhere-secret"}},
+			{Kind: auth.APIKey, In: auth.InBody, Name: "third", Values: []string{"elsewhere-secret"}},
+			{Kind: auth.Path, Values: []string{"elsewhere-secret"}},
 		}})
 	all := func(request *http.Request) {
 		request.Header.Set("Authorization", "Bearer "+secret)
@@ -112,8 +113,8 @@ func TestRepeatedForms(t *testing.T) {
 		`a%20secret\/of+some\u0026length=%C3%A9`,
 		plain,
 	}
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []receive.Credential{
-		queryKey(secret), {Kind: receive.Bearer, Values: []string{plain}}}})
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []auth.Settings{
+		queryKey(secret), {Kind: auth.Bearer, Values: []string{plain}}}})
 	for _, form := range forms {
 		request := post("?key=a+secret%2Fof%2Bsome%26length%3D%C3%A9&again="+url.QueryEscape(form), "application/json",
 			`{"url":"https://e.example.com/?key=`+form+`&x=1","id":5}`)
@@ -135,9 +136,9 @@ func TestRepeatedElsewhere(t *testing.T) {
 	const secret = "k3y-f0r-us"
 	header := func(name, value string) http.Header { return http.Header{name: {value}} }
 	basic := base64.StdEncoding.EncodeToString([]byte("pbx:" + secret))
-	bodyKey := receive.Credential{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{secret}}
+	bodyKey := auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{secret}}
 	for name, test := range map[string]struct {
-		credential receive.Credential
+		credential auth.Settings
 		rest       string
 		header     http.Header
 		body, want string // of body.note
@@ -147,14 +148,14 @@ func TestRepeatedElsewhere(t *testing.T) {
 		"query in other key":  {queryKey(secret), "?key=" + secret + "&a" + secret + "=1&b=x" + secret, nil, `{"note":"n"}`, "n"},
 		"query as body key":   {queryKey(secret), "?key=" + secret, nil, `{"note":"n","\u006b3y-f0r-us":1}`, "n"},
 		"query in UTF-16":     {queryKey(secret), "?key=" + secret, nil, "\xff\xfe" + utf16LE(`{"note":"key=k3y-f0r-us"}`), "key=**********"},
-		"bearer in header":    {receive.Credential{Kind: receive.Bearer, Values: []string{secret}}, "", http.Header{"Authorization": {"Bearer " + secret}, "X-Forwarded-Auth": {"Bearer " + secret}}, `{"note":"n"}`, "n"},
-		"password in body":    {receive.Credential{Kind: receive.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"https://pbx:k3y-f0r-us@example.com"}`, "https://**************@example.com"},
-		"password alone":      {receive.Credential{Kind: receive.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"it is k3y-f0r-us"}`, "it is **********"},
-		"basic as base64":     {receive.Credential{Kind: receive.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"Basic ` + basic + `"}`, "Basic " + strings.Repeat("*", len(strings.TrimRight(basic, "="))) + strings.Repeat("=", strings.Count(basic, "="))},
+		"bearer in header":    {auth.Settings{Kind: auth.Bearer, Values: []string{secret}}, "", http.Header{"Authorization": {"Bearer " + secret}, "X-Forwarded-Auth": {"Bearer " + secret}}, `{"note":"n"}`, "n"},
+		"password in body":    {auth.Settings{Kind: auth.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"https://pbx:k3y-f0r-us@example.com"}`, "https://**************@example.com"},
+		"password alone":      {auth.Settings{Kind: auth.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"it is k3y-f0r-us"}`, "it is **********"},
+		"basic as base64":     {auth.Settings{Kind: auth.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"Basic ` + basic + `"}`, "Basic " + strings.Repeat("*", len(strings.TrimRight(basic, "="))) + strings.Repeat("=", strings.Count(basic, "="))},
 		"body key elsewhere":  {bodyKey, "", nil, `{"token":"k3y-f0r-us","note":"key=k3y-f0r-us!"}`, "key=**********!"},
 		"body key of a form":  {bodyKey, "", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, "token=k3y-f0r-us&note=" + url.QueryEscape("key=k3y-f0r-us!"), "key=**********!"},
 		"body key in broken":  {bodyKey, "", nil, `{"token":"k3y-f0r-us","note":"key=k3y-f0r-us!","x":"Bob "B" Lee"}`, "key=**********!"},
-		"path token":          {receive.Credential{Kind: receive.Path, Values: []string{secret}}, "/" + secret, nil, `{"note":"/listen.php/k3y-f0r-us"}`, "/listen.php/**********"},
+		"path token":          {auth.Settings{Kind: auth.Path, Values: []string{secret}}, "/" + secret, nil, `{"note":"/listen.php/k3y-f0r-us"}`, "/listen.php/**********"},
 		"percent-encoded URL": {queryKey("k3y f0r us"), "?key=k3y%20f0r%20us", nil, `{"note":"?key=k3y%20f0r%20us&x=1"}`, "?key=" + strings.Repeat("*", 14) + "&x=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +163,7 @@ func TestRepeatedElsewhere(t *testing.T) {
 			for name, values := range test.header {
 				request.Header[name] = values
 			}
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []receive.Credential{test.credential}})
+			r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []auth.Settings{test.credential}})
 			e := r.one(t, request)
 			if got := r.value(t, e, "body.note"); got != test.want {
 				t.Errorf("the note is %q, want %q", got, test.want)
@@ -171,7 +172,7 @@ func TestRepeatedElsewhere(t *testing.T) {
 			checkEvent(t, e)
 		})
 	}
-	e := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []receive.Credential{queryKey("project")}}).
+	e := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []auth.Settings{queryKey("project")}}).
 		one(t, post("?key=project", "application/json", `{ "note": "the project" }`))
 	if string(e.RawBody) != `{ "note": "the project" }` {
 		t.Errorf("a word that is a key is blanked: %s", e.RawBody)
@@ -191,7 +192,7 @@ func utf16LE(text string) string {
 // source only is data of this one.
 func TestOthersKeysAreData(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: []receive.Credential{queryKey("a-key")}},
+		receive.Source{Name: "a", Credentials: []auth.Settings{queryKey("a-key")}},
 		receive.Source{Name: "b", Credentials: bearer("b")})
 	request := post("?key=data", "application/json", "{}")
 	request.Header.Set("Authorization", "Bearer b")
@@ -204,12 +205,12 @@ func TestOthersKeysAreData(t *testing.T) {
 // mount expects its credential is data here, unless it holds that credential.
 func TestHeadersOfOtherMounts(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "here", Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InHeader, Name: "X-Here", Values: []string{"here-key"}}}},
-		receive.Source{Name: "there", Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InHeader, Name: "X-There", Values: []string{"there-key"}},
-			{Kind: receive.HMAC, Name: "X-Sum", Algorithm: "sha256", Values: []string{"k"}},
-			{Kind: receive.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
+		receive.Source{Name: "here", Credentials: []auth.Settings{
+			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Here", Values: []string{"here-key"}}}},
+		receive.Source{Name: "there", Credentials: []auth.Settings{
+			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-There", Values: []string{"there-key"}},
+			{Kind: auth.HMAC, Name: "X-Sum", Algorithm: "sha256", Values: []string{"k"}},
+			{Kind: auth.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
 	for name, test := range map[string]struct {
 		sources []string
 		there   string
@@ -244,7 +245,7 @@ func TestHeadersOfOtherMounts(t *testing.T) {
 // TestKept checks that what is no credential stays as it came.
 func TestKept(t *testing.T) {
 	const body = ` {"b": 1.10, "a": "é\u00e9", "event": "x"} `
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []receive.Credential{queryKey("a-key")}})
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []auth.Settings{queryKey("a-key")}})
 	request := post("?key=a-key&a=1&a=2&b=", "application/json", body)
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	request.Header.Set("Traceparent", trace)

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // queryKey is the credential that the senders of the fixtures use unless they
 // cannot.
-func queryKey(value string) receive.Credential {
-	return receive.Credential{Kind: receive.APIKey, In: receive.InQuery, Name: "key", Values: []string{value}}
+func queryKey(value string) auth.Settings {
+	return auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{value}}
 }
 
 // senders are the sources that the fixtures are posted to, all on one URL. The
@@ -25,16 +26,16 @@ func queryKey(value string) receive.Credential {
 // configuration.
 func senders() []receive.Source {
 	sources := []receive.Source{
-		{Name: "icfm", Preset: "icfm", Credentials: []receive.Credential{queryKey("icfm-key")}},
-		{Name: "pbx", Preset: "pbxware", Credentials: []receive.Credential{
-			{Kind: receive.Bearer, Values: []string{"pbx-token"}},
-			{Kind: receive.Basic, User: "pbx", Values: []string{"pa:ss"}},
-			{Kind: receive.APIKey, In: receive.InHeader, Name: "X-Api-Key", Values: []string{"pbx-key"}},
-			{Kind: receive.APIKey, In: receive.InQuery, Name: "api_key", Values: []string{"pbx-key"}},
-			{Kind: receive.Path, Values: []string{"pbx-token"}},
+		{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{queryKey("icfm-key")}},
+		{Name: "pbx", Preset: "pbxware", Credentials: []auth.Settings{
+			{Kind: auth.Bearer, Values: []string{"pbx-token"}},
+			{Kind: auth.Basic, User: "pbx", Values: []string{"pa:ss"}},
+			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Api-Key", Values: []string{"pbx-key"}},
+			{Kind: auth.APIKey, In: auth.InQuery, Name: "api_key", Values: []string{"pbx-key"}},
+			{Kind: auth.Path, Values: []string{"pbx-token"}},
 		}},
-		{Name: "aircall", Credentials: []receive.Credential{
-			{Kind: receive.APIKey, In: receive.InBody, Name: "token", Values: []string{"aircall-token"}},
+		{Name: "aircall", Credentials: []auth.Settings{
+			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"aircall-token"}},
 		}},
 		// The name is a number under "type": only one that is declared counts.
 		{Name: "yeastar", Events: []event.Type{{Name: "30011"}, {Name: "30016"}}},
@@ -48,7 +49,7 @@ func senders() []receive.Source {
 	}
 	for i, s := range sources {
 		if s.Credentials == nil {
-			sources[i].Credentials = []receive.Credential{queryKey(strings.Replace(s.Name, "threecx", "3cx", 1) + "-key")}
+			sources[i].Credentials = []auth.Settings{queryKey(strings.Replace(s.Name, "threecx", "3cx", 1) + "-key")}
 		}
 	}
 	return sources

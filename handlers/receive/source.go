@@ -7,8 +7,10 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -37,7 +39,7 @@ type Source struct {
 
 	// Credentials prove that a request comes from this source; any one of them
 	// is enough. At least one is required.
-	Credentials []Credential
+	Credentials []auth.Settings
 
 	// Allow are the networks that the source sends from. Empty means anywhere.
 	// A request must pass Allow and carry a credential.
@@ -73,7 +75,7 @@ type Source struct {
 
 	// DedupeKey is an expression for the dedupe key. Empty means the vendor's
 	// event id where there is one, else the call, event, time and bytes. A
-	// source with StandardWebhooks has none: its signed ids are the keys.
+	// source whose requests have a signed id has none: that is the key.
 	DedupeKey string
 
 	// Redact names what is removed before anything else is done with an event:
@@ -125,7 +127,7 @@ func CheckSharing(sources []Source) error {
 	}
 	for _, s := range sources {
 		for _, c := range s.Credentials {
-			if c.Kind == None {
+			if auth.IsOpen(c) {
 				return fmt.Errorf("source %q has auth none and shares its handler with other sources: "+
 					"give it a handler (a path) of its own, or credentials", s.Name)
 			}
@@ -138,7 +140,7 @@ func CheckSharing(sources []Source) error {
 type source struct {
 	Source
 	known       map[string]string // normal name → name as declared
-	credentials []*credential
+	credentials []auth.Authenticator
 	nameFrom    *language.Expression
 	nameInBody  bool // nameFrom may read the body
 	batch       *language.Expression
@@ -199,16 +201,20 @@ func compileSource(config Source, l *language.Language) (*source, error) {
 	}
 
 	if len(config.Credentials) == 0 {
-		wrong("auth", "no credentials: anybody could send events; add auth bearer, basic, api_key, path, hmac or "+
-			"standard_webhooks with a secret, or auth none if that is meant")
+		wrong("auth", "no credentials: anybody could send events; add auth bearer with a secret, or another "+
+			"kind of %s; auth none leaves the source open", strings.Join(auth.Kinds(), ", "))
 	}
-	for i, c := range config.Credentials {
-		compiled, err := compileCredential(c, i)
+	signsID := "" // the kind that does
+	for _, c := range config.Credentials {
+		compiled, err := auth.New(c)
 		if err != nil {
-			wrong("auth "+string(c.Kind), "%w", err)
+			wrong("auth "+c.Kind, "%w", err)
 			continue
 		}
 		s.credentials = append(s.credentials, compiled)
+		if compiled.Traits().SignsID {
+			signsID = c.Kind
+		}
 	}
 
 	s.nameFrom = compile("name_from", config.NameFrom)
@@ -260,10 +266,9 @@ func compileSource(config Source, l *language.Language) (*source, error) {
 	if config.DedupeKey != "" && s.DedupeWindow == 0 {
 		wrong("dedupe", "a key needs a window, such as 10m")
 	}
-	signsID := func(c Credential) bool { return c.Kind == StandardWebhooks }
-	if config.DedupeKey != "" && slices.ContainsFunc(config.Credentials, signsID) {
-		wrong("dedupe", "with auth standard_webhooks, signed ids are the keys already, and another key would let a copied "+
-			"request pass: write dedupe with its window alone, or make two sources")
+	if config.DedupeKey != "" && signsID != "" {
+		wrong("dedupe", "with auth %s, signed ids are the keys already, and another key would let a copied "+
+			"request pass: write dedupe with its window alone, or make two sources", signsID)
 	}
 	switch s.Respond {
 	case 0:

@@ -5,14 +5,15 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestWrongSources checks what New refuses, and that it says where and why.
 func TestWrongSources(t *testing.T) {
 	key := bearer("k")
-	credential := func(c receive.Credential) receive.Source {
-		return receive.Source{Name: "s", Credentials: []receive.Credential{c}}
+	credential := func(c auth.Settings) receive.Source {
+		return receive.Source{Name: "s", Credentials: []auth.Settings{c}}
 	}
 	for _, test := range []struct {
 		source receive.Source
@@ -36,7 +37,7 @@ func TestWrongSources(t *testing.T) {
 		{receive.Source{Name: "s", Credentials: key, DedupeWindow: -1}, []string{"dedupe"}},
 		{receive.Source{Name: "s", Credentials: append(key, standard().Credentials...), DedupeKey: "body.id", DedupeWindow: 1}, []string{`source "s": dedupe: `, "window alone", "two sources"}},
 		{receive.Source{Name: "s", Place: "Caddyfile:7", Credentials: key, NameFrom: "boddy.x", Redact: []string{"body"}}, []string{`source "s" (Caddyfile:7): name_from: `, `source "s" (Caddyfile:7): redact: `}},
-		{receive.Source{Name: "s", Place: "Caddyfile:7", Credentials: []receive.Credential{{Kind: receive.Path}}}, []string{`source "s" (Caddyfile:7): auth path: no value`}},
+		{receive.Source{Name: "s", Place: "Caddyfile:7", Credentials: []auth.Settings{{Kind: auth.Path}}}, []string{`source "s" (Caddyfile:7): auth path: no value`}},
 		{receive.Source{Name: "s", Credentials: key, Redact: []string{"caller_id"}, Fields: []receive.Field{{"caller_id", "body.phone"}}}, []string{`source "s": redact: caller_id is filled by field caller_id`, "such as body.from"}},
 		{receive.Source{Name: "s", Credentials: key, MaxBody: -1}, []string{"max_body"}},
 		{receive.Source{Name: "s", Credentials: key, Respond: 302}, []string{"respond", "302 is not among 200, 202 and 204"}},
@@ -49,20 +50,20 @@ func TestWrongSources(t *testing.T) {
 		{receive.Source{Name: "s", Credentials: key, Redact: []string{`["a"]`}}, []string{"redact"}},
 		{receive.Source{Name: "s", Credentials: key, Redact: []string{`body["a"]b`}}, []string{"redact"}},
 
-		{credential(receive.Credential{Kind: receive.Bearer}), []string{`source "s": auth bearer: no value`}},
-		{credential(receive.Credential{Kind: receive.Bearer, Values: []string{"", ""}}), []string{"only empty ones", "environment variable"}},
-		{credential(receive.Credential{Kind: "barer", Values: []string{"k"}}), []string{`unknown kind "barer"`, "standard_webhooks"}},
-		{credential(receive.Credential{Values: []string{"k"}}), []string{"unknown kind"}},
-		{credential(receive.Credential{Kind: receive.None, Values: []string{"k"}}), []string{"auth none takes no value"}},
-		{credential(receive.Credential{Kind: receive.Basic, Values: []string{"k"}}), []string{"auth basic", "user"}},
-		{credential(receive.Credential{Kind: receive.Basic, User: "a:b", Values: []string{"k"}}), []string{"colon"}},
-		{credential(receive.Credential{Kind: receive.APIKey, In: "cookie", Name: "n", Values: []string{"k"}}), []string{"auth api_key", `unknown place "cookie"`}},
-		{credential(receive.Credential{Kind: receive.APIKey, In: receive.InQuery, Values: []string{"k"}}), []string{"say the name of the query"}},
-		{credential(receive.Credential{Kind: receive.HMAC, Algorithm: "sha256", Values: []string{"k"}}), []string{"auth hmac", "header"}},
-		{credential(receive.Credential{Kind: receive.HMAC, Name: "n", Algorithm: "md5", Values: []string{"k"}}), []string{`unknown algorithm "md5"`}},
-		{credential(receive.Credential{Kind: receive.HMAC, Name: "n", Algorithm: "sha1", Tolerance: -1, Values: []string{"k"}}), []string{"tolerance"}},
-		{credential(receive.Credential{Kind: receive.StandardWebhooks, Values: []string{"whsec_zz$$secret"}}), []string{"value 1", "not base64"}},
-		{credential(receive.Credential{Kind: receive.StandardWebhooks, Values: []string{"whsec_"}}), []string{"not base64"}},
+		{credential(auth.Settings{Kind: auth.Bearer}), []string{`source "s": auth bearer: no value`}},
+		{credential(auth.Settings{Kind: auth.Bearer, Values: []string{"", ""}}), []string{"only empty ones", "environment variable"}},
+		{credential(auth.Settings{Kind: "barer", Values: []string{"k"}}), []string{"unknown kind barer; did you mean bearer?", "standard_webhooks"}},
+		{credential(auth.Settings{Values: []string{"k"}}), []string{"unknown kind"}},
+		{credential(auth.Settings{Kind: auth.None, Values: []string{"k"}}), []string{"auth none takes no value"}},
+		{credential(auth.Settings{Kind: auth.Basic, Values: []string{"k"}}), []string{"auth basic", "user"}},
+		{credential(auth.Settings{Kind: auth.Basic, User: "a:b", Values: []string{"k"}}), []string{"colon"}},
+		{credential(auth.Settings{Kind: auth.APIKey, In: "cookie", Name: "n", Values: []string{"k"}}), []string{"auth api_key", "unknown place cookie"}},
+		{credential(auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Values: []string{"k"}}), []string{"say the name of the query"}},
+		{credential(auth.Settings{Kind: auth.HMAC, Algorithm: "sha256", Values: []string{"k"}}), []string{"auth hmac", "header"}},
+		{credential(auth.Settings{Kind: auth.HMAC, Name: "n", Algorithm: "md5", Values: []string{"k"}}), []string{"unknown algorithm md5"}},
+		{credential(auth.Settings{Kind: auth.HMAC, Name: "n", Algorithm: "sha1", Tolerance: -1, Values: []string{"k"}}), []string{"tolerance"}},
+		{credential(auth.Settings{Kind: auth.StandardWebhooks, Values: []string{"whsec_zz$$secret"}}), []string{"value 1", "not base64"}},
+		{credential(auth.Settings{Kind: auth.StandardWebhooks, Values: []string{"whsec_"}}), []string{"not base64"}},
 	} {
 		language := languageOf(t, []receive.Source{{Name: "s", Preset: "pbxware"}})
 		_, err := receive.New([]receive.Source{test.source}, language, receive.Options{})
@@ -85,7 +86,7 @@ func TestWrongSources(t *testing.T) {
 func TestAllProblemsTogether(t *testing.T) {
 	_, err := receive.New([]receive.Source{
 		{Name: "a", Respond: 5},
-		{Name: "b", Credentials: []receive.Credential{{Kind: receive.Bearer}, {Kind: receive.Path}}},
+		{Name: "b", Credentials: []auth.Settings{{Kind: auth.Bearer}, {Kind: auth.Path}}},
 		{Name: "b", Credentials: bearer("k")},
 	}, languageOf(t, nil), receive.Options{})
 	if err == nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -45,7 +46,7 @@ func newBench(t testing.TB) *bench {
 	generation, err := relay.Compile(relay.Configuration{
 		Sources: []receive.Source{{
 			Name: "icfm", Preset: "icfm",
-			Credentials: []receive.Credential{{Kind: receive.APIKey, In: receive.InQuery, Name: "key", Values: []string{"icfm-key"}}},
+			Credentials: []auth.Settings{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []forward.Action{{Name: "record", Method: "POST", URL: service.URL + "/record"}},
 		Rules: []rules.Rule{

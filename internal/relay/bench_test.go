@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -23,7 +24,7 @@ func (storesNothing) Put(_ context.Context, entries []queue.Entry) ([]queue.Rece
 // counting.
 func BenchmarkAccept(b *testing.B) {
 	generation, err := Compile(Configuration{
-		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []receive.Credential{{Kind: receive.None}}}},
+		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{{Kind: auth.None}}}},
 		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Ignore: true}},
 	})
 	if err != nil {

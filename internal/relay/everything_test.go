@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -78,7 +79,7 @@ func (e *everything) generation(n int) *relay.Generation {
 		Version: fmt.Sprint(n),
 		Sources: []receive.Source{{
 			Name: "icfm", Preset: "icfm",
-			Credentials: []receive.Credential{{Kind: receive.APIKey, In: receive.InQuery, Name: "key", Values: []string{"icfm-key"}}},
+			Credentials: []auth.Settings{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []forward.Action{
 			action("record", e.good.URL), action("paused", e.good.URL), action("cancelled", e.good.URL), action("moved", e.bad.URL),

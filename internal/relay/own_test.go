@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -25,7 +26,7 @@ import (
 // mail service.
 func ownConfiguration(service, mail string) Configuration {
 	return Configuration{
-		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []receive.Credential{{Kind: receive.None}}}},
+		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{{Kind: auth.None}}}},
 		Actions: []forward.Action{
 			{Name: "record", Method: "POST", URL: service + "/record", RetryFor: -1, Timeout: 5 * time.Second},
 			{Name: "mail", Method: "POST", URL: mail + "/mail", Body: forward.Body{Kind: forward.BodyForward},
@@ -471,7 +472,7 @@ func TestMetricsTellWhatIsWrong(t *testing.T) {
 	configuration := ownConfiguration(lan, "http://127.0.0.1:9001")
 	// Nothing is to be sent, by which more targets would be found down.
 	configuration.Rules = nil
-	configuration.Sources = append(configuration.Sources, receive.Source{Name: "erp", Credentials: []receive.Credential{{Kind: receive.None}}})
+	configuration.Sources = append(configuration.Sources, receive.Source{Name: "erp", Credentials: []auth.Settings{{Kind: auth.None}}})
 	configuration.Quiet = map[string]time.Duration{"icfm": time.Millisecond, "erp": time.Hour}
 	runtime := openRuntime(t, t.TempDir())
 	push(t, runtime, configuration)

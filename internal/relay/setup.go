@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // Setup is a source as somebody has to know it who is to post its events: the
@@ -118,19 +119,19 @@ func escapeQuery(text string) string {
 
 // proof is the credential that the other side gets.
 type proof struct {
-	receive.Credential
+	auth.Settings
 	secret string
 }
 
 // choose returns the source's first credential that is usable, and what an
 // administrator should know of the choice.
-func (s Setup) choose(usable func(receive.Credential) bool) (chosen proof, notes []string, found bool) {
+func (s Setup) choose(usable func(auth.Settings) bool) (chosen proof, notes []string, found bool) {
 	for i, credential := range s.Source.Credentials {
-		open := credential.Kind == receive.None
+		open := credential.Kind == auth.None
 		if !usable(credential) || !open && len(credential.Values) == 0 {
 			continue
 		}
-		chosen = proof{Credential: credential}
+		chosen = proof{Settings: credential}
 		if open {
 			notes = append(notes, fmt.Sprintf("Source %s is open (auth none): whoever knows the URL can post events.", s.Source.Name))
 			return chosen, notes, true
@@ -150,13 +151,13 @@ func (s Setup) choose(usable func(receive.Credential) bool) (chosen proof, notes
 
 // describeKind says what a credential is in the words of the configuration,
 // without its secret.
-func describeKind(c receive.Credential) string {
+func describeKind(c auth.Settings) string {
 	switch c.Kind {
-	case receive.APIKey:
+	case auth.APIKey:
 		return fmt.Sprintf("auth api_key %s %s", c.In, c.Name)
-	case receive.HMAC:
+	case auth.HMAC:
 		return fmt.Sprintf("auth hmac %s %s", c.Name, c.Algorithm)
-	case receive.Basic:
+	case auth.Basic:
 		return "auth basic " + c.User
 	}
 	return "auth " + string(c.Kind)
@@ -164,22 +165,22 @@ func describeKind(c receive.Credential) string {
 
 // inURL reports whether a credential is part of the URL, so that a sender needs
 // nothing else.
-func inURL(c receive.Credential) bool {
-	return c.Kind == receive.Path || c.Kind == receive.APIKey && c.In == receive.InQuery
+func inURL(c auth.Settings) bool {
+	return c.Kind == auth.Path || c.Kind == auth.APIKey && c.In == auth.InQuery
 }
 
 // signs reports whether the sender has to compute something for each request.
-func signs(c receive.Credential) bool {
-	return c.Kind == receive.HMAC || c.Kind == receive.StandardWebhooks
+func signs(c auth.Settings) bool {
+	return c.Kind == auth.HMAC || c.Kind == auth.StandardWebhooks
 }
 
 // target returns the URL for what stands below the mount, with the credential
 // in it if it belongs there.
 func (p proof) target(m mount, below ...string) string {
 	switch {
-	case p.Kind == receive.Path:
+	case p.Kind == auth.Path:
 		return m.at(append(below, p.secret)...).String()
-	case inURL(p.Credential):
+	case inURL(p.Settings):
 		return m.at(below...).String() + "?" + escapeQuery(p.Name) + "=" + escapeQuery(p.secret)
 	}
 	return m.at(below...).String()
@@ -188,11 +189,11 @@ func (p proof) target(m mount, below ...string) string {
 // header returns the header that proves a request, if it is a fixed one.
 func (p proof) header() string {
 	switch {
-	case p.Kind == receive.Bearer:
+	case p.Kind == auth.Bearer:
 		return "Authorization: Bearer " + p.secret
-	case p.Kind == receive.Basic:
+	case p.Kind == auth.Basic:
 		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(p.User+":"+p.secret))
-	case p.Kind == receive.APIKey && p.In == receive.InHeader:
+	case p.Kind == auth.APIKey && p.In == auth.InHeader:
 		return p.Name + ": " + p.secret
 	}
 	return ""

@@ -8,13 +8,13 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // forAnybody describes the request of a source that has no preset, with an
 // example that works as it is.
 func (s Setup) forAnybody(m mount) (Handover, error) {
-	chosen, more, found := s.choose(func(receive.Credential) bool { return true })
+	chosen, more, found := s.choose(func(auth.Settings) bool { return true })
 	if !found {
 		return Handover{}, errNoUse("a sender", "auth bearer {env.TOKEN}")
 	}
@@ -58,20 +58,20 @@ func (s Setup) forAnybody(m mount) (Handover, error) {
 // inWords says how a request proves itself.
 func (p proof) inWords() string {
 	switch p.Kind {
-	case receive.None:
+	case auth.None:
 		return ""
-	case receive.Path:
+	case auth.Path:
 		return "the last segment of the URL"
-	case receive.StandardWebhooks:
+	case auth.StandardWebhooks:
 		return "signed as Standard Webhooks say, with the secret " + p.secret
-	case receive.HMAC:
+	case auth.HMAC:
 		over := "the body's bytes"
 		if p.Timestamp != "" {
 			over = fmt.Sprintf("the time, a dot and the body's bytes; the time, in Unix seconds, is in header %s", p.Timestamp)
 		}
 		return fmt.Sprintf("header %s, the %s HMAC in hex or base64 over %s; the key is %s", p.Name, p.Algorithm, over, p.secret)
-	case receive.APIKey:
-		if p.In != receive.InHeader {
+	case auth.APIKey:
+		if p.In != auth.InHeader {
 			return fmt.Sprintf("%s in the %s, with the value %s", p.Name, p.In, p.secret)
 		}
 	}
@@ -100,7 +100,7 @@ func (s Setup) example(m mount, chosen proof, name string) (example, error) {
 	query := ""
 	from := s.Source.NameFrom
 	switch {
-	case from == "" && signs(chosen.Credential):
+	case from == "" && signs(chosen.Settings):
 		// The path is not signed, so no name is taken from it.
 		e.where = "its name is in the body: body.event"
 		body["event"] = name
@@ -121,7 +121,7 @@ func (s Setup) example(m mount, chosen proof, name string) (example, error) {
 	default:
 		e.where = "its name is what this expression finds: " + from
 	}
-	if chosen.Kind == receive.APIKey && chosen.In == receive.InBody {
+	if chosen.Kind == auth.APIKey && chosen.In == auth.InBody {
 		body[chosen.Name] = chosen.secret
 	}
 	e.url = chosen.target(m, below...)
@@ -161,14 +161,14 @@ func (p proof) script(url string, headers []string, body string) (string, error)
 	for _, header := range headers {
 		fmt.Fprintf(&call, " \\\n  -H %s", shellWord(header))
 	}
-	if !signs(p.Credential) {
+	if !signs(p.Settings) {
 		fmt.Fprintf(&call, " \\\n  -d %s\n", shellWord(body))
 		return call.String(), nil
 	}
 
 	fmt.Fprintf(&before, "body=%s\n", shellWord(body))
 	switch {
-	case p.Kind == receive.StandardWebhooks:
+	case p.Kind == auth.StandardWebhooks:
 		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(p.secret, "whsec_"))
 		if err != nil {
 			// The decoder's message is left out: it repeats the secret.

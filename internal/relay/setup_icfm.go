@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // forICFM writes to CETA's support, who enter the URL. Nothing published says
@@ -13,10 +13,10 @@ func (s Setup) forICFM(m mount) (Handover, error) {
 	notes := m.warnings()
 	chosen, more, found := s.choose(inURL)
 	if !found {
-		chosen, more, found = s.choose(func(c receive.Credential) bool {
-			return !signs(c) && !(c.Kind == receive.APIKey && c.In == receive.InBody)
+		chosen, more, found = s.choose(func(c auth.Settings) bool {
+			return !signs(c) && !(c.Kind == auth.APIKey && c.In == auth.InBody)
 		})
-		if found && chosen.Kind != receive.None {
+		if found && chosen.Kind != auth.None {
 			more = append(more, "Nothing published says that iCFM can send a header. A key in the URL needs none: auth api_key query key {env.ICFM_KEY}.")
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
@@ -23,12 +23,12 @@ func actionName(event string) string { return "Event Relay " + event }
 // forPBX writes a Postman collection that the PBX's Event Manager imports: one
 // action for each of its events, so that nobody types tags by hand.
 func (s Setup) forPBX(m mount) (Handover, error) {
-	chosen, more, found := s.choose(func(c receive.Credential) bool { return !signs(c) })
+	chosen, more, found := s.choose(func(c auth.Settings) bool { return !signs(c) })
 	if !found {
 		return Handover{}, errNoUse("the PBX, which does not sign,", "auth bearer {env.PBX_TOKEN}")
 	}
 	if strings.Contains(chosen.User+chosen.secret+chosen.Name, "{{") {
-		return Handover{}, fmt.Errorf("%s: its secret holds {{, which the PBX would take for a tag; choose another secret", describeKind(chosen.Credential))
+		return Handover{}, fmt.Errorf("%s: its secret holds {{, which the PBX would take for a tag; choose another secret", describeKind(chosen.Settings))
 	}
 
 	document := collection{Info: collectionInfo{
@@ -66,9 +66,9 @@ func (s Setup) managerSteps(chosen proof) string {
 1. Event Manager, Actions: import the collection. It gives five actions.
 `)
 	switch {
-	case chosen.Kind == receive.None:
+	case chosen.Kind == auth.None:
 		steps.WriteString("2. Look at one of them: its body must hold 13 tags, none of them undefined.\n")
-	case chosen.Kind == receive.Path:
+	case chosen.Kind == auth.Path:
 		steps.WriteString("2. Look at one of them: its URL must end in the token, its body must hold 13 tags,\n   none of them undefined.\n")
 	default:
 		fmt.Fprintf(&steps, "2. Look at one of them: its authorization must be %s, its body must hold 13 tags,\n   none of them undefined.\n", chosen.settingInPBX())
@@ -84,12 +84,12 @@ func (s Setup) managerSteps(chosen proof) string {
 // settingInPBX is what the PBX's form of an action calls the credential.
 func (p proof) settingInPBX() string {
 	switch p.Kind {
-	case receive.Bearer:
+	case auth.Bearer:
 		return "Bearer with the token"
-	case receive.Basic:
+	case auth.Basic:
 		return "Basic with user and password"
 	}
-	if p.In == receive.InBody {
+	if p.In == auth.InBody {
 		return "none, the key being a field of the body"
 	}
 	return fmt.Sprintf("API key with %s in the %s", p.Name, p.In)
@@ -99,7 +99,7 @@ func (p proof) settingInPBX() string {
 // fixed and whose only credential is a bearer token.
 func (s Setup) publisherSteps(m mount) string {
 	const title = "The Event Publisher, where the PBX has it, needs no collection: "
-	bearer, _, found := s.choose(func(c receive.Credential) bool { return c.Kind == receive.Bearer })
+	bearer, _, found := s.choose(func(c auth.Settings) bool { return c.Kind == auth.Bearer })
 	if !found {
 		return title + "only URL and bearer token.\nThe source has no bearer token yet; for the Publisher add: auth bearer {env.PBX_TOKEN}"
 	}
@@ -111,14 +111,14 @@ func (s Setup) publisherSteps(m mount) string {
 // caller's name with a quote would break.
 func (p proof) action(m mount, e string) collectionItem {
 	at := m.at(names.Normal(e))
-	if p.Kind == receive.Path {
+	if p.Kind == auth.Path {
 		at = m.at(names.Normal(e), p.secret)
 	}
 	body := collectionBody{Mode: "urlencoded"}
 	for _, tag := range event.SystemParameters() {
 		body.Pairs = append(body.Pairs, collectionPair{Key: tag.String(), Value: "{{" + tag.String() + "}}", Type: "text"})
 	}
-	if p.Kind == receive.APIKey && p.In == receive.InBody {
+	if p.Kind == auth.APIKey && p.In == auth.InBody {
 		body.Pairs = append(body.Pairs, collectionPair{Key: p.Name, Value: p.secret, Type: "text"})
 	}
 	return collectionItem{
@@ -140,11 +140,11 @@ func (p proof) action(m mount, e string) collectionItem {
 func (p proof) collectionAuth() collectionAuth {
 	text := func(key, value string) collectionPair { return collectionPair{Key: key, Value: value, Type: "string"} }
 	switch {
-	case p.Kind == receive.Bearer:
+	case p.Kind == auth.Bearer:
 		return collectionAuth{Type: "bearer", Bearer: []collectionPair{text("token", p.secret)}}
-	case p.Kind == receive.Basic:
+	case p.Kind == auth.Basic:
 		return collectionAuth{Type: "basic", Basic: []collectionPair{text("username", p.User), text("password", p.secret)}}
-	case p.Kind == receive.APIKey && p.In != receive.InBody:
+	case p.Kind == auth.APIKey && p.In != auth.InBody:
 		return collectionAuth{Type: "apikey", APIKey: []collectionPair{text("key", p.Name), text("value", p.secret), text("in", string(p.In))}}
 	}
 	return collectionAuth{Type: "noauth"}

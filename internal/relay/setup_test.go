@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -19,14 +20,14 @@ var update = flag.Bool("update", false, "write the golden files")
 
 const public = "https://events.studio.example/listen.php"
 
-func credentials(list ...receive.Credential) []receive.Credential { return list }
+func credentials(list ...auth.Settings) []auth.Settings { return list }
 
-func key(in receive.Place, name string, values ...string) receive.Credential {
-	return receive.Credential{Kind: receive.APIKey, In: in, Name: name, Values: values}
+func key(in string, name string, values ...string) auth.Settings {
+	return auth.Settings{Kind: auth.APIKey, In: in, Name: name, Values: values}
 }
 
-func secret(kind receive.Kind, values ...string) receive.Credential {
-	return receive.Credential{Kind: kind, Values: values}
+func secret(kind string, values ...string) auth.Settings {
+	return auth.Settings{Kind: kind, Values: values}
 }
 
 // TestSetupIsWrittenAsAgreed compares what is handed over with golden files: it
@@ -35,32 +36,32 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 	erp := receive.Source{
 		Name: "erp", NameFrom: "body.data.type",
 		Events: []event.Type{{Name: "order_paid", Description: "An order has been paid"}, {Name: "order_cancelled"}},
-		Credentials: credentials(receive.Credential{
-			Kind: receive.HMAC, Name: "X-Signature", Algorithm: "sha512", Timestamp: "X-Time", Values: []string{"it's a secret"},
+		Credentials: credentials(auth.Settings{
+			Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha512", Timestamp: "X-Time", Values: []string{"it's a secret"},
 		}),
 	}
 	for name, setup := range map[string]relay.Setup{
 		"icfm_query_key": {Source: receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
-			secret(receive.Bearer, "not in the URL"), key(receive.InQuery, "key", "a&b c/ü", "old"),
+			secret(auth.Bearer, "not in the URL"), key(auth.InQuery, "key", "a&b c/ü", "old"),
 		)}, URL: public},
 		"icfm_path": {Source: receive.Source{Name: "film", Preset: "icfm", Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Credentials: credentials(
-			secret(receive.Path, "to/ken"),
+			secret(auth.Path, "to/ken"),
 		)}, URL: "http://localhost:8080/listen.php"},
 		"icfm_header": {Source: receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
-			key(receive.InBody, "token", "unusable"), receive.Credential{Kind: receive.Basic, User: "ceta", Values: []string{"pa:ss"}},
+			key(auth.InBody, "token", "unusable"), auth.Settings{Kind: auth.Basic, User: "ceta", Values: []string{"pa:ss"}},
 		)}, URL: "http://events.studio.example"},
 		"pbx_bearer": {Source: receive.Source{Name: "pbx", Preset: "pbxware", Credentials: credentials(
-			secret(receive.Path), secret(receive.Bearer, "pbx-token"), secret(receive.Path, "pbx-token"),
+			secret(auth.Path), secret(auth.Bearer, "pbx-token"), secret(auth.Path, "pbx-token"),
 		)}, URL: public},
 		"pbx_path": {Source: receive.Source{Name: "pbx", Preset: "pbxware", NameFrom: "query.evt", Credentials: credentials(
-			secret(receive.Path, ":to/{ken"),
+			secret(auth.Path, ":to/{ken"),
 		)}, URL: "https://[2001:db8::1]:8443/a%20b/"},
 		"signed":            {Source: erp, URL: public},
-		"standard_webhooks": {Source: receive.Source{Name: "shop", Credentials: credentials(secret(receive.StandardWebhooks, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))}, URL: public},
-		"key_in_body":       {Source: receive.Source{Name: "aircall", NameFrom: `headers["X-Kind"]`, Credentials: credentials(key(receive.InBody, "token", "sesame"))}, URL: public},
-		"key_in_header":     {Source: receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(receive.InHeader, "X-Key", "sesame"))}, URL: public},
-		"key_in_query":      {Source: receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(receive.InQuery, "key", "sesame"))}, URL: public},
-		"open":              {Source: receive.Source{Name: "lab", NameFrom: `upper(body.kind)`, Credentials: credentials(secret(receive.None))}, URL: public},
+		"standard_webhooks": {Source: receive.Source{Name: "shop", Credentials: credentials(secret(auth.StandardWebhooks, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))}, URL: public},
+		"key_in_body":       {Source: receive.Source{Name: "aircall", NameFrom: `headers["X-Kind"]`, Credentials: credentials(key(auth.InBody, "token", "sesame"))}, URL: public},
+		"key_in_header":     {Source: receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(auth.InHeader, "X-Key", "sesame"))}, URL: public},
+		"key_in_query":      {Source: receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(auth.InQuery, "key", "sesame"))}, URL: public},
+		"open":              {Source: receive.Source{Name: "lab", NameFrom: `upper(body.kind)`, Credentials: credentials(secret(auth.None))}, URL: public},
 	} {
 		t.Run(name, func(t *testing.T) {
 			handover, err := setup.Handover()
@@ -88,17 +89,17 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 // TestSetupSaysWhatIsMissing has sources that nobody could post to, and URLs
 // that are none.
 func TestSetupSaysWhatIsMissing(t *testing.T) {
-	hmac := receive.Credential{Kind: receive.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"secret-1"}}
-	bearer := credentials(secret(receive.Bearer, "secret-1"))
+	hmac := auth.Settings{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"secret-1"}}
+	bearer := credentials(secret(auth.Bearer, "secret-1"))
 	for name, c := range map[string]struct {
 		setup relay.Setup
 		want  string
 	}{
 		"PBX that would have to sign":  {relay.Setup{Source: receive.Source{Preset: "pbxware", Credentials: credentials(hmac)}, URL: public}, "add: auth bearer"},
 		"iCFM that would have to sign": {relay.Setup{Source: receive.Source{Preset: "icfm", Credentials: credentials(hmac)}, URL: public}, "add: auth api_key query key"},
-		"secret that is a tag":         {relay.Setup{Source: receive.Source{Preset: "pbxware", Credentials: credentials(secret(receive.Bearer, "secret-1{{"))}, URL: public}, "choose another secret"},
+		"secret that is a tag":         {relay.Setup{Source: receive.Source{Preset: "pbxware", Credentials: credentials(secret(auth.Bearer, "secret-1{{"))}, URL: public}, "choose another secret"},
 		"no credential":                {relay.Setup{Source: receive.Source{}, URL: public}, "add: auth"},
-		"secret that is no base64":     {relay.Setup{Source: receive.Source{Credentials: credentials(secret(receive.StandardWebhooks, "secret-1!"))}, URL: public}, "not base64"},
+		"secret that is no base64":     {relay.Setup{Source: receive.Source{Credentials: credentials(secret(auth.StandardWebhooks, "secret-1!"))}, URL: public}, "not base64"},
 		"another scheme":               {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: "ftp://events.studio.example"}, "https://"},
 		"no host":                      {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: "/listen.php"}, "https://"},
 		"query":                        {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: public + "?a=b"}, "leave out"},
@@ -119,7 +120,7 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 // TestCollectionOfThePBX checks what an importer relies on: the shapes of format
 // v2.1, one action for each event, and all tags in each.
 func TestCollectionOfThePBX(t *testing.T) {
-	setup := relay.Setup{URL: public, Source: receive.Source{Preset: "pbxware", Credentials: credentials(secret(receive.Bearer, "pbx-token"))}}
+	setup := relay.Setup{URL: public, Source: receive.Source{Preset: "pbxware", Credentials: credentials(secret(auth.Bearer, "pbx-token"))}}
 	handover, err := setup.Handover()
 	if err != nil {
 		t.Fatal(err)

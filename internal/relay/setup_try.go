@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // Try returns a command line that posts an event of the source, for whoever
@@ -23,7 +23,7 @@ func (s Setup) Try(event string) string {
 			credential.Values = []string{"YOUR-SECRET"}
 		}
 	}
-	chosen, _, found := masked.choose(func(c receive.Credential) bool { return c.Kind != receive.StandardWebhooks })
+	chosen, _, found := masked.choose(func(c auth.Settings) bool { return c.Kind != auth.StandardWebhooks })
 	if !found {
 		return ""
 	}

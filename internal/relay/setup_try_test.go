@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 )
 
 // TestTryHoldsNoSecret makes the command line that anybody who opens the
@@ -13,18 +14,18 @@ func TestTryHoldsNoSecret(t *testing.T) {
 	const secret = "c3VwZXJzZWNyZXQ="
 	for _, test := range []struct {
 		name       string
-		credential receive.Credential
+		credential auth.Settings
 		want       string
 	}{
-		{"none", receive.Credential{Kind: receive.None}, "'https://e.example/in/job_saved'"},
-		{"bearer", receive.Credential{Kind: receive.Bearer, Values: []string{secret}}, "Bearer YOUR-SECRET"},
-		{"key in the query", receive.Credential{Kind: receive.APIKey, In: receive.InQuery, Name: "key", Values: []string{secret}}, "?key=YOUR-SECRET"},
-		{"path", receive.Credential{Kind: receive.Path, Values: []string{secret}}, "/job_saved/YOUR-SECRET'"},
-		{"signature", receive.Credential{Kind: receive.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{secret}}, "-hmac 'YOUR-SECRET'"},
-		{"standard webhooks", receive.Credential{Kind: receive.StandardWebhooks, Values: []string{secret}}, ""},
+		{"none", auth.Settings{Kind: auth.None}, "'https://e.example/in/job_saved'"},
+		{"bearer", auth.Settings{Kind: auth.Bearer, Values: []string{secret}}, "Bearer YOUR-SECRET"},
+		{"key in the query", auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{secret}}, "?key=YOUR-SECRET"},
+		{"path", auth.Settings{Kind: auth.Path, Values: []string{secret}}, "/job_saved/YOUR-SECRET'"},
+		{"signature", auth.Settings{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{secret}}, "-hmac 'YOUR-SECRET'"},
+		{"standard webhooks", auth.Settings{Kind: auth.StandardWebhooks, Values: []string{secret}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			source := receive.Source{Name: "icfm", Preset: "icfm", Credentials: []receive.Credential{test.credential}}
+			source := receive.Source{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{test.credential}}
 			line := Setup{Source: source, URL: "https://e.example/in"}.Try("job_saved")
 			if strings.Contains(line, secret) || !strings.Contains(line, test.want) || test.want == "" && line != "" {
 				t.Errorf("got %q, want it to have %q", line, test.want)

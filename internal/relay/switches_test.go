@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -201,7 +202,7 @@ func TestWrongSwitches(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	two := relaytest.Configuration(relaytest.NewService(t), "/record")
 	two.Sources = append(two.Sources, receive.Source{Name: "erp", Events: []event.Type{{Name: "job_saved"}, {Name: "order_paid"}},
-		Credentials: []receive.Credential{{Kind: receive.Bearer, Values: []string{"x"}}}})
+		Credentials: []auth.Settings{{Kind: auth.Bearer, Values: []string{"x"}}}})
 	two.Rules[0].Events = []string{"icfm:job_saved"}
 	runtime.Push(relaytest.Compile(t, two))
 	for _, test := range []struct {

@@ -94,7 +94,7 @@ func TestExplainRequestInFile(t *testing.T) {
 			"(project_status = 5)",
 		}},
 		{"a wrong key", []string{"--request", project("icfm-kee", `"Approved"`)}, 1, []string{
-			"Refused    401 Unauthorized: the request carries a key in query key that no source accepts",
+			"Refused    401 Unauthorized: the value of key in the query is not a key of any source",
 		}},
 		{"a wrong key that is not looked at", []string{"--source", "icfm", "--request", project("icfm-kee", `"Approved"`)}, 0, []string{"Verdict    action"}},
 		{"a file with its own line ends and length", []string{"--request", fixture("icfm-plausible-json-flat")}, 2, []string{"project_created from icfm"}},
