@@ -33,9 +33,9 @@ func (l *lan) mail(t *testing.T) (subject, text string) {
 // TestAdministratorMail has a service be away, come back, and refuse what it is
 // sent.
 func TestAdministratorMail(t *testing.T) {
+	t.Parallel()
 	mails, studio := newLAN(t), freeAddress(t)
-	t.Setenv("STUDIO", "http://"+studio)
-	e := start(t, "administrator-mail", mails.URL)
+	e := start(t, "administrator-mail", mails.URL, "STUDIO=http://"+studio)
 
 	e.post("request.http")
 	subject, text := mails.mail(t)
@@ -73,9 +73,9 @@ func TestAdministratorMail(t *testing.T) {
 }
 
 func TestAdministratorMailAboutSilence(t *testing.T) {
+	t.Parallel()
 	mails := newLAN(t)
-	t.Setenv("QUIET", "1s")
-	start(t, "administrator-mail", mails.URL)
+	start(t, "administrator-mail", mails.URL, "QUIET=1s")
 	if subject, text := mails.mail(t); !strings.HasPrefix(subject, "Nothing was heard of icfm since 2") {
 		t.Errorf("the mail is %q:\n%s", subject, text)
 	}

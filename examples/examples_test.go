@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +18,10 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	// The program under test is built by TestMain; these imports tell go test that the tests depend on it.
+	_ "github.com/caddy-event-relay/event-relay"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 )
 
@@ -30,28 +32,13 @@ import (
 var caddy, folderService string
 
 func TestMain(m *testing.M) {
-	directory, err := os.MkdirTemp("", "event-relay-examples")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "making a directory for the programs:", err)
-		os.Exit(1)
-	}
-	caddy, folderService = filepath.Join(directory, "caddy"), filepath.Join(directory, "service")
-	for program, source := range map[string]string{caddy: "../cmd/caddy", folderService: "./folders/service"} {
-		build := exec.Command("go", "build", "-o", program, source)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if output, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "building %s: %v\n%s", source, err, output)
-			os.Exit(1)
-		}
-	}
-	code := m.Run()
-	os.RemoveAll(directory)
-	os.Exit(code)
+	processtest.Main(m, map[*string]string{&caddy: "../cmd/caddy", &folderService: "./folders/service"}, func() {})
 }
 
 // TestExamplesAreComplete asks of each example what every example has. One
 // without a test of its own would be one that nobody has tried.
 func TestExamplesAreComplete(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("*/Caddyfile")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no examples: %v", err)
@@ -83,6 +70,7 @@ func TestExamplesAreComplete(t *testing.T) {
 // TestExamplesExplainThemselves asks what each example does with its request, as
 // README.md says. The exit status says that an action is carried out.
 func TestExamplesExplainThemselves(t *testing.T) {
+	t.Parallel()
 	requests, err := filepath.Glob("*/request.http")
 	if err != nil || len(requests) == 0 {
 		t.Fatalf("no examples: %v", err)
@@ -107,8 +95,6 @@ func TestExamplesExplainThemselves(t *testing.T) {
 	}
 }
 
-const patience = processtest.Patience
-
 // example is an example whose relay is running.
 type example struct {
 	t    *testing.T
@@ -117,53 +103,15 @@ type example struct {
 }
 
 // start runs the relay of an example until the test ends. Its LAN is at the
-// given URL.
-func start(t *testing.T, name, lan string) *example {
+// given URL; more variables can be set in its environment.
+func start(t *testing.T, name, lan string, variables ...string) *example {
 	t.Helper()
 	e := &example{t: t, name: name, site: freeAddress(t)}
 	home := t.TempDir()
-	admin := os.Getenv("CADDY_ADMIN")
-	if admin == "" {
-		admin = freeAddress(t)
-	}
-	run(t, "serving initial configuration", caddy, []string{
-		"SITE=" + e.site, "LAN=" + lan, "CADDY_ADMIN=" + admin,
-		"HOME=" + home, "XDG_DATA_HOME=" + home + "/data", "XDG_CONFIG_HOME=" + home + "/config",
-	}, "run", "--config", filepath.Join(name, "Caddyfile"), "--envfile", filepath.Join(name, "demo.env"))
+	command := exec.Command(caddy, "run", "--config", filepath.Join(name, "Caddyfile"), "--envfile", filepath.Join(name, "demo.env"))
+	command.Env = append(processtest.Environment(home, "SITE="+e.site, "LAN="+lan, "CADDY_ADMIN="+freeAddress(t)), variables...)
+	processtest.Start(t, command).Serves()
 	return e
-}
-
-// run runs a program until the test ends, and returns once it has printed that
-// it is ready.
-func run(t *testing.T, ready, program string, environment []string, arguments ...string) {
-	t.Helper()
-	var output lockedBuffer
-	command := exec.Command(program, arguments...)
-	command.Env = append(os.Environ(), environment...)
-	command.Stdout, command.Stderr = &output, &output
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() {
-		_ = command.Wait()
-		close(exited)
-	}()
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		<-exited
-		if t.Failed() {
-			t.Logf("%s printed:\n%s", filepath.Base(program), &output)
-		}
-	})
-	waitFor(t, filepath.Base(program)+" to be ready", func() bool {
-		select {
-		case <-exited:
-			t.Fatalf("%s ended at once", program)
-		default:
-		}
-		return strings.Contains(output.String(), ready)
-	})
 }
 
 // post sends the request in a file of the example, with every old replaced by
@@ -247,16 +195,19 @@ func (l *lan) next(t *testing.T, want string) received {
 }
 
 // What all tests that start the program have in common.
+const patience = processtest.Patience
+
 var (
 	waitFor     = processtest.WaitFor
 	freeAddress = processtest.FreeAddress
 )
 
-type lockedBuffer = processtest.Output
-
 func TestFolders(t *testing.T) {
+	t.Parallel()
 	root, address := t.TempDir(), freeAddress(t)
-	run(t, "listening on", folderService, []string{"FOLDERS_TOKEN=demo-folders-token"}, "--root", root, "--listen", address)
+	service := exec.Command(folderService, "--root", root, "--listen", address)
+	service.Env = append(os.Environ(), "FOLDERS_TOKEN=demo-folders-token")
+	processtest.Start(t, service).Ready("listening on")
 	e := start(t, "folders", "http://"+address)
 	e.post("request.http")
 	e.post("request.http", "48213", "48214", "Nordlicht", "../../../Nordlicht")
@@ -275,6 +226,7 @@ func TestFolders(t *testing.T) {
 }
 
 func TestEmailAlert(t *testing.T) {
+	t.Parallel()
 	lan := newLAN(t)
 	e := start(t, "email-alert", lan.URL)
 	e.post("request.http", "Rejected", "Accepted") // of which nobody needs a mail
@@ -302,6 +254,7 @@ func TestEmailAlert(t *testing.T) {
 }
 
 func TestScreenPop(t *testing.T) {
+	t.Parallel()
 	lan := newLAN(t)
 	e := start(t, "screen-pop", lan.URL)
 	e.post("request.http", "02079460123", "anonymous")
@@ -316,6 +269,7 @@ func TestScreenPop(t *testing.T) {
 // TestMissedCallTicket lets the CRM refuse the first event of a call at first:
 // the second must wait for it.
 func TestMissedCallTicket(t *testing.T) {
+	t.Parallel()
 	lan := newLAN(t, http.StatusServiceUnavailable)
 	e := start(t, "missed-call-ticket", lan.URL)
 	e.post("request.http", "inbound", "outbound") // is nobody's missed call
@@ -352,6 +306,7 @@ func TestMissedCallTicket(t *testing.T) {
 // TestLegacyScript expects the script to get the very bytes that iCFM has sent,
 // whatever they are.
 func TestLegacyScript(t *testing.T) {
+	t.Parallel()
 	lan := newLAN(t)
 	e := start(t, "legacy-script", lan.URL)
 	e.post("request.http")
@@ -367,6 +322,7 @@ func TestLegacyScript(t *testing.T) {
 }
 
 func TestPostmanImport(t *testing.T) {
+	t.Parallel()
 	lan := newLAN(t)
 	e := start(t, "postman-import", lan.URL)
 	e.post("request.http", "inbound", "outbound")
@@ -385,6 +341,7 @@ func TestPostmanImport(t *testing.T) {
 // TestPostmanImportIsWhatIsImported imports the collection again, as README.md
 // says. Only what an administrator has to write differs.
 func TestPostmanImportIsWhatIsImported(t *testing.T) {
+	t.Parallel()
 	output := filepath.Join(t.TempDir(), "calls.caddyfile")
 	command := exec.Command(caddy, "event-relay", "import-postman", "postman-import/calls.postman_collection.json",
 		"--environment", "postman-import/studio.postman_environment.json", "--output", output)

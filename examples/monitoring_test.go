@@ -18,10 +18,9 @@ var metricName = regexp.MustCompile(`\bcaddy_[a-z_]+`)
 // TestMonitoring looks for every metric that alerts and dashboard name in what
 // Prometheus gets, and for every metric of the relay on the dashboard.
 func TestMonitoring(t *testing.T) {
+	t.Parallel()
 	lan, metrics, admin := newLAN(t), freeAddress(t), freeAddress(t)
-	t.Setenv("METRICS", metrics)
-	t.Setenv("CADDY_ADMIN", admin)
-	e := start(t, "monitoring", lan.URL)
+	e := start(t, "monitoring", lan.URL, "METRICS="+metrics, "CADDY_ADMIN="+admin)
 	e.post("request.http")
 	lan.next(t, "POST /folders")
 	// What is switched off is there only while it is.
@@ -98,6 +97,7 @@ func read(t *testing.T, file string) string {
 // TestMonitoringFiles reads the files as Prometheus and Grafana do, as far as
 // that goes without them.
 func TestMonitoringFiles(t *testing.T) {
+	t.Parallel()
 	strictly := func(file string, into any) {
 		t.Helper()
 		decoder := yaml.NewDecoder(strings.NewReader(read(t, file)))

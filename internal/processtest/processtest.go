@@ -1,4 +1,5 @@
-// Package processtest holds what tests need that start the real program.
+// Package processtest holds what tests need that wait for conditions, use ports of the machine, or
+// start the real program.
 package processtest
 
 import (
@@ -28,7 +29,7 @@ func WaitFor(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// FreeAddress returns a loopback address that nobody listens on, each once. It
+// FreeAddress returns a loopback address on which no program listens, each once. It
 // is none that the system gives to connections or to listeners without a port:
 // one of those could get it before Caddy does, and Caddy would share it.
 func FreeAddress(t *testing.T) string {

@@ -26,11 +26,11 @@ type storedEvent struct {
 }
 
 // adminRaw returns an answer of the admin API as it came.
-func (p *process) adminRaw(path string) []byte {
+func (p *server) adminRaw(path string) []byte {
 	p.t.Helper()
 	response, err := http.Get("http://" + p.admin + path)
 	if err != nil {
-		p.t.Fatalf("asking the admin API: %v\n%s", err, p.output)
+		p.t.Fatalf("asking the admin API: %v\n%s", err, p.Output)
 	}
 	defer response.Body.Close()
 	raw, err := io.ReadAll(response.Body)
@@ -41,12 +41,12 @@ func (p *process) adminRaw(path string) []byte {
 }
 
 // adminJSON decodes an answer of the admin API.
-func (p *process) adminJSON(path string, result any) {
+func (p *server) adminJSON(path string, result any) {
 	p.t.Helper()
 	decodeExactly(p.t, p.adminRaw(path), result)
 }
 
-func (p *process) storedEvent(id string) storedEvent {
+func (p *server) storedEvent(id string) storedEvent {
 	p.t.Helper()
 	var event storedEvent
 	p.adminJSON("/event_relay/events/"+id, &event)
@@ -55,7 +55,7 @@ func (p *process) storedEvent(id string) storedEvent {
 
 // newestID returns the id of the event that was stored last, "" if there is
 // none.
-func (p *process) newestID() string {
+func (p *server) newestID() string {
 	p.t.Helper()
 	var page struct{ Events []struct{ ID string } }
 	p.adminJSON("/event_relay/activity?n=1", &page)

@@ -34,6 +34,7 @@ func (p *tab) rows(n int) {
 // was decided and why, this was sent, that was answered; and then again.
 func TestBrowserFolderWasNotMade(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	s.folders.answers(func(int, received) (int, string) {
 		return http.StatusUnprocessableEntity, `{"error": "no volume has room for project 4711"}`
@@ -94,6 +95,7 @@ func TestBrowserFolderWasNotMade(t *testing.T) {
 // anew, and shows the relay as it then is.
 func TestBrowserReloadOfCaddy(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	p := s.goLive(lightDesk)
 	s.icfm("project_created", project(1, "Kestrel", "Pitched"))
@@ -136,6 +138,7 @@ func TestBrowserReloadOfCaddy(t *testing.T) {
 // TestBrowserKeyboard walks the main path without a mouse.
 func TestBrowserKeyboard(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	s.icfm("dmg_work_started", `{"id":"dmg-1"}`)
 	s.pbx("incoming_call", phoneCall("1773398517.1", "+44 1632 960001", "Greenroom", "201"))

@@ -27,6 +27,7 @@ func (p *tab) switches(during, reason string) {
 
 func TestBrowserPauseAndResume(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	p := openTab(t, s.console, lightDesk, "#/actions")
 	p.opens("action", "create_project_folder")
@@ -60,6 +61,7 @@ func TestBrowserPauseAndResume(t *testing.T) {
 
 func TestBrowserSwitchOffAnEvent(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	p := openTab(t, s.console, lightDesk, "#/events")
 	p.write(test("search"), "project_created")
@@ -89,6 +91,7 @@ func TestBrowserSwitchOffAnEvent(t *testing.T) {
 // the end.
 func TestBrowserSendsATestEvent(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	p := openTab(t, s.console, lightDesk, "#/events")
 	p.click(test("open-send"), "")
@@ -119,6 +122,7 @@ func TestBrowserSendsATestEvent(t *testing.T) {
 // TestBrowserImportsFromPostman: what comes out is a Caddyfile.
 func TestBrowserImportsFromPostman(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	examples, err := filepath.Abs("../../examples/postman-import")
 	if err != nil {
@@ -147,6 +151,7 @@ func TestBrowserImportsFromPostman(t *testing.T) {
 // TestBrowserSwitchesEverythingOff: from Settings, seen everywhere.
 func TestBrowserSwitchesEverythingOff(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	p := openTab(t, s.console, darkPhone, "#/settings")
 	p.click(test("all-off"), "")
@@ -169,6 +174,7 @@ func TestBrowserSwitchesEverythingOff(t *testing.T) {
 // matches, with a count first.
 func TestBrowserSendsManyAgain(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	s.folders.answers(func(int, received) (int, string) { return http.StatusConflict, "{}" })
 	for id := range 4 {
@@ -206,12 +212,13 @@ func TestBrowserSendsManyAgain(t *testing.T) {
 // goes on when it is back.
 func TestBrowserRelayGone(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	p := s.goLive(darkDesk)
 	s.icfm("project_created", project(1, "Kestrel", "Pitched"))
 	p.rows(1)
 	p.expect(`net::ERR_`)
-	s.caddy.stop()
+	s.caddy.Stop()
 	p.sees(test("banner"), "cannot be reached")
 	s.open()
 	p.gone(test("banner"), "cannot be reached")

@@ -80,6 +80,7 @@ func (p *tab) wide() string {
 // TestBrowserHostileText: whatever an event says, the page shows it as text.
 func TestBrowserHostileText(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	hostileAnswer := func(int, received) (int, string) {
 		return http.StatusTeapot, hostileScript + hostileBidi + hostileEnd

@@ -17,7 +17,7 @@ func axe(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("EVENT_RELAY_AXE")
 	if path == "" {
-		t.Log("EVENT_RELAY_AXE does not name axe.min.js of axe-core: accessibility is not checked")
+		t.Run("accessibility", func(t *testing.T) { t.Skip("EVENT_RELAY_AXE does not name axe.min.js of axe-core") })
 		return ""
 	}
 	script, err := os.ReadFile(path)
@@ -90,6 +90,7 @@ func consoleViews(failed string) []consoleView {
 // TestBrowserLooks looks at every view, in every way, with much to show in it.
 func TestBrowserLooks(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	script := axe(t)
 	s := newStudio(t)
 	if picturesDirectory() != "" {
@@ -189,6 +190,7 @@ func (p *tab) portrait(view consoleView, how look) {
 // there.
 func TestBrowserTestsNoticeFaults(t *testing.T) {
 	t.Parallel()
+	browserContext(t)
 	s := openStudio(t)
 	p := openTab(t, s.console, lightPhone, "#/settings")
 	for want, script := range map[string]string{

@@ -8,6 +8,7 @@ import (
 )
 
 func TestCheckOfARunningRelay(t *testing.T) {
+	t.Parallel()
 	machine, folders := newInstallation(t), newStandIn(t)
 	config := machine.folders(folders.URL, "folder", `"Approved"`)
 	file := machine.write(config)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
 )
 
 // relayCommand runs a command of the relay against the machine's Caddy, and
@@ -22,8 +24,13 @@ import (
 // exit status.
 func (i *installation) relayCommand(arguments ...string) (output, report string, status int) {
 	i.t.Helper()
-	command := exec.Command(binary, append([]string{"event-relay", "--address", i.admin}, arguments...)...)
-	command.Env = i.environment()
+	return i.read(i.command(append([]string{"event-relay", "--address", i.admin}, arguments...)...))
+}
+
+// read runs a command of the binary to its end, and returns what came on
+// standard output, what came on standard error, and the exit status.
+func (i *installation) read(command *exec.Cmd) (output, report string, status int) {
+	i.t.Helper()
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
@@ -155,36 +162,23 @@ func port(address string) string { return address[strings.LastIndexByte(address,
 
 // following is an `activity --follow` on its way.
 type following struct {
-	t              *testing.T
-	command        *exec.Cmd
-	output, report *lockedBuffer
-	exited         chan struct{}
+	*processtest.Process
+	t      *testing.T
+	output *processtest.Output
 }
 
 func (i *installation) follow(arguments ...string) *following {
 	i.t.Helper()
-	f := &following{t: i.t, output: new(lockedBuffer), report: new(lockedBuffer), exited: make(chan struct{})}
-	f.command = exec.Command(binary, append([]string{"event-relay", "activity", "--follow", "--address", i.admin}, arguments...)...)
-	f.command.Env = i.environment()
-	f.command.Stdout, f.command.Stderr = f.output, f.report
-	if err := f.command.Start(); err != nil {
-		i.t.Fatal(err)
-	}
-	go func() {
-		_ = f.command.Wait()
-		close(f.exited)
-	}()
-	i.t.Cleanup(func() {
-		_ = f.command.Process.Kill()
-		<-f.exited
-	})
-	return f
+	command := i.command(append([]string{"event-relay", "activity", "--follow", "--address", i.admin}, arguments...)...)
+	output := new(processtest.Output)
+	command.Stdout = output
+	return &following{processtest.Start(i.t, command), i.t, output}
 }
 
 // sees waits until something was printed of an event.
 func (f *following) sees(id string, texts ...string) {
 	f.t.Helper()
-	waitFor(f.t, fmt.Sprintf("the follower to show %s with %q; it shows\n%s%s", id, texts, f.output, f.report), func() bool {
+	waitFor(f.t, fmt.Sprintf("the follower to show %s with %q; it shows\n%s%s", id, texts, f.output, f.Output), func() bool {
 		for _, line := range strings.Split(f.output.String(), "\n") {
 			if strings.Contains(line, id) && containsAll(line, texts) {
 				return true
@@ -206,21 +200,13 @@ func containsAll(line string, texts []string) bool {
 // interrupt presses Ctrl-C and returns the exit status.
 func (f *following) interrupt() int {
 	f.t.Helper()
-	_ = f.command.Process.Signal(syscall.SIGINT)
-	waitFor(f.t, "the follower to end", func() bool {
-		select {
-		case <-f.exited:
-			return true
-		default:
-			return false
-		}
-	})
-	return f.command.ProcessState.ExitCode()
+	return f.End(syscall.SIGINT).ExitCode()
 }
 
 // TestFailedDeliveryIsFoundAndSentAgain is what an administrator does when a
 // folder was not made because its service refused.
 func TestFailedDeliveryIsFoundAndSentAgain(t *testing.T) {
+	t.Parallel()
 	machine, folders := newInstallation(t), newStandIn(t)
 	machine.start(machine.folders(folders.URL, "folder", `"Approved"`))
 	text, data := machine.follow(), machine.follow("--json", "--source", "icfm")
@@ -270,7 +256,7 @@ func TestFailedDeliveryIsFoundAndSentAgain(t *testing.T) {
 	for name, follower := range map[string]*following{"text": text, "data": data} {
 		follower.sees(id, "delivered")
 		if status := follower.interrupt(); status != 0 {
-			t.Errorf("%s: Ctrl-C gives status %d\n%s", name, status, follower.report)
+			t.Errorf("%s: Ctrl-C gives status %d\n%s", name, status, follower.Output)
 		}
 	}
 }
@@ -278,6 +264,7 @@ func TestFailedDeliveryIsFoundAndSentAgain(t *testing.T) {
 // TestMendedRuleDecidesAgain tries a mended rule on the past, loads it, and makes
 // up for what was missed.
 func TestMendedRuleDecidesAgain(t *testing.T) {
+	t.Parallel()
 	machine, folders := newInstallation(t), newStandIn(t)
 	caddy := machine.start(machine.folders(folders.URL, "folder", `"Approved"`))
 	done := machine.post(`{"event":"project_created","status":"Approved","name":"First"}`)
@@ -318,6 +305,7 @@ func TestMendedRuleDecidesAgain(t *testing.T) {
 // TestSwitchesHold pauses an action and disables an event over a reload and a
 // restart, while somebody follows.
 func TestSwitchesHold(t *testing.T) {
+	t.Parallel()
 	machine, folders := newInstallation(t), newStandIn(t)
 	config := machine.folders(folders.URL, "folder", `"Approved"`)
 	caddy := machine.start(config)
@@ -334,7 +322,7 @@ func TestSwitchesHold(t *testing.T) {
 		t.Fatalf("reloading: %d %s", status, answer)
 	}
 	second := machine.post(`{"event":"project_created","status":"Approved","name":"Second"}`)
-	caddy.stop()
+	caddy.Stop()
 	machine.start(config)
 	third := machine.post(`{"event":"project_created","status":"Approved","name":"Third"}`)
 	for _, id := range []string{first, second, third} {
@@ -363,13 +351,14 @@ func TestSwitchesHold(t *testing.T) {
 	machine.become(fourth, "delivered")
 	machine.expect(0, "status", "Waiting        nothing")
 
-	if status := follower.interrupt(); status != 0 || !strings.Contains(follower.report.String(), "The relay is back") {
-		t.Errorf("status %d\n%s", status, follower.report)
+	if status := follower.interrupt(); status != 0 || !strings.Contains(follower.Output.String(), "The relay is back") {
+		t.Errorf("status %d\n%s", status, follower.Output)
 	}
 }
 
 // TestDeliveriesOfARenamedAction are held, shown, moved and cancelled.
 func TestDeliveriesOfARenamedAction(t *testing.T) {
+	t.Parallel()
 	machine, folders := newInstallation(t), newStandIn(t)
 	caddy := machine.start(machine.folders(folders.URL, "folder", `"Approved"`))
 	machine.expect(0, "pause folder", "until it is turned on by hand")
@@ -399,6 +388,7 @@ func TestDeliveriesOfARenamedAction(t *testing.T) {
 }
 
 func TestTestEventsAreMarked(t *testing.T) {
+	t.Parallel()
 	machine, folders := newInstallation(t), newStandIn(t)
 	machine.start(machine.folders(folders.URL, "folder", `"Approved"`))
 	body := filepath.Join(t.TempDir(), "project.json")

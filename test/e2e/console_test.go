@@ -67,6 +67,7 @@ const (
 // TestConsole opens the console of a running Caddy as its page does, and as
 // others would like to.
 func TestConsole(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	caddy := machine.start(consoleCaddyfile(machine, "first"))
 	site := "http://" + machine.site
@@ -96,13 +97,14 @@ func TestConsole(t *testing.T) {
 			t.Errorf("%s: answered with %d %s, want %d that says %q", test.name, status, answer, test.status, test.says)
 		}
 	}
-	caddy.stop()
+	caddy.Stop()
 }
 
 // TestAdminAPIRefusesOtherSites: Caddy guards its admin endpoint itself, and the
 // relay's part of it with the rest. What it lets through because nothing says
 // that it comes from a browser must be JSON.
 func TestAdminAPIRefusesOtherSites(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	caddy := machine.start(consoleCaddyfile(machine, "first"))
 	admin := "http://" + machine.admin
@@ -128,7 +130,7 @@ func TestAdminAPIRefusesOtherSites(t *testing.T) {
 			t.Errorf("%s: answered with %d %s, want %d", test.name, status, answer, test.status)
 		}
 	}
-	caddy.stop()
+	caddy.Stop()
 }
 
 // view is a live view that is open.
@@ -172,6 +174,7 @@ func (v *view) waitForEnd(t *testing.T, why string) {
 // TestLiveViewsEndWithTheirConfiguration: Caddy waits for its requests when it
 // stops, and these would go on for ever.
 func TestLiveViewsEndWithTheirConfiguration(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	caddy := machine.start(consoleCaddyfile(machine, "first"))
 	urls := []string{"http://" + machine.site + "/console/api/live", "http://" + machine.admin + "/event_relay/live"}
@@ -201,7 +204,7 @@ func TestLiveViewsEndWithTheirConfiguration(t *testing.T) {
 	for _, url := range urls {
 		views = append(views, openView(t, url))
 	}
-	caddy.stop()
+	caddy.Stop()
 	for _, v := range views {
 		v.waitForEnd(t, "at the exit")
 	}
@@ -210,6 +213,7 @@ func TestLiveViewsEndWithTheirConfiguration(t *testing.T) {
 // TestExitEndsLongCalls: Caddy waits for its requests, and systemd kills what
 // takes longer than 5s to exit.
 func TestExitEndsLongCalls(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	caddy := machine.start(consoleCaddyfile(machine, "only"))
 	events := "[" + strings.Repeat(`{"event":"job_saved"},`, 1999) + `{"event":"job_saved"}]`
@@ -233,12 +237,12 @@ func TestExitEndsLongCalls(t *testing.T) {
 	if !lines.Scan() || !strings.HasPrefix(lines.Text(), `{"progress":`) {
 		t.Fatalf("deciding again is answered with %d %s", response.StatusCode, lines.Text())
 	}
-	_ = caddy.command.Process.Signal(syscall.SIGTERM)
+	caddy.Signal(syscall.SIGTERM)
 	last := ""
 	for lines.Scan() {
 		last = lines.Text()
 	}
-	<-caddy.exited
+	<-caddy.Exited
 	if lines.Err() != nil || !strings.HasPrefix(last, `{"error":"the server is exiting`) {
 		t.Errorf("at the exit it ends with %q (%v)", last, lines.Err())
 	}

@@ -34,6 +34,7 @@ http://%s {
 // TestKilledProcessDeliversWhatItAnswered kills Caddy at random moments under
 // load: each event that was answered 200 must reach its target all the same.
 func TestKilledProcessDeliversWhatItAnswered(t *testing.T) {
+	t.Parallel()
 	const kills = 10
 	machine := newInstallation(t)
 	service := newLANService(t)
@@ -46,7 +47,7 @@ func TestKilledProcessDeliversWhatItAnswered(t *testing.T) {
 		posting := startLoad(url, 16, (kill+1)*1_000_000)
 		moment := int64(1 + rand.IntN(1500))
 		waitFor(t, "events to be answered", func() bool { return posting.acked.Load() >= moment })
-		caddy.kill()
+		caddy.Kill()
 		ids, _ := posting.end()
 		if len(ids) == 0 {
 			t.Fatalf("kill %d: nothing was answered 200", kill)
@@ -58,5 +59,5 @@ func TestKilledProcessDeliversWhatItAnswered(t *testing.T) {
 	waitFor(t, "every answered event to be delivered", func() bool { return service.missing(acked) == 0 })
 	t.Logf("%d events answered over %d kills, %d of them delivered more than once",
 		len(acked), kills, len(service.repeated()))
-	caddy.stop()
+	caddy.Stop()
 }

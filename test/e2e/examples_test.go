@@ -30,6 +30,7 @@ const (
 // compares what comes of them with a golden file. Then it does what the README
 // says.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(examplesDirectory, "*.caddy"))
 	if err != nil || len(files) < 4 {
 		t.Fatalf("found %d examples: %v", len(files), err)
@@ -41,12 +42,13 @@ func TestExamples(t *testing.T) {
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".caddy")
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			machine := newInstallation(t)
 			service := newExampleService(t)
-			t.Setenv("CADDY_ADMIN", machine.admin)
-			t.Setenv("SITE", "http://"+machine.site)
-			t.Setenv("LAN", service.URL)
-			setEnvironment(t, filepath.Join(examplesDirectory, "demo.env"))
+			machine.set("CADDY_ADMIN", machine.admin)
+			machine.set("SITE", "http://"+machine.site)
+			machine.set("LAN", service.URL)
+			machine.setAll(filepath.Join(examplesDirectory, "demo.env"))
 
 			caddyfile, err := os.ReadFile(file)
 			if err != nil {
@@ -80,24 +82,26 @@ func TestExamples(t *testing.T) {
 				t.Errorf("the README does not say how to try %s", file)
 			}
 			for _, try := range tries {
-				caddy.tryScript(t, strings.ReplaceAll(try[1], exampleSite, "http://"+machine.site))
+				t.Run("as the README says", func(t *testing.T) {
+					caddy.tryScript(t, strings.ReplaceAll(try[1], exampleSite, "http://"+machine.site))
+				})
 			}
-			caddy.stop()
+			caddy.Stop()
 		})
 	}
 }
 
-// setEnvironment sets what an environment file holds.
-func setEnvironment(t *testing.T, file string) {
-	t.Helper()
+// setAll sets the variables in an environment file.
+func (i *installation) setAll(file string) {
+	i.t.Helper()
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		i.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(raw)) {
 		line = strings.TrimSpace(line)
 		if name, value, found := strings.Cut(line, "="); found && !strings.HasPrefix(line, "#") {
-			t.Setenv(name, value)
+			i.set(name, value)
 		}
 	}
 }
@@ -144,7 +148,7 @@ func readRequests(t *testing.T, file, site string) []exampleRequest {
 
 // tryOut posts a request and returns what came of it: the answer's status, each
 // event with its verdict, and what the service got.
-func (p *process) tryOut(t *testing.T, request exampleRequest, service *exampleService) string {
+func (p *server) tryOut(t *testing.T, request exampleRequest, service *exampleService) string {
 	t.Helper()
 	made, err := http.NewRequest(request.method, request.url, strings.NewReader(request.body))
 	if err != nil {
@@ -177,14 +181,9 @@ func (p *process) tryOut(t *testing.T, request exampleRequest, service *exampleS
 }
 
 // tryScript does what the README says.
-func (p *process) tryScript(t *testing.T, script string) {
+func (p *server) tryScript(t *testing.T, script string) {
 	t.Helper()
-	for _, tool := range []string{"sh", "curl", "openssl", "base64"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Logf("not tried, because there is no %s:\n%s", tool, script)
-			return
-		}
-	}
+	needTools(t, "sh", "curl", "openssl", "base64")
 	shell := exec.Command("sh", "-eu", "-c", script)
 	var problem bytes.Buffer
 	shell.Stderr = &problem
@@ -202,7 +201,7 @@ func (p *process) tryScript(t *testing.T, script string) {
 
 // outcome tells what was decided about an event and what became of its
 // deliveries.
-func (p *process) outcome(t *testing.T, id string) string {
+func (p *server) outcome(t *testing.T, id string) string {
 	t.Helper()
 	var event struct {
 		Event, Source string

@@ -1,13 +1,10 @@
 package e2e_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,16 +19,9 @@ const senders = "../../handlers/receive/testdata/senders"
 // output, what came on standard error, and the exit status.
 func (i *installation) explain(environment []string, arguments ...string) (output, complaint string, status int) {
 	i.t.Helper()
-	command := exec.Command(binary, append([]string{"event-relay", "explain"}, arguments...)...)
-	command.Env = append(i.environment(), environment...)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	if err := command.Run(); err != nil {
-		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) {
-			i.t.Fatal(err)
-		}
-	}
-	return stdout.String(), stderr.String(), command.ProcessState.ExitCode()
+	command := i.command(append([]string{"event-relay", "explain"}, arguments...)...)
+	command.Env = append(command.Env, environment...)
+	return i.read(command)
 }
 
 // exampleFor is the example of the README with other credentials.
@@ -51,6 +41,7 @@ func exampleFor(t *testing.T, replacements ...string) string {
 }
 
 func TestExplainRequestInFile(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	config := machine.write(exampleFor(t, "demo-icfm-key", "{env.ICFM_KEY}", "demo-pbx-token", "pbx-token",
 		"parameter lan http://127.0.0.1:9000", "parameter lan http://127.0.0.1:9000\n\t\tparameter lan_token {env.LAN_TOKEN}",
@@ -159,6 +150,7 @@ func TestExplainRequestInFile(t *testing.T) {
 }
 
 func TestExplainStoredEvent(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	site := func(status string) string {
 		return "{\n\t" + machine.globals() + `

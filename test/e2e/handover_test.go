@@ -20,10 +20,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 )
 
-// reloadsVariable is set to "full" where reloads are tried at full size, which
-// takes a minute. Otherwise the same is done at a tenth of it.
-const reloadsVariable = "EVENT_RELAY_RELOADS"
-
 // stream posts numbered events at a rate until it is stopped. It never repeats one.
 type stream struct {
 	name   string
@@ -120,8 +116,9 @@ func http2Posts(count int, address, host string) []func(int) error {
 // fail, no event may be lost or doubled, another site of the same server must not
 // notice, and nothing may pile up.
 func TestReloadsLoseNoRequest(t *testing.T) {
+	t.Parallel()
 	reloads, rate := 10, 10
-	if os.Getenv(reloadsVariable) == "full" {
+	if fullSize() {
 		reloads, rate = 50, 1
 	}
 	machine := newInstallation(t)
@@ -208,7 +205,7 @@ https://events.example:%s {
 	// At rest there must be no more than there was under load in the middle.
 	waitFor(t, "goroutines to end", func() bool { return caddy.goroutines() <= goroutines })
 	waitFor(t, "files to be closed", func() bool { return caddy.files() <= files })
-	caddy.stop()
+	caddy.Stop()
 }
 
 // TestRestartWithSocketOfSystemdRefusesNothing restarts Caddy as systemd does with
@@ -216,6 +213,7 @@ https://events.example:%s {
 // each process. Connections wait in it while there is none, and handshakes wait until
 // the new process has loaded the certificate.
 func TestRestartWithSocketOfSystemdRefusesNothing(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	service := newLANService(t)
 	listening, err := net.Listen("tcp", "127.0.0.1:0")
@@ -232,25 +230,15 @@ func TestRestartWithSocketOfSystemdRefusesNothing(t *testing.T) {
 	config := machine.write(strings.NewReplacer(
 		"http://"+machine.site+" {", "events.studio.example {\n\tbind fd/3 {\n\t\tprotocols h1 h2\n\t}",
 		"auto_https off", "local_certs").Replace(reloadCaddyfile(machine, service, 1, "")))
-	launch := func() *process {
-		p := &process{t: t, home: machine.home, admin: machine.admin, exited: make(chan struct{}), output: new(lockedBuffer)}
+	launch := func() *server {
 		// systemd sets LISTEN_PID to the process that it starts.
-		p.command = exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh", binary, "run", "--config", config, "--adapter", "caddyfile")
-		p.command.Env = append(machine.environment(), "LISTEN_FDS=1", "LISTEN_FDNAMES=event-relay.socket")
-		p.command.ExtraFiles = []*os.File{socket}
-		p.command.Stdout, p.command.Stderr = p.output, p.output
-		if err := p.command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			_ = p.command.Wait()
-			close(p.exited)
-		}()
-		t.Cleanup(p.kill)
-		return p
+		command := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh", binary, "run", "--config", config, "--adapter", "caddyfile")
+		command.Env = append(machine.environment(), "LISTEN_FDS=1", "LISTEN_FDNAMES=event-relay.socket")
+		command.ExtraFiles = []*os.File{socket}
+		return machine.serve(command)
 	}
 	restarts := 3
-	if os.Getenv(reloadsVariable) == "full" {
+	if fullSize() {
 		restarts = 10
 	}
 	dial := func() (net.Conn, error) {
@@ -270,22 +258,22 @@ func TestRestartWithSocketOfSystemdRefusesNothing(t *testing.T) {
 	for range restarts {
 		before := answered()
 		waitFor(t, "requests to be answered", func() bool { return answered() > before+20 })
-		_ = caddy.command.Process.Signal(syscall.SIGTERM)
-		<-caddy.exited
+		caddy.Stop()
 		caddy = launch()
 	}
 	close(stop)
 	running.Wait()
 	t.Logf("%d of %d failed over %d restarts", len(posting.failed), posting.sent, restarts)
 	if len(posting.failed) > 0 {
-		t.Errorf("the first that failed: %s\n%s", posting.failed[0], caddy.output)
+		t.Errorf("the first that failed: %s\n%s", posting.failed[0], caddy.Output)
 	}
 	waitFor(t, "all events to be delivered", func() bool { return service.missing(posting.ids) == 0 })
-	caddy.stop()
+	caddy.Stop()
 }
 
 // TestExitAnswersWhatHasBegun ends Caddy while half of a request has come.
 func TestExitAnswersWhatHasBegun(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, option string
 		begun        string // what the log says once Caddy shuts its servers down
@@ -298,6 +286,7 @@ func TestExitAnswersWhatHasBegun(t *testing.T) {
 		{"shutdown_delay", "shutdown_delay 5s", "shutdown scheduled", true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			machine := newInstallation(t)
 			service := newLANService(t)
 			caddyfile := reloadCaddyfile(machine, service, 1, "")
@@ -319,8 +308,8 @@ func TestExitAnswersWhatHasBegun(t *testing.T) {
 				t.Fatalf("the body was not asked for: %q, %v", line, err)
 			}
 			_, _ = reader.ReadString('\n')
-			_ = caddy.command.Process.Signal(syscall.SIGTERM)
-			waitFor(t, "the servers to be shut down", func() bool { return strings.Contains(caddy.output.String(), test.begun) })
+			caddy.Signal(syscall.SIGTERM)
+			waitFor(t, "the servers to be shut down", func() bool { return strings.Contains(caddy.Output.String(), test.begun) })
 			ids := []int{}
 			if test.another {
 				if err := rawPosts(1, true, func() (net.Conn, error) { return net.Dial("tcp", machine.site) }, machine.site)[0](2); err != nil {
@@ -334,14 +323,14 @@ func TestExitAnswersWhatHasBegun(t *testing.T) {
 				}
 				response, err := http.ReadResponse(reader, nil)
 				if err != nil || response.StatusCode != http.StatusOK {
-					t.Errorf("the answer is %v, error %v\n%s", response, err, caddy.output)
+					t.Errorf("the answer is %v, error %v\n%s", response, err, caddy.Output)
 				}
 				ids = append(ids, 1)
 			}
-			caddy.stop()
+			caddy.Stop()
 			caddy = machine.start(caddyfile)
 			waitFor(t, "the events to be delivered", func() bool { return service.missing(ids) == 0 })
-			caddy.stop()
+			caddy.Stop()
 		})
 	}
 }

@@ -96,9 +96,10 @@ http://:%s {
 // may bring an error of the server, a panic, memory that stays, or an end of
 // deliveries.
 func TestHostileRequests(t *testing.T) {
-	requests := 100_000
-	if testing.Short() {
-		requests = 5_000
+	t.Parallel()
+	requests := 20_000
+	if fullSize() {
+		requests = 100_000
 	}
 	const connections = 16
 	machine := newInstallation(t)
@@ -151,7 +152,7 @@ func TestHostileRequests(t *testing.T) {
 	if answers[0] > requests/1_000 {
 		t.Errorf("%d requests had no answer, the first: %q", answers[0], attack.answers.first[0])
 	}
-	if log := caddy.output.String(); strings.Contains(log, "panic") {
+	if log := caddy.Output.String(); strings.Contains(log, "panic") {
 		t.Errorf("there was a panic: %s", log[strings.Index(log, "panic"):])
 	}
 
@@ -177,12 +178,12 @@ func TestHostileRequests(t *testing.T) {
 		t.Errorf("afterwards an event is answered %d %s", status, answer)
 	}
 	waitFor(t, "the relay to deliver afterwards", func() bool { return alive.Load() > 0 })
-	caddy.stop()
+	caddy.Stop()
 }
 
 // heap returns how many bytes of the process's heap are in use after a
 // collection.
-func (p *process) heap() int64 {
+func (p *server) heap() int64 {
 	p.t.Helper()
 	found := heapInUse.FindSubmatch(p.adminRaw("/debug/pprof/heap?gc=1&debug=1"))
 	if found == nil {
@@ -195,9 +196,9 @@ func (p *process) heap() int64 {
 var heapInUse = regexp.MustCompile(`(?m)^# HeapInuse = (\d+)`)
 
 // resident returns how many bytes of memory the process takes.
-func (p *process) resident() int64 {
+func (p *server) resident() int64 {
 	p.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.ID()))
 	if err != nil {
 		return 0 // another system
 	}

@@ -57,7 +57,7 @@ http://%s {
 var sample = regexp.MustCompile(`^(caddy_event_relay_[a-z_]+(?:\{[^}]*\})?) (\S+)$`)
 
 // scrape returns the relay's metrics at an address, by name and labels.
-func (p *process) scrape(address string) map[string]float64 {
+func (p *server) scrape(address string) map[string]float64 {
 	p.t.Helper()
 	response, err := http.Get("http://" + address + "/metrics")
 	if err != nil {
@@ -87,6 +87,7 @@ func (p *process) scrape(address string) map[string]float64 {
 // TestMetricsOutliveReloads counts events over reloads, one of which fails and
 // one of which takes a source and an action away.
 func TestMetricsOutliveReloads(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	lan := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/down" {
@@ -179,5 +180,5 @@ func TestMetricsOutliveReloads(t *testing.T) {
 	if atSite, atAdmin := caddy.scrape(machine.site), caddy.scrape(machine.admin); len(atSite) != len(atAdmin) {
 		t.Errorf("the directive metrics gives %d values, the admin API %d", len(atSite), len(atAdmin))
 	}
-	caddy.stop()
+	caddy.Stop()
 }

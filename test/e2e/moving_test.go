@@ -18,6 +18,7 @@ const publicHost = "events.studio.example"
 // TestMovingToAnotherServer follows the manual's recipe while events keep coming:
 // none is lost, and none is done twice.
 func TestMovingToAnotherServer(t *testing.T) {
+	t.Parallel()
 	before, after, folders := newInstallation(t), newInstallation(t), newStandIn(t)
 	config := strings.Replace(before.folders(folders.URL, "folder", `"Approved"`), "http://:", "http://localhost:", 1)
 	config = strings.Replace(config, "http://localhost:", "http://"+publicHost+port(before.site)+", http://127.0.0.1:", 1)
@@ -72,7 +73,7 @@ func TestMovingToAnotherServer(t *testing.T) {
 	after.expect(0, "restore --history "+backup, "Added 0 events")
 
 	// 6. Old server off.
-	old.stop()
+	old.Stop()
 	after.expect(0, "show "+waiting, "folder delivered")
 	var history struct {
 		Events []struct {
@@ -108,6 +109,7 @@ func TestMovingToAnotherServer(t *testing.T) {
 
 // TestLostMachineComesBack puts a backup into the place of a queue.
 func TestLostMachineComesBack(t *testing.T) {
+	t.Parallel()
 	before, after, folders := newInstallation(t), newInstallation(t), newStandIn(t)
 	lost := before.start(before.folders(folders.URL, "folder", `"Approved"`))
 	done := before.post(`{"event":"project_created","status":"Approved","name":"done"}`)
@@ -117,7 +119,7 @@ func TestLostMachineComesBack(t *testing.T) {
 	backup := filepath.Join(t.TempDir(), "relay.db")
 	before.expect(0, "backup "+backup, "Wrote "+backup)
 	before.expect(1, "backup "+backup, "never replaces a file")
-	lost.kill()
+	lost.Kill()
 
 	config := after.folders(folders.URL, "folder", `"Approved"`)
 	file := after.write(config)

@@ -9,14 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	// The program under test is built by TestMain. Without these imports go test would not know that
-	// the tests depend on it, and would print a result of its cache after a change of the program.
+	// The program under test is built by TestMain; these imports tell go test that the tests depend on it.
 	_ "github.com/caddy-event-relay/event-relay"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 )
@@ -26,34 +23,18 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	directory, err := os.MkdirTemp("", "event-relay")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "making a directory for the binary:", err)
-		os.Exit(1)
-	}
-	binary = filepath.Join(directory, "caddy")
-	build := exec.Command("go", "build", "-o", binary, "../../cmd/caddy")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the binary: %v\n%s", err, output)
-		os.Exit(1)
-	}
-	code := m.Run()
-	stopChromium()
-	os.RemoveAll(directory)
-	os.Exit(code)
+	processtest.Main(m, map[*string]string{&binary: "../../cmd/caddy"}, stopChromium)
 }
 
-const patience = processtest.Patience
+// fullSize reports whether reloads, restarts and hostile requests are tried at
+// full size, which takes minutes. Otherwise the same is done at a fifth or less.
+func fullSize() bool { return os.Getenv("EVENT_RELAY_SIZE") == "full" }
 
-// process is a running Caddy with its own data directory and ports.
-type process struct {
-	t       *testing.T
-	home    string
-	admin   string
-	command *exec.Cmd
-	exited  chan struct{}
-	output  *lockedBuffer
+// server is a running Caddy.
+type server struct {
+	*processtest.Process
+	t     *testing.T
+	admin string
 }
 
 // installation is a machine that a Caddy is started on, again and again.
@@ -62,6 +43,9 @@ type installation struct {
 	home  string
 	admin string
 	site  string
+
+	// variables are what its environment has besides that of the tests.
+	variables []string
 }
 
 func newInstallation(t *testing.T) *installation {
@@ -69,13 +53,16 @@ func newInstallation(t *testing.T) *installation {
 	return &installation{t: t, home: t.TempDir(), admin: freeAddress(t), site: freeAddress(t)}
 }
 
+// set sets a variable of the environment of all commands from now on.
+func (i *installation) set(name, value string) { i.variables = append(i.variables, name+"="+value) }
+
 // globals returns the global options that every test needs.
 func (i *installation) globals() string {
 	return fmt.Sprintf("admin %s\n\tauto_https off\n\tskip_install_trust\n\tpersist_config off\n", i.admin)
 }
 
 func (i *installation) environment() []string {
-	return append(os.Environ(), "HOME="+i.home, "XDG_DATA_HOME="+i.home+"/data", "XDG_CONFIG_HOME="+i.home+"/config")
+	return processtest.Environment(i.home, i.variables...)
 }
 
 // write stores a Caddyfile and returns its path.
@@ -98,65 +85,40 @@ func (i *installation) run(arguments ...string) (string, error) {
 	return string(output), err
 }
 
+// command returns a command of the binary.
+func (i *installation) command(arguments ...string) *exec.Cmd {
+	command := exec.Command(binary, arguments...)
+	command.Env = i.environment()
+	return command
+}
+
 // start runs Caddy with a Caddyfile until the test ends, and returns once it
 // serves.
-func (i *installation) start(caddyfile string) *process {
+func (i *installation) start(caddyfile string) *server {
 	i.t.Helper()
-	p := i.launch(caddyfile)
-	waitFor(i.t, "Caddy to serve", func() bool {
-		select {
-		case <-p.exited:
-			i.t.Fatalf("Caddy ended at start:\n%s", p.output)
-		default:
-		}
-		// The log says "serving initial configuration" once every app has
-		// started.
-		return strings.Contains(p.output.String(), "serving initial configuration")
-	})
-	return p
+	caddy := i.launch(caddyfile)
+	caddy.Serves()
+	return caddy
 }
 
 // launch runs Caddy and does not wait for anything.
-func (i *installation) launch(caddyfile string) *process {
+func (i *installation) launch(caddyfile string) *server {
 	i.t.Helper()
-	p := &process{t: i.t, home: i.home, admin: i.admin, exited: make(chan struct{}), output: new(lockedBuffer)}
-	p.command = exec.Command(binary, "run", "--config", i.write(caddyfile), "--adapter", "caddyfile")
-	p.command.Env = i.environment()
-	p.command.Stdout, p.command.Stderr = p.output, p.output
-	if err := p.command.Start(); err != nil {
-		i.t.Fatal(err)
-	}
-	go func() {
-		_ = p.command.Wait()
-		close(p.exited)
-	}()
-	i.t.Cleanup(p.kill)
-	return p
+	return i.serve(i.command("run", "--config", i.write(caddyfile), "--adapter", "caddyfile"))
 }
 
-// kill ends the process as a power cut would.
-func (p *process) kill() {
-	_ = p.command.Process.Signal(syscall.SIGKILL)
-	<-p.exited
-}
-
-// stop ends the process as systemd does.
-func (p *process) stop() {
-	p.t.Helper()
-	_ = p.command.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		p.t.Fatalf("Caddy does not end:\n%s", p.output)
-	}
+// serve runs a command that starts Caddy.
+func (i *installation) serve(command *exec.Cmd) *server {
+	i.t.Helper()
+	return &server{processtest.Start(i.t, command), i.t, i.admin}
 }
 
 // load reloads the process with a Caddyfile and returns Caddy's answer.
-func (p *process) load(caddyfile string) (int, string) {
+func (p *server) load(caddyfile string) (int, string) {
 	p.t.Helper()
 	response, err := http.Post("http://"+p.admin+"/load", "text/caddyfile", strings.NewReader(caddyfile))
 	if err != nil {
-		p.t.Fatalf("reloading: %v\n%s", err, p.output)
+		p.t.Fatalf("reloading: %v\n%s", err, p.Output)
 	}
 	defer response.Body.Close()
 	body, _ := io.ReadAll(response.Body)
@@ -164,7 +126,7 @@ func (p *process) load(caddyfile string) (int, string) {
 }
 
 // goroutines returns how many goroutines the process has.
-func (p *process) goroutines() int {
+func (p *server) goroutines() int {
 	p.t.Helper()
 	response, err := http.Get("http://" + p.admin + "/debug/pprof/goroutine?debug=1")
 	if err != nil {
@@ -179,19 +141,29 @@ func (p *process) goroutines() int {
 }
 
 // files returns how many file descriptors the process has open.
-func (p *process) files() int {
+func (p *server) files() int {
 	p.t.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.command.Process.Pid))
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.ID()))
 	if err != nil {
-		p.t.Skipf("counting file descriptors: %v", err)
+		p.t.Skipf("how many files a process has open can be counted on Linux only: %v", err)
 	}
 	return len(entries)
 }
 
+// needTools skips a test of a printed command that the machine cannot run.
+func needTools(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("the printed command cannot be run: %v", err)
+		}
+	}
+}
+
 // What all tests that start the program have in common.
+const patience = processtest.Patience
+
 var (
 	waitFor     = processtest.WaitFor
 	freeAddress = processtest.FreeAddress
 )
-
-type lockedBuffer = processtest.Output

@@ -109,7 +109,7 @@ func TestRefusalsAreAnsweredBySite(t *testing.T) {
 	})
 	check(http.MethodPost, valid, `{"event":"job_saved"}`, http.StatusServiceUnavailable, "Retry-After")
 
-	log := caddy.output.String()
+	log := caddy.Output.String()
 	for _, text := range []string{"icfm-key-of-the-test", "wrong-key-of-the-test"} {
 		if at := strings.Index(log, text); at >= 0 {
 			t.Errorf("the log holds a key: …%s…", log[max(0, at-300):at+50])
@@ -135,8 +135,8 @@ func TestSendersThatLeaveAreNoErrors(t *testing.T) {
 		return caddy.scrape(machine.admin)[`caddy_event_relay_rejected_requests_total{reason="gone"}`]
 	}
 	waitFor(t, "senders that left to be counted", func() bool { return count() > connections*streams/8 })
-	caddy.stop()
-	log := caddy.output.String()
+	caddy.Stop()
+	log := caddy.Output.String()
 	for _, line := range strings.Split(log, "\n") {
 		if strings.Contains(line, `"level":"error"`) || strings.Contains(line, "icfm-key-of-the-test") {
 			t.Fatalf("the log has the line %s", line)

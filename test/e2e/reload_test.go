@@ -41,6 +41,7 @@ http://%s {
 // with a configuration that fails: nothing may be refused, lost or doubled, and
 // nothing may pile up.
 func TestReloadsUnderLoad(t *testing.T) {
+	t.Parallel()
 	const reloads = 30
 	machine := newInstallation(t)
 	service := newLANService(t)
@@ -88,9 +89,9 @@ func TestReloadsUnderLoad(t *testing.T) {
 	// reload; leftovers of generations would show at least one each.
 	waitFor(t, "goroutines to end", func() bool { return caddy.goroutines() <= goroutines })
 	waitFor(t, "files to be closed", func() bool { return caddy.files() <= files })
-	if strings.Contains(caddy.output.String(), "panic") {
-		t.Errorf("there was a panic:\n%s", caddy.output)
+	if strings.Contains(caddy.Output.String(), "panic") {
+		t.Errorf("there was a panic:\n%s", caddy.Output)
 	}
 	t.Logf("%d events over %d reloads", len(ids), reloads)
-	caddy.stop()
+	caddy.Stop()
 }

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 // TestRotatingAKey follows the manual's recipe, and what it warns of.
 func TestRotatingAKey(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	keys := t.TempDir()
 	file := func(name string) string { return filepath.Join(keys, name) }
@@ -25,9 +25,7 @@ func TestRotatingAKey(t *testing.T) {
 	}
 	caddy := func(arguments ...string) {
 		t.Helper()
-		command := exec.Command(binary, append(arguments, "--address", machine.admin)...)
-		command.Env = machine.environment()
-		if output, err := command.CombinedOutput(); err != nil {
+		if output, err := machine.run(append(arguments, "--address", machine.admin)...); err != nil {
 			t.Fatalf("caddy %q: %v\n%s", arguments, err, output)
 		}
 	}
@@ -87,13 +85,14 @@ func TestRotatingAKey(t *testing.T) {
 // TestHostThatNoSiteNames sees the warning in the log, in status and in check, and
 // that its lines end it.
 func TestHostThatNoSiteNames(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	open := strings.Replace(machine.folders("http://127.0.0.1:1", "folder", `"Approved"`), "http://:", "http://localhost:", 1)
 	const lines = "http://:PORT { bind 127.0.0.1; respond 421 }"
 	want := strings.Replace(lines, ":PORT", port(machine.site), 1)
-	process := machine.start(open)
-	if !strings.Contains(process.output.String(), want) {
-		t.Errorf("the log does not have %q:\n%s", want, process.output.String())
+	caddy := machine.start(open)
+	if !strings.Contains(caddy.Output.String(), want) {
+		t.Errorf("the log does not have %q:\n%s", want, caddy.Output.String())
 	}
 	answered := func(want int) {
 		t.Helper()
@@ -112,7 +111,7 @@ func TestHostThatNoSiteNames(t *testing.T) {
 	machine.expect(2, "status", "WARNING", want)
 	machine.expect(0, "check --config "+machine.write(open), "Warning", want)
 	closed := open + "\n" + strings.NewReplacer("{ ", "{\n\t", "; ", "\n\t", " }", "\n}").Replace(want) + "\n"
-	if status, answer := process.load(closed); status != http.StatusOK {
+	if status, answer := caddy.load(closed); status != http.StatusOK {
 		t.Fatalf("reloading: %d %s", status, answer)
 	}
 	answered(http.StatusMisdirectedRequest)

@@ -88,6 +88,7 @@ func secretFor(kind string) (whole, middle string) {
 // TestSecretsAreNowhere posts with every kind of credential, right and wrong,
 // and then looks for their bytes in all that the relay keeps, logs and tells.
 func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	// found holds what must not be found, by what it is.
 	found := map[string]string{}
@@ -101,14 +102,14 @@ func TestSecretsAreNowhere(t *testing.T) {
 			whole = strings.ReplaceAll(whole, `"`, "'") // it stands as it is in JSON
 		}
 		secrets[kind], found[kind] = whole, middle
-		t.Setenv("SECRET_"+kind, whole)
+		machine.set("SECRET_"+kind, whole)
 	}
 	key := sha256.Sum256([]byte("WEBHOOKS"))
 	secrets["WEBHOOKS"] = "whsec_" + base64.StdEncoding.EncodeToString(key[:])
 	found["WEBHOOKS"] = base64.StdEncoding.EncodeToString(key[:])
 	found["WEBHOOKS in hex"] = hex.EncodeToString(key[:])
 	found["BASIC as sent"] = base64.StdEncoding.EncodeToString([]byte("pbx:" + secrets["BASIC"]))
-	t.Setenv("SECRET_WEBHOOKS", secrets["WEBHOOKS"])
+	machine.set("SECRET_WEBHOOKS", secrets["WEBHOOKS"])
 	found["a wrong one"] = "wr0ng" + found["FILE"][5:]
 	wrong := "s/" + found["a wrong one"]
 
@@ -221,9 +222,9 @@ func TestSecretsAreNowhere(t *testing.T) {
 	if refused < len(stored)/2 {
 		t.Errorf("%d of %d requests were answered 503", refused, len(traffic))
 	}
-	caddy.stop()
+	caddy.Stop()
 	lookIntoFiles()
-	log := caddy.output.String()
+	log := caddy.Output.String()
 	for _, status := range []int{http.StatusUnauthorized, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable} {
 		if line := fmt.Sprintf(`"logger":"http.handlers.event_relay","msg":"refused a request","status":%d`, status); !strings.Contains(log, line) {
 			t.Errorf("the log is not complete: no line has %s", line)

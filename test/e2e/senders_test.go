@@ -142,6 +142,7 @@ func sendersSources(t testing.TB, expectations map[string]expectation) (sources 
 // TestSendersOverTheWire posts every sample request to the binary, byte for
 // byte, and reads back what became of it.
 func TestSendersOverTheWire(t *testing.T) {
+	t.Parallel()
 	machine := newInstallation(t)
 	expectations := readExpectations(t)
 	sources, fields := sendersSources(t, expectations)
@@ -194,10 +195,10 @@ func TestSendersOverTheWire(t *testing.T) {
 			}
 		})
 	}
-	if strings.Contains(caddy.output.String(), "panic") {
-		t.Errorf("there was a panic:\n%s", caddy.output)
+	if strings.Contains(caddy.Output.String(), "panic") {
+		t.Errorf("there was a panic:\n%s", caddy.Output)
 	}
-	caddy.stop()
+	caddy.Stop()
 }
 
 // checkValues compares what was stored of an event with what is expected.

@@ -85,8 +85,9 @@ const setupToken = `To/k"en+=~&%41 'x'#?:$HOME`
 // TestSetupGivesWhatWorks takes what the command writes for each source, does
 // with it what the other side would, and looks at the events that come of it.
 func TestSetupGivesWhatWorks(t *testing.T) {
-	t.Setenv("SETUP_TOKEN", setupToken)
+	t.Parallel()
 	machine := newInstallation(t)
+	machine.set("SETUP_TOKEN", setupToken)
 	caddyfile := fmt.Sprintf(setupCaddyfile, machine.globals(), machine.site)
 	caddy := machine.start(caddyfile)
 
@@ -142,11 +143,7 @@ func TestSetupGivesWhatWorks(t *testing.T) {
 	for _, source := range []string{"erp", "shop"} {
 		t.Run(source, func(t *testing.T) {
 			document, _ := machine.setup(t, source)
-			for _, tool := range []string{"sh", "curl", "openssl"} {
-				if _, err := exec.LookPath(tool); err != nil {
-					t.Skipf("the example cannot be run: %v", err)
-				}
-			}
+			needTools(t, "sh", "curl", "openssl")
 			_, script, found := strings.Cut(document, "An example:\n\n")
 			if !found {
 				t.Fatalf("there is no example in\n%s", document)
@@ -162,14 +159,15 @@ func TestSetupGivesWhatWorks(t *testing.T) {
 			}
 		})
 	}
-	caddy.stop()
+	caddy.Stop()
 }
 
 // TestSetupWithoutServer has the command find the public URL by itself, and say
 // what it lacks.
 func TestSetupWithoutServer(t *testing.T) {
-	t.Setenv("SETUP_TOKEN", "pbx-token")
+	t.Parallel()
 	machine := newInstallation(t)
+	machine.set("SETUP_TOKEN", "pbx-token")
 	const block = "{\n\tevent_relay {\n\t\tsource pbx pbxware {\n\t\t\tauth bearer {env.%s}\n\t\t}\n\t\tsource icfm {\n\t\t\tauth bearer {env.NOT_SET}\n\t\t}\n\t}\n}\n"
 	for name, c := range map[string]struct {
 		sites string

@@ -87,17 +87,10 @@ func TestStartNamesWhatIsWrongWithTheQueue(t *testing.T) {
 			test.prepare(t, directory)
 			caddy := machine.launch(strings.Replace(queueCaddyfile(machine, directory, "http://127.0.0.1:1"),
 				"source icfm {", "queue_required on\n\t\tsource icfm {", 1))
-			waitFor(t, "Caddy to give up", func() bool {
-				select {
-				case <-caddy.exited:
-					return true
-				default:
-					return false
-				}
-			})
+			<-caddy.Exited
 			for _, says := range append(test.says, directory) {
-				if !strings.Contains(caddy.output.String(), says) {
-					t.Errorf("the message does not say %q:\n%s", says, caddy.output)
+				if !strings.Contains(caddy.Output.String(), says) {
+					t.Errorf("the message does not say %q:\n%s", says, caddy.Output)
 				}
 			}
 		})

@@ -18,7 +18,7 @@ import (
 type studio struct {
 	t       *testing.T
 	machine *installation
-	caddy   *process
+	caddy   *server
 
 	// console is the address of the page, without a slash at its end.
 	console string
@@ -240,7 +240,7 @@ func (s *studio) post(path, contentType, token, body string) int {
 	}
 	response, err := newSender().Do(request)
 	if err != nil {
-		s.t.Fatalf("posting: %v\n%s", err, s.caddy.output)
+		s.t.Fatalf("posting: %v\n%s", err, s.caddy.Output)
 	}
 	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, response.Body)

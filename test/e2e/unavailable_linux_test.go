@@ -97,7 +97,7 @@ func (q *unavailableQueue) post(id int, filling string) int {
 
 // refusing checks that events are refused, that all else works, and that the
 // reason can be read.
-func (q *unavailableQueue) refusing(p *process, reason string) {
+func (q *unavailableQueue) refusing(p *server, reason string) {
 	q.t.Helper()
 	if status := q.post(999, ""); status != http.StatusServiceUnavailable {
 		q.t.Errorf("an event is answered with %d, want 503", status)
@@ -114,8 +114,8 @@ func (q *unavailableQueue) refusing(p *process, reason string) {
 	if err != nil || !strings.Contains(said, "REFUSING") || !strings.Contains(said, reason) {
 		q.t.Errorf("status says %v, and lacks REFUSING or %q:\n%s", err, reason, said)
 	}
-	if !strings.Contains(p.output.String(), reason) {
-		q.t.Errorf("the log lacks %q:\n%s", reason, p.output)
+	if !strings.Contains(p.Output.String(), reason) {
+		q.t.Errorf("the log lacks %q:\n%s", reason, p.Output)
 	}
 }
 
@@ -133,6 +133,7 @@ func (q *unavailableQueue) recovers(id int) {
 // Caddy starts all the same, delivers what it accepted, refuses events, and takes
 // them again when there is room.
 func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	q := newUnavailableQueue(t, filepath.Join(mounted(t, "size=8m"), "queue"))
 	dead := "http://" + freeAddress(t)
 	caddy := q.start(q.caddyfile(dead))
@@ -143,7 +144,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 		}
 		accepted = append(accepted, id)
 	}
-	caddy.kill()
+	caddy.Kill()
 	if info, err := os.Stat(filepath.Join(q.directory, "events.db-wal")); err != nil || info.Size() == 0 {
 		t.Fatalf("the crash left no write-ahead log (%v): this shows nothing", err)
 	}
@@ -154,33 +155,35 @@ func TestStartOnAFullDisk(t *testing.T) {
 	free()
 	q.recovers(1000)
 	waitFor(t, "all that was accepted to be delivered", func() bool { return q.service.missing(accepted) == 0 })
-	caddy.stop()
+	caddy.Stop()
 }
 
 func TestStartWithoutInodes(t *testing.T) {
+	t.Parallel()
 	directory := mounted(t, "size=8m,nr_inodes=1")
 	q := newUnavailableQueue(t, filepath.Join(directory, "queue"))
 	caddy := q.start(q.caddyfile(q.service.URL))
 	q.refusing(caddy, "no space left on device")
 	remount(t, directory, 0, "nr_inodes=1000")
 	q.recovers(1)
-	caddy.stop()
+	caddy.Stop()
 }
 
 func TestStartOnAReadOnlyFileSystem(t *testing.T) {
+	t.Parallel()
 	directory := mounted(t, "size=8m")
 	q := newUnavailableQueue(t, filepath.Join(directory, "queue"))
 	caddy := q.start(q.caddyfile("http://" + freeAddress(t)))
 	if status := q.post(1, ""); status != http.StatusOK {
 		t.Fatalf("an event is answered with %d", status)
 	}
-	caddy.kill()
+	caddy.Kill()
 	remount(t, directory, syscall.MS_RDONLY, "")
 	// Those who prefer so get no Caddy without a queue.
 	strict := q.launch(q.caddyfile(q.service.URL, "queue_required on"))
-	<-strict.exited
-	if strict.command.ProcessState.ExitCode() == 0 || !strings.Contains(strict.output.String(), "read-only file system") {
-		t.Errorf("with queue_required on, Caddy ended with %s:\n%s", strict.command.ProcessState, strict.output)
+	<-strict.Exited
+	if strict.State().ExitCode() == 0 || !strings.Contains(strict.Output.String(), "read-only file system") {
+		t.Errorf("with queue_required on, Caddy ended with %s:\n%s", strict.State(), strict.Output)
 	}
 	caddy = q.start(q.caddyfile(q.service.URL))
 	q.refusing(caddy, "read-only file system")
@@ -201,5 +204,5 @@ func TestStartOnAReadOnlyFileSystem(t *testing.T) {
 	remount(t, directory, 0, "size=8m")
 	waitFor(t, "what was accepted to be delivered", func() bool { return q.service.missing([]int{1}) == 0 })
 	q.recovers(2)
-	caddy.stop()
+	caddy.Stop()
 }
