@@ -38,6 +38,7 @@ var rooms = []string{
 	"handlers/receive/auth",
 	"internal/config",
 	"internal/event",
+	"internal/escape",
 	"internal/textencoding",
 	"internal/names",
 }

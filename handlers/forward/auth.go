@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
+
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // check finds what is wrong with credentials apart from their templates.
@@ -140,7 +141,7 @@ func (b *builder) placeAuth(a *credentials) error {
 			return fmt.Errorf("user and password stand in the URL too, which make the same header as auth %s: remove the one or the other", a.kind)
 		}
 	case b.action.Auth.In == InQuery:
-		a.query = append(name.with(encodeWith(staysInQueryName), percent), piece{text: "="}).joined()
+		a.query = append(name.with(escape.QueryName.Encode, percent), piece{text: "="}).joined()
 		return nil
 	default:
 		field, err := headerName(name)
@@ -163,7 +164,7 @@ func (b *builder) placeAuth(a *credentials) error {
 // what the credentials are.
 func (a *credentials) headerValue(user, value string) (string, error) {
 	for _, text := range []string{user, value} {
-		if strings.ContainsFunc(text, unicode.IsControl) {
+		if escape.CheckHeader(text) != nil {
 			return "", fmt.Errorf("what proves the request holds a control character, which %s cannot carry", a.header)
 		}
 	}
@@ -233,6 +234,6 @@ func (r *rendering) addKey(a *credentials, value string, request *Request) error
 	}
 	query += name
 	request.shownQuery = len(query)
-	request.URL.RawQuery = string(appendPercent([]byte(query), value, isUnreserved))
+	request.URL.RawQuery = string(escape.Unreserved.Append([]byte(query), value))
 	return nil
 }

@@ -7,7 +7,8 @@ import (
 	"mime"
 	"slices"
 	"strings"
-	"unicode"
+
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // wellFormed is what a body must be once it is rendered, where that depends on
@@ -55,7 +56,7 @@ func (b Body) check() error {
 	if b.Type != "" && b.Kind != BodyRaw {
 		add("body %s has no type to choose: a header Content-Type can name another", b.Kind)
 	}
-	if strings.ContainsFunc(b.Type, unicode.IsControl) {
+	if escape.CheckHeader(b.Type) != nil {
 		add("%q cannot be a Content-Type", b.Type)
 	}
 	for _, field := range b.Fields {
@@ -112,7 +113,7 @@ func contentType(body Body) string {
 // makeURLEncoded makes an urlencoded body. A blank becomes %20, which every
 // reader understands, also one that takes a plus for a plus.
 func (b *builder) makeURLEncoded() {
-	encode := encodeWith(isUnreserved)
+	encode := escape.Unreserved.Encode
 	var body template
 	for _, field := range b.fields {
 		if field.wrong() {
@@ -176,7 +177,7 @@ func mediaType(contentType string) string {
 
 // escapeFor returns how values are escaped in a body, and what the whole body
 // must be.
-func escapeFor(kind, contentType string) (how escape, whole wellFormed) {
+func escapeFor(kind, contentType string) (how escaping, whole wellFormed) {
 	media := mediaType(contentType)
 	switch {
 	case kind == BodyXML:

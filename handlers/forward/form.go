@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"mime"
 	"strings"
-	"unicode"
+
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // formPart is one part of a multipart/form-data body.
@@ -35,7 +36,7 @@ func (b *builder) makeForm() {
 		}
 		part := formPart{place: field.value.place}
 		part.head = template{{text: `Content-Disposition: form-data; name="`}}
-		part.head = append(part.head, b.fill(field.name).with(escapePartName, partName)...)
+		part.head = append(part.head, b.fill(field.name).with(escapedPartName, partName)...)
 		part.head = append(part.head, piece{text: "\"\r\n"})
 		contentType, err := partType(b.fill(field.kind))
 		if err != nil {
@@ -52,35 +53,18 @@ func (b *builder) makeForm() {
 	b.made.form = parts
 }
 
+func escapedPartName(text string) string { return string(escape.AppendPartName(nil, text)) }
+
 // partType checks the Content-Type of a part.
 func partType(t template) (string, error) {
 	text, fixed := t.text()
 	switch text = strings.TrimSpace(text); {
 	case !fixed:
 		return "", t.firstTag().mayNot("choose the Content-Type of a part, which decides how its value is escaped")
-	case strings.ContainsFunc(text, unicode.IsControl):
+	case escape.CheckHeader(text) != nil:
 		return "", errors.New("the type holds a control character, which the head of a part cannot carry")
 	}
 	return text, nil
-}
-
-// escapePartName writes a name so that it stays inside its quotes for every
-// reader. Quotes are encoded as browsers do. A backslash is doubled, because to
-// some readers it takes the meaning from the quote that ends the name.
-func escapePartName(text string) string { return string(appendPartName(nil, text)) }
-
-func appendPartName(dst []byte, text string) []byte {
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c == '\\':
-			dst = append(dst, `\\`...)
-		case c == '"' || c < ' ' || c == 0x7f:
-			dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return dst
 }
 
 // form renders the parts of a form and returns them with their boundary.

@@ -6,9 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // header is a header field whose values are not all known before an event
@@ -123,7 +124,7 @@ func headerValue(name string, value template) (template, error) {
 	}
 	value = value.with(unchanged, headerText)
 	for _, p := range value {
-		if p.tag == nil && strings.ContainsFunc(p.text, unicode.IsControl) {
+		if p.tag == nil && escape.CheckHeader(p.text) != nil {
 			return nil, errors.New("the value holds a control character, which a header cannot carry")
 		}
 	}

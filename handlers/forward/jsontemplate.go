@@ -56,13 +56,13 @@ func jsonTemplate(t template) template {
 			reader.read(p.text)
 		} else {
 			tagged := *p.tag
-			tagged.escape = jsonText
+			tagged.escaping = jsonText
 			if !reader.inString {
-				tagged.escape = jsonValue
+				tagged.escaping = jsonValue
 				reader.last = 0
 			}
 			if tagged.verbatim() {
-				tagged.escape = asIs
+				tagged.escaping = asIs
 			}
 			p.tag = &tagged
 		}
@@ -86,7 +86,7 @@ func checkJSON(source string, t template) (unsure bool, err error) {
 		case p.tag.verbatim():
 			// What it puts in can be anything.
 			return true, nil
-		case p.tag.escape == jsonText:
+		case p.tag.escaping == jsonText:
 			text = "x"
 		case reader.atKey():
 			text, unsure = `""`, true
@@ -115,7 +115,7 @@ func checkJSON(source string, t template) (unsure bool, err error) {
 		if p.tag == nil && !p.put {
 			place += at - starts[i]
 		}
-		bare := func(j int) bool { return j >= 0 && t[j].tag != nil && t[j].tag.escape == jsonValue }
+		bare := func(j int) bool { return j >= 0 && t[j].tag != nil && t[j].tag.escaping == jsonValue }
 		switch {
 		case p.put:
 			hint = "; a custom parameter is put in there as it is"

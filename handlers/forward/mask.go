@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // masked stands in place of a secret.
@@ -79,40 +81,28 @@ func formsOf(secret string) []string {
 	if secret == "" {
 		return nil
 	}
-	jsonForm := string(appendJSONText(nil, secret))
+	jsonForm := string(escape.AppendJSON(nil, secret))
+	inXML := string(escape.AppendXML(nil, secret))
 	forms := []string{
 		secret,
 		jsonForm,
 		strings.ReplaceAll(jsonForm, "/", `\/`),
-		string(appendXML(nil, secret)),
+		inXML,
+		strings.NewReplacer("&quot;", "&#34;", "&apos;", "&#39;").Replace(inXML), // as others write it
 		url.QueryEscape(secret),
 		url.PathEscape(secret),
 	}
-	for _, stays := range []func(byte) bool{isUnreserved, staysInPath, staysInQuery, staysInQueryName, staysInQueryValue} {
-		forms = append(forms, string(appendPercent(nil, secret, stays)))
+	for _, set := range []*escape.Set{escape.Unreserved, escape.Path, escape.Query, escape.QueryName, escape.QueryValue} {
+		forms = append(forms, set.Encode(secret))
 	}
 	for _, form := range slices.Clone(forms) {
-		forms = append(forms, lowerPercent(form))
+		forms = append(forms, escape.LowerPercent(form))
 	}
 	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 		forms = append(forms, encoding.EncodeToString([]byte(secret)))
 		forms = append(forms, withinBase64(encoding, secret)...)
 	}
 	return forms
-}
-
-// lowerPercent returns a percent-encoded text with its hex digits in lower
-// case, as some write them.
-func lowerPercent(text string) string {
-	out := []byte(text)
-	for i := 0; i+2 < len(out); i++ {
-		if out[i] == '%' {
-			out[i+1] |= 0x20
-			out[i+2] |= 0x20
-			i += 2
-		}
-	}
-	return string(out)
 }
 
 // withinBase64 returns what a secret looks like inside a longer text that is in

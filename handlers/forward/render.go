@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -107,7 +108,7 @@ func (r *rendering) value(t *tag) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (value == nil || value == "" && t.escape != jsonValue) && !slices.Contains(r.empty, t.source) {
+	if (value == nil || value == "" && t.escaping != jsonValue) && !slices.Contains(r.empty, t.source) {
 		r.empty = append(r.empty, t.source)
 	}
 	return value, nil
@@ -122,7 +123,7 @@ func (r *rendering) append(dst []byte, place string, t template) ([]byte, error)
 		}
 		value, err := r.value(t[i].tag)
 		if err == nil {
-			dst, err = t[i].tag.escape.append(dst, value)
+			dst, err = t[i].tag.escaping.append(dst, value)
 		}
 		if err != nil {
 			return dst, fmt.Errorf("%s: %s: %w", place, t[i].tag, err)
@@ -172,7 +173,7 @@ func (r *rendering) path(parts []pathPart) (string, error) {
 			if strings.TrimSpace(text) == "" {
 				return "", fmt.Errorf("url: %s is absent or empty, and the path needs a value there; not sent", tag)
 			}
-			dst = appendPercent(dst, text, isUnreserved)
+			dst = escape.Unreserved.Append(dst, text)
 		}
 		if len(part.segment) > 0 && holdsDots(string(dst[begin:])) {
 			return "", fmt.Errorf("url: %s makes a path segment of dots, which would lead to another path; not sent", template(part.segment).firstTag())
@@ -196,7 +197,7 @@ func holdsDots(segment string) bool {
 				return true
 			}
 		}
-		decoded := decodePercent(segment)
+		decoded := escape.DecodePercent(segment)
 		if decoded == segment {
 			return false
 		}
@@ -204,28 +205,6 @@ func holdsDots(segment string) bool {
 	}
 	return false
 }
-
-// decodePercent decodes what is percent-encoded and leaves what is not.
-func decodePercent(text string) string {
-	if !strings.Contains(text, "%") {
-		return text
-	}
-	var out strings.Builder
-	for i := 0; i < len(text); i++ {
-		if text[i] == '%' && i+2 < len(text) {
-			high, low := fromHex(text[i+1]), fromHex(text[i+2])
-			if high >= 0 && low >= 0 {
-				out.WriteByte(byte(high<<4 | low))
-				i += 2
-				continue
-			}
-		}
-		out.WriteByte(text[i])
-	}
-	return out.String()
-}
-
-func fromHex(c byte) int { return strings.IndexByte("0123456789abcdef", c|0x20) }
 
 // header renders the header fields.
 func (r *rendering) header(v *variant, event *event.Event, delivery string) (http.Header, error) {

@@ -253,7 +253,7 @@ func checkForm(t testing.TB, contentType string, body []byte, text string) {
 	}
 	// A backslash before a quote or another one is all that is undone by a reader
 	// of names.
-	name := strings.ReplaceAll(escapePartName("n"+text), `\\`, `\`)
+	name := strings.ReplaceAll(escapedPartName("n"+text), `\\`, `\`)
 	for i, want := range []part{{name: "a", value: "<" + text + ">"}, {name: name, value: text}, {name: "fixed", value: text}, {name: "j", value: parts[3].value}} {
 		fields := 1
 		if i%2 == 1 {

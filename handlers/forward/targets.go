@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // Targets says which addresses actions may call. The check is made on each
@@ -123,7 +124,7 @@ func isHostName(host string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(host, func(c rune) bool {
-		return c < 0x80 && !isUnreserved(byte(c)) || c == '~'
+		return c < 0x80 && !escape.Unreserved[byte(c)] || c == '~'
 	})
 }
 

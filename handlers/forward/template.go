@@ -29,8 +29,8 @@ type tag struct {
 	// missing is a custom parameter that has no value and leaves the tag's absent,
 	// "" for a tag that comes with the event.
 	missing string
-	// escape says how its value is put in.
-	escape escape
+	// escaping says how its value is put in.
+	escaping escaping
 }
 
 // String shows the tag as an administrator knows it.
@@ -166,14 +166,14 @@ func (t template) firstTag() *tag {
 
 // with returns the template with its literals rewritten and its tags escaped
 // in one way, neighbouring literals joined.
-func (t template) with(literal func(string) string, how escape) template {
+func (t template) with(literal func(string) string, how escaping) template {
 	var out template
 	for _, p := range t {
 		if p.tag != nil {
 			tagged := *p.tag
-			tagged.escape = how
+			tagged.escaping = how
 			if tagged.verbatim() {
-				tagged.escape = asIs
+				tagged.escaping = asIs
 			}
 			out = append(out, piece{tag: &tagged, offset: p.offset})
 			continue

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // target is the part of a URL that only the configuration can choose.
@@ -40,7 +42,7 @@ func (b *builder) makeURL() {
 		return
 	}
 	b.made.path = pathParts(path)
-	b.made.query, b.made.hasMark = query.with(encodeWith(staysInQuery), percent), hasMark
+	b.made.query, b.made.hasMark = query.with(escape.Query.Encode, percent), hasMark
 }
 
 // makeQuery adds the query settings to the query that the URL has.
@@ -53,9 +55,9 @@ func (b *builder) makeQuery() {
 		if len(query) > 0 {
 			query = append(query, piece{text: "&"})
 		}
-		query = append(query, b.fill(pair.name).with(encodeWith(staysInQueryName), percent)...)
+		query = append(query, b.fill(pair.name).with(escape.QueryName.Encode, percent)...)
 		query = append(query, piece{text: "="})
-		query = append(query, b.fill(pair.value).with(encodeWith(staysInQueryValue), percent)...)
+		query = append(query, b.fill(pair.value).with(escape.QueryValue.Encode, percent)...)
 	}
 	b.made.query = query.joined()
 }
@@ -179,7 +181,7 @@ func cutPath(rest template) (path, query template, hasMark bool, err error) {
 // stand.
 func pathParts(path template) []pathPart {
 	var parts []pathPart
-	encode := encodeWith(staysInPath)
+	encode := escape.Path.Encode
 	literal, segment := "", template(nil)
 	// A segment is over at a slash or at the end. One without tags belongs to
 	// the literal stretch around it.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // textOf returns the value of an expression as text: numbers with their exact
@@ -47,7 +49,7 @@ func appendJSON(dst []byte, value any) ([]byte, error) {
 	case nil:
 		return append(dst, "null"...), nil
 	case string:
-		return append(appendJSONText(append(dst, '"'), v), '"'), nil
+		return append(escape.AppendJSON(append(dst, '"'), v), '"'), nil
 	case json.Number:
 		if !isJSONNumber(v.String()) {
 			return appendJSON(dst, v.String())

@@ -104,11 +104,11 @@ func xmlTemplate(t template) (template, error) {
 			tagged := *p.tag
 			switch {
 			case tagged.verbatim():
-				tagged.escape = asIs
+				tagged.escaping = asIs
 			case reader.place == xmlContent, reader.place == xmlSingle, reader.place == xmlDouble:
-				tagged.escape = xmlText
+				tagged.escaping = xmlText
 			case reader.place == xmlCDATA:
-				tagged.escape = cdataText
+				tagged.escaping = cdataText
 			default:
 				return nil, tagged.mayNot("stand there: put it into the text of an element or between the quotes of an attribute")
 			}

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -46,36 +47,7 @@ func unescapeValue(key, text string) string {
 
 // unescape undoes percent-encoding and "+" for a blank.
 func unescape(text string) string {
-	if strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, '+') < 0 {
-		return text
-	}
-	plain := make([]byte, 0, len(text))
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '+':
-			plain = append(plain, ' ')
-		case c == '%' && i+2 < len(text) && isHex(text[i+1]) && isHex(text[i+2]):
-			plain = append(plain, fromHex(text[i+1])<<4|fromHex(text[i+2]))
-			i += 2
-		default:
-			plain = append(plain, c)
-		}
-	}
-	return string(plain)
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
-}
-
-func fromHex(c byte) byte {
-	switch {
-	case c <= '9':
-		return c - '0'
-	case c <= 'F':
-		return c - 'A' + 10
-	}
-	return c - 'a' + 10
+	return escape.DecodePercent(strings.ReplaceAll(text, "+", " "))
 }
 
 // parseQuery reads a URL's query. Keys that came more than once keep all their

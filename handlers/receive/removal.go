@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -240,7 +241,7 @@ func formsOf(text string) []string {
 		forms = append(forms, escaped, strings.ReplaceAll(escaped, "%2F", "/"))
 	}
 	for _, form := range slices.Clone(forms) {
-		forms = append(forms, lowerEscapes(form))
+		forms = append(forms, escape.LowerPercent(form))
 	}
 	for _, form := range slices.Clone(forms) {
 		html, _ := json.Marshal(form) // as many write it: & < > as \u0026 …
@@ -251,20 +252,6 @@ func formsOf(text string) []string {
 	}
 	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	return slices.Compact(forms)
-}
-
-// lowerEscapes returns a text with the hex digits of its percent escapes in
-// lower case, as some write them.
-func lowerEscapes(text string) string {
-	lower := []byte(text)
-	for i := 0; i+2 < len(lower); i++ {
-		if lower[i] == '%' && isHex(lower[i+1]) && isHex(lower[i+2]) {
-			lower[i+1] |= 0x20
-			lower[i+2] |= 0x20
-			i += 2
-		}
-	}
-	return string(lower)
 }
 
 func validTexts(texts []string) bool {

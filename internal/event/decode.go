@@ -24,14 +24,7 @@ var ErrDepth = fmt.Errorf("lists and objects are nested deeper than %d", MaxDept
 // wins. Invalid UTF-8 and lone surrogates become U+FFFD. Nesting deeper than
 // 512 is an error.
 func DecodeJSON(text []byte) (any, error) {
-	return decodeJSON(text, false)
-}
-
-// decodeJSON decodes text. When restore is set, the escapes \udc80 to \udcff
-// without a high surrogate before them stand for the bytes 0x80 to 0xff, as
-// appendValue writes them.
-func decodeJSON(text []byte, restore bool) (any, error) {
-	d := decoder{text: string(text), restore: restore}
+	d := decoder{text: string(text)}
 	v, err := d.value(d.skipSpace())
 	if d.skipSpace(); err == nil && d.at < len(d.text) {
 		err = d.unexpected("after the value")
@@ -45,10 +38,9 @@ func decodeJSON(text []byte, restore bool) (any, error) {
 // decoder holds the text as a string, so that the strings in it are parts of it
 // and need no memory of their own.
 type decoder struct {
-	text    string
-	at      int
-	depth   int
-	restore bool
+	text  string
+	at    int
+	depth int
 	// members holds the members of the objects being read. Their number must
 	// be known before a map is made, or the map grows again and again.
 	members []member
@@ -342,9 +334,6 @@ func (d *decoder) escape(out []byte) ([]byte, error) {
 						return utf8.AppendRune(out, pair), nil
 					}
 				}
-			}
-			if d.restore && r >= 0xdc80 && r <= 0xdcff {
-				return append(out, byte(r)), nil
 			}
 			r = utf8.RuneError
 		}

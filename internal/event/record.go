@@ -5,7 +5,8 @@ import "fmt"
 // Record returns the event as a JSON object for storage: everything except ID,
 // Source, Name, Received and RawBody, which engines keep beside it, and except
 // Body when BodyIsRaw says that RawBody gives it. Absent values are left out.
-// Bytes that are not UTF-8 are written as \udcNN, so that nothing is lost.
+// Text is valid UTF-8, as receiving and the expression language make it; a byte
+// that is none becomes U+FFFD.
 //
 // Body and Fields must hold the types that Event names; a value of another type
 // is stored as null.
@@ -72,7 +73,7 @@ func (w *recordWriter) key(name string) {
 func (w *recordWriter) text(name, text string) {
 	if text != "" {
 		w.key(name)
-		w.out = appendText(w.out, text, escapeInvalid)
+		w.out = appendText(w.out, text)
 	}
 }
 
@@ -89,7 +90,7 @@ func (w *recordWriter) value(name string, v any) {
 }
 
 func appendOrNull(out []byte, v any) []byte {
-	longer, err := appendValue(out, v, escapeInvalid, 0)
+	longer, err := appendValue(out, v, 0)
 	if err != nil {
 		return append(out, "null"...)
 	}
@@ -106,13 +107,13 @@ func (w *recordWriter) multimap(name string, values map[string][]string) {
 		if i > 0 {
 			w.out = append(w.out, ',')
 		}
-		w.out = appendText(w.out, name, escapeInvalid)
+		w.out = appendText(w.out, name)
 		w.out = append(w.out, ':', '[')
 		for j, value := range values[name] {
 			if j > 0 {
 				w.out = append(w.out, ',')
 			}
-			w.out = appendText(w.out, value, escapeInvalid)
+			w.out = appendText(w.out, value)
 		}
 		w.out = append(w.out, ']')
 	}
@@ -132,7 +133,7 @@ func (w *recordWriter) parameters(parameters *Parameters) {
 			w.out = append(w.out, '{')
 			begun = true
 		}
-		w.out = appendText(w.out, Parameter(p).String(), escapeInvalid)
+		w.out = appendText(w.out, Parameter(p).String())
 		w.out = append(w.out, ':')
 		w.out = appendOrNull(w.out, v)
 	}
@@ -145,7 +146,7 @@ func (w *recordWriter) parameters(parameters *Parameters) {
 // body. ID, Source, Name and Received are left empty for the caller to fill.
 // Members of the record that this version does not know are ignored.
 func DecodeRecord(record, rawBody []byte) (*Event, error) {
-	decoded, err := decodeJSON(record, true)
+	decoded, err := DecodeJSON(record)
 	if err != nil {
 		return nil, fmt.Errorf("reading a stored event: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // Setup is a source as somebody has to know it who is to post its events: the
@@ -91,7 +92,7 @@ func parseMount(text string) (mount, error) {
 func (m mount) at(below ...string) mount {
 	segments := slices.Clone(m.segments)
 	for _, segment := range below {
-		segments = append(segments, escapeSegment(segment))
+		segments = append(segments, escape.Unreserved.Encode(segment))
 	}
 	return mount{origin: m.origin, segments: segments}
 }
@@ -100,22 +101,6 @@ func (m mount) String() string { return m.origin + "/" + strings.Join(m.segments
 
 // secure reports whether what is sent there cannot be read on the way.
 func (m mount) secure() bool { return strings.HasPrefix(m.origin, "https:") }
-
-// escapeSegment escapes text for a path. A colon at the beginning would be a
-// variable to what reads Postman collections.
-func escapeSegment(text string) string {
-	escaped := url.PathEscape(text)
-	if strings.HasPrefix(escaped, ":") {
-		return "%3A" + escaped[1:]
-	}
-	return escaped
-}
-
-// escapeQuery escapes text for a query, with %20 for a blank: some take a plus
-// sign as it stands.
-func escapeQuery(text string) string {
-	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
-}
 
 // proof is the credential that the other side gets.
 type proof struct {
@@ -181,7 +166,7 @@ func (p proof) target(m mount, below ...string) string {
 	case p.Kind == auth.Path:
 		return m.at(append(below, p.secret)...).String()
 	case inURL(p.Settings):
-		return m.at(below...).String() + "?" + escapeQuery(p.Name) + "=" + escapeQuery(p.secret)
+		return m.at(below...).String() + "?" + escape.Unreserved.Encode(p.Name) + "=" + escape.Unreserved.Encode(p.secret)
 	}
 	return m.at(below...).String()
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
 // forAnybody describes the request of a source that has no preset, with an
@@ -113,7 +114,7 @@ func (s Setup) example(m mount, chosen proof, name string) (example, error) {
 	case nameInQuery.MatchString(from):
 		key := nameInQuery.FindStringSubmatch(from)[1]
 		e.where = "its name is in the query: " + key
-		query = escapeQuery(key) + "=" + escapeQuery(name)
+		query = escape.Unreserved.Encode(key) + "=" + escape.Unreserved.Encode(name)
 	case nameInHeader.MatchString(from):
 		found := nameInHeader.FindStringSubmatch(from)
 		e.where = "its name is in the header " + found[1] + found[2]

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -22,8 +23,7 @@ func newValueMasker(l *Language) *valueMasker {
 	for _, secret := range l.Secrets() {
 		// Files end with a newline that is no part of the secret.
 		for _, form := range []string{secret, strings.TrimSpace(secret)} {
-			quoted := string(event.AppendText(nil, form))
-			forms = append(forms, form, quoted[1:len(quoted)-1])
+			forms = append(forms, form, string(escape.AppendJSON(nil, form)))
 		}
 	}
 	slices.Sort(forms)

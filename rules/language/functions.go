@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/expr-lang/expr/ast"
@@ -64,7 +65,7 @@ func init() {
 		"replace":    exprFunction("replace", notThat).makesText(replacedSize),
 		"repeat":     exprFunction("repeat", "it repeats a text 0 to 1000000 times").makesText(repeatedSize),
 		"toBase64":   exprFunction("toBase64", notThat),
-		"fromBase64": exprFunction("fromBase64", "the text is not base64"),
+		"fromBase64": exprFunction("fromBase64", "the text is not base64").makesUTF8(),
 		"duration":   exprFunction("duration", "the text is not a duration such as 1h30m"),
 		"timezone":   exprFunction("timezone", "the text does not name a time zone such as Europe/London").costs(costs(shallow).plus(zoneSteps)),
 		"reverse":    exprFunction("reverse", notThat),
@@ -95,6 +96,20 @@ func init() {
 	addListFunctions(functions)
 	addNumberFunctions(functions)
 	addTextFunctions(functions)
+}
+
+// makesUTF8 returns the function with U+FFFD in place of the bytes of its text that
+// are not UTF-8: events, and the JSON made from them, hold valid text only.
+func (f function) makesUTF8() function {
+	call := f.call
+	f.call = func(args []any) (any, error) {
+		v, err := call(args)
+		if text, ok := v.(string); ok {
+			v = strings.ToValidUTF8(text, "\uFFFD")
+		}
+		return v, err
+	}
+	return f
 }
 
 // costs returns the function with another cost.
@@ -511,8 +526,7 @@ func jsonText(args []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	quoted := event.AppendText(nil, text)
-	return string(quoted[1 : len(quoted)-1]), nil
+	return string(escape.AppendJSON(nil, text)), nil
 }
 
 // urlencode percent-encodes everything but letters, digits and -._~, so that
@@ -522,17 +536,7 @@ func urlencode(args []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	const hex = "0123456789ABCDEF"
-	out := make([]byte, 0, len(text))
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._~", c) >= 0:
-			out = append(out, c)
-		default:
-			out = append(out, '%', hex[c>>4], hex[c&15])
-		}
-	}
-	return string(out), nil
+	return escape.Unreserved.Encode(text), nil
 }
 
 // toXML writes what is special in XML text and attributes as entities.
@@ -542,26 +546,5 @@ func toXML(args []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out strings.Builder
-	for _, r := range text {
-		switch {
-		case r == '<':
-			out.WriteString("&lt;")
-		case r == '>':
-			out.WriteString("&gt;")
-		case r == '&':
-			out.WriteString("&amp;")
-		case r == '"':
-			out.WriteString("&#34;")
-		case r == '\'':
-			out.WriteString("&#39;")
-		case r == '\t', r == '\n', r == '\r':
-			fmt.Fprintf(&out, "&#%d;", r)
-		case r < ' ', r == 0xfffe, r == 0xffff:
-			out.WriteRune(utf8.RuneError)
-		default:
-			out.WriteRune(r)
-		}
-	}
-	return out.String(), nil
+	return string(escape.AppendXML(nil, text)), nil
 }
