@@ -1,0 +1,63 @@
+package docs_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	messageRow    = regexp.MustCompile("(?m)^\\| (`.*?) \\| ")
+	quoted        = regexp.MustCompile("`([^`]+)`")
+	concatenation = regexp.MustCompile(`"\s*\+\s*"`)
+	verb          = regexp.MustCompile(`%[a-zA-Z]`)
+)
+
+// TestMessagesExist looks in the source for every message that
+// troubleshooting.md quotes: whoever searches for a message should find it.
+func TestMessagesExist(t *testing.T) {
+	sources := programText(t)
+	_, messages, found := strings.Cut(read(t, "docs/troubleshooting.md"), "\n## By message\n")
+	if !found {
+		t.Fatal("docs/troubleshooting.md has no part about messages")
+	}
+	checked := 0
+	for _, row := range messageRow.FindAllStringSubmatch(messages, -1) {
+		for _, message := range quoted.FindAllStringSubmatch(row[1], -1) {
+			checked++
+			for _, part := range strings.Split(message[1], "…") {
+				if part = strings.Trim(part, " :;,."); !strings.Contains(sources, part) {
+					t.Errorf("the program says nowhere %q, of the message %q", part, message[1])
+				}
+			}
+		}
+	}
+	if checked < 80 {
+		t.Errorf("checked only %d messages", checked)
+	}
+}
+
+// programText returns the source of the program, with texts that are put
+// together from several lines as one.
+func programText(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, room := range []string{"caddymodule", "handlers", "internal", "rules"} {
+		err := filepath.WalkDir(filepath.Join(root, room), func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+				return err
+			}
+			content, err := os.ReadFile(name)
+			all.Write(content)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := concatenation.ReplaceAllString(all.String(), "")
+	return strings.ReplaceAll(verb.ReplaceAllString(text, "…"), `\"`, `"`)
+}
