@@ -18,7 +18,7 @@ and how full the disk is. It warns of requests that Caddy would answer with an
 empty 200 although nothing takes them, and of secrets that were left out.
 
 The exit status serves in monitoring:
-  0  everything is on, no target is down and every source was heard
+  0  everything is on, no target is down and no source is quiet
   1  error: the relay cannot be asked
   2  something is off, down or quiet, or waits for an action that is gone, or
      there is a warning: the configuration may lose events`,

@@ -155,6 +155,7 @@ func places(block string) []string {
 		in("{\n\tevent_relay {\n", "\t}\n}\n"),
 		in("{\n\tevent_relay {\n\t\tsource example {\n", "\t\t}\n\t}\n}\n"),
 		in("{\n\tevent_relay {\n\t\taction example {\n", "\t\t}\n\t}\n}\n"),
+		in("{\n\tevent_relay {\n\t\taction example {\n\t\t\tpost http://127.0.0.1/\n", "\t\t}\n\t}\n}\n"),
 		in("{\n\tevent_relay {\n\t\ton example {\n", "\t\t}\n\t}\n}\n"),
 		in("{\n\tevent_relay {\n\t\tsource example {\n\t\t\tauth none\n\t\t}\n\t}\n}\nexample.com {\n", "}\n"),
 		in("{\n", "}\n"),
