@@ -35,6 +35,7 @@ var rooms = []string{
 	"handlers/receive",
 	"rules",
 	"rules/language",
+	"internal/preset",
 	"handlers/receive/auth",
 	"internal/config",
 	"internal/event",

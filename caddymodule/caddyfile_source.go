@@ -6,7 +6,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/preset"
 )
 
 // sourceLevel holds the settings of a source.
@@ -70,7 +70,7 @@ func readSource(l *line, app *config.Relay) error {
 	if err := l.unique("source", source.Name); err != nil {
 		return err
 	}
-	switch known := rules.Presets(); {
+	switch known := preset.Names(); {
 	case len(l.args) == 1 && slices.Contains(known, source.Name):
 		source.Preset = source.Name
 	case len(l.args) == 2:

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/preset"
 )
 
 func setupCommand() *cobra.Command {
@@ -63,24 +63,24 @@ func runSetup(flags caddycmd.Flags) (int, error) {
 }
 
 // setup reads a configuration file and returns what to hand over for a source.
-func setup(flags caddycmd.Flags, name, public string) (relay.Handover, error) {
+func setup(flags caddycmd.Flags, name, public string) (preset.Handover, error) {
 	file, err := readConfiguration(flags)
 	if err != nil {
-		return relay.Handover{}, err
+		return preset.Handover{}, err
 	}
 	app, err := file.app()
 	if err != nil {
-		return relay.Handover{}, err
+		return preset.Handover{}, err
 	}
 	source, err := app.Source(name)
 	if err != nil {
-		return relay.Handover{}, err
+		return preset.Handover{}, err
 	}
 	address, err := publicURL(public, file.sites().Addresses(name))
 	if err != nil {
-		return relay.Handover{}, fmt.Errorf("setting up source %s: %w", name, err)
+		return preset.Handover{}, fmt.Errorf("setting up source %s: %w", name, err)
 	}
-	return relay.Setup{Source: source, URL: address}.Handover()
+	return source.Setup(address).Handover()
 }
 
 // publicURL returns where a source's requests go: what the administrator gave,

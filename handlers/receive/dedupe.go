@@ -75,18 +75,18 @@ func bodyKey(e *event.Event, key *key) bool {
 // event id, else the call, event, time and bytes. It reports whether there was
 // anything; what is absent identifies nothing.
 func usualKey(e *event.Event, key *key) bool {
-	tenant, _ := textOf(e.Parameters[event.Tenant])
+	tenant, _ := event.Text(e.Parameters[event.Tenant])
 	if id := eventID(e, e.Query); id != "" {
 		key.add("id", tenant, e.Name, id)
 		return true
 	}
 	fields, _ := e.Body.(map[string]any)
-	leg, _ := textOf(fields["uid"])
+	leg, _ := event.Text(fields["uid"])
 	if payload, isObject := fields["payload"].(map[string]any); isObject && leg == "" {
-		leg, _ = textOf(payload["uid"])
+		leg, _ = event.Text(payload["uid"])
 	}
 	if leg == "" {
-		leg, _ = textOf(e.Parameters[event.CallID])
+		leg, _ = event.Text(e.Parameters[event.CallID])
 	}
 	if leg == "" && !saysAnything(e, e.Query) {
 		return false
@@ -112,7 +112,7 @@ func eventID(e *event.Event, query map[string][]string) string {
 	fields, _ := e.Body.(map[string]any)
 	best := ""
 	for key, value := range fields {
-		text, ok := textOf(value)
+		text, ok := event.Text(value)
 		if ok && isEventID(key) && !isAbsent(text) && (best == "" || text < best) {
 			best = text
 		}

@@ -99,7 +99,7 @@ func (d *document) key(name string) (string, bool) {
 	if list, isList := value.([]any); isList && d.form && len(list) > 0 {
 		value = list[0]
 	}
-	return textOf(value)
+	return event.Text(value)
 }
 
 // fields returns the object in which senders put event name, tags and keys.

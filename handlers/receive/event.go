@@ -80,8 +80,8 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 func (s *source) onlyFirst(doc *document, beside bool) string {
 	switch {
 	case doc.values == nil:
-	case s.pbxware:
-		return "the PBX posts one event at a time"
+	case s.preset.Single != "":
+		return s.preset.Single
 	case !doc.apart && (beside || s.nameFrom != nil && !s.nameInBody):
 		return "they share a line and the event's name does not stand in them"
 	}
@@ -236,7 +236,7 @@ func (v *visit) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer
 		e.Name, _ = s.nameOf(v.named, false)
 	case s.nameFrom != nil:
 		if value, err := v.receiver.language.Bind(e).Evaluate(s.nameFrom); err == nil {
-			if text, ok := textOf(plainNumber(value)); ok {
+			if text, ok := event.Text(plainNumber(value)); ok {
 				e.Name, _ = s.nameOf(text, false)
 			}
 		}
@@ -294,8 +294,8 @@ func withHeader(headers map[string][]string, name, value string) map[string][]st
 // source's fields.
 func (v *visit) setParameters(s *source, e *event.Event, fields map[string]any) {
 	readTags(e, fields, func(value any) any { return value })
-	if s.pbxware {
-		readPublisher(e, fields, names.Normal(e.Name))
+	if s.preset.Map != nil {
+		readMapped(e, s.preset.Map(names.Normal(e.Name), fields))
 	}
 	given := e.Parameters
 	if e.Parameters[event.Tenant] == nil {

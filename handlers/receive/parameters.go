@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/preset"
 )
 
 // tagNames are the system parameters by tag.
@@ -52,87 +53,17 @@ func readTags[V any](e *event.Event, fields map[string]V, value func(V) any) {
 	}
 }
 
-// readPublisher sets parameters that are still absent from what the PBX's Event
-// Publisher sends, flat or under "payload". Who called whom on an incoming call
-// is not mapped: the only two samples contradict each other.
-func readPublisher(e *event.Event, fields map[string]any, name string) {
-	parameters := &e.Parameters
-	payload, _ := fields["payload"].(map[string]any)
-	get := func(key string) any {
-		if value, there := payload[key]; there {
-			return value
-		}
-		return fields[key]
+// readMapped sets the parameters that are still absent from what a preset found.
+func readMapped(e *event.Event, mapped preset.Mapping) {
+	for _, p := range mapped.Not {
+		e.Parameters[p] = nil
+		delete(e.Unread, p)
 	}
-	// One is enough: the others may be redacted.
-	if get("linked_id") == nil && get("uid") == nil && get("tenant_code") == nil && get("is_incoming") == nil {
-		return
-	}
-	set := func(p event.Parameter, value any) {
-		if parameters[p] == nil {
-			parameters[p] = typedParameter(e, p, value)
+	for i, value := range mapped.Values {
+		if p := event.Parameter(i); value != nil && e.Parameters[p] == nil {
+			e.Parameters[p] = typedParameter(e, p, value)
 		}
 	}
-	set(event.CallID, get("linked_id"))
-	set(event.Tenant, get("tenant_code"))
-	if get("is_pbx_user") == true {
-		number, _ := textOf(get("number"))
-		set(event.Extension, strings.TrimPrefix(number, "PJSIP/"))
-	}
-	switch get("is_incoming") {
-	case true:
-		set(event.Direction, "inbound")
-		set(event.CallingName, get("connected_name"))
-	case false:
-		set(event.Direction, "outbound")
-		set(event.CallerID, get("number"))
-		set(event.CalledNumber, get("connected_num"))
-	}
-	// A running call has a duration of 0 here, which is not how long it lasted.
-	parameters[event.Duration] = nil
-	delete(e.Unread, event.Duration)
-	if name == "event_call_finished" || name == "event_call_ended" {
-		set(event.Duration, get("duration"))
-	}
-	if when, isObject := get("event_time_info").(map[string]any); isObject {
-		set(event.Date, when["date"])
-		set(event.Time, when["time"])
-		set(event.UnixTime, when["timestamp"])
-	}
-}
-
-// publisherPaths returns where an event of the Event Publisher holds a
-// parameter: what readPublisher maps it from, and what tells the same. It is
-// looked for at the top and under "payload".
-func publisherPaths(p event.Parameter) [][]string {
-	var paths [][]string
-	switch p {
-	case event.CallID:
-		paths = [][]string{{"linked_id"}, {"uid"}}
-	case event.Tenant:
-		paths = [][]string{{"tenant_code"}}
-	case event.Extension:
-		paths = [][]string{{"number"}}
-	case event.CallerID, event.CalledNumber:
-		// On an incoming call either may be the caller.
-		paths = [][]string{{"number"}, {"connected_num"}}
-	case event.CallingName:
-		paths = [][]string{{"connected_name"}}
-	case event.Direction:
-		paths = [][]string{{"is_incoming"}}
-	case event.Duration:
-		paths = [][]string{{"duration"}}
-	case event.Date:
-		paths = [][]string{{"event_time_info", "date"}}
-	case event.Time:
-		paths = [][]string{{"event_time_info", "time"}}
-	case event.UnixTime:
-		paths = [][]string{{"event_time_info", "timestamp"}}
-	}
-	for _, path := range paths {
-		paths = append(paths, append([]string{"payload"}, path...))
-	}
-	return paths
 }
 
 // typedParameter returns a value as the parameter's type, or nil when it is
@@ -140,7 +71,7 @@ func publisherPaths(p event.Parameter) [][]string {
 // event, so that an administrator can see why the parameter is absent. Dates and
 // times are left as they are, for setTimes.
 func typedParameter(e *event.Event, p event.Parameter, value any) any {
-	text, ok := textOf(value)
+	text, ok := event.Text(value)
 	if p.Numeric() {
 		number := numberOf(value)
 		if number == nil && p != event.UnixTime {
@@ -172,21 +103,6 @@ func typedParameter(e *event.Event, p event.Parameter, value any) any {
 		return value // without making it a value anew
 	}
 	return text
-}
-
-// textOf returns a scalar as text.
-func textOf(value any) (string, bool) {
-	switch value := value.(type) {
-	case string:
-		return value, true
-	case int64:
-		return strconv.FormatInt(value, 10), true
-	case json.Number:
-		return value.String(), true
-	case bool:
-		return strconv.FormatBool(value), true
-	}
-	return "", false
 }
 
 // numberOf returns a number, however it was sent, as int64 if that holds it and

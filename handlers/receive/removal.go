@@ -116,7 +116,7 @@ func textsOf(value any) []string {
 	}
 	var texts []string
 	for _, element := range list {
-		if text, ok := textOf(element); ok {
+		if text, ok := event.Text(element); ok {
 			texts = append(texts, text)
 		}
 	}

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,7 +14,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
-	"github.com/caddy-event-relay/event-relay/rules"
+	"github.com/caddy-event-relay/event-relay/internal/preset"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -30,7 +31,7 @@ type Source struct {
 	// Place says where the source is configured ("Caddyfile:12"), for messages.
 	Place string
 
-	// Preset is "", "icfm" or "pbxware". A preset adds the events of that
+	// Preset is "" or one of preset.Names. A preset adds the events of that
 	// system to Events and maps system parameters from what it sends.
 	Preset string
 
@@ -98,8 +99,9 @@ type Field struct {
 // its preset that it does not declare itself. It is what rules.Source.Events
 // is made of, so that rules and receiver never disagree.
 func (s Source) Known() []event.Type {
+	what, _ := preset.Named(s.Preset)
 	known := slices.Clone(s.Events)
-	for _, e := range rules.PresetEvents(s.Preset) {
+	for _, e := range what.Events {
 		same := func(own event.Type) bool {
 			return names.Normal(own.Name) == names.Normal(e.Name)
 		}
@@ -108,6 +110,16 @@ func (s Source) Known() []event.Type {
 		}
 	}
 	return known
+}
+
+// Setup returns the source as those have to know it who are to post its events to
+// the URL.
+func (s Source) Setup(url string) preset.Setup {
+	what, _ := preset.Named(s.Preset)
+	return preset.Setup{
+		Source: s.Name, Preset: what, Events: s.Known(), NameFrom: cmp.Or(s.NameFrom, what.NameFrom),
+		Credentials: s.Credentials, Anywhere: len(s.Allow) == 0, URL: url,
+	}
 }
 
 // title names the source in messages.
@@ -147,7 +159,7 @@ type source struct {
 	dedupeKey   *language.Expression
 	fields      []field
 	redact      redaction
-	pbxware     bool
+	preset      preset.Preset
 }
 
 type field struct {
@@ -161,7 +173,9 @@ var fieldName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // compileSource checks a source and returns it with all that is wrong.
 func compileSource(config Source, l *language.Language) (*source, error) {
-	s := &source{Source: config, known: map[string]string{}, pbxware: config.Preset == "pbxware"}
+	what, isKnown := preset.Named(config.Preset)
+	config.NameFrom = cmp.Or(config.NameFrom, what.NameFrom)
+	s := &source{Source: config, known: map[string]string{}, preset: what}
 	var problems []error
 	wrong := func(setting, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s: %s: %w", config.title(), setting, fmt.Errorf(format, args...)))
@@ -183,12 +197,8 @@ func compileSource(config Source, l *language.Language) (*source, error) {
 	if config.Name == "relay" {
 		wrong("name", "relay is the name of the relay's own events; choose another")
 	}
-	if config.Preset != "" && rules.PresetEvents(config.Preset) == nil {
-		problem := fmt.Errorf("unknown preset %q; there are %v", config.Preset, rules.Presets())
-		if near := names.Nearest(config.Preset, rules.Presets()); near != "" {
-			problem = fmt.Errorf("unknown preset %q; did you mean %s?", config.Preset, near)
-		}
-		wrong("preset", "%w", problem)
+	if !isKnown {
+		wrong("preset", "%w", names.Unknown("preset", config.Preset, preset.Names(), ""))
 	}
 	for _, e := range config.Known() {
 		normal := names.Normal(e.Name)
@@ -248,8 +258,8 @@ func compileSource(config Source, l *language.Language) (*source, error) {
 					"read from instead, such as body.from", p, f.name)
 			}
 		}
-		if s.pbxware {
-			s.redact.fields = append(s.redact.fields, publisherPaths(p)...)
+		if what.Holds != nil {
+			s.redact.fields = append(s.redact.fields, what.Holds(p)...)
 		}
 	}
 	if s.Timezone == nil {

@@ -24,7 +24,7 @@ func TestWrongSources(t *testing.T) {
 		{receive.Source{Name: "a:b", Credentials: key}, []string{"name"}},
 		{receive.Source{Name: "relay", Credentials: key}, []string{"choose another"}},
 		{receive.Source{Name: "s", Preset: "icmf", Credentials: key}, []string{`source "s": preset`, "did you mean icfm?"}},
-		{receive.Source{Name: "s", Preset: "zzzzzz", Credentials: key}, []string{"[icfm pbxware]"}},
+		{receive.Source{Name: "s", Preset: "zzzzzz", Credentials: key}, []string{"What exists: icfm, pbxware"}},
 		{receive.Source{Name: "s", Credentials: key, Events: []event.Type{{Name: "a b"}, {Name: "A-B"}}}, []string{"event", `"a b" and "A-B" are the same name`}},
 		{receive.Source{Name: "s", Credentials: key, Events: []event.Type{{}}}, []string{"an event needs a name"}},
 		{receive.Source{Name: "s", Credentials: key, NameFrom: "body."}, []string{`source "s": name_from: `}},

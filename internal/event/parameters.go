@@ -1,5 +1,10 @@
 package event
 
+import (
+	"encoding/json"
+	"strconv"
+)
+
 // Parameter identifies one of the 13 system parameters: the tags of the PBX's
 // Event Manager, which every event has (Bicom Systems wiki, "PBXware 7
 // Business Administration Manual: Event Manager").
@@ -63,4 +68,20 @@ func ParameterByName(name string) (Parameter, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Text returns a scalar as an event holds it (string, bool, int64 or
+// json.Number) as text, and whether the value is one.
+func Text(value any) (text string, ok bool) {
+	switch value := value.(type) {
+	case string:
+		return value, true
+	case int64:
+		return strconv.FormatInt(value, 10), true
+	case json.Number:
+		return value.String(), true
+	case bool:
+		return strconv.FormatBool(value), true
+	}
+	return "", false
 }

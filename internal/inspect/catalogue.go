@@ -75,7 +75,7 @@ func Catalogue(runtime *relay.Runtime) []SourceEvents {
 	for i, source := range generation.Configuration.Sources {
 		if url := generation.Configuration.Addresses[source.Name]; url != "" {
 			catalogue[i].URL = url
-			catalogue[i].Try = relay.Setup{Source: source, URL: url}.Try(worthTrying(catalogue[i].Events))
+			catalogue[i].Try = source.Setup(url).Try(worthTrying(catalogue[i].Events))
 		}
 	}
 	return catalogue

@@ -1,7 +1,6 @@
-package relay
+package preset
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,28 +8,43 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/escape"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
-// Setup is a source as somebody has to know it who is to post its events: the
+// Setup is a source as those have to know it who are to post its events: the
 // administrator of the PBX, CETA's support, or the author of a script.
 type Setup struct {
-	// Source is the source, with its secrets resolved.
-	Source receive.Source
+	// Source is the name of the source, and Preset what it is.
+	Source string
+	Preset Preset
+
+	// Events are all that the source declares.
+	Events []event.Type
+
+	// NameFrom is the expression for the event's name. Empty means the usual
+	// places.
+	NameFrom string
+
+	// Credentials are those of the source, with their secrets resolved.
+	Credentials []auth.Settings
+
+	// Anywhere says that the source takes requests from all addresses.
+	Anywhere bool
 
 	// URL is the handler's public address: scheme, host and mount, such as
 	// https://events.studio.example/listen.php.
 	URL string
+
+	mount mount // of the URL
 }
 
-// Handover is what to give to whom.
+// Handover is what to give to the other side.
 type Handover struct {
-	// Document is what the other side needs: for the preset icfm a text for
-	// CETA's support, for pbxware a Postman collection for the Event Manager,
-	// for any other source a description with an example. It holds a secret of
-	// the source, because the other side needs it.
+	// Document is what the other side needs, such as a text for its support or
+	// a file that it imports. It holds a secret of the source, because the other
+	// side needs it.
 	Document []byte
 
 	// Notes tell the administrator what to do with the document, and hold
@@ -41,22 +55,16 @@ type Handover struct {
 // Handover writes what the other side needs. Of several credentials it takes
 // the first that the other side can use, and says which. Its errors name the
 // source and the remedy.
-func (s Setup) Handover() (Handover, error) {
-	mount, err := parseMount(s.URL)
-	if err != nil {
-		return Handover{}, fmt.Errorf("setting up source %s: %w", s.Source.Name, err)
+func (s Setup) Handover() (handover Handover, err error) {
+	write := describe
+	if s.Preset.HandOver != nil {
+		write = s.Preset.HandOver
 	}
-	var handover Handover
-	switch s.Source.Preset {
-	case "icfm":
-		handover, err = s.forICFM(mount)
-	case "pbxware":
-		handover, err = s.forPBX(mount)
-	default:
-		handover, err = s.forAnybody(mount)
+	if s.mount, err = parseMount(s.URL); err == nil {
+		handover, err = write(s)
 	}
 	if err != nil {
-		return Handover{}, fmt.Errorf("setting up source %s: %w", s.Source.Name, err)
+		return Handover{}, fmt.Errorf("setting up source %s: %w", s.Source, err)
 	}
 	return handover, nil
 }
@@ -102,91 +110,88 @@ func (m mount) String() string { return m.origin + "/" + strings.Join(m.segments
 // secure reports whether what is sent there cannot be read on the way.
 func (m mount) secure() bool { return strings.HasPrefix(m.origin, "https:") }
 
-// proof is the credential that the other side gets.
+// proof is a credential that the other side gets.
 type proof struct {
 	auth.Settings
+	auth.Instructions
+	*auth.Traits
 	secret string
 }
 
-// choose returns the source's first credential that is usable, and what an
-// administrator should know of the choice.
-func (s Setup) choose(usable func(auth.Settings) bool) (chosen proof, notes []string, found bool) {
-	for i, credential := range s.Source.Credentials {
-		open := credential.Kind == auth.None
-		if !usable(credential) || !open && len(credential.Values) == 0 {
-			continue
+// choose returns the first credential of the source that is usable, and what an
+// administrator should know of the choice. Of several conditions the first goes
+// before the second. If none is usable, the error names who cannot use them and
+// what to add.
+func (s Setup) choose(who, remedy string, usable ...func(proof) bool) (chosen proof, notes []string, err error) {
+	var unusable error
+	for _, isUsable := range usable {
+		for i, settings := range s.Credentials {
+			authenticator, err := auth.New(settings)
+			if err != nil {
+				if unusable == nil && len(settings.Values) > 0 {
+					unusable = fmt.Errorf("reading auth %s: %w", settings.Kind, err)
+				}
+				continue
+			}
+			p := proof{Settings: settings, Traits: authenticator.Traits()}
+			if !p.Open {
+				p.secret = settings.Values[0]
+				p.Instructions = authenticator.Instructions(p.secret)
+			}
+			if isUsable(p) {
+				return p, s.notesOn(p, i), nil
+			}
 		}
-		chosen = proof{Settings: credential}
-		if open {
-			notes = append(notes, fmt.Sprintf("Source %s is open (auth none): whoever knows the URL can post events.", s.Source.Name))
-			return chosen, notes, true
-		}
-		chosen.secret = credential.Values[0]
-		if all := len(s.Source.Credentials); all > 1 {
-			notes = append(notes, fmt.Sprintf("Source %s has %d auth lines; this uses line %d: %s.",
-				s.Source.Name, all, i+1, describeKind(credential)))
-		}
-		if all := len(credential.Values); all > 1 {
-			notes = append(notes, fmt.Sprintf("Of its %d values this uses the first.", all))
-		}
-		return chosen, notes, true
 	}
-	return proof{}, nil, false
-}
-
-// describeKind says what a credential is in the words of the configuration,
-// without its secret.
-func describeKind(c auth.Settings) string {
-	switch c.Kind {
-	case auth.APIKey:
-		return fmt.Sprintf("auth api_key %s %s", c.In, c.Name)
-	case auth.HMAC:
-		return fmt.Sprintf("auth hmac %s %s", c.Name, c.Algorithm)
-	case auth.Basic:
-		return "auth basic " + c.User
+	if unusable == nil {
+		unusable = errors.New(who + " cannot use any of its auth lines; add: " + remedy)
 	}
-	return "auth " + string(c.Kind)
+	return proof{}, nil, unusable
 }
 
-// inURL reports whether a credential is part of the URL, so that a sender needs
-// nothing else.
-func inURL(c auth.Settings) bool {
-	return c.Kind == auth.Path || c.Kind == auth.APIKey && c.In == auth.InQuery
+// notesOn says what an administrator should know of the chosen credential.
+func (s Setup) notesOn(p proof, at int) (notes []string) {
+	if p.Open {
+		return []string{fmt.Sprintf("Source %s is open (%s): anyone who knows the URL can post events.", s.Source, p.Setting)}
+	}
+	if all := len(s.Credentials); all > 1 {
+		notes = append(notes, fmt.Sprintf("Source %s has %d auth lines; this uses line %d: %s.", s.Source, all, at+1, p.Setting))
+	}
+	if all := len(p.Values); all > 1 {
+		notes = append(notes, fmt.Sprintf("Of its %d values this uses the first.", all))
+	}
+	return notes
 }
 
-// signs reports whether the sender has to compute something for each request.
-func signs(c auth.Settings) bool {
-	return c.Kind == auth.HMAC || c.Kind == auth.StandardWebhooks
+// inURL reports whether the credential is part of the URL, so that a sender
+// needs nothing else.
+func (p proof) inURL() bool {
+	in := p.Place().In
+	return in == auth.InPath || in == auth.InQuery
 }
+
+// isText reports whether the credential is a text that is the same in each
+// request, or none at all, so that the sender has to compute nothing.
+func (p proof) isText() bool { return p.Open || p.Text != "" }
 
 // target returns the URL for what stands below the mount, with the credential
 // in it if it belongs there.
 func (p proof) target(m mount, below ...string) string {
-	switch {
-	case p.Kind == auth.Path:
-		return m.at(append(below, p.secret)...).String()
-	case inURL(p.Settings):
-		return m.at(below...).String() + "?" + escape.Unreserved.Encode(p.Name) + "=" + escape.Unreserved.Encode(p.secret)
+	switch place := p.Place(); place.In {
+	case auth.InPath:
+		return m.at(append(below, p.Text)...).String()
+	case auth.InQuery:
+		return m.at(below...).String() + "?" + escape.Unreserved.Encode(place.Name) + "=" + escape.Unreserved.Encode(p.Text)
 	}
 	return m.at(below...).String()
 }
 
 // header returns the header that proves a request, if it is a fixed one.
 func (p proof) header() string {
-	switch {
-	case p.Kind == auth.Bearer:
-		return "Authorization: Bearer " + p.secret
-	case p.Kind == auth.Basic:
-		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(p.User+":"+p.secret))
-	case p.Kind == auth.APIKey && p.In == auth.InHeader:
-		return p.Name + ": " + p.secret
+	if place := p.Place(); place.In == auth.InHeader && p.Text != "" {
+		return place.Name + ": " + p.Text
 	}
 	return ""
-}
-
-// errNoUse says that the source has no credential that the other side can use.
-func errNoUse(who, remedy string) error {
-	return errors.New(who + " cannot use any of its auth lines; add: " + remedy)
 }
 
 // holdsSecret warns of the document.

@@ -1,4 +1,4 @@
-package relay
+package preset_test
 
 import (
 	"strings"
@@ -26,7 +26,7 @@ func TestTryHoldsNoSecret(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			source := receive.Source{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{test.credential}}
-			line := Setup{Source: source, URL: "https://e.example/in"}.Try("job_saved")
+			line := source.Setup("https://e.example/in").Try("job_saved")
 			if strings.Contains(line, secret) || !strings.Contains(line, test.want) || test.want == "" && line != "" {
 				t.Errorf("got %q, want it to have %q", line, test.want)
 			}

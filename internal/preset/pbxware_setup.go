@@ -1,4 +1,4 @@
-package relay
+package preset
 
 import (
 	"bytes"
@@ -20,24 +20,24 @@ var managerEvents = []string{"Incoming Call", "Answered Call", "Unanswered Call"
 // actionName is what an imported action is called in the PBX's list.
 func actionName(event string) string { return "Event Relay " + event }
 
-// forPBX writes a Postman collection that the PBX's Event Manager imports: one
+// collectionForPBX writes a Postman collection that the PBX's Event Manager imports: one
 // action for each of its events, so that nobody types tags by hand.
-func (s Setup) forPBX(m mount) (Handover, error) {
-	chosen, more, found := s.choose(func(c auth.Settings) bool { return !signs(c) })
-	if !found {
-		return Handover{}, errNoUse("the PBX, which does not sign,", "auth bearer {env.PBX_TOKEN}")
+func collectionForPBX(s Setup) (Handover, error) {
+	chosen, more, err := s.choose("the PBX, which does not sign,", "auth bearer {env.PBX_TOKEN}", proof.isText)
+	if err != nil {
+		return Handover{}, err
 	}
 	if strings.Contains(chosen.User+chosen.secret+chosen.Name, "{{") {
-		return Handover{}, fmt.Errorf("%s: its secret holds {{, which the PBX would take for a tag; choose another secret", describeKind(chosen.Settings))
+		return Handover{}, fmt.Errorf("%s: its secret holds {{, which the PBX would take for a tag; choose another secret", chosen.Setting)
 	}
 
 	document := collection{Info: collectionInfo{
 		Name:        "Event Relay",
-		Description: "Posts the events of the Event Manager to " + m.String() + ". One action for each event: its name is in the URL.",
+		Description: "Posts the events of the Event Manager to " + s.mount.String() + ". One action for each event: its name is in the URL.",
 		Schema:      "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
 	}}
 	for _, event := range managerEvents {
-		document.Items = append(document.Items, chosen.action(m, event))
+		document.Items = append(document.Items, chosen.action(s.mount, event))
 	}
 	var written bytes.Buffer
 	encoder := json.NewEncoder(&written)
@@ -47,31 +47,32 @@ func (s Setup) forPBX(m mount) (Handover, error) {
 		return Handover{}, fmt.Errorf("writing the collection: %w", err)
 	}
 
-	notes := append(m.warnings(), more...)
-	if s.Source.NameFrom != "" {
-		notes = append(notes, fmt.Sprintf("The source reads the event's name by name_from (%s), and so not from the URL, where these actions have it. Take name_from out.", s.Source.NameFrom))
+	notes := append(s.mount.warnings(), more...)
+	if s.NameFrom != "" {
+		notes = append(notes, fmt.Sprintf("The source reads the event's name by name_from (%s), and so not from the URL, where these actions have it. Take name_from out.", s.NameFrom))
 	}
 	return Handover{Document: written.Bytes(), Notes: paragraphs(
 		strings.TrimSpace("The output is a Postman collection for the administrator of the PBX. "+chosen.holdsSecret()),
 		strings.Join(notes, "\n"),
-		s.managerSteps(chosen),
-		s.publisherSteps(m),
-		"Then make a call and look: caddy event-relay activity --source "+s.Source.Name,
+		managerSteps(chosen),
+		publisherSteps(s),
+		"Then make a call and look: caddy event-relay activity --source "+s.Source,
 	)}, nil
 }
 
-func (s Setup) managerSteps(chosen proof) string {
+func managerSteps(chosen proof) string {
 	var steps strings.Builder
 	steps.WriteString(`In the PBX (PBXware 7.5 or newer; its support must have enabled the Event Manager):
 1. Event Manager, Actions: import the collection. It gives five actions.
 `)
 	switch {
-	case chosen.Kind == auth.None:
+	case chosen.Open:
 		steps.WriteString("2. Look at one of them: its body must hold 13 tags, none of them undefined.\n")
-	case chosen.Kind == auth.Path:
+	case chosen.Place().In == auth.InPath:
 		steps.WriteString("2. Look at one of them: its URL must end in the token, its body must hold 13 tags,\n   none of them undefined.\n")
 	default:
-		fmt.Fprintf(&steps, "2. Look at one of them: its authorization must be %s, its body must hold 13 tags,\n   none of them undefined.\n", chosen.settingInPBX())
+		shown, _ := chosen.inPBX()
+		fmt.Fprintf(&steps, "2. Look at one of them: its authorization must be %s, its body must hold 13 tags,\n   none of them undefined.\n", shown)
 	}
 	steps.WriteString("3. Event Manager, Events: assign each action to its event, and switch the event on:\n")
 	for _, event := range managerEvents {
@@ -81,51 +82,38 @@ func (s Setup) managerSteps(chosen proof) string {
 	return steps.String()
 }
 
-// settingInPBX is what the PBX's form of an action calls the credential.
-func (p proof) settingInPBX() string {
-	switch p.Kind {
-	case auth.Bearer:
-		return "Bearer with the token"
-	case auth.Basic:
-		return "Basic with user and password"
-	}
-	if p.In == auth.InBody {
-		return "none, the key being a field of the body"
-	}
-	return fmt.Sprintf("API key with %s in the %s", p.Name, p.In)
-}
-
 // publisherSteps tells what the PBX's other feature needs, whose payload is
 // fixed and whose only credential is a bearer token.
-func (s Setup) publisherSteps(m mount) string {
+func publisherSteps(s Setup) string {
 	const title = "The Event Publisher, where the PBX has it, needs no collection: "
-	bearer, _, found := s.choose(func(c auth.Settings) bool { return c.Kind == auth.Bearer })
-	if !found {
+	bearer, _, err := s.choose("", "", func(p proof) bool { return p.Traits.Kind == auth.Bearer })
+	if err != nil {
 		return title + "only URL and bearer token.\nThe source has no bearer token yet; for the Publisher add: auth bearer {env.PBX_TOKEN}"
 	}
-	return fmt.Sprintf("%senter\n   URL    %s\n   Token  %s", title, m, bearer.secret)
+	return fmt.Sprintf("%senter\n   URL    %s\n   Token  %s", title, s.mount, bearer.secret)
 }
 
 // action is one request of the collection. The body is urlencoded because there
-// the PBX itself has to escape values; nobody does inside raw JSON, which a
-// caller's name with a quote would break.
+// the PBX itself has to escape values. In raw JSON it escapes nothing, and a
+// caller's name with a quote would break it.
 func (p proof) action(m mount, e string) collectionItem {
 	at := m.at(names.Normal(e))
-	if p.Kind == auth.Path {
+	if p.Place().In == auth.InPath {
 		at = m.at(names.Normal(e), p.secret)
 	}
+	_, authorization := p.inPBX()
 	body := collectionBody{Mode: "urlencoded"}
 	for _, tag := range event.SystemParameters() {
 		body.Pairs = append(body.Pairs, collectionPair{Key: tag.String(), Value: "{{" + tag.String() + "}}", Type: "text"})
 	}
-	if p.Kind == auth.APIKey && p.In == auth.InBody {
-		body.Pairs = append(body.Pairs, collectionPair{Key: p.Name, Value: p.secret, Type: "text"})
+	if p.Place().In == auth.InBody {
+		body.Pairs = append(body.Pairs, collectionPair{Key: p.Place().Name, Value: p.secret, Type: "text"})
 	}
 	return collectionItem{
 		Name: actionName(e),
 		Request: collectionRequest{
 			Description: "To be assigned to the event " + e + ".",
-			Auth:        p.collectionAuth(),
+			Auth:        authorization,
 			Method:      "POST",
 			Header:      []collectionPair{},
 			Body:        body,
@@ -135,19 +123,23 @@ func (p proof) action(m mount, e string) collectionItem {
 	}
 }
 
-// collectionAuth stands in each request, not once in the collection: not every
-// importer knows that requests inherit it.
-func (p proof) collectionAuth() collectionAuth {
+// inPBX returns what the PBX's form of an action shows of a credential, and how a
+// collection writes it. It stands in each request, not once in the collection:
+// not every importer knows that requests inherit it.
+func (p proof) inPBX() (shown string, written collectionAuth) {
 	text := func(key, value string) collectionPair { return collectionPair{Key: key, Value: value, Type: "string"} }
-	switch {
-	case p.Kind == auth.Bearer:
-		return collectionAuth{Type: "bearer", Bearer: []collectionPair{text("token", p.secret)}}
-	case p.Kind == auth.Basic:
-		return collectionAuth{Type: "basic", Basic: []collectionPair{text("username", p.User), text("password", p.secret)}}
-	case p.Kind == auth.APIKey && p.In != auth.InBody:
-		return collectionAuth{Type: "apikey", APIKey: []collectionPair{text("key", p.Name), text("value", p.secret), text("in", string(p.In))}}
+	switch place := p.Place(); {
+	case p.Traits.Kind == auth.Bearer:
+		return "Bearer with the token", collectionAuth{Type: "bearer", Bearer: []collectionPair{text("token", p.secret)}}
+	case p.Traits.Kind == auth.Basic:
+		return "Basic with user and password", collectionAuth{Type: "basic", Basic: []collectionPair{text("username", p.User), text("password", p.secret)}}
+	case place.In == auth.InHeader || place.In == auth.InQuery:
+		return fmt.Sprintf("API key with %s in the %s", place.Name, place.In),
+			collectionAuth{Type: "apikey", APIKey: []collectionPair{text("key", place.Name), text("value", p.Text), text("in", place.In)}}
+	case place.In == auth.InBody:
+		return "none, the key being a field of the body", collectionAuth{Type: "noauth"}
 	}
-	return collectionAuth{Type: "noauth"}
+	return "none", collectionAuth{Type: "noauth"}
 }
 
 func (m mount) collectionURL() collectionURL {

@@ -1,4 +1,4 @@
-package rules
+package preset_test
 
 import (
 	"crypto/sha256"
@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
+	"github.com/caddy-event-relay/event-relay/internal/preset"
 )
 
 func TestPresetEvents(t *testing.T) {
@@ -19,7 +21,7 @@ func TestPresetEvents(t *testing.T) {
 		{"icfm", 51, 18, "allocation_change", "sundry_saved", "f1bab362cf6a4f4b"},
 		{"pbxware", 9, 0, "incoming_call", "event_call_finished", "0ec2794e48c8b56c"},
 	} {
-		events := PresetEvents(test.preset)
+		events := eventsOf(test.preset)
 		if len(events) != test.count {
 			t.Fatalf("%s has %d events, want %d", test.preset, len(events), test.count)
 		}
@@ -42,16 +44,21 @@ func TestPresetEvents(t *testing.T) {
 			t.Errorf("the names of %s have changed: %x", test.preset, sum[:8])
 		}
 		events[0].Name = "changed"
-		if PresetEvents(test.preset)[0].Name != test.first {
+		if eventsOf(test.preset)[0].Name != test.first {
 			t.Errorf("a change of the result changed the catalogue of %s", test.preset)
 		}
 	}
-	if PresetEvents("none") != nil {
+	if eventsOf("none") != nil {
 		t.Error("a preset that does not exist has events")
 	}
-	for _, preset := range Presets() {
-		if PresetEvents(preset) == nil {
+	for _, preset := range preset.Names() {
+		if eventsOf(preset) == nil {
 			t.Errorf("preset %s has no events", preset)
 		}
 	}
+}
+
+func eventsOf(name string) []event.Type {
+	p, _ := preset.Named(name)
+	return p.Events
 }

@@ -1,4 +1,4 @@
-package relay_test
+package preset_test
 
 import (
 	"encoding/json"
@@ -12,13 +12,17 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
 const public = "https://events.studio.example/listen.php"
+
+// posted is a source, and where its events come in.
+type posted struct {
+	source receive.Source
+	url    string
+}
 
 func credentials(list ...auth.Settings) []auth.Settings { return list }
 
@@ -40,31 +44,31 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 			Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha512", Timestamp: "X-Time", Values: []string{"it's a secret"},
 		}),
 	}
-	for name, setup := range map[string]relay.Setup{
-		"icfm_query_key": {Source: receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
+	for name, setup := range map[string]posted{
+		"icfm_query_key": {receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
 			secret(auth.Bearer, "not in the URL"), key(auth.InQuery, "key", "a&b c/ü", "old"),
-		)}, URL: public},
-		"icfm_path": {Source: receive.Source{Name: "film", Preset: "icfm", Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Credentials: credentials(
+		)}, public},
+		"icfm_path": {receive.Source{Name: "film", Preset: "icfm", Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Credentials: credentials(
 			secret(auth.Path, "to/ken"),
-		)}, URL: "http://localhost:8080/listen.php"},
-		"icfm_header": {Source: receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
+		)}, "http://localhost:8080/listen.php"},
+		"icfm_header": {receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
 			key(auth.InBody, "token", "unusable"), auth.Settings{Kind: auth.Basic, User: "ceta", Values: []string{"pa:ss"}},
-		)}, URL: "http://events.studio.example"},
-		"pbx_bearer": {Source: receive.Source{Name: "pbx", Preset: "pbxware", Credentials: credentials(
+		)}, "http://events.studio.example"},
+		"pbx_bearer": {receive.Source{Name: "pbx", Preset: "pbxware", Credentials: credentials(
 			secret(auth.Path), secret(auth.Bearer, "pbx-token"), secret(auth.Path, "pbx-token"),
-		)}, URL: public},
-		"pbx_path": {Source: receive.Source{Name: "pbx", Preset: "pbxware", NameFrom: "query.evt", Credentials: credentials(
+		)}, public},
+		"pbx_path": {receive.Source{Name: "pbx", Preset: "pbxware", NameFrom: "query.evt", Credentials: credentials(
 			secret(auth.Path, ":to/{ken"),
-		)}, URL: "https://[2001:db8::1]:8443/a%20b/"},
-		"signed":            {Source: erp, URL: public},
-		"standard_webhooks": {Source: receive.Source{Name: "shop", Credentials: credentials(secret(auth.StandardWebhooks, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))}, URL: public},
-		"key_in_body":       {Source: receive.Source{Name: "aircall", NameFrom: `headers["X-Kind"]`, Credentials: credentials(key(auth.InBody, "token", "sesame"))}, URL: public},
-		"key_in_header":     {Source: receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(auth.InHeader, "X-Key", "sesame"))}, URL: public},
-		"key_in_query":      {Source: receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(auth.InQuery, "key", "sesame"))}, URL: public},
-		"open":              {Source: receive.Source{Name: "lab", NameFrom: `upper(body.kind)`, Credentials: credentials(secret(auth.None))}, URL: public},
+		)}, "https://[2001:db8::1]:8443/a%20b/"},
+		"signed":            {erp, public},
+		"standard_webhooks": {receive.Source{Name: "shop", Credentials: credentials(secret(auth.StandardWebhooks, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))}, public},
+		"key_in_body":       {receive.Source{Name: "aircall", NameFrom: `headers["X-Kind"]`, Credentials: credentials(key(auth.InBody, "token", "sesame"))}, public},
+		"key_in_header":     {receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(auth.InHeader, "X-Key", "sesame"))}, public},
+		"key_in_query":      {receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(auth.InQuery, "key", "sesame"))}, public},
+		"open":              {receive.Source{Name: "lab", NameFrom: `upper(body.kind)`, Credentials: credentials(secret(auth.None))}, public},
 	} {
 		t.Run(name, func(t *testing.T) {
-			handover, err := setup.Handover()
+			handover, err := setup.source.Setup(setup.url).Handover()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,21 +96,21 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 	hmac := auth.Settings{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"secret-1"}}
 	bearer := credentials(secret(auth.Bearer, "secret-1"))
 	for name, c := range map[string]struct {
-		setup relay.Setup
+		setup posted
 		want  string
 	}{
-		"PBX that would have to sign":  {relay.Setup{Source: receive.Source{Preset: "pbxware", Credentials: credentials(hmac)}, URL: public}, "add: auth bearer"},
-		"iCFM that would have to sign": {relay.Setup{Source: receive.Source{Preset: "icfm", Credentials: credentials(hmac)}, URL: public}, "add: auth api_key query key"},
-		"secret that is a tag":         {relay.Setup{Source: receive.Source{Preset: "pbxware", Credentials: credentials(secret(auth.Bearer, "secret-1{{"))}, URL: public}, "choose another secret"},
-		"no credential":                {relay.Setup{Source: receive.Source{}, URL: public}, "add: auth"},
-		"secret that is no base64":     {relay.Setup{Source: receive.Source{Credentials: credentials(secret(auth.StandardWebhooks, "secret-1!"))}, URL: public}, "not base64"},
-		"another scheme":               {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: "ftp://events.studio.example"}, "https://"},
-		"no host":                      {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: "/listen.php"}, "https://"},
-		"query":                        {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: public + "?a=b"}, "leave out"},
-		"no URL":                       {relay.Setup{Source: receive.Source{Credentials: bearer}, URL: "https://%zz"}, "reading the URL"},
+		"PBX that would have to sign":  {posted{receive.Source{Preset: "pbxware", Credentials: credentials(hmac)}, public}, "add: auth bearer"},
+		"iCFM that would have to sign": {posted{receive.Source{Preset: "icfm", Credentials: credentials(hmac)}, public}, "add: auth api_key query key"},
+		"secret that is a tag":         {posted{receive.Source{Preset: "pbxware", Credentials: credentials(secret(auth.Bearer, "secret-1{{"))}, public}, "choose another secret"},
+		"no credential":                {posted{receive.Source{}, public}, "add: auth"},
+		"secret that is no base64":     {posted{receive.Source{Credentials: credentials(secret(auth.StandardWebhooks, "secret-1!"))}, public}, "not base64"},
+		"another scheme":               {posted{receive.Source{Credentials: bearer}, "ftp://events.studio.example"}, "https://"},
+		"no host":                      {posted{receive.Source{Credentials: bearer}, "/listen.php"}, "https://"},
+		"query":                        {posted{receive.Source{Credentials: bearer}, public + "?a=b"}, "leave out"},
+		"no URL":                       {posted{receive.Source{Credentials: bearer}, "https://%zz"}, "reading the URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := c.setup.Handover()
+			_, err := c.setup.source.Setup(c.setup.url).Handover()
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("the error is %v, which does not say %q", err, c.want)
 			}
@@ -120,8 +124,8 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 // TestCollectionOfThePBX checks what an importer relies on: the shapes of format
 // v2.1, one action for each event, and all tags in each.
 func TestCollectionOfThePBX(t *testing.T) {
-	setup := relay.Setup{URL: public, Source: receive.Source{Preset: "pbxware", Credentials: credentials(secret(auth.Bearer, "pbx-token"))}}
-	handover, err := setup.Handover()
+	source := receive.Source{Preset: "pbxware", Credentials: credentials(secret(auth.Bearer, "pbx-token"))}
+	handover, err := source.Setup(public).Handover()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +157,7 @@ func TestCollectionOfThePBX(t *testing.T) {
 		t.Errorf("info is %v", collection.Info)
 	}
 	declared := map[string]bool{}
-	for _, event := range rules.PresetEvents("pbxware")[:5] {
+	for _, event := range eventsOf("pbxware")[:5] {
 		declared[event.Name] = true
 	}
 	names := map[string]bool{}
