@@ -20,6 +20,7 @@ var rooms = []string{
 	".",
 	"caddymodule",
 	"caddymodule/command",
+	"caddymodule/caddyfile",
 	"caddymodule/handover",
 	"caddymodule/sites",
 	"internal/console",
@@ -48,7 +49,7 @@ var rooms = []string{
 var aside = []string{"examples", "internal/event/eventtest", "internal/processtest", "internal/queue/queuetest", "internal/relay/relaytest", "test"}
 
 // knowsCaddy are the rooms that may import Caddy. The engine is a plain library.
-var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/command", "caddymodule/handover", "caddymodule/sites"}
+var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/command", "caddymodule/caddyfile", "caddymodule/handover", "caddymodule/sites"}
 
 func TestRoomsImportOnlyWhatIsBelow(t *testing.T) {
 	for _, name := range packages(t) {

@@ -56,7 +56,7 @@ func TestJSONIsChecked(t *testing.T) {
 			"rules": [{"events": ["paid"], "do": ["notify"]}]}`, nil},
 
 		{"queue", `{"queue": {"engine": "sqlit"}, "place": "Caddyfile:2"}`,
-			[]string{"unknown kind of queue: sqlit; did you mean sqlite? The kinds are: sqlite, at Caddyfile:2"}},
+			[]string{"unknown queue kind sqlit; did you mean sqlite? What exists: sqlite, at Caddyfile:2"}},
 		{"retention", `{"retention": {"age": "-1d", "size": -1}}`,
 			[]string{"the age of retention must be above zero, not -24h0m0s; without it the default counts", "the size of retention must be above zero, not -1;"}},
 		{"limits", `{"max_pending": -1, "min_free": -2}`,
@@ -101,7 +101,7 @@ func TestJSONIsChecked(t *testing.T) {
 		{"source respond", source(`"respond": 201, ` + bearer), []string{"respond: 201 is not among 200, 202 and 204"}},
 
 		{"auth kinds", auth(`{"kind": "hmca"}, {"kind": "", "values": ["s"]}`),
-			[]string{"reading auth of source erp: unknown kind of auth: hmca; did you mean hmac?", "it has no kind; the kinds are: bearer, basic"}},
+			[]string{"reading auth of source erp: unknown auth kind hmca; did you mean hmac?", "it has no kind; the kinds are: bearer, basic"}},
 		{"auth none beside another", auth(`{"kind": "none"}, {"kind": "bearer", "values": ["s"]}`),
 			[]string{"`auth none` leaves the source open, so another auth beside it has no meaning; keep one of them, at erp.caddy:3"}},
 		{"auth with a secret in a value", auth(`{"kind": "bearer", "values": ["Bearer {env.T}"]}, {"kind": "basic", "user": "u{env.U}", "password": "p"},

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/caddymodule/command"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -56,8 +57,5 @@ func (a *App) sourceNamed(name string) (*config.Source, error) {
 		}
 		known[i] = a.Sources[i].Name
 	}
-	if len(known) == 0 {
-		return nil, errors.New("the configuration has no source")
-	}
-	return nil, fmt.Errorf("unknown source %s%s The sources are: %s", name, didYouMean(name, known), list(known))
+	return nil, names.Unknown("source", name, known, "")
 }

@@ -5,11 +5,9 @@
 package caddymodule
 
 import (
-	"fmt"
-	"slices"
-
 	"github.com/caddyserver/caddy/v2"
 
+	_ "github.com/caddy-event-relay/event-relay/caddymodule/caddyfile" // registers the option and the directives
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
@@ -51,20 +49,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // which event it is, has the rules decide, and answers when event and
 // deliveries are on stable storage.
 type Handler struct {
-	// The path under which events come in, without a slash at the end. What
-	// follows it in a request's path can name the event, as in
-	// `/listen.php/incoming_call`. The route's matcher must let the path
-	// itself and everything below it through. Default: empty, so that the
-	// whole path is what follows.
-	Path string `json:"path,omitempty"`
-
-	// The names of the sources that may post here. Default: all sources.
-	Sources []string `json:"sources,omitempty"`
-
-	// Whether requests appear in Caddy's access log. It takes them as they
-	// came, with the secrets in their URLs and headers, before any handler
-	// could remove those. Default: `false`.
-	AccessLog bool `json:"access_log,omitempty"`
+	config.Mount
 
 	handlerState
 }
@@ -75,20 +60,4 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 		ID:  "http.handlers." + appName,
 		New: func() caddy.Module { return new(Handler) },
 	}
-}
-
-// check finds what the parser of the directive refuses, and writes the mount
-// as the parser does.
-func (h *Handler) check() error {
-	mount, err := sites.MountPath(h.Path)
-	if err != nil {
-		return err
-	}
-	h.Path = mount
-	for i, source := range h.Sources {
-		if slices.Contains(h.Sources[:i], source) {
-			return fmt.Errorf("source %s is given twice", source)
-		}
-	}
-	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
@@ -26,10 +25,6 @@ const consoleName = sites.ConsoleHandler
 
 func init() {
 	caddy.RegisterModule(new(Console))
-	httpcaddyfile.RegisterDirective(consoleName, parseConsole)
-	// After event_relay: were a console on the whole of a site to come first,
-	// senders would get to see it instead of the relay.
-	httpcaddyfile.RegisterDirectiveOrder(consoleName, httpcaddyfile.Before, "respond")
 }
 
 // Console is the web page of the relay for its administrator: what came and what
@@ -42,21 +37,7 @@ func init() {
 // read all events and switch, send and resend: put `basic_auth` or the like
 // before it when you allow more than yourself.
 type Console struct {
-	// The path of the page, without a slash at the end. The route's matcher must
-	// let the path itself and everything below it through. Default: empty, so
-	// that the page is the whole site.
-	Path string `json:"path,omitempty"`
-
-	// The networks from which the page may be opened besides this machine: each
-	// is in CIDR notation, a single IP address, or `private_ranges`. Default:
-	// none.
-	Allow []string `json:"allow,omitempty"`
-
-	// The names under which the page may be opened besides `localhost` and
-	// loopback addresses: host names or addresses as they stand in a browser's
-	// address bar, without a port. That keeps other sites from reaching it by
-	// pointing a name of theirs at this machine (DNS rebinding). Default: none.
-	Hosts []string `json:"hosts,omitempty"`
+	config.Console
 
 	consoleState
 }
@@ -165,61 +146,6 @@ func clientOf(r *http.Request) (netip.Addr, bool) {
 	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	address, _ := netip.ParseAddr(text)
 	return address, trusted
-}
-
-// consoleLevel is the block of the console's directive.
-var consoleLevel = level[Console]{name: "the " + consoleName + " directive", settings: []setting[Console]{
-	{name: "allow", usage: "CIDR…", wants: "one or more networks", least: 1, most: -1, repeat: true, read: func(l *line, c *Console) error {
-		for _, arg := range l.args {
-			if _, err := config.Networks(arg.Text); err != nil {
-				return errAt(arg, "%w", err)
-			}
-			c.Allow = append(c.Allow, arg.Text)
-		}
-		return nil
-	}},
-	{name: "hosts", usage: "NAME…", wants: "one or more host names", least: 1, most: -1, repeat: true, read: func(l *line, c *Console) error {
-		for _, arg := range l.args {
-			if err := console.CheckHost(arg.Text); err != nil {
-				return errAt(arg, "%w", err)
-			}
-			c.Hosts = append(c.Hosts, arg.Text)
-		}
-		return nil
-	}},
-}}
-
-// parseConsole reads the directive. Syntax:
-//
-//	event_relay_console [<matcher>] [<path>] {
-//	    allow <cidr...>
-//	    hosts <name...>
-//	}
-//
-// The path is a mount: it stands for itself and everything below it.
-func parseConsole(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	directive, matcher, err := openDirective(h)
-	if err != nil {
-		return nil, err
-	}
-	page := new(Console)
-	if len(directive.args) > 1 {
-		return nil, errAt(directive.args[1], "%s takes at most a path, but %q follows: %s [MATCHER] [PATH]",
-			consoleName, directive.args[1].Text, consoleName)
-	}
-	if len(directive.args) == 1 {
-		mount := directive.args[0]
-		if page.Path, err = sites.MountPath(mount.Text); err != nil {
-			return nil, errAt(mount, "%w", err)
-		}
-		if matcher, err = matchMount(mount, matcher, page.Path); err != nil {
-			return nil, err
-		}
-	}
-	if err := consoleLevel.read(h.Dispenser, page); err != nil {
-		return nil, err
-	}
-	return h.NewRoute(matcher, page), nil
 }
 
 // Interface guards

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
 
@@ -38,17 +38,17 @@ func separated(text string) string {
 	return "\n" + text
 }
 
-func (a *App) chooseActions(names []string) (chosen []*config.Action, err error) {
+func (a *App) chooseActions(wanted []string) (chosen []*config.Action, err error) {
 	var known []string
 	for i := range a.Actions {
 		known = append(known, a.Actions[i].Name)
-		if len(names) == 0 || slices.Contains(names, a.Actions[i].Name) {
+		if len(wanted) == 0 || slices.Contains(wanted, a.Actions[i].Name) {
 			chosen = append(chosen, &a.Actions[i])
 		}
 	}
-	for _, name := range names {
+	for _, name := range wanted {
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("unknown action %s%s There are: %s", name, didYouMean(name, known), list(known))
+			return nil, names.Unknown("action", name, known, "")
 		}
 	}
 	return chosen, nil

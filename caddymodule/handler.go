@@ -41,7 +41,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*App)
 	h.logger = ctx.Logger()
-	if err := h.check(); err != nil {
+	if err := h.Check(); err != nil {
 		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
 	}
 	h.sources, err = h.app.generation.HandlerSources(h.Sources)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // TestAccessLogIsSkipped sends requests to handlers of a relay that has been
@@ -17,7 +19,7 @@ func TestAccessLogIsSkipped(t *testing.T) {
 	app.settled = make(chan struct{})
 	close(app.settled)
 	for _, logged := range []bool{false, true} {
-		handler := Handler{AccessLog: logged}
+		handler := Handler{Mount: config.Mount{AccessLog: logged}}
 		handler.app, handler.logger = app, zap.NewNop()
 		vars := make(map[string]any)
 		request := httptest.NewRequest(http.MethodPost, "/listen.php?key=secret", nil)

@@ -16,8 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
@@ -34,15 +33,19 @@ import (
 // JSON.
 func fromCaddyfile(t *testing.T, block string) *App {
 	t.Helper()
-	tokens, err := caddyfile.Tokenize([]byte(appName+" {\n"+block+"\n}"), "Caddyfile")
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte("{\n"+appName+" {\n"+block+"\n}\n}\n"), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	option, err := parseOption(caddyfile.NewDispenser(tokens), nil)
-	if err != nil {
+	var parsed struct {
+		Apps struct {
+			Relay json.RawMessage `json:"event_relay"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(adapted, &parsed); err != nil {
 		t.Fatal(err)
 	}
-	return fromJSON(t, string(option.(httpcaddyfile.App).Value))
+	return fromJSON(t, string(parsed.Apps.Relay))
 }
 
 // TestSourceReachesReceive follows each setting of a source from the Caddyfile
@@ -94,7 +97,7 @@ func TestSourceReachesReceive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.want.Place = "Caddyfile:2"
+			test.want.Place = "Caddyfile:3"
 			if got := configuration.Sources[0]; !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got:\n%+v\nwant:\n%+v", got, test.want)
 			}
@@ -156,7 +159,7 @@ func TestActionReachesForward(t *testing.T) {
 			CAFiles: []string{}, ServerName: "lan", InsecureSkipVerify: true}}},
 	} {
 		t.Run(test.setting, func(t *testing.T) {
-			test.want.Name, test.want.Place, test.want.Method, test.want.URL = "notify", "Caddyfile:3", "PUT", "https://127.0.0.1/"
+			test.want.Name, test.want.Place, test.want.Method, test.want.URL = "notify", "Caddyfile:4", "PUT", "https://127.0.0.1/"
 			if test.want.Query == nil {
 				test.want.Query = []forward.Pair{}
 			}

@@ -244,7 +244,7 @@ func TestRulesetErrors(t *testing.T) {
 			"source pbx: unknown event project_created. What exists: incoming_call, hangup."},
 		{"several sources", func(r *Rule) { r.Events = []string{"hangup"} },
 			"event hangup is declared by several sources; write one of: icfm:hangup, pbx:hangup"},
-		{"unknown source", func(r *Rule) { r.Events = []string{"icmf:project_created"} }, "unknown source icmf; did you mean icfm? What exists: icfm, pbx."},
+		{"unknown source", func(r *Rule) { r.Events = []string{"icmf:project_created"} }, "unknown source icmf; did you mean icfm? What exists: icfm, pbx"},
 		{"glob without match", func(r *Rule) { r.Events = []string{"gekko_*"} }, "no event matches gekko_*. What exists: "},
 		{"glob without match in source", func(r *Rule) { r.Events = []string{"pbx:dmg_*"} }, "no event matches dmg_*. What exists: incoming_call, hangup"},
 		{"only * is special", func(r *Rule) { r.Events = []string{"[ip]*"} }, "no event matches [ip]*"},

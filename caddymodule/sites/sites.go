@@ -5,11 +5,10 @@ package sites
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
-	"path"
 	"slices"
-	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // The names of the relay's handlers in routes. They are also the names of their
@@ -156,25 +155,10 @@ func (w *walk) routes(routes []route, hosts []string, stripped string) {
 			case "rewrite":
 				stripped += h.StripPathPrefix
 			case RelayHandler:
-				if mount, err := MountPath(h.Path); err == nil {
+				if mount, err := config.MountPath(h.Path); err == nil {
 					w.found = append(w.found, Mount{Hosts: inner, Stripped: stripped, Path: mount, Sources: h.Sources})
 				}
 			}
 		}
 	}
-}
-
-// MountPath returns the path that a handler of the relay is mounted at, without a
-// slash at its end; empty for the whole site. It returns an error for what is no
-// plain path.
-func MountPath(text string) (string, error) {
-	mount := strings.TrimSuffix(strings.TrimSuffix(text, "/*"), "/")
-	if strings.ContainsAny(mount, "*{}%?#\\") || mount != "" && mount[0] != '/' {
-		return "", fmt.Errorf("%s cannot be a mount: it is a plain path, which stands for itself and everything below it, as in /listen.php; "+
-			"for anything else use a named matcher", text)
-	}
-	if mount != "" && path.Clean(mount) != mount {
-		return "", fmt.Errorf("%s cannot be a mount, because requests arrive with their paths cleaned; write %s", text, path.Clean(mount))
-	}
-	return mount, nil
 }

@@ -85,7 +85,7 @@ func (c *Credential) Check() error {
 	case "":
 		return fmt.Errorf("it has no kind; the kinds are: %s", strings.Join(CredentialKinds, ", "))
 	default:
-		return names.UnknownKind("auth", c.Kind, CredentialKinds)
+		return names.Unknown("auth kind", c.Kind, CredentialKinds, "")
 	}
 	for _, field := range []struct {
 		name  string

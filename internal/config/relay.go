@@ -105,7 +105,7 @@ type Retention struct {
 func (r *Relay) Check() Findings {
 	var wrong Findings
 	if r.Queue != nil && r.Queue.Engine != "" && !slices.Contains(QueueEngines, r.Queue.Engine) {
-		wrong.Add(r.Place, names.UnknownKind("queue", r.Queue.Engine, QueueEngines))
+		wrong.Add(r.Place, names.Unknown("queue kind", r.Queue.Engine, QueueEngines, ""))
 	}
 	if r.Retention != nil {
 		wrong.Add(r.Place, checkSign("the age of retention", time.Duration(r.Retention.Age)))

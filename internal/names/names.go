@@ -133,15 +133,6 @@ func DidYouMean(suggestion string) string {
 	return "; did you mean " + suggestion + "?"
 }
 
-// UnknownKind is the error for a kind of something that does not exist.
-func UnknownKind(of, kind string, known []string) error {
-	meant := "."
-	if nearest := Nearest(kind, known); nearest != "" {
-		meant = DidYouMean(nearest)
-	}
-	return fmt.Errorf("unknown kind of %s: %s%s The kinds are: %s", of, kind, meant, strings.Join(known, ", "))
-}
-
 // Unknown is the error for a name that does not exist: what was meant, what
 // exists, and the remedy.
 func Unknown(what, name string, known []string, remedy string) error {
@@ -152,12 +143,12 @@ func Unknown(what, name string, known []string, remedy string) error {
 		text += "."
 	}
 	if len(known) == 0 {
-		text += fmt.Sprintf(" There is no %s yet.", what)
+		text += fmt.Sprintf(" There is no %s yet", what)
 	} else {
-		text += fmt.Sprintf(" What exists: %s.", strings.Join(known, ", "))
+		text += fmt.Sprintf(" What exists: %s", strings.Join(known, ", "))
 	}
 	if remedy != "" {
-		text += " " + strings.ToUpper(remedy[:1]) + remedy[1:]
+		text += ". " + strings.ToUpper(remedy[:1]) + remedy[1:]
 	}
 	return errors.New(text)
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package caddyfile
 
 import (
 	"regexp"
@@ -152,7 +152,7 @@ func tlsOf(a *config.Action) *config.TLS {
 
 func readTrustPool(l *line, action *config.Action) error {
 	if l.text(0) != "file" {
-		return errAt(l.args[0], "unknown kind of tls_trust_pool: %s. The kinds are: file", l.text(0))
+		return errAt(l.args[0], "%w", names.Unknown("tls_trust_pool kind", l.text(0), []string{"file"}, ""))
 	}
 	for i := range l.args[1:] {
 		file, err := l.nonEmpty(i+1, "file name")

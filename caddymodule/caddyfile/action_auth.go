@@ -1,14 +1,15 @@
-package caddymodule
+package caddyfile
 
 import (
 	"slices"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // actionAuthKinds holds the kinds of `auth` in an action. Their values are
 // templates, unlike the secrets of a source.
-var actionAuthKinds = level[config.Action]{name: "auth in an action", settings: []setting[config.Action]{
+var actionAuthKinds = level[config.Action]{name: "action auth", settings: []setting[config.Action]{
 	{name: "bearer", usage: `"TOKEN"`, wants: "one token, in quotes", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
 		a.Auth = &config.ActionAuth{Kind: "bearer"}
 		a.Auth.Value, err = l.template(0, "token")
@@ -24,8 +25,7 @@ var actionAuthKinds = level[config.Action]{name: "auth in an action", settings: 
 	{name: "api_key", usage: `header|query NAME "VALUE"`, wants: "a place, a name and a value", least: 3, most: 3, read: func(l *line, a *config.Action) (err error) {
 		a.Auth = &config.ActionAuth{Kind: "api_key", In: l.text(0)}
 		if !slices.Contains(actionKeyPlaces, a.Auth.In) {
-			return errAt(l.args[0], "unknown place of an api_key in an action: %s%s The places are: %s",
-				a.Auth.In, didYouMean(a.Auth.In, actionKeyPlaces), list(actionKeyPlaces))
+			return errAt(l.args[0], "%w", names.Unknown("action api_key place", a.Auth.In, actionKeyPlaces, ""))
 		}
 		if a.Auth.Name, err = l.template(1, "name"); err != nil {
 			return err

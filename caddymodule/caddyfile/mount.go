@@ -1,4 +1,4 @@
-package caddymodule
+package caddyfile
 
 import (
 	"encoding/json"
@@ -17,71 +17,15 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
-func init() {
-	httpcaddyfile.RegisterGlobalOption(appName, parseOption)
-	httpcaddyfile.RegisterDirective(appName, parseDirective)
-
-	// Before respond, so that request_body, timeouts, basic_auth, abort and
-	// error still come ahead, and a site can end with respond 404.
-	httpcaddyfile.RegisterDirectiveOrder(appName, httpcaddyfile.Before, "respond")
-}
-
-// parseOption reads the global option. Syntax:
-//
-//	event_relay {
-//	    active    on|off
-//	    queue     sqlite [<dir>]
-//	    queue_required on|off
-//	    retention <age> [<size>]
-//	    targets   private_ranges|loopback|<cidr>|<host>...
-//	    max_pending <n>
-//	    min_free  <size>|off
-//	    keep_connections on|off
-//	    parameter <name> <value> | <name> { ... }
-//	    source    <name> [<preset>] { ... }
-//	    action    <name> { ... }
-//	    on        <event...> { ... }
-//	}
-//
-// It only reads: no network, no placeholder, and no file but the system's list
-// of time zones.
-func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
-	if !d.Next() {
-		return nil, d.ArgErr()
-	}
-	option := &line{d: d, words: []caddyfile.Token{d.Token()}}
-	if before, ok := existing.(httpcaddyfile.App); ok {
-		// An option leaves nothing but its JSON, so its place is read from
-		// there.
-		var first config.Relay
-		if err := json.Unmarshal(before.Value, &first); err != nil {
-			return nil, option.errf("reading the first %s block: %v", appName, err)
-		}
-		return nil, option.errf("there is already an %s block, at %s; put everything in one block, which may import files", appName, first.Place)
-	}
-	if option.args = d.RemainingArgsAsTokens(); len(option.args) > 0 {
-		return nil, option.errf("%s takes nothing after it but a block, but %q follows", appName, option.args[0].Text)
-	}
-	app := config.Relay{Place: option.place()}
-	if err := relayLevel.read(d, &app); err != nil {
-		return nil, err
-	}
-	value, err := json.Marshal(&app)
-	if err != nil {
-		return nil, option.errf("encoding the configuration: %v", err)
-	}
-	return httpcaddyfile.App{Name: appName, Value: value}, nil
-}
-
-// handlerLevel is the block of the directive.
-var handlerLevel = level[Handler]{name: "the event_relay directive", settings: []setting[Handler]{
-	{name: "access_log", least: 0, most: 0, read: func(_ *line, h *Handler) error {
-		h.AccessLog = true
+// mountLevel is the block of the directive.
+var mountLevel = level[config.Mount]{name: "the event_relay directive", settings: []setting[config.Mount]{
+	{name: "access_log", least: 0, most: 0, read: func(_ *line, m *config.Mount) error {
+		m.AccessLog = true
 		return nil
 	}},
 }}
 
-// parseDirective reads the directive. Syntax:
+// parseMount reads the directive. Syntax:
 //
 //	event_relay [<matcher>] [<path>] [<source...>] {
 //	    access_log
@@ -89,33 +33,43 @@ var handlerLevel = level[Handler]{name: "the event_relay directive", settings: [
 //
 // The path is a mount: it stands for itself and everything below it. A matcher
 // is `*` or a named one; with a path, both must match.
-func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+func parseMount(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	directive, matcher, err := openDirective(h)
 	if err != nil {
 		return nil, err
 	}
 
-	handler := new(Handler)
+	mount := new(config.Mount)
 	if strings.HasPrefix(directive.text(0), "/") {
-		mount := directive.args[0]
+		path := directive.args[0]
 		directive.args = directive.args[1:]
-		if handler.Path, err = sites.MountPath(mount.Text); err != nil {
-			return nil, errAt(mount, "%w", err)
+		if mount.Path, err = config.MountPath(path.Text); err != nil {
+			return nil, errAt(path, "%w", err)
 		}
-		if matcher, err = matchMount(mount, matcher, handler.Path); err != nil {
+		if matcher, err = matchMount(path, matcher, mount.Path); err != nil {
 			return nil, err
 		}
 	}
 	for _, source := range directive.args {
-		if err := checkSourceArgument(source, handler.Sources); err != nil {
+		if err := checkSourceArgument(source, mount.Sources); err != nil {
 			return nil, err
 		}
-		handler.Sources = append(handler.Sources, source.Text)
+		mount.Sources = append(mount.Sources, source.Text)
 	}
-	if err := handlerLevel.read(h.Dispenser, handler); err != nil {
+	if err := mountLevel.read(h.Dispenser, mount); err != nil {
 		return nil, err
 	}
-	return h.NewRoute(matcher, handler), nil
+	return newRoute(sites.RelayHandler, matcher, mount), nil
+}
+
+// newRoute returns the route of a directive, with the handler of that name. Helper's
+// NewRoute asks for the handler's module, which stands above this room.
+func newRoute(handler string, matcher caddy.ModuleMap, settings any) []httpcaddyfile.ConfigValue {
+	route := caddyhttp.Route{HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(settings, "handler", handler, nil)}}
+	if matcher != nil {
+		route.MatcherSetsRaw = []caddy.ModuleMap{matcher}
+	}
+	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}
 }
 
 // openDirective reads the line of a directive: its matcher, and the arguments
@@ -173,7 +127,7 @@ func matchMount(token caddyfile.Token, matcher caddy.ModuleMap, mount string) (c
 // be a source. Whether the source exists is known when all is loaded.
 func checkSourceArgument(token caddyfile.Token, before []string) error {
 	if strings.ContainsAny(token.Text, "/@*") {
-		return errAt(token, "%s cannot be a source; the order is: %s [MATCHER] [PATH] [SOURCE…]", token.Text, appName)
+		return errAt(token, "%s cannot be a source; the order is: %s [MATCHER] [PATH] [SOURCE…]", token.Text, sites.RelayHandler)
 	}
 	if err := names.Check("source", token.Text); err != nil {
 		return errAt(token, "%w", err)

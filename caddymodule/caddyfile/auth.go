@@ -1,9 +1,10 @@
-package caddymodule
+package caddyfile
 
 import (
 	"slices"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // credentialKinds holds the kinds of `auth` in a source.
@@ -23,7 +24,7 @@ var credentialKinds = level[config.Credential]{name: "auth", settings: []setting
 	{name: "api_key", usage: "header|query|body NAME VALUE…", wants: "a place, a name and one or more values", least: 3, most: -1,
 		read: func(l *line, c *config.Credential) (err error) {
 			if c.In = l.text(0); !slices.Contains(apiKeyPlaces, c.In) {
-				return l.errf("unknown place of an api_key: %s%s The places are: %s", c.In, didYouMean(c.In, apiKeyPlaces), list(apiKeyPlaces))
+				return l.errf("%w", names.Unknown("api_key place", c.In, apiKeyPlaces, ""))
 			}
 			if c.Name, err = l.nonEmpty(1, "name"); err != nil {
 				return err
@@ -73,8 +74,7 @@ func readHMAC(l *line, credential *config.Credential) (err error) {
 		return err
 	}
 	if credential.Algorithm = l.text(1); !slices.Contains(hmacAlgorithms, credential.Algorithm) {
-		return l.errf("unknown algorithm of hmac: %s%s The algorithms are: %s",
-			credential.Algorithm, didYouMean(credential.Algorithm, hmacAlgorithms), list(hmacAlgorithms))
+		return l.errf("%w", names.Unknown("hmac algorithm", credential.Algorithm, hmacAlgorithms, ""))
 	}
 	if credential.Values, err = l.secrets(2); err != nil {
 		return err

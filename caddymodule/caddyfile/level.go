@@ -1,4 +1,4 @@
-package caddymodule
+package caddyfile
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // level is one kind of block in the Caddyfile, with every setting that may
@@ -83,15 +85,10 @@ func (lv *level[T]) pick(l *line, to *T) error {
 	name := l.args[0].Text
 	s := lv.find(name)
 	if s == nil {
-		return errAt(l.args[0], "%w", lv.unknownKind(name))
+		return errAt(l.args[0], "%w", names.Unknown(lv.name+" kind", name, lv.names(), ""))
 	}
 	kind := &line{d: l.d, words: append(l.words, l.args[0]), args: l.args[1:], seen: l.seen}
 	return s.take(kind, to)
-}
-
-// unknownKind returns the error for a kind that is not in the table.
-func (lv *level[T]) unknownKind(name string) error {
-	return fmt.Errorf("unknown kind of %s: %s%s The kinds are: %s", lv.name, name, didYouMean(name, lv.names()), list(lv.names()))
 }
 
 func (lv *level[T]) find(name string) *setting[T] {
@@ -113,8 +110,12 @@ func (lv *level[T]) unknown(name caddyfile.Token) error {
 		// Mostly due to a brace too few or too many.
 		home = fmt.Sprintf(" (%s belongs in %s)", name.Text, strings.Join(homes[name.Text], " or "))
 	}
+	meant := names.DidYouMean(lv.meant(name.Text))
+	if meant == "" {
+		meant = "."
+	}
 	return errAt(name, "unknown setting %s in %s%s%s It takes: %s",
-		name.Text, lv.name, home, lv.meant(name.Text), list(lv.names()))
+		name.Text, lv.name, home, meant, strings.Join(lv.names(), ", "))
 }
 
 // otherWords are words that people write for a setting, from other
@@ -129,13 +130,12 @@ var otherWords = map[string]string{
 	"retries": "retry_for", "retry": "retry_for",
 }
 
-// meant names the setting that an unknown one is likely to be, to follow it in a
-// message.
+// meant returns the setting that an unknown one is likely to be, "" if none is.
 func (lv *level[T]) meant(name string) string {
 	if other := otherWords[name]; other != "" && lv.find(other) != nil {
-		return fmt.Sprintf("; did you mean %s?", other)
+		return other
 	}
-	return didYouMean(name, lv.names())
+	return names.Nearest(name, lv.names())
 }
 
 func (lv *level[T]) names() []string {
@@ -309,7 +309,7 @@ func init() {
 	note(&standardWebhooksLevel)
 	note(&actionLevel)
 	note(&ruleLevel)
-	note(&handlerLevel)
+	note(&mountLevel)
 	note(&consoleLevel)
 }
 
@@ -317,12 +317,4 @@ func note[T any](lv *level[T]) {
 	for _, name := range lv.names() {
 		homes[name] = append(homes[name], lv.name)
 	}
-}
-
-// list joins names for a message.
-func list(names []string) string {
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, ", ")
 }

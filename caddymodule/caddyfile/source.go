@@ -1,8 +1,9 @@
-package caddymodule
+package caddyfile
 
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
@@ -51,7 +52,7 @@ var sourceLevel = level[config.Source]{name: "a source block", settings: []setti
 	}},
 	{name: "respond", usage: "200|202|204", wants: "a status", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
 		if !slices.Contains(respondStatuses, l.text(0)) {
-			return l.errf("respond is one of %s, not %q", list(respondStatuses), l.text(0))
+			return l.errf("respond is one of %s, not %q", strings.Join(respondStatuses, ", "), l.text(0))
 		}
 		s.Respond, err = strconv.Atoi(l.text(0))
 		return err
@@ -76,7 +77,7 @@ func readSource(l *line, app *config.Relay) error {
 	case len(l.args) == 2:
 		source.Preset = l.text(1)
 		if !slices.Contains(known, source.Preset) {
-			return l.errf("unknown preset %s%s The presets are: %s", source.Preset, didYouMean(source.Preset, known), list(known))
+			return l.errf("%w", names.Unknown("preset", source.Preset, known, ""))
 		}
 	}
 	if err := sourceLevel.read(l.d, &source); err != nil {

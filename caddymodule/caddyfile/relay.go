@@ -1,4 +1,4 @@
-package caddymodule
+package caddyfile
 
 import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"

@@ -1,4 +1,4 @@
-package caddymodule
+package caddyfile
 
 import (
 	"bytes"
@@ -19,6 +19,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 var update = flag.Bool("update", false, "write what comes out into the second part of the fixtures")
@@ -131,7 +134,7 @@ func TestEverySettingHasFixtures(t *testing.T) {
 	check("hmac", hmacLevel.names(), "")
 	check("standard_webhooks", standardWebhooksLevel.names(), "")
 	check("body", bodyKinds.names(), "body ")
-	check("handler", handlerLevel.names(), "")
+	check("handler", mountLevel.names(), "")
 	check("console", consoleLevel.names(), "")
 }
 
@@ -159,7 +162,7 @@ func TestMountTakesWhatIsBelowIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, path := range test.relay {
-				if handler := handlerFor(t, got, path); handler != appName {
+				if handler := handlerFor(t, got, path); handler != sites.RelayHandler {
 					t.Errorf("%s comes to %s, not to the relay", path, handler)
 				}
 			}
@@ -242,12 +245,12 @@ func FuzzOption(f *testing.F) {
 	}
 	for _, name := range names {
 		config, _ := readFixture(f, name)
-		if _, block, found := strings.Cut(config, appName); found {
+		if _, block, found := strings.Cut(config, sites.RelayHandler); found {
 			f.Add(block)
 		}
 	}
 	f.Fuzz(func(t *testing.T, block string) {
-		tokens, err := caddyfile.Tokenize([]byte(appName+" "+block), "Caddyfile")
+		tokens, err := caddyfile.Tokenize([]byte(sites.RelayHandler+" "+block), "Caddyfile")
 		if err != nil {
 			return
 		}
@@ -259,7 +262,7 @@ func FuzzOption(f *testing.F) {
 			return
 		}
 		value := option.(httpcaddyfile.App).Value
-		var app App
+		var app config.Relay
 		if err := caddy.StrictUnmarshalJSON(value, &app); err != nil {
 			t.Fatalf("the JSON is not read back: %v\n%s", err, value)
 		}
