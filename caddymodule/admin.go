@@ -49,11 +49,11 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 
 // findRelay finds the relay of the newest configuration.
 func findRelay() (api.Running, error) {
-	app := newestApp()
-	if app == nil {
+	newest := generations.Newest()
+	if newest == nil {
 		return api.Running{}, api.ErrNoRelay
 	}
-	return api.Running{Runtime: app.runtime, Ending: app.ending}, nil
+	return api.Running{Runtime: newest.Runtime(), Ending: newest.Removed()}, nil
 }
 
 // Interface guards

@@ -1,20 +1,18 @@
 package caddymodule
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 func init() { caddy.RegisterModule(new(adminProbe)) }
@@ -104,7 +102,7 @@ func TestQueueKeyIsTheSameHoweverTheDirectoryIsWritten(t *testing.T) {
 }
 
 // provisioned returns an app that was provisioned with its queue in directory.
-func provisioned(t *testing.T, directory string) *App {
+func provisioned(t *testing.T, directory string, actions ...config.Action) *App {
 	t.Helper()
 	ctx, err := caddy.ProvisionContext(new(caddy.Config))
 	if err != nil {
@@ -113,6 +111,7 @@ func provisioned(t *testing.T, directory string) *App {
 	app := &App{Relay: config.Relay{
 		Queue:   &config.Queue{Directory: directory},
 		Sources: []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: "bearer", Values: []string{"t"}}}}},
+		Actions: actions,
 	}}
 	if err := app.Provision(ctx); err != nil {
 		t.Fatal(err)
@@ -120,64 +119,52 @@ func provisioned(t *testing.T, directory string) *App {
 	return app
 }
 
-// TestHandlersOutsideOfTheirAppsLife is about requests that Caddy lets through
-// before an app's Start and after its Cleanup.
-func TestHandlersOutsideOfTheirAppsLife(t *testing.T) {
+// TestAppsComeAndGo is about the order in which Caddy starts and stops the apps
+// of two configurations.
+func TestAppsComeAndGo(t *testing.T) {
 	directory := t.TempDir()
+	inService := func(when string, app *App) {
+		t.Helper()
+		var want *relay.Generation
+		if app != nil {
+			want = app.generation
+		}
+		if generations.Newest() != want {
+			t.Errorf("%s, the wrong generation is the newest", when)
+		}
+	}
 	first := provisioned(t, directory)
-
-	brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	if _, _, err := first.service(brief); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("before Start a request gets %v; it must wait", err)
-	}
-	if err := first.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_, generation, err := first.service(t.Context())
-	if err != nil || generation != first.generation {
-		t.Errorf("a started app serves with another generation or fails: %v", err)
-	}
+	inService("before Start", nil)
+	must(t, first.Start())
+	inService("after Start", first)
 
 	// A configuration that fails to start after this app: Stop, then Cleanup.
 	failing := provisioned(t, directory)
-	if err := failing.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if first.runtime != failing.runtime {
+	must(t, failing.Start())
+	inService("while another starts", failing)
+	if first.generation.Runtime() != failing.generation.Runtime() {
 		t.Error("two generations of one queue have two runtimes")
 	}
 	must(t, failing.Stop())
 	must(t, failing.Cleanup())
 	must(t, failing.Cleanup())
-	if first.runtime.Generation() != first.generation {
-		t.Error("the generation below was not revived")
-	}
-	if _, generation, err = failing.service(t.Context()); err != nil || generation != first.generation {
-		t.Errorf("a request to the failed configuration is not served by the live one: %v", err)
-	}
+	inService("after the other failed", first)
 
 	// A configuration that was provisioned and never started.
 	must(t, provisioned(t, directory).Cleanup())
-	if _, _, err := first.service(t.Context()); err != nil {
-		t.Errorf("another configuration's Cleanup took the live one out of service: %v", err)
-	}
+	inService("after another was only tried", first)
 
 	second := provisioned(t, directory)
 	must(t, second.Start())
 	must(t, first.Stop())
 	must(t, first.Cleanup())
-	if _, generation, err = first.service(t.Context()); err != nil || generation != second.generation {
-		t.Errorf("a request that outlived its configuration is not served by the newest: %v", err)
-	}
+	inService("after a reload", second)
 	must(t, second.Stop())
-	if _, _, err = second.service(t.Context()); err != nil {
-		t.Errorf("between Stop and Cleanup an event is refused: %v", err)
+	inService("after the last Stop", nil)
+	if err := second.generation.Runtime().Unavailable(); err != nil {
+		t.Errorf("between Stop and Cleanup the queue is closed: %v", err)
 	}
 	must(t, second.Cleanup())
-	if len(started.apps) != 0 {
-		t.Errorf("%d apps are left in service", len(started.apps))
-	}
 }
 
 func must(t *testing.T, err error) {

@@ -18,7 +18,7 @@ const emitPatience = 30 * time.Second
 func emit(name string, data map[string]any) {
 	app := activeApp()
 	for deadline := time.Now().Add(emitPatience); app == nil; app = activeApp() {
-		if newestApp() == nil || time.Now().After(deadline) {
+		if generations.Newest() == nil || time.Now().After(deadline) {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -27,7 +27,7 @@ func emit(name string, data map[string]any) {
 }
 
 // activeApp returns the app of the configuration in force, nil for none. It is
-// not what newestApp returns while a configuration starts: Caddy's events app
+// not that of the newest generation while a configuration starts: Caddy's events app
 // must not be used before it has started.
 func activeApp() *App {
 	value, err := caddy.ActiveContext().AppIfConfigured(appName)

@@ -193,11 +193,9 @@ func TestEventsTellOfDeliveries(t *testing.T) {
 		"event_relay": {"queue": {"directory": %q}, "sources": [{"name": "erp", "auth": [{"kind": "none"}], "events": [{"name": "paid"}]}],
 			"actions": [{"name": "notify", "url": "http://%s/", "retry_for": -1}], "rules": [{"events": ["paid"], "do": ["notify"]}]}}}`,
 		t.TempDir(), address), true))
-	app := newestApp()
 	request := httptest.NewRequest("POST", "/paid", strings.NewReader(`{"secret": "payload"}`))
-	received, err := app.generation.Receive(request, receive.Origin{})
+	received, err := generations.Ingest(generations.Newest(), request, receive.Origin{})
 	must(t, err)
-	must(t, app.runtime.Accept(t.Context(), app.generation, received))
 
 	data := make(map[string]map[string]any)
 	for deadline := time.Now().Add(30 * time.Second); len(data) < 2; time.Sleep(time.Millisecond) {

@@ -1,13 +1,11 @@
 package caddymodule
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -15,8 +13,6 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/handover"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // handlerState is what a Handler has besides its configuration.
@@ -91,41 +87,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 func (h *Handler) take(w http.ResponseWriter, r *http.Request) error {
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	address, _ := netip.ParseAddr(client)
-	runtime, generation, err := h.app.service(r.Context())
-	if err != nil {
-		return notStored(w, runtime, address, err)
-	}
-	received, err := generation.Receive(r, receive.Origin{
+	received, err := generations.Ingest(h.app.generation, r, receive.Origin{
 		Mount: h.Path, Client: address, Sources: h.sources,
 		SetReadDeadline: http.NewResponseController(w).SetReadDeadline,
 	})
 	if err != nil {
-		return refuse(w, runtime, address, err)
+		return refuse(w, err)
 	}
 	if received.Ping {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	// The event is here. A sender that closes its side once it has sent must not
-	// undo the storing of it: some do, and wait for the answer all the same.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
-	defer cancel()
-	err = runtime.Accept(ctx, generation, received)
-	if errors.Is(err, queue.ErrClosed) {
-		// A reload gave the relay another queue while this request was read.
-		if newest := newestApp(); newest != nil && newest.runtime != runtime {
-			err = newest.runtime.Accept(ctx, newest.generation, received)
-		}
-	}
-	if err != nil {
-		return notStored(w, runtime, address, err)
-	}
 	return answer(w, received)
 }
-
-// storeTimeout is how long a disk may take to store an event before its sender
-// is told to come again.
-const storeTimeout = 30 * time.Second
 
 // answer tells the sender that its events are stored.
 func answer(w http.ResponseWriter, received *receive.Received) error {
@@ -155,15 +129,16 @@ func answer(w http.ResponseWriter, received *receive.Received) error {
 
 var jsonContentType = []string{"application/json"}
 
-// refuse turns an error of receiving into Caddy's, so that handle_errors works
-// and the outside learns nothing but the status.
-func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, err error) error {
-	var refusal *receive.Refusal
-	if !errors.As(err, &refusal) {
-		return notStored(w, runtime, client, err)
+// refuse turns an error of taking a request into Caddy's, so that handle_errors
+// works and the outside learns nothing but the status: 503 for what is no refusal.
+func refuse(w http.ResponseWriter, err error) error {
+	status := http.StatusServiceUnavailable
+	if refusal, ok := errors.AsType[*receive.Refusal](err); ok {
+		status = refusal.Status
+	} else {
+		err = fmt.Errorf("storing the event: %w", err)
 	}
-	runtime.Rejected(client, refusal)
-	switch refusal.Status {
+	switch status {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	case http.StatusMethodNotAllowed:
@@ -171,26 +146,12 @@ func refuse(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, er
 	case http.StatusUnsupportedMediaType:
 		w.Header().Set("Accept-Encoding", receive.Encodings) // RFC 9110, 15.5.16
 	}
-	return caddyhttp.Error(refusal.Status, err)
+	return caddyhttp.Error(status, err)
 }
 
 // retryAfter asks a sender that can wait to come again, in seconds. Disk space
 // and restarts take about that long to mend.
 const retryAfter = "30"
-
-// notStored counts a request whose events were not stored, and returns the error
-// that answers it with 503. Without a runtime it is not counted.
-func notStored(w http.ResponseWriter, runtime *relay.Runtime, client netip.Addr, err error) error {
-	if runtime != nil {
-		if errors.Is(err, receive.ErrSenderGone) {
-			runtime.SenderGone(client)
-		} else {
-			runtime.Rejected(client, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
-		}
-	}
-	w.Header().Set("Retry-After", retryAfter)
-	return caddyhttp.Error(http.StatusServiceUnavailable, fmt.Errorf("storing the event: %w", err))
-}
 
 // Interface guards
 var (

@@ -15,9 +15,8 @@ import (
 // TestAccessLogIsSkipped sends requests to handlers of a relay that has been
 // cleaned up: whatever becomes of a request, the log must know beforehand.
 func TestAccessLogIsSkipped(t *testing.T) {
-	app := new(App)
-	app.settled = make(chan struct{})
-	close(app.settled)
+	app := provisioned(t, t.TempDir())
+	must(t, app.Cleanup())
 	for _, logged := range []bool{false, true} {
 		handler := Handler{Mount: config.Mount{AccessLog: logged}}
 		handler.app, handler.logger = app, zap.NewNop()

@@ -92,23 +92,23 @@ func (collector) Describe(descriptions chan<- *prometheus.Desc) {
 // never fails because of that, as the other metrics of Caddy would fail with
 // it.
 func (collector) Collect(into chan<- prometheus.Metric) {
-	app := newestApp()
-	if app == nil {
+	newest := generations.Newest()
+	if newest == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
-	s := scrape{app: app, into: into}
+	s := scrape{generation: newest, into: into}
 	// With an error, as of a queue that is closing, only the backlog is not
 	// known; there are no values then rather than wrong ones.
-	now, err := app.runtime.Metrics(ctx)
+	now, err := newest.Runtime().Metrics(ctx)
 	s.counts(now)
 	if err == nil {
 		s.backlog(now.Backlog)
 	}
 	s.state(now)
 	s.storage()
-	for _, off := range app.runtime.Switches() {
+	for _, off := range newest.Runtime().Switches() {
 		s.gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
 	}
 	s.gauge(versionMetric, 1, cmp.Or(Version(), "unknown"))
@@ -116,15 +116,15 @@ func (collector) Collect(into chan<- prometheus.Metric) {
 
 // scrape is the reading of one relay.
 type scrape struct {
-	app  *App
-	into chan<- prometheus.Metric
+	generation *relay.Generation
+	into       chan<- prometheus.Metric
 }
 
 // counts sends what was counted. What is configured and has not happened yet is
 // sent as zero, or Prometheus would not see its first time as an increase.
 func (s *scrape) counts(now relay.Metrics) {
 	sources := []string{relay.OwnSource}
-	for _, source := range s.app.Sources {
+	for _, source := range s.generation.Configuration.Sources {
 		sources = append(sources, source.Name)
 	}
 	for _, source := range sources {
@@ -138,7 +138,7 @@ func (s *scrape) counts(now relay.Metrics) {
 	for reason, count := range now.Rejected {
 		s.counter(rejectedMetric, count, reason)
 	}
-	for _, action := range s.app.Actions {
+	for _, action := range s.generation.Configuration.Actions {
 		for _, result := range []string{"delivered", "retry", "failed", "expired"} {
 			labels := relay.AttemptLabels{Action: action.Name, Result: result}
 			if _, counted := now.Attempts[labels]; !counted {
@@ -163,7 +163,7 @@ func (s *scrape) backlog(waiting []queue.Backlog) {
 		s.gauge(pendingMetric, float64(backlog.Count), backlog.Action)
 		s.gauge(oldestPendingMetric, max(0, time.Since(backlog.Oldest).Seconds()), backlog.Action)
 	}
-	for _, action := range s.app.Actions {
+	for _, action := range s.generation.Configuration.Actions {
 		if !waits[action.Name] {
 			s.gauge(pendingMetric, 0, action.Name)
 			s.gauge(oldestPendingMetric, 0, action.Name)
@@ -186,12 +186,12 @@ func (s *scrape) state(now relay.Metrics) {
 }
 
 func (s *scrape) storage() {
-	usage := s.app.runtime.Store().Usage()
+	usage := s.generation.Runtime().Store().Usage()
 	s.gauge(queueBytesMetric, float64(usage.Bytes))
 	if usage.Free >= 0 {
 		s.gauge(queueFreeMetric, float64(usage.Free))
 	}
-	limits := s.app.limits()
+	limits := s.generation.Configuration.Limits
 	s.gauge(minFreeMetric, float64(max(0, limits.MinFree)))
 	s.gauge(maxPendingMetric, float64(limits.MaxPending))
 }

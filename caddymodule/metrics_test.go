@@ -26,9 +26,7 @@ func TestMetricsOfARegistry(t *testing.T) {
 		t.Errorf("without a relay there are %d families, %v", len(families), err)
 	}
 
-	app := provisioned(t, t.TempDir())
-	// JSON can bring what Caddyfiles cannot.
-	app.Actions = append(app.Actions, config.Action{Name: "no \xff UTF-8"}, config.Action{Name: "notify"})
+	app := provisioned(t, t.TempDir(), config.Action{Name: "notify", URL: "http://127.0.0.1:1/"})
 	must(t, app.Start())
 	t.Cleanup(func() { must(t, app.Stop()); must(t, app.Cleanup()) })
 	families, err := registry.Gather()
@@ -54,7 +52,7 @@ func TestMetricsOfARegistry(t *testing.T) {
 	}
 
 	// A queue that is closed makes no error.
-	must(t, app.runtime.Close())
+	must(t, app.generation.Runtime().Close())
 	if _, err := registry.Gather(); err != nil {
 		t.Errorf("when the queue is closed, a scrape fails: %v", err)
 	}

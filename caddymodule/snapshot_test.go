@@ -341,7 +341,7 @@ func storedBy(t *testing.T, generation *relay.Generation, mounts []sites.Mount, 
 		t.Fatalf("no mount takes %s", request.URL.Path)
 	}
 	mount := mounts[at]
-	received, err := generation.Receive(request, receive.Origin{Mount: mount.Path, Sources: mount.Sources})
+	received, err := generation.Receiver.Receive(request, receive.Origin{Mount: mount.Path, Sources: mount.Sources})
 	if refusal := (*receive.Refusal)(nil); errors.As(err, &refusal) {
 		return nil // some of the examples show that
 	} else if err != nil {

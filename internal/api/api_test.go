@@ -57,7 +57,7 @@ func newBench(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runtime.Push(generation)
+	new(relay.Stack).Push(runtime, generation)
 	b := &bench{t: t, runtime: runtime, generation: generation}
 	b.api = NewAPI(func() (Running, error) { return Running{Runtime: runtime}, nil })
 	return b
@@ -69,7 +69,7 @@ func (b *bench) post(query, body string) string {
 	b.t.Helper()
 	request := httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key"+query, strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
-	received, err := b.generation.Receive(request, receive.Origin{Mount: "/listen.php"})
+	received, err := b.generation.Receiver.Receive(request, receive.Origin{Mount: "/listen.php"})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -1,10 +1,11 @@
 package event_test
 
 import (
-	"github.com/caddy-event-relay/event-relay/internal/event"
-	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"strings"
 	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
 func BenchmarkRecord(b *testing.B) {

@@ -103,8 +103,7 @@ func TestExplainWhenSwitchedOff(t *testing.T) {
 func TestExplainStoredEvent(t *testing.T) {
 	target := relaytest.NewService(t)
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
 	for _, body := range []string{
 		`{"event":"job_saved","id":4823400000000000001,"status":"Pencil"}`,
 		`{"event":"job_saved","id":3,"status":"Pen"cil"}`,

@@ -18,8 +18,7 @@ import (
 // last change, and of nothing else.
 func TestLive(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	all := Live(t.Context(), runtime, queue.Filter{})
 	acted := Live(t.Context(), runtime, queue.Filter{Decision: rules.Act, Action: "record"})
 	delivered := Live(t.Context(), runtime, queue.Filter{State: queue.Delivered})
@@ -65,12 +64,11 @@ func TestLive(t *testing.T) {
 // the newest.
 func TestLiveFlood(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	batches := Live(t.Context(), runtime, queue.Filter{})
 	body := "[" + strings.Repeat(`{"event":"job_saved"},`, 250) + `{"event":"job_saved","id":"last"}]`
 	request := httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(body))
-	received, err := generation.Receive(request, receive.Origin{Mount: "/listen.php"})
+	received, err := generation.Receiver.Receive(request, receive.Origin{Mount: "/listen.php"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +84,7 @@ func TestLiveFlood(t *testing.T) {
 // TestLiveEnds checks that a view ends with its reader and with the relay.
 func TestLiveEnds(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := Live(ctx, runtime, queue.Filter{})
 	open := Live(t.Context(), runtime, queue.Filter{})

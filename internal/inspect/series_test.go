@@ -23,7 +23,7 @@ func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
 		Actions: []forward.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
 		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 	})
-	received, err := generation.Receive(httptest.NewRequest("POST", "/job_completed", strings.NewReader("{}")), receive.Origin{})
+	received, err := generation.Receiver.Receive(httptest.NewRequest("POST", "/job_completed", strings.NewReader("{}")), receive.Origin{})
 	if err != nil {
 		t.Fatal(err)
 	}

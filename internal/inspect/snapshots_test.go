@@ -66,16 +66,22 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("before any configuration is in force there are %q", got)
 	}
 	relaytest.Accept(t, runtime, compiled, early)
-	first := relaytest.Push(t, runtime, snapshotted(t, "new"))
+	var stack relay.Stack
+	push := func(status string) *relay.Generation {
+		generation := relaytest.Compile(t, snapshotted(t, status))
+		stack.Push(runtime, generation)
+		return generation
+	}
+	first := push("new")
 	a := digests()
-	again := relaytest.Push(t, runtime, snapshotted(t, "new"))
+	again := push("new")
 	if got := digests(); got != a || a == "" {
 		t.Errorf("the same configuration again leaves %q after %q", got, a)
 	}
 	event := relaytest.Event("job_saved", `{"status":"new"}`)
 	relaytest.Accept(t, runtime, again, event)
 	time.Sleep(2 * time.Millisecond) // engines may tell milliseconds apart only
-	second := relaytest.Push(t, runtime, snapshotted(t, "old"))
+	second := push("old")
 	b := strings.Fields(digests())[0]
 	if digests() != b+" "+a {
 		t.Errorf("there are %q", digests())
@@ -118,8 +124,8 @@ func TestSnapshots(t *testing.T) {
 
 	// A reload that fails after the configuration came into force is a return to
 	// the one before.
-	runtime.Remove(second)
-	runtime.Remove(first)
+	stack.Remove(second)
+	stack.Remove(first)
 	if got := digests(); got != a+" "+b+" "+a {
 		t.Errorf("after a failed reload there are %q", got)
 	}

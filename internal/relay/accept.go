@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,12 +14,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
-
-// Receive turns a request into events, as this generation's sources say. Its
-// errors are *receive.Refusal where an answer is to be given.
-func (g *Generation) Receive(request *http.Request, origin receive.Origin) (*receive.Received, error) {
-	return g.Receiver.Receive(request, origin)
-}
 
 // Accept decides what a generation's rules want done about received events and
 // stores both as one unit. When it returns without error, the events are on

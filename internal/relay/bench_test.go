@@ -31,7 +31,7 @@ func BenchmarkAccept(b *testing.B) {
 		b.Fatal(err)
 	}
 	request := httptest.NewRequest("POST", "/job_saved", strings.NewReader(`{"status":"Approved"}`))
-	received, err := generation.Receive(request, receive.Origin{})
+	received, err := generation.Receiver.Receive(request, receive.Origin{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -61,9 +61,7 @@ type everything struct {
 	good    *counting
 	bad     *httptest.Server // which answers 503 to all
 
-	// ending is closed when the generation in service is replaced.
-	mutex  sync.Mutex
-	ending chan struct{}
+	stack relay.Stack
 
 	until time.Time
 	done  sync.WaitGroup
@@ -103,13 +101,9 @@ func (e *everything) generation(n int) *relay.Generation {
 
 // replace puts a generation in service, as a reload does.
 func (e *everything) replace(before, after *relay.Generation) {
-	e.runtime.Push(after)
-	e.mutex.Lock()
-	close(e.ending)
-	e.ending = make(chan struct{})
-	e.mutex.Unlock()
+	e.stack.Push(e.runtime, after)
 	if before != nil {
-		e.runtime.Remove(before)
+		e.stack.Remove(before)
 	}
 }
 
@@ -163,13 +157,11 @@ func TestEverythingAtOnce(t *testing.T) {
 			t.Fatalf("EVENT_RELAY_EVERYTHING: %v", err)
 		}
 	}
-	e := &everything{t: t, runtime: relaytest.Open(t, t.TempDir()), good: newCounting(t), ending: make(chan struct{})}
+	e := &everything{t: t, runtime: relaytest.Open(t, t.TempDir()), good: newCounting(t)}
 	e.bad = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
 	t.Cleanup(e.bad.Close)
 	e.api = httptest.NewServer(api.NewAdminAPI(func() (api.Running, error) {
-		e.mutex.Lock()
-		defer e.mutex.Unlock()
-		return api.Running{Runtime: e.runtime, Ending: e.ending}, nil
+		return api.Running{Runtime: e.runtime, Ending: e.stack.Newest().Removed()}, nil
 	}))
 	t.Cleanup(e.api.Close)
 	newest := e.generation(0)
@@ -200,8 +192,8 @@ func TestEverythingAtOnce(t *testing.T) {
 	e.often(20*time.Millisecond, func(n int) {
 		next := e.generation(n + 1)
 		if n%4 == 3 { // a reload that fails
-			e.runtime.Push(next)
-			e.runtime.Remove(next)
+			e.stack.Push(e.runtime, next)
+			e.stack.Remove(next)
 			return
 		}
 		e.replace(newest, next)
@@ -268,7 +260,7 @@ func (e *everything) post(body string, old bool) (id string, err error) {
 	generation := e.runtime.Generation()
 	request := httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
-	received, err := generation.Receive(request, receive.Origin{Mount: "/listen.php"})
+	received, err := generation.Receiver.Receive(request, receive.Origin{Mount: "/listen.php"})
 	if err != nil {
 		return "", err
 	}
@@ -282,7 +274,7 @@ func (e *everything) post(body string, old bool) (id string, err error) {
 func (e *everything) elsewhere() string {
 	other := relaytest.Open(e.t, e.t.TempDir())
 	generation := e.generation(0)
-	other.Push(generation)
+	new(relay.Stack).Push(other, generation)
 	for n := range 20 {
 		relaytest.Post(e.t, other, generation, fmt.Sprintf(`{"event":"job_saved","id":%d,"to":"nowhere"}`, n))
 	}

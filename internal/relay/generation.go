@@ -109,6 +109,7 @@ type Generation struct {
 	targets *forward.Targets
 	logger  *zap.Logger
 	mask    func(text string) string
+	life    life
 }
 
 // ErrNotInService answers what only a loaded configuration can tell.
@@ -126,7 +127,7 @@ func (g *Generation) Mask(text string) string { return g.mask(text) }
 // Compile checks a configuration and compiles it. What is wrong in different
 // places is reported together, each with its place and a remedy.
 func Compile(configuration Configuration) (*Generation, error) {
-	g := &Generation{Configuration: configuration, logger: configuration.Logger}
+	g := &Generation{Configuration: configuration, logger: configuration.Logger, life: newLife()}
 	if g.logger == nil {
 		g.logger = zap.NewNop()
 	}

@@ -2,7 +2,7 @@ package relay_test
 
 import (
 	"net/http"
-	"net/netip"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -22,15 +22,18 @@ func TestMetricsOutliveConfigurations(t *testing.T) {
 	written := relaytest.Configuration(target, "/record")
 	written.Sources[0].DedupeWindow, written.Sources[0].DedupeKey = time.Hour, "body.id"
 	first := relaytest.Compile(t, written)
-	runtime.Push(first)
+	var stack relay.Stack
+	stack.Push(runtime, first)
 	relaytest.Post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
 	relaytest.Post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
-	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusForbidden})
-	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusForbidden})
-	runtime.Rejected(netip.Addr{}, &receive.Refusal{Status: http.StatusTeapot})
+	for range 2 {
+		if _, err := stack.Ingest(first, httptest.NewRequest(http.MethodPost, "/listen.php?key=wrong", nil), receive.Origin{}); err == nil {
+			t.Error("a wrong key was let in")
+		}
+	}
 	second := relaytest.Compile(t, written)
-	runtime.Push(second)
-	runtime.Remove(first)
+	stack.Push(runtime, second)
+	stack.Remove(first)
 	relaytest.Post(t, runtime, second, `{"event":"dmg_work_started","id":2}`)
 
 	var metrics relay.Metrics
@@ -52,8 +55,8 @@ func TestMetricsOutliveConfigurations(t *testing.T) {
 			t.Errorf("events %+v: %d, want %d", labels, got, want)
 		}
 	}
-	if metrics.Rejected["address"] != 2 || metrics.Rejected["other"] != 1 {
-		t.Errorf("rejected %v, want 2 for their address and 1 other", metrics.Rejected)
+	if metrics.Rejected["credentials"] != 2 || metrics.Rejected["address"] != 0 {
+		t.Errorf("rejected %v, want 2 for their credentials", metrics.Rejected)
 	}
 	histogram := metrics.Attempts[delivered]
 	if histogram.Sum <= 0 || histogram.Buckets[10] != 1 {

@@ -93,7 +93,7 @@ func push(t *testing.T, runtime *Runtime, configuration Configuration) *Generati
 	if err != nil {
 		t.Fatal(err)
 	}
-	runtime.Push(generation)
+	new(Stack).Push(runtime, generation)
 	return generation
 }
 
@@ -102,7 +102,7 @@ func happen(t *testing.T, runtime *Runtime, generation *Generation, event, body 
 	t.Helper()
 	request := httptest.NewRequest("POST", "/"+event, strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
-	received, err := generation.Receive(request, receive.Origin{})
+	received, err := generation.Receiver.Receive(request, receive.Origin{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +340,7 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 		}
 		return names
 	}
-	runtime.Remove(generation) // so that only this test tells
+	runtime.use(nil) // so that only this test tells
 	about, err := OwnEvent(TargetIsDown, now, map[string]any{"target": target})
 	if err != nil {
 		t.Fatal(err)
@@ -437,9 +437,7 @@ func TestQuietSource(t *testing.T) {
 	if got := count(5 * time.Hour); got != 1 {
 		t.Errorf("after five hours there are %d events, want still 1", got)
 	}
-	again := push(t, runtime, configuration)
-	runtime.Remove(generation)
-	generation = again
+	generation = push(t, runtime, configuration)
 	if got := count(5 * time.Hour); got != 1 {
 		t.Errorf("after a reload there are %d events, want still 1", got)
 	}

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"errors"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -69,8 +71,18 @@ func (r *rejections) add(now time.Time, address string, refusal *receive.Refusal
 	return true
 }
 
-// Rejected takes note of a request that was turned away.
-func (r *Runtime) Rejected(client netip.Addr, refusal *receive.Refusal) {
+// turnedAway takes note of a request whose events were not stored.
+func (r *Runtime) turnedAway(client netip.Addr, err error) {
+	if refusal, isRefusal := errors.AsType[*receive.Refusal](err); isRefusal {
+		r.rejected(client, refusal)
+	} else if errors.Is(err, receive.ErrSenderGone) {
+		r.senderGone(client)
+	} else {
+		r.rejected(client, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
+	}
+}
+
+func (r *Runtime) rejected(client netip.Addr, refusal *receive.Refusal) {
 	r.counts.turnedAway(refusal.Status)
 	address := addressText(client)
 	if r.rejections.add(time.Now(), address, refusal) {
@@ -83,9 +95,9 @@ func (r *Runtime) Rejected(client netip.Addr, refusal *receive.Refusal) {
 // there any more to be answered. nginx logs such requests with it.
 const statusSenderGone = 499
 
-// SenderGone takes note of a request whose sender went away before it was
+// senderGone takes note of a request whose sender went away before it was
 // complete. Nothing is logged: everybody who can connect can leave.
-func (r *Runtime) SenderGone(client netip.Addr) {
+func (r *Runtime) senderGone(client netip.Addr) {
 	r.counts.turnedAway(statusSenderGone)
 	r.rejections.add(time.Now(), addressText(client), &receive.Refusal{
 		Status: statusSenderGone, Reason: "the sender went away before its request was complete",

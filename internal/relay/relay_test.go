@@ -19,8 +19,7 @@ import (
 func TestEventGoesItsWay(t *testing.T) {
 	target := relaytest.NewService(t)
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
 
 	for _, test := range []struct {
 		name, body string
@@ -60,8 +59,7 @@ func TestSwitchedOffRelayStoresAndDoesNothing(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	off := relaytest.Configuration(target, "/record")
 	off.Off = true
-	generation := relaytest.Compile(t, off)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, off)
 	id := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Approved"}`)
 	if detail := relaytest.Summary(t, runtime, id); detail.Verdict.Decision != rules.Disabled || len(detail.Deliveries) > 0 {
 		t.Errorf("verdict %+v with %d deliveries, want disabled with none", detail.Verdict, len(detail.Deliveries))
@@ -78,14 +76,14 @@ func TestDeliveriesOutliveTheirAction(t *testing.T) {
 	old := relaytest.Compile(t, relaytest.Configuration(target, "/old"))
 	without := relaytest.Configuration(target, "/none")
 	without.Actions, without.Rules = nil, nil
-	runtime.Push(relaytest.Compile(t, without))
+	relaytest.Push(t, runtime, without)
 	id := relaytest.Post(t, runtime, old, `{"event":"job_saved","id":1,"status":"Approved"}`)
 
 	backlog, err := runtime.Store().Backlog(t.Context())
 	if err != nil || len(backlog) != 1 || backlog[0].Action != "record" || backlog[0].Count != 1 {
 		t.Fatalf("backlog %+v, %v; want one delivery of record", backlog, err)
 	}
-	runtime.Push(relaytest.Compile(t, relaytest.Configuration(target, "/new")))
+	relaytest.Push(t, runtime, relaytest.Configuration(target, "/new"))
 	processtest.WaitFor(t, "the delivery to end", func() bool {
 		return relaytest.Summary(t, runtime, id).Deliveries[0].State == queue.Delivered
 	})
@@ -100,19 +98,20 @@ func TestRemovedGenerationRevivesTheOneBelow(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	first := relaytest.Compile(t, relaytest.Configuration(target, "/first"))
 	second := relaytest.Compile(t, relaytest.Configuration(target, "/second"))
-	runtime.Push(first)
-	runtime.Push(second)
+	var stack relay.Stack
+	stack.Push(runtime, first)
+	stack.Push(runtime, second)
 	if runtime.Generation() != second {
 		t.Error("the pushed generation is not the newest")
 	}
-	runtime.Remove(second)
-	runtime.Remove(second)
+	stack.Remove(second)
+	stack.Remove(second)
 	if runtime.Generation() != first {
 		t.Error("the first generation was not revived")
 	}
 	relaytest.Post(t, runtime, first, `{"event":"job_saved","id":1,"status":"Approved"}`)
 	processtest.WaitFor(t, "the delivery", func() bool { return target.Got() == "/first?id=1" })
-	runtime.Remove(first)
+	stack.Remove(first)
 	if runtime.Generation() != nil {
 		t.Error("there is a newest generation after the last was removed")
 	}
@@ -168,10 +167,9 @@ func TestSwitchedOffRelayMarksNothingAsDone(t *testing.T) {
 	off := on
 	off.Off = true
 	body := `{"event":"job_saved","id":1,"status":"Approved"}`
-	disabled, enabled := relaytest.Compile(t, off), relaytest.Compile(t, on)
-	runtime.Push(disabled)
+	disabled, enabled := relaytest.Push(t, runtime, off), relaytest.Compile(t, on)
 	relaytest.Post(t, runtime, disabled, body)
-	runtime.Push(enabled)
+	new(relay.Stack).Push(runtime, enabled)
 	relaytest.Post(t, runtime, enabled, body)
 	processtest.WaitFor(t, "the delivery", func() bool { return target.Got() == "/record?id=1" })
 	id := relaytest.Post(t, runtime, enabled, body)

@@ -37,7 +37,7 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 	keeping := with(Retention{Age: time.Hour, Size: 1 << 30})
 	post := func(event string) {
 		request := httptest.NewRequest("POST", "/"+event, strings.NewReader("{}"))
-		received, err := keeping.Receive(request, receive.Origin{})
+		received, err := keeping.Receiver.Receive(request, receive.Origin{})
 		if err != nil {
 			t.Fatal(err)
 		}

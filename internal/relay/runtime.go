@@ -42,22 +42,25 @@ type Engine interface {
 }
 
 // Runtime is what lives as long as a queue is open, over any number of
-// configurations: the queue, the attempts in flight, the limits, and the stack
-// of generations. It is safe for concurrent use.
+// configurations: the queue, the attempts in flight, the limits and the switches.
+// A Stack tells it which generation is its newest. It is safe for concurrent use.
 type Runtime struct {
 	engine     Engine
+	directory  string
 	log        newestLog
 	logger     *zap.Logger
 	sender     *forward.Sender
 	dispatcher *forward.Dispatcher
 
-	rejections  rejections
-	counts      counts
-	watch       *watch
-	mutex       sync.Mutex
-	generations []*Generation
-	inForce     inForce
-	newest      atomic.Pointer[Generation]
+	rejections rejections
+	counts     counts
+	watch      *watch
+
+	// newest is the generation that starts new attempts; mutex is held while it or
+	// what follows from it changes.
+	mutex   sync.Mutex
+	newest  atomic.Pointer[Generation]
+	inForce inForce
 
 	// kept is what is switched off according to the queue, off what of it is in
 	// force: nil for nothing. Only one at a time turns a switch, and look has
@@ -96,7 +99,7 @@ type Storage struct {
 
 // Open opens the queue in a directory, of which there can be one user at a
 // time, and begins to keep its history within the retention of the newest
-// generation. Nothing is attempted before the first Push. The errors name the
+// generation. Nothing is attempted before a Stack gives it one. The errors name the
 // file and the remedy.
 func Open(storage Storage) (*Runtime, error) {
 	log := newNewestLog()
@@ -105,6 +108,7 @@ func Open(storage Storage) (*Runtime, error) {
 		return nil, err
 	}
 	r := newRuntime(engine, log)
+	r.directory = storage.Directory
 	select {
 	case <-engine.Ready():
 		err = r.enter()
@@ -148,42 +152,10 @@ func (r *Runtime) start() {
 	go r.watch.emitAll(r.life)
 }
 
-// Push makes a generation the newest: it starts new attempts from now on. What
-// waits is carried out by its actions.
-func (r *Runtime) Push(generation *Generation) {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	if below := r.newest.Load(); below != nil {
-		generation.Receiver.Inherit(below.Receiver)
-	}
-	r.generations = append(r.generations, generation)
-	r.use(generation)
-}
-
-// Remove takes a generation off the stack, wherever it stands. If it was the
-// newest, the one below is revived: that is how a reload that fails leaves
-// everything as it was. Removing twice does nothing.
-func (r *Runtime) Remove(generation *Generation) {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	for i, g := range r.generations {
-		if g != generation {
-			continue
-		}
-		r.generations = append(r.generations[:i], r.generations[i+1:]...)
-		if r.newest.Load() == generation {
-			var below *Generation
-			if len(r.generations) > 0 {
-				below = r.generations[len(r.generations)-1]
-			}
-			r.use(below)
-		}
-		return
-	}
-}
-
-// use makes a generation the newest, or none. The caller holds the mutex.
+// use makes a generation the newest, or none.
 func (r *Runtime) use(generation *Generation) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
 	r.newest.Store(generation)
 	if generation != nil {
 		r.log.use(generation.logger)
@@ -236,10 +208,7 @@ func (r *Runtime) Drain(ctx context.Context) {
 // than once.
 func (r *Runtime) Close() error {
 	r.closing.Do(func() {
-		r.mutex.Lock()
-		r.generations = nil
 		r.use(nil)
-		r.mutex.Unlock()
 		cut, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = r.dispatcher.Stop(cut)
@@ -250,9 +219,6 @@ func (r *Runtime) Close() error {
 	})
 	return r.closeErr
 }
-
-// Destruct lets a caddy.UsagePool close the runtime with its last user.
-func (r *Runtime) Destruct() error { return r.Close() }
 
 // eachMinute calls do once a minute until the runtime ends. failed is what the
 // log says of an error.

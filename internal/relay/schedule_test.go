@@ -36,8 +36,7 @@ func TestOrderBy(t *testing.T) {
 	ordered.Actions[0].OrderBy = `body.job + 0`
 	ordered.Actions[0].RetryFirst, ordered.Actions[0].RetryCap = time.Millisecond, time.Millisecond
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, ordered)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, ordered)
 	var want []string
 	for n := range 5 {
 		id := fmt.Sprint(n)
@@ -63,8 +62,7 @@ func TestExpires(t *testing.T) {
 	late := relaytest.Configuration(target, "/record")
 	late.Actions[0].Expires = time.Nanosecond
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, late)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, late)
 	id := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Approved"}`)
 	processtest.WaitFor(t, "the delivery to expire", func() bool {
 		return relaytest.Summary(t, runtime, id).Deliveries[0].State == queue.Expired

@@ -41,8 +41,7 @@ func TestSwitches(t *testing.T) {
 			configured.Rules = append(configured.Rules, rules.Rule{Place: "Caddyfile:3", Events: []string{"job_completed"}, Do: []string{"record"}})
 			directory := t.TempDir()
 			runtime := relaytest.Open(t, directory)
-			generation := relaytest.Compile(t, configured)
-			runtime.Push(generation)
+			generation := relaytest.Push(t, runtime, configured)
 
 			off := relaytest.Turn(t, runtime, queue.Switch{Kind: test.kind, Name: test.name, Off: true, Reason: "works on the SAN"}, 24*time.Hour)
 			check := func(when string) {
@@ -77,14 +76,13 @@ func TestSwitches(t *testing.T) {
 				// An attempt that the restart cuts off would be made again.
 				processtest.WaitFor(t, "the other event's delivery", func() bool { return relaytest.Summary(t, runtime, other.ID).Deliveries[0].State == queue.Delivered })
 			}
-			generation = relaytest.Compile(t, configured)
-			runtime.Push(generation)
+			generation = relaytest.Push(t, runtime, configured)
 			check("after a reload")
 			if err := runtime.Close(); err != nil {
 				t.Fatal(err)
 			}
 			runtime = relaytest.Open(t, directory)
-			runtime.Push(generation)
+			generation = relaytest.Push(t, runtime, configured)
 			check("after a restart")
 
 			on := relaytest.Turn(t, runtime, queue.Switch{Kind: test.kind, Name: test.name}, 0)
@@ -110,13 +108,12 @@ func TestSwitches(t *testing.T) {
 func TestSwitchedOffEverythingHoldsDeliveriesBack(t *testing.T) {
 	target := relaytest.NewService(t)
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
 	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
 	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
 	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAll, Off: true}, 0)
 	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record"}, 0)
-	runtime.Push(relaytest.Compile(t, relaytest.Configuration(target, "/record")))
+	relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
 	if state := relaytest.Summary(t, runtime, id).Deliveries[0].State; state != queue.Pending || target.Got() != "" {
 		t.Errorf("while everything is off, the delivery is %s and the target got %q", state, target.Got())
 	}
@@ -131,8 +128,7 @@ func TestSwitchedOffEventMarksNothingAsDone(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	deduped := relaytest.Configuration(target, "/record")
 	deduped.Sources[0].DedupeWindow, deduped.Sources[0].DedupeKey = time.Hour, "body.id"
-	generation := relaytest.Compile(t, deduped)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, deduped)
 	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0)
 	relaytest.Post(t, runtime, generation, relaytest.Approved)
 	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved"}, 0)
@@ -155,8 +151,7 @@ func TestSwitchesEnd(t *testing.T) {
 				logged.Logger = zap.New(core)
 				directory := t.TempDir()
 				runtime := relaytest.Open(t, directory)
-				generation := relaytest.Compile(t, logged)
-				runtime.Push(generation)
+				generation := relaytest.Push(t, runtime, logged)
 				off := relaytest.Turn(t, runtime, queue.Switch{Kind: kind, Name: name, Off: true}, 100*time.Millisecond)
 				if restart {
 					if err := runtime.Close(); err != nil {
@@ -164,7 +159,7 @@ func TestSwitchesEnd(t *testing.T) {
 					}
 					processtest.WaitFor(t, "the end", func() bool { return time.Now().After(off.Until) })
 					runtime = relaytest.Open(t, directory)
-					runtime.Push(generation)
+					generation = relaytest.Push(t, runtime, logged)
 				}
 				processtest.WaitFor(t, "the switch to be on", func() bool {
 					return len(runtime.Switches()) == 0 && logs.FilterMessageSnippet("is on again").Len() == 1
@@ -181,12 +176,12 @@ func TestSwitchesEnd(t *testing.T) {
 func TestSwitchOutlivesItsConfiguration(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	configured := relaytest.Configuration(relaytest.NewService(t), "/record")
-	runtime.Push(relaytest.Compile(t, configured))
+	relaytest.Push(t, runtime, configured)
 	names := map[queue.SwitchKind]string{queue.SwitchEvent: "icfm:job_saved", queue.SwitchAction: "record"}
 	for kind, name := range names {
 		relaytest.Turn(t, runtime, queue.Switch{Kind: kind, Name: name, Off: true}, 0)
 	}
-	runtime.Push(relaytest.Compile(t, relay.Configuration{}))
+	relaytest.Push(t, runtime, relay.Configuration{})
 	if len(runtime.Switches()) != len(names) {
 		t.Errorf("the switches are %+v", runtime.Switches())
 	}
@@ -204,7 +199,7 @@ func TestWrongSwitches(t *testing.T) {
 	two.Sources = append(two.Sources, receive.Source{Name: "erp", Events: []event.Type{{Name: "job_saved"}, {Name: "order_paid"}},
 		Credentials: []auth.Settings{{Kind: auth.Bearer, Values: []string{"x"}}}})
 	two.Rules[0].Events = []string{"icfm:job_saved"}
-	runtime.Push(relaytest.Compile(t, two))
+	relaytest.Push(t, runtime, two)
 	for _, test := range []struct {
 		s              queue.Switch
 		during         time.Duration
@@ -240,8 +235,7 @@ func TestCancelAndMove(t *testing.T) {
 	target := relaytest.NewService(t)
 	runtime := relaytest.Open(t, t.TempDir())
 	configured := relaytest.Configuration(target, "/record")
-	generation := relaytest.Compile(t, configured)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, configured)
 	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
 	var ids []string
 	for range 4 {
@@ -249,7 +243,7 @@ func TestCancelAndMove(t *testing.T) {
 	}
 	renamed := relaytest.Configuration(target, "/renamed")
 	renamed.Actions[0].Name, renamed.Rules[0].Do = "renamed", []string{"renamed"}
-	runtime.Push(relaytest.Compile(t, renamed))
+	relaytest.Push(t, runtime, renamed)
 
 	if n, err := runtime.Cancel(t.Context(), strings.ToUpper(relaytest.Summary(t, runtime, ids[0]).Deliveries[0].ID[:30]), ""); n != 1 || err != nil {
 		t.Errorf("cancelled %d deliveries of 1, %v", n, err)
@@ -264,9 +258,9 @@ func TestCancelAndMove(t *testing.T) {
 	}
 	processtest.WaitFor(t, "what was moved", func() bool { return target.Got() == strings.Repeat("/renamed?id=1 ", 2)+"/renamed?id=1" })
 
-	runtime.Push(generation)
+	generation = relaytest.Push(t, runtime, configured)
 	relaytest.Post(t, runtime, generation, relaytest.Approved)
-	runtime.Push(relaytest.Compile(t, renamed))
+	relaytest.Push(t, runtime, renamed)
 	if n, err := runtime.Cancel(t.Context(), "", "record"); n != 1 || err != nil {
 		t.Errorf("cancelled %d deliveries of 1, %v", n, err)
 	}

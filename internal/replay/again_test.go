@@ -47,8 +47,7 @@ func TestResendFilter(t *testing.T) {
 	configured := relaytest.Configuration(target, "/record")
 	configured.Actions[0].OrderBy = `"all"`
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, configured)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, configured)
 	var want []string
 	for i := range n {
 		relaytest.Post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":"%d","status":"Approved"}`, i))
@@ -106,8 +105,7 @@ func TestResendIDs(t *testing.T) {
 	two.Actions = append(two.Actions, second)
 	two.Rules[0].Do = []string{"record", "second"}
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, two)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, two)
 	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "second", Off: true}, 0)
 	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
 	processtest.WaitFor(t, "the failure", func() bool { return relaytest.Summary(t, runtime, id).Deliveries[0].State == queue.Failed })
@@ -149,7 +147,7 @@ func TestResendIDs(t *testing.T) {
 
 	without := relaytest.Configuration(target, "/record")
 	without.Actions, without.Rules = nil, nil
-	runtime.Push(relaytest.Compile(t, without))
+	relaytest.Push(t, runtime, without)
 	if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{failed}}, false, nil); err != nil || resent.Unknown != 1 || resent.Deliveries+resent.Events != 0 {
 		t.Errorf("of an action that is gone: %+v, %v", resent, err)
 	}
@@ -161,9 +159,8 @@ func TestResendExpired(t *testing.T) {
 	short := relaytest.Configuration(target, "/record")
 	short.Actions[0].Expires = 10 * time.Minute
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, short)
-	runtime.Push(generation)
-	received, err := generation.Receive(httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(relaytest.Approved)), receive.Origin{Mount: "/listen.php"})
+	generation := relaytest.Push(t, runtime, short)
+	received, err := generation.Receiver.Receive(httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(relaytest.Approved)), receive.Origin{Mount: "/listen.php"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,15 +181,14 @@ func TestResendStops(t *testing.T) {
 	target := relaytest.NewService(t)
 	target.Answer(http.StatusBadRequest)
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
 	for range 300 {
 		relaytest.Post(t, runtime, generation, relaytest.Approved)
 	}
 	relaytest.WaitEnded(t, runtime)
 	few := relaytest.Configuration(target, "/record")
 	few.Limits.MaxPending = 200
-	runtime.Push(relaytest.Compile(t, few))
+	relaytest.Push(t, runtime, few)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := replay.Resend(ctx, runtime, replay.Selection{}, false, nil); !errors.Is(err, context.Canceled) {
@@ -224,8 +220,7 @@ func TestDecide(t *testing.T) {
 	wrong := relaytest.Configuration(target, "/record")
 	wrong.Sources[0].DedupeWindow, wrong.Sources[0].DedupeKey = time.Hour, "body.id"
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, wrong)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, wrong)
 	events := map[string]string{}
 	for _, body := range []string{
 		`{"event":"job_saved","id":"good","status":"Approved"}`,
@@ -246,7 +241,7 @@ func TestDecide(t *testing.T) {
 
 	mended := wrong
 	mended.Rules = []rules.Rule{{Place: "Caddyfile:9", Description: "mended", Events: []string{"job_saved"}, When: []string{`string(body.status) in ["7", "Pencil"] or body.id == "disabled"`}, Do: []string{"record"}}}
-	runtime.Push(relaytest.Compile(t, mended))
+	relaytest.Push(t, runtime, mended)
 	want := map[string]string{"good": "action ignored stops", "error": "rule_error action fires", "pencil": "ignored action fires", "disabled": "disabled action fires"}
 	for _, dry := range []bool{true, false} {
 		decided := decide(t, runtime, replay.DecideOptions{Dry: dry})
@@ -299,15 +294,14 @@ func TestDecide(t *testing.T) {
 func TestDecideLargeBodies(t *testing.T) {
 	const n = 12
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	var want, got []string
 	for i := range n {
 		want = append(want, relaytest.Post(t, runtime, generation, fmt.Sprintf(`{"event":"job_saved","id":%d,"status":"Pencil","text":"%s"}`, i, strings.Repeat("x", 900_000))))
 	}
 	changed := relaytest.Configuration(relaytest.NewService(t), "/record")
 	changed.Rules[0].When = nil
-	runtime.Push(relaytest.Compile(t, changed))
+	relaytest.Push(t, runtime, changed)
 	var progress steps
 	decided, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Dry: true}, progress.add)
 	for _, difference := range decided.Differences {
@@ -328,8 +322,7 @@ func TestDecideLargeBodies(t *testing.T) {
 func TestDecideLeavesOutWhatCannotBeAmended(t *testing.T) {
 	dir := t.TempDir()
 	runtime := relaytest.Open(t, dir)
-	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	for range 3 {
 		relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
 	}
@@ -341,7 +334,7 @@ func TestDecideLeavesOutWhatCannotBeAmended(t *testing.T) {
 	runtime = relaytest.Open(t, dir)
 	changed := relaytest.Configuration(relaytest.NewService(t), "/record")
 	changed.Rules[0].When = nil
-	runtime.Push(relaytest.Compile(t, changed))
+	relaytest.Push(t, runtime, changed)
 	decided, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{}, nil)
 	if err != nil || decided.Events != 2 || decided.Fires["record"] != 2 {
 		t.Errorf("decided %+v, %v; want two events", decided, err)
@@ -365,8 +358,7 @@ func TestDecideByAnother(t *testing.T) {
 		return relay.Compile(other)
 	}
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, running)
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, running)
 	id := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
 	for _, test := range []struct {
 		configuration string
@@ -394,7 +386,7 @@ func TestDecideByAnother(t *testing.T) {
 		}
 	}
 	processtest.WaitFor(t, "the delivery of the running action", func() bool { return target.Got() == "/record?id=1" })
-	runtime.Push(relaytest.Compile(t, relaytest.Configuration(target, "/record")))
+	relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
 	if _, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Configuration: json.RawMessage(`{}`)}, nil); err == nil {
 		t.Error("a configuration that nothing can read decides")
 	}
@@ -406,8 +398,7 @@ func TestSlowReaderHoldsNobodyUp(t *testing.T) {
 	target := relaytest.NewService(t)
 	target.Answer(http.StatusBadRequest)
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relaytest.Configuration(target, "/record"))
-	runtime.Push(generation)
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
 	relaytest.Post(t, runtime, generation, relaytest.Approved)
 	relaytest.WaitEnded(t, runtime)
 	calls := map[string]func(progress func(replay.Progress)) error{

@@ -42,7 +42,7 @@ func TestSend(t *testing.T) {
 	configured.Actions[0].Query = []forward.Pair{{Name: "order", Value: "{{order}}"}, {Name: "test", Value: "{{test}}"}}
 	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{"order_paid"}, When: []string{`order != nil`}, Do: []string{"record"}}}
 	runtime := relaytest.Open(t, t.TempDir())
-	runtime.Push(relaytest.Compile(t, configured))
+	relaytest.Push(t, runtime, configured)
 
 	for _, test := range []struct {
 		name     string
@@ -106,7 +106,7 @@ func TestSendOwn(t *testing.T) {
 	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{relay.TargetIsDown}, When: []string{`test and source == "relay"`}, Do: []string{"record"}}}
 	configured.Actions[0].Query = []forward.Pair{{Name: "target", Value: "{{body.target}}"}, {Name: "note", Value: "{{query.note}}"}}
 	runtime := relaytest.Open(t, t.TempDir())
-	runtime.Push(relaytest.Compile(t, configured))
+	relaytest.Push(t, runtime, configured)
 	sent, err := replay.Send(t.Context(), runtime, replay.TestEvent{Source: relay.OwnSource, Event: "Target Down", Body: `{"target":"x"}`, Values: map[string]string{"note": "trial"}})
 	if err != nil {
 		t.Fatal(err)

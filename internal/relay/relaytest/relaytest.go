@@ -133,7 +133,7 @@ func Spoil(t testing.TB, directory, statement string) {
 func Push(t testing.TB, runtime *relay.Runtime, configuration relay.Configuration) *relay.Generation {
 	t.Helper()
 	generation := Compile(t, configuration)
-	runtime.Push(generation)
+	new(relay.Stack).Push(runtime, generation)
 	return generation
 }
 
@@ -158,7 +158,7 @@ func Post(t testing.TB, runtime *relay.Runtime, generation *relay.Generation, bo
 	t.Helper()
 	request := httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
-	received, err := generation.Receive(request, receive.Origin{Mount: "/listen.php"})
+	received, err := generation.Receiver.Receive(request, receive.Origin{Mount: "/listen.php"})
 	if err != nil {
 		t.Fatal(err)
 	}
