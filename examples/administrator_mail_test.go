@@ -76,7 +76,7 @@ func TestAdministratorMailAboutSilence(t *testing.T) {
 	t.Parallel()
 	mails := newLAN(t)
 	start(t, "administrator-mail", mails.URL, "QUIET=1s")
-	if subject, text := mails.mail(t); !strings.HasPrefix(subject, "Nothing was heard of icfm since 2") {
+	if subject, text := mails.mail(t); !strings.HasPrefix(subject, "icfm has sent nothing since 2") {
 		t.Errorf("the mail is %q:\n%s", subject, text)
 	}
 }

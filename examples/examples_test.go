@@ -35,8 +35,7 @@ func TestMain(m *testing.M) {
 	processtest.Main(m, map[*string]string{&caddy: "../cmd/caddy", &folderService: "./folders/service"}, func() {})
 }
 
-// TestExamplesAreComplete asks of each example what every example has. One
-// without a test of its own would be one that nobody has tried.
+// TestExamplesAreComplete checks that each example has its files and is listed.
 func TestExamplesAreComplete(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("*/Caddyfile")
@@ -229,7 +228,7 @@ func TestEmailAlert(t *testing.T) {
 	t.Parallel()
 	lan := newLAN(t)
 	e := start(t, "email-alert", lan.URL)
-	e.post("request.http", "Rejected", "Accepted") // of which nobody needs a mail
+	e.post("request.http", "Rejected", "Accepted") // leads to no mail
 	e.post("request.http")
 	mail := lan.next(t, "POST /api/v1/send")
 	if user, password, _ := mail.BasicAuth(); user != "relay" || password != "demo-mail-password" {
@@ -272,7 +271,7 @@ func TestMissedCallTicket(t *testing.T) {
 	t.Parallel()
 	lan := newLAN(t, http.StatusServiceUnavailable)
 	e := start(t, "missed-call-ticket", lan.URL)
-	e.post("request.http", "inbound", "outbound") // is nobody's missed call
+	e.post("request.http", "inbound", "outbound") // is no missed call
 	e.post("request.http")
 	first := lan.next(t, "POST /api/calls/1773398700.201")
 	e.post("hangup.http")
@@ -303,8 +302,8 @@ func TestMissedCallTicket(t *testing.T) {
 	}
 }
 
-// TestLegacyScript expects the script to get the very bytes that iCFM has sent,
-// whatever they are.
+// TestLegacyScript expects the script to get the bytes that iCFM has sent,
+// also bytes that are no valid form.
 func TestLegacyScript(t *testing.T) {
 	t.Parallel()
 	lan := newLAN(t)

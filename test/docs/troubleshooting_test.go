@@ -17,7 +17,7 @@ var (
 )
 
 // TestMessagesExist looks in the source for every message that
-// troubleshooting.md quotes: whoever searches for a message should find it.
+// troubleshooting.md quotes. A message that was changed would not be found there.
 func TestMessagesExist(t *testing.T) {
 	sources := programText(t)
 	_, messages, found := strings.Cut(read(t, "docs/troubleshooting.md"), "\n## By message\n")

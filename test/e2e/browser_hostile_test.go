@@ -77,7 +77,8 @@ func (p *tab) wide() string {
 	})()`)
 }
 
-// TestBrowserHostileText: whatever an event says, the page shows it as text.
+// TestBrowserHostileText has events say what a browser would run or hide, and expects the page to show it
+// as text.
 func TestBrowserHostileText(t *testing.T) {
 	t.Parallel()
 	browserContext(t)

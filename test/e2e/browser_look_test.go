@@ -111,7 +111,7 @@ func TestBrowserLooks(t *testing.T) {
 	p.visit("#/settings")
 	p.sees(test("snapshot"), "")
 	snapshot := read[string](p, `document.querySelector('[data-test="snapshot"] a').hash`)
-	// Something that everybody has to be reminded of.
+	// A switch, so that the banner shows.
 	p.visit("#/actions")
 	p.opens("action", "book_room")
 	p.click(test("action-pause"), "")

@@ -38,9 +38,8 @@ var (
 	darkPhone  = look{"dark phone", "dark", 360, 740}
 )
 
-// tab is the console's page in a browser. Whatever it complains of, whatever it
-// asks of others than the relay, and any script of an event that runs fails the
-// test.
+// tab is the console's page in a browser. The test fails when the page
+// complains, asks another server than the relay, or runs a script of an event.
 type tab struct {
 	t       *testing.T
 	ctx     context.Context

@@ -23,7 +23,7 @@ var chromium struct {
 	end func()
 }
 
-// errNoBrowser means that the machine has none and nobody asked for one, or that
+// errNoBrowser means that the machine has none and none was asked for, or that
 // none is to be used.
 var errNoBrowser = errors.New("the console is not looked at in a browser")
 

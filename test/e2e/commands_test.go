@@ -157,7 +157,7 @@ http://` + port(i.site) + ` {
 }
 
 // port returns the port of an address, with the colon before it: the address of
-// a site that takes requests whatever their Host.
+// a site that takes requests with any Host.
 func port(address string) string { return address[strings.LastIndexByte(address, ':'):] }
 
 // following is an `activity --follow` on its way.
@@ -303,7 +303,7 @@ func TestMendedRuleDecidesAgain(t *testing.T) {
 }
 
 // TestSwitchesHold pauses an action and disables an event over a reload and a
-// restart, while somebody follows.
+// restart, while a command follows the activity.
 func TestSwitchesHold(t *testing.T) {
 	t.Parallel()
 	machine, folders := newInstallation(t), newStandIn(t)

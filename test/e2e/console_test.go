@@ -83,7 +83,7 @@ func TestConsole(t *testing.T) {
 		{"wrong input", "GET", "/console/api/activity?since=soon", "", "", nil, 400, `"field":"since"`},
 		{"localhost", "GET", "/console/api/activity", "localhost:8090", "", nil, 200, `"events":[]`},
 		{"DNS rebinding", "GET", "/console/api/activity", "evil.example", "", nil, 403, "hosts evil.example"},
-		{"a proxy that nobody trusts", "GET", "/console/", "", "", []string{"X-Forwarded-For", "203.0.113.9"}, 403, "trusted_proxies"},
+		{"a proxy that is not trusted", "GET", "/console/", "", "", []string{"X-Forwarded-For", "203.0.113.9"}, 403, "trusted_proxies"},
 		{"another site reads", "GET", "/console/api/activity", "", "", []string{"Sec-Fetch-Site", "cross-site"}, 403, "another page"},
 		{"another site switches", "POST", "/console/api/switch", "", switchAll, []string{"Origin", evil, "Content-Type", "application/json"}, 403, "another page"},
 		{"a form switches", "POST", "/console/api/switch", "", switchAll, []string{"Origin", site, "Content-Type", "text/plain"}, 415, "application/json"},

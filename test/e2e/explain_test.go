@@ -95,7 +95,7 @@ func TestExplainRequestInFile(t *testing.T) {
 		}},
 		{"a ping", []string{"--request", fixture("icfm-plausible-ping-get")}, 2, []string{"Ping       answered 200"}},
 		{"a call", []string{"--request", fixture("pbxware-manager-get-raw-json")}, 0, []string{"Event      incoming_call from pbx", "GET http://127.0.0.1:9000/pop?number="}},
-		{"a path that nobody takes", []string{"--request", file("GET /other?key=icfm-key\n\n")}, 1, []string{"no event_relay of the configuration takes the path /other; there are: /listen.php"}},
+		{"a path that no handler takes", []string{"--request", file("GET /other?key=icfm-key\n\n")}, 1, []string{"no event_relay of the configuration takes the path /other; there are: /listen.php"}},
 		{"no such source", []string{"--source", "icmf", "--request", project("icfm-key", "5")}, 1, []string{"did you mean icfm?"}},
 		{"no such file", []string{"--request", "nowhere.http"}, 1, []string{"reading the request: open nowhere.http"}},
 		{"nothing to explain", nil, 1, []string{"either --request FILE or --event ID"}},

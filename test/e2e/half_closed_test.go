@@ -11,7 +11,7 @@ import (
 
 // TestSenderThatClosesItsSideIsServed: some senders close their side of the
 // connection once they have sent, and wait for the answer all the same. Go
-// takes that for a request that nobody waits for.
+// takes that for a request whose sender has gone.
 func TestSenderThatClosesItsSideIsServed(t *testing.T) {
 	t.Parallel()
 	machine, service := newInstallation(t), newLANService(t)

@@ -110,7 +110,7 @@ func (h hostility) mutateBody() hostileRequest {
 	}
 }
 
-// mutateAll changes a sample anywhere: where it ends nobody knows.
+// mutateAll changes a sample anywhere. The server may not be able to tell where it ends.
 func (h hostility) mutateAll() hostileRequest {
 	return hostileRequest{text: h.mutate(pick(h, h.fixtures...)), leave: h.one(4)}
 }

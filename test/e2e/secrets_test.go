@@ -77,8 +77,8 @@ http://%s {
 }
 `
 
-// secretFor returns a secret that is found again whatever happens to the
-// characters around its middle.
+// secretFor returns a secret that is found again by its middle, also
+// where the characters around that were escaped or cut off.
 func secretFor(kind string) (whole, middle string) {
 	sum := sha256.Sum256([]byte(kind))
 	middle = hex.EncodeToString(sum[:10])
@@ -142,7 +142,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 			stored = append(stored, answeredIDs(t, answer)...)
 		}
 	}
-	// What is for nobody waits for a target that is down; one attempt at it is
+	// The delivery of nobody waits for a target that is down; one attempt at it is
 	// enough to show what an error tells.
 	waitFor(t, "the attempts to end", func() bool {
 		return echoed.Load() > 0 && !bytes.Contains(caddy.adminRaw("/event_relay/backlog"), []byte(`"echo"`)) &&

@@ -96,7 +96,7 @@ func TestSetupGivesWhatWorks(t *testing.T) {
 			source := "pbx-" + kind
 			document, notes := machine.setup(t, source)
 			if kind != "open" && !strings.Contains(notes, "holds a secret") {
-				t.Errorf("nobody is warned:\n%s", notes)
+				t.Errorf("there is no warning:\n%s", notes)
 			}
 			actions := readCollection(t, document)
 			if len(actions) != 5 {
@@ -208,12 +208,12 @@ func TestSetupWithoutServer(t *testing.T) {
 	}
 }
 
-// setup runs the command and returns what it wrote to a file, which nobody else
+// setup runs the command and returns what it wrote to a file, which no other user
 // may read, and what it said beside it.
 func (i *installation) setup(t *testing.T, source string) (document, notes string) {
 	t.Helper()
 	output := filepath.Join(i.home, source+".txt")
-	// As if it had been written before by somebody careless.
+	// The file exists already, with a mode that lets others read it.
 	if err := os.WriteFile(output, []byte(strings.Repeat("old ", 10_000)), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -132,8 +132,8 @@ func (s *service) make(folder, note string) error {
 }
 
 // folderName returns the name of a project's folder, within the 255 bytes that
-// file systems allow. The id keeps apart what is called the same, and what has
-// no name at all.
+// file systems allow. The id tells projects of the same name, and of no name, from
+// each other.
 func folderName(id int64, name string) string {
 	name = strings.Map(func(r rune) rune {
 		// What Windows clients of the SAN cannot show.
