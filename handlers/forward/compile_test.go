@@ -42,7 +42,7 @@ func TestLoadErrors(t *testing.T) {
 		{"secret that looks like a tag is no tag", url("http://{{tricky}}/x"), "url: with the parameters put in, host and port are not valid"},
 		{"event in fragment", url("http://h/x#{{body.f}}"), "url: {{body.f}} stands after #: what follows # is not sent"},
 		{"unclosed tag", url("http://h/{{body.x"), "url: at character 10: the tag {{ is not closed by }} (put templates in quotes: \"…\", because caddy fmt tears an unquoted one apart)"},
-		{"unclosed string", url(`http://h/{{"x}}`), `url: at character 10: the tag {{ is not closed: a string in it begins with " and does not end`},
+		{"unclosed string", url(`http://h/{{"x}}`), `url: at character 10: the tag {{ is not closed: }} is missing, or the second " of a string in it`},
 		{"empty tag", url("http://h/{{ }}"), "url: at character 10: the tag {{}} is empty"},
 		{"torn by fmt", url("{studio_api}}/folders"), "url: this looks like what caddy fmt leaves of an unquoted template (put templates in quotes"},
 		{"torn by fmt, brace alone", url("{"), "url: this looks like what caddy fmt leaves of an unquoted template"},

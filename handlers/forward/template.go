@@ -85,7 +85,7 @@ func tagLength(text string) (int, string) {
 		case '"', '\'', '`':
 			end := stringEnd(text, i)
 			if end < 0 {
-				return 0, fmt.Sprintf("the tag {{ is not closed: a string in it begins with %c and does not end", c)
+				return 0, fmt.Sprintf("the tag {{ is not closed: }} is missing, or the second %c of a string in it", c)
 			}
 			i = end
 		case '{':

@@ -123,10 +123,14 @@ func (l *Language) compileTree(source string, tree *parser.Tree) (_ *Expression,
 }
 
 // oneLine takes the message out of expr's error, whose own form fills three
-// lines.
+// lines. For the usual mistake it has the remedy in place of the message.
 func oneLine(err error) error {
 	if e := (*file.Error)(nil); errors.As(err, &e) {
-		return fmt.Errorf("%s at line %d, column %d", e.Message, e.Line, e.Column+1)
+		message := e.Message
+		if message == `unexpected token Operator("=")` {
+			message = "= does not compare: write =="
+		}
+		return fmt.Errorf("%s at line %d, column %d", message, e.Line, e.Column+1)
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return errors.New(text)

@@ -242,9 +242,12 @@ func (e *UnknownNameError) Error() string {
 	if e.Function {
 		what = "function"
 	}
-	end := "."
-	if e.Suggestion != "" {
-		end = names.DidYouMean(e.Suggestion)
+	end := names.DidYouMean(e.Suggestion)
+	switch {
+	case e.Suggestion == "" && e.Function:
+		end = "."
+	case e.Suggestion == "":
+		end = fmt.Sprintf("; a value of the body is body.%s, and a name for it is declared in the source: field %s `body.%s`.", e.Name, e.Name, e.Name)
 	}
 	return fmt.Sprintf("unknown %s %q in `%s`%s What exists: %s",
 		what, e.Name, e.Expression, end, strings.Join(e.Known, ", "))

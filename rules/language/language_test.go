@@ -130,7 +130,7 @@ func TestUnknownNameError(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	_, err = l.Compile(`let amount = 1; zzzzzz == amounts`)
-	for _, part := range []string{`unknown name "zzzzzz"`, "`. What exists: ", `unknown name "amounts"`, "did you mean amount?"} {
+	for _, part := range []string{`unknown name "zzzzzz"`, "; a value of the body is body.zzzzzz, and a name for it is declared in the source: field zzzzzz `body.zzzzzz`. What exists: ", `unknown name "amounts"`, "did you mean amount?"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not say %q", err, part)
 		}
@@ -154,6 +154,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"nothing", " ", "empty"},
 		{"syntax", `body.status ==`, "line 1, column"},
 		{"two values", `1 2`, "unexpected token"},
+		{"one equals sign", `body.status = "Approved"`, "= does not compare: write == at line 1, column 13"},
 		{"env", `$env`, "must not begin with $"},
 		{"env member", `$env.event`, "must not begin with $"},
 		{"env in get", `get($env, "event")`, "must not begin with $"},

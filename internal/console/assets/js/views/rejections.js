@@ -1,4 +1,4 @@
-// Who was turned away and why, and which credential was used when.
+// Which requests were refused and why, and which credential was used when.
 import { el, table, button } from "../dom.js";
 import { icon } from "../icons.js";
 import { get } from "../api.js";
@@ -15,9 +15,9 @@ export function open(container) {
 		draw: (data, words) => {
 			const list = (data.rejections ?? []).filter((one) => matches(words, one.address, String(one.status), one.reason));
 			return [
-				el("section.panel", el("h2", "Turned away"), list.length ? table("Requests that were turned away", ["Last", "From", "Answer", "Why", "Times", "First"], list.map((one) => el("tr", { test: "rejection" },
+				el("section.panel", el("h2", "Refused requests"), list.length ? table("Refused requests", ["Last", "From", "Answer", "Why", "Times", "First"], list.map((one) => el("tr", { test: "rejection" },
 					el("td", timeNode(one.last)), el("td", mono(one.address, 80)), el("td", el("span.mark.tone-bad", icon("barred"), String(one.status))), el("td", long(one.reason, 300)), el("td.number", one.count.toLocaleString("en")), el("td", timeNode(one.first)))))
-					: el("p.muted", words.length ? "None of them matches." : "Nobody has been turned away since Caddy was started. If a sender says that it sent an event which is not in the activity, its request never reached this handler: look at the firewall, the address and its path.")),
+					: el("p.muted", words.length ? "None of them matches." : "No request has been refused since Caddy was started. If a sender says that it sent an event which is not in the activity, its request never reached this handler: look at the firewall, the address and its path.")),
 				el("section.panel", el("h2", "Credentials"), (data.credentials ?? []).length ? table("When each credential was last used", ["Source", "Credential", "Kind", "Value", "Last used"], data.credentials.map((use) => el("tr", { test: "credential" },
 					el("td", shown(use.source, 80)), el("td", `${use.credential}.`), el("td", shown(use.kind, 40)), el("td", `${use.value}.`),
 					el("td", parse(use.last) ? timeNode(use.last, relative) : el("span.mark.tone-quiet", icon("dash"), "not since the start"))))) : el("p.muted", "No source has a credential."),
