@@ -1,10 +1,15 @@
 package eventrelay_test
 
 import (
+	"go/ast"
 	"go/build"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -125,4 +130,42 @@ func packages(t *testing.T) []string {
 		t.Fatalf("found only the packages %v", found)
 	}
 	return found
+}
+
+// TestEngineNamesNoSender keeps what is known of single senders in internal/preset.
+// A comment may say where a fact comes from.
+func TestEngineNamesNoSender(t *testing.T) {
+	sender := regexp.MustCompile(`(?i)icfm|ceta|pbx|bicom`)
+	for _, name := range rooms {
+		if name == "internal/preset" || slices.Contains(knowsCaddy, name) || name == "." {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(name, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("looking for the files of %s: %v, %v", name, files, err)
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(node ast.Node) bool {
+				text := ""
+				switch node := node.(type) {
+				case *ast.Ident:
+					text = node.Name
+				case *ast.BasicLit:
+					text = node.Value
+				}
+				if found := sender.FindString(text); found != "" {
+					t.Errorf("%s: %s names a sender: what is known of one stands in internal/preset", set.Position(node.Pos()), text)
+				}
+				return true
+			})
+		}
+	}
 }
