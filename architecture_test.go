@@ -45,6 +45,7 @@ var rooms = []string{
 	"handlers/receive/auth",
 	"internal/config",
 	"internal/event",
+	"internal/secret",
 	"internal/escape",
 	"internal/textencoding",
 	"internal/names",

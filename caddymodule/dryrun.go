@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
 // maskedKey stands in place of a secret that must be base64.
@@ -21,7 +22,7 @@ const maskedKey = "whsec_Kioq"
 // logs nothing: whoever asks need not be who may see them, and a configuration
 // of last year names what is gone. Secrets are *** in it.
 func compileForDryRuns(text json.RawMessage) (*relay.Generation, error) {
-	generation, err := compileWithout(text, masked)
+	generation, err := compileWithout(text, secret.Masked)
 	if err == nil {
 		return generation, nil
 	}
@@ -101,9 +102,9 @@ func newDryRun(app *App) *dryRun {
 // known.
 func (d *dryRun) value(parameter, value string) (standIn string, unknown bool) {
 	switch {
-	case strings.HasPrefix(value, masked) && d.beginURLs[parameter]:
-		return "http://" + value, value == masked
-	case value == masked:
+	case strings.HasPrefix(value, secret.Masked) && d.beginURLs[parameter]:
+		return "http://" + value, value == secret.Masked
+	case value == secret.Masked:
 		return d.unknown, true
 	}
 	return value, false

@@ -3,29 +3,26 @@ package caddymodule
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
-// secretReference is a value that is wholly a reference to the environment or
-// to a file. Nothing else is replaced, because a replacer would destroy JSON
-// and templates.
-var secretReference = regexp.MustCompile(`^\{(env|file)\.[^{}]+\}$`)
-
 // resolve returns the value that a configured text stands for, and whether it
-// came from outside the configuration and is therefore a secret. A reference
+// came from outside the configuration and is therefore a secret. Only a text that is
+// wholly a reference is replaced, because a replacer would destroy JSON and templates. A reference
 // to something unset, unreadable or empty gives an empty value; in a dry run,
 // none is followed.
-func (a *App) resolve(text string) (value string, secret bool) {
-	if !secretReference.MatchString(text) {
+func (a *App) resolve(text string) (value string, isSecret bool) {
+	if !secret.IsReference(text) {
 		return text, false
 	}
 	if a.dry != nil {
-		return masked, true
+		return secret.Masked, true
 	}
 	value = caddy.NewReplacer().ReplaceAll(text, "")
 	if isFileReference(text) {

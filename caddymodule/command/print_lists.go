@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
 func writeEvents(w io.Writer, sources []inspect.SourceEvents, width int) error {
@@ -128,7 +129,7 @@ func parameterValue(p inspect.ParameterListed) string {
 	case p.Kind != "custom":
 		return "of the event"
 	case p.Secret:
-		return "***"
+		return secret.Masked
 	case p.Undefined && p.Value == "":
 		return "undefined"
 	case p.Undefined:

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/internal/escape"
+	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
 
 // check finds what is wrong with credentials apart from their templates.
@@ -114,7 +115,7 @@ func (b *builder) emptyAuth() error {
 			for _, name := range p.tag.expression.Parameters() {
 				line := "parameter " + name + " VALUE"
 				if slices.Contains(p.tag.expression.Tenants(), b.tenant) {
-					line = "tenant " + strconv.Quote(cut(b.tenant, 64)) + " VALUE in parameter " + name
+					line = "tenant " + strconv.Quote(textencoding.Cut(b.tenant, 64)) + " VALUE in parameter " + name
 				}
 				lines = append(lines, line)
 			}
@@ -198,7 +199,7 @@ func (r *rendering) authenticate(a *credentials, request *Request) error {
 			return a.empty
 		}
 		if !a.fixed {
-			request.masker = request.masker.and(value)
+			request.masker = request.masker.And(value)
 		}
 		return r.addKey(a, value, request)
 	}
@@ -215,9 +216,9 @@ func (r *rendering) authenticate(a *credentials, request *Request) error {
 	}
 	request.Header[a.header] = []string{text}
 	if a.kind == AuthBasic {
-		request.masker = request.masker.and(value, strings.TrimPrefix(text, "Basic "))
+		request.masker = request.masker.And(value, strings.TrimPrefix(text, "Basic "))
 	} else {
-		request.masker = request.masker.and(value)
+		request.masker = request.masker.And(value)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -35,7 +36,7 @@ type Prepared struct {
 	success  *statuses
 	targets  []string
 	secrets  []string
-	masker   *masker
+	masker   *secret.Masker
 	signer   *signer
 	// orderBy is nil for deliveries in any order.
 	orderBy *language.Expression
@@ -114,14 +115,14 @@ func Compile(actions []Action, language *language.Language, settings Settings) (
 	if settings.Targets != nil {
 		if err := settings.Targets.checkActions(prepared); err != nil {
 			// A host may come from a parameter that is secret.
-			all.errors = append(all.errors, errors.New(newMasker(all.secrets).mask(err.Error(), 4096)))
+			all.errors = append(all.errors, errors.New(secret.New(all.secrets).MaskTo(err.Error(), 4096)))
 		}
 	}
 	if len(all.errors) > 0 {
 		return nil, errors.Join(all.errors...)
 	}
 	// Only now are all secrets known that any action puts into a request.
-	masker := newMasker(all.secrets)
+	masker := secret.New(all.secrets)
 	for _, p := range prepared {
 		p.masker = masker
 	}

@@ -217,7 +217,7 @@ func (d *Dispatcher) attempt(l *lane, j job) {
 	attempt := &queue.Attempt{Began: began}
 	request, err := action.Render(lease.Event, delivery.ID)
 	if err != nil {
-		attempt.Error = action.masker.mask(err.Error(), 1024)
+		attempt.Error = action.masker.MaskTo(err.Error(), 1024)
 		attempt.Took = d.now().Sub(began)
 		d.end(lease, queue.Failed, attempt)
 		return

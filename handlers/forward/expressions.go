@@ -1,8 +1,6 @@
 package forward
 
 import (
-	"sync"
-
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -20,11 +18,4 @@ func (p *Prepared) Expressions() []*language.Expression {
 		expressions = append(expressions, p.orderBy)
 	}
 	return expressions
-}
-
-// NewMask returns a function that puts *** in place of secrets in a text, in
-// every form in which a request may hold them.
-func NewMask(secrets []string) func(text string) string {
-	masker := sync.OnceValue(func() *masker { return newMasker(secrets) })
-	return func(text string) string { return masker().mask(text, len(masked)*(len(text)+1)) }
 }

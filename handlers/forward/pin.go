@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
 
 // pinPrefix begins a pin, and names the hash that it is.
@@ -25,7 +27,7 @@ func ParsePin(text string) (pin [sha256.Size]byte, err error) {
 		}
 	}
 	return pin, fmt.Errorf("%q is no pin: write sha256: and the fingerprint of the target's certificate, 64 hex digits, as this prints it: "+
-		"openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -fingerprint -sha256", cut(text, 100))
+		"openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -fingerprint -sha256", textencoding.Cut(text, 100))
 }
 
 // pin makes a configuration accept the pinned certificates alone.
@@ -61,7 +63,7 @@ func pin(config *tls.Config, from *TLS) error {
 			return nil
 		}
 		return fmt.Errorf("the certificate of the target is not the pinned one: it has %s%x (%s, valid until %s); if that is the fingerprint that the target itself shows, write it in tls_pin",
-			pinPrefix, seen, cut(certificate.Subject.String(), 200), certificate.NotAfter.UTC().Format(time.DateOnly))
+			pinPrefix, seen, textencoding.Cut(certificate.Subject.String(), 200), certificate.NotAfter.UTC().Format(time.DateOnly))
 	}
 	return errors.Join(wrong...)
 }
@@ -82,7 +84,7 @@ func ParseProtocol(name string) (version uint16, err error) {
 			return protocol.version, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no version of TLS: write tls1.0, tls1.1, tls1.2 or tls1.3", cut(name, 100))
+	return 0, fmt.Errorf("%q is no version of TLS: write tls1.0, tls1.1, tls1.2 or tls1.3", textencoding.Cut(name, 100))
 }
 
 // limitProtocols sets the versions of TLS that are spoken.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -29,7 +30,7 @@ type Request struct {
 	Empty []string
 
 	path   string
-	masker *masker
+	masker *secret.Masker
 	// tls is how a connection is made, nil for the usual way.
 	tls *tlsSetting
 	// authHeader is the header field that holds credentials, and shownQuery how

@@ -96,13 +96,13 @@ func (p *Prepared) explain(result Result) (reason string, retry bool) {
 	var refused *TargetError
 	switch err := result.Err; {
 	case errors.As(err, &refused):
-		return p.masker.mask(refused.Error(), 1024), false
+		return p.masker.MaskTo(refused.Error(), 1024), false
 	case err != nil && result.Reached:
-		return p.masker.mask(p.explainReached(result), 1024), true
+		return p.masker.MaskTo(p.explainReached(result), 1024), true
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no connection to the target came about within the timeout of %s", p.action.Timeout), true
 	case err != nil:
-		return p.masker.mask("connecting to the target: "+printable(err.Error())+remedyTLS(err), 1024), true
+		return p.masker.MaskTo("connecting to the target: "+printable(err.Error())+remedyTLS(err), 1024), true
 	}
 	reason = fmt.Sprintf("the target answered %d", result.Status)
 	if text := http.StatusText(result.Status); text != "" {

@@ -227,10 +227,10 @@ func (g *guarded) send(ctx context.Context, request *Request, timeout time.Durat
 		result.RetryAfter = retry[0]
 	}
 	if response.StatusCode/100 == 3 {
-		result.Location = request.masker.mask(location(response), 512)
+		result.Location = request.masker.MaskTo(location(response), 512)
 	}
 	text, whole := seen.read(ctx, response)
-	result.Response = request.masker.maskPart(text, whole, responseKept)
+	result.Response = request.masker.MaskPart(text, whole, responseKept)
 	return result
 }
 

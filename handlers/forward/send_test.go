@@ -139,38 +139,15 @@ X-Upper: ***
 }
 
 // What is kept of requests is bounded, and no half of a secret stands at a cut.
-func TestMaskBeforeCut(t *testing.T) {
-	m := newMasker([]string{testToken})
-	for length := range 80 {
-		text := strings.Repeat("ä", length) + testToken + strings.Repeat("x", 80)
-		for _, got := range []string{m.mask(text, 60), m.maskPart(text[:len(text)-80-3], false, 60)} {
-			if len(got) > 60 || strings.Contains(got, "s3c") {
-				t.Errorf("after %d: %q", length, got)
-			}
-		}
-	}
+func TestShownRequestIsCut(t *testing.T) {
 	p := prepare(t, Action{URL: "http://h/", Body: Body{Kind: BodyRaw, Text: "{{body}}{{studio_token}}"}})
 	for _, filler := range []string{"x", "é", "\xff", testToken} {
 		request, err := p.Render(eventWith(strings.Repeat(filler, 10000)), testDelivery)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := request.String(); len(got) > requestKept || !strings.HasSuffix(got, cutMark) || strings.Contains(got, "s3c") {
+		if got := request.String(); len(got) > requestKept || !strings.HasSuffix(got, "…") || strings.Contains(got, "s3c") {
 			t.Errorf("%q: %d bytes are kept", filler, len(got))
-		}
-	}
-}
-
-// Every place where a secret may be repeated masks it, also inside base64.
-func TestMaskForms(t *testing.T) {
-	m := newMasker([]string{testToken, testPassword, "ab", "https://Hooks.Example/T00/word?x=1\n"})
-	for _, text := range []string{
-		"s3cret/\"tok&en", "s3cret%2F%22tok%26en", "s3cret%2f%22tok%26en", `s3cret/\"tok&en`, `s3cret\/\"tok&en`, "s3cret/&quot;tok&amp;en",
-		"pass+word%2B1", "pass%20word%2B1", "cGFzcyB3b3JkKzE=", "POST https://hooks.example/T00/word?x=1 HTTP", "cGFzcyB3b3JkKzE", "dTpwYXNzIHdvcmQrMQ==",
-	} {
-		got := m.mask("<"+text+">", 1000)
-		if !strings.Contains(got, masked) || strings.Contains(got, "s3c") || strings.Contains(got, "word") || strings.Contains(got, "3b3Jk") || strings.Contains(got, "IHdvcm") {
-			t.Errorf("%s becomes %s", text, got)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package forward
 import (
 	"slices"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
 // What is kept of a request and of an answer, in bytes.
@@ -36,7 +38,7 @@ func (r *Request) String() string {
 		b.WriteByte('?')
 		if r.shownQuery > 0 {
 			b.WriteString(r.URL.RawQuery[:r.shownQuery])
-			b.WriteString(masked)
+			b.WriteString(secret.Masked)
 		} else {
 			b.WriteString(r.URL.RawQuery)
 		}
@@ -49,9 +51,9 @@ func (r *Request) String() string {
 			b.WriteString(name)
 			b.WriteString(": ")
 			if name == r.authHeader && name != "Authorization" {
-				value = masked
+				value = secret.Masked
 			}
-			writeHeaderValue(&b, name, value)
+			b.WriteString(secret.Header(name, value))
 		}
 	}
 	b.WriteByte('\n')
@@ -63,25 +65,5 @@ func (r *Request) String() string {
 		}
 		b.Write(body)
 	}
-	return r.masker.mask(b.String(), requestKept)
-}
-
-// writeHeaderValue writes a header value, of a credential only its kind: it may
-// stand in the configuration as plain text, which nobody has declared a secret.
-func writeHeaderValue(b *strings.Builder, name, value string) {
-	switch {
-	case strings.EqualFold(name, "Authorization"):
-		kind, _, _ := strings.Cut(value, " ")
-		if kind == value {
-			kind = ""
-		} else {
-			kind += " "
-		}
-		b.WriteString(kind)
-		b.WriteString(masked)
-	case strings.EqualFold(name, "Cookie"):
-		b.WriteString(masked)
-	default:
-		b.WriteString(value)
-	}
+	return r.masker.MaskTo(b.String(), requestKept)
 }

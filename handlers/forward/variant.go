@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+
+	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
 
 // variant is what an action's templates make for the events of one tenant, or
@@ -47,7 +49,7 @@ func (e *missingError) Error() string {
 func (e *missingError) unsent(tenant string) error {
 	whose := "for events without a tenant"
 	if tenant != "" {
-		whose = "for tenant " + strconv.Quote(cut(tenant, 64))
+		whose = "for tenant " + strconv.Quote(textencoding.Cut(tenant, 64))
 	}
 	return fmt.Errorf("%w %s and no default; not sent: add the one or the other to the parameter", e, whose)
 }

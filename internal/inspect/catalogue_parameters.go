@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -29,8 +30,6 @@ type ParameterListed struct {
 	// sources and parameters.
 	UsedBy []string `json:"used_by"`
 }
-
-const secretShown = "***"
 
 var parameterDescriptions = map[event.Parameter]string{
 	event.CalledNumber:       "The number that was called",
@@ -63,9 +62,9 @@ func Parameters(runtime *relay.Runtime) []ParameterListed {
 		})
 	}
 	for _, parameter := range generation.Configuration.Parameters {
-		shown := func(value string, secret bool) string {
-			if secret {
-				return secretShown
+		shown := func(value string, isSecret bool) string {
+			if isSecret {
+				return secret.Masked
 			}
 			return generation.Mask(value)
 		}

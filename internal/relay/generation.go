@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -170,7 +171,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 		secrets = append(secrets, action.Secrets()...)
 		g.byName[action.Name()] = action
 	}
-	g.mask = forward.NewMask(secrets)
+	g.mask = secret.New(secrets).Mask
 	return g, nil
 }
 

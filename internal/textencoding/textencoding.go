@@ -1,5 +1,6 @@
 // Package textencoding reads text that people and programs wrote in one of the
-// encodings of Unicode. It imports nothing of the relay.
+// encodings of Unicode, and cuts text that is too long to be shown. It imports nothing
+// of the relay.
 package textencoding
 
 import (

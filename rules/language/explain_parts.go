@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/parser"
 )
@@ -75,7 +76,7 @@ const maxParts = 60
 type Explainer struct {
 	language *Language
 	event    *event.Event
-	masker   *valueMasker
+	masker   *secret.Masker
 	// left is how many parts the condition may still have.
 	left int
 	// lets are the declarations around the current part, the outermost first.
@@ -85,7 +86,7 @@ type Explainer struct {
 // NewExplainer returns an explainer for an event. It shows no secret parameter of
 // the language.
 func (l *Language) NewExplainer(event *event.Event) *Explainer {
-	return &Explainer{language: l, event: event, masker: newValueMasker(l)}
+	return &Explainer{language: l, event: event, masker: secret.New(l.Secrets())}
 }
 
 // Condition returns what a condition gives, with its parts.
@@ -156,7 +157,7 @@ func (p *Part) evaluate(e *Explainer, x *Expression) any {
 			p.Result = resultOf(truth)
 			break
 		}
-		p.Result, p.Value = ResultValue, e.masker.show(value, x.isSecret(e.event.Tenant()))
+		p.Result, p.Value = ResultValue, show(e.masker, value, x.isSecret(e.event.Tenant()))
 	}
 	return value
 }
