@@ -34,6 +34,7 @@ var rooms = []string{
 	"internal/replay",
 	"internal/relay",
 	"internal/postman",
+	"caddymodule/caddyfile/printer",
 	"internal/queue/sqlite",
 	"internal/queue/sqlite/scheduler",
 	"handlers/forward",

@@ -3,9 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -14,36 +11,7 @@ import (
 )
 
 func (a *App) action(action *config.Action, wrong *config.Findings) forward.Action {
-	converted := forward.Action{
-		Name: action.Name, Description: action.Description, Place: action.Place,
-		Method: strings.ToUpper(action.Method), URL: action.URL,
-		Query: pairs(action.Query), Headers: pairs(action.Headers),
-		Timeout: time.Duration(action.Timeout), Success: action.Success,
-		RetryFor: time.Duration(action.RetryFor), Concurrency: action.Concurrency,
-		Expires: time.Duration(action.Expires), OrderBy: action.OrderBy,
-	}
-	if converted.Method == "" {
-		converted.Method = http.MethodPost
-	}
-	if auth := action.Auth; auth != nil {
-		converted.Auth = forward.Auth{Kind: auth.Kind, In: auth.In, Name: auth.Name, User: auth.User, Value: auth.Value}
-		if auth.Kind == "basic" {
-			converted.Auth.Value = auth.Password
-		}
-	}
-	if body := action.Body; body != nil {
-		converted.Body = forward.Body{Kind: body.Kind, Type: body.Type, Text: body.Text}
-		for _, field := range body.Fields {
-			converted.Body.Fields = append(converted.Body.Fields, forward.Field(field))
-		}
-	}
-	if action.RetryInterval != nil {
-		converted.RetryFirst = time.Duration(action.RetryInterval.First)
-		converted.RetryCap = time.Duration(action.RetryInterval.Cap)
-	}
-	if action.Rate != nil {
-		converted.Rate = forward.Rate{Count: action.Rate.Count, Per: time.Duration(action.Rate.Per)}
-	}
+	converted := forward.FromConfig(action)
 	if len(action.Sign) > 0 {
 		var err error
 		converted.Sign, err = a.secrets("action "+action.Name, "sign", action.Sign)
@@ -59,14 +27,6 @@ func (a *App) action(action *config.Action, wrong *config.Findings) forward.Acti
 		if err != nil {
 			wrong.Add(action.Place, fmt.Errorf("reading tls of action %s: %w", action.Name, err))
 		}
-	}
-	return converted
-}
-
-func pairs(values []config.NameValue) []forward.Pair {
-	converted := make([]forward.Pair, len(values))
-	for i, value := range values {
-		converted[i] = forward.Pair(value)
 	}
 	return converted
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -73,8 +74,6 @@ type App interface {
 	QueueDirectory() (string, error)
 	// Source returns a source by its name, without looking at others.
 	Source(name string) (receive.Source, error)
-	// ExportActions writes actions as Caddyfile text, all if none is named.
-	ExportActions(names []string) (string, error)
 }
 
 // readApp decodes the relay's part of a configuration from JSON.
@@ -91,6 +90,20 @@ func (c *configurationFile) app() (App, error) {
 		return nil, fmt.Errorf("reading %s: %w", c.name, err)
 	}
 	return app, nil
+}
+
+// settings returns the settings of the relay as they are written. Their values
+// are not checked.
+func (c *configurationFile) settings() (*config.Relay, error) {
+	part, err := c.relay()
+	if err != nil {
+		return nil, err
+	}
+	settings := new(config.Relay)
+	if err := caddy.StrictUnmarshalJSON(part, settings); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", c.name, err)
+	}
+	return settings, nil
 }
 
 // sites returns the sites of the http app, none if they cannot be read: Caddy

@@ -3,9 +3,16 @@ package command
 import (
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
+	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 func exportActionsCommand() *cobra.Command {
@@ -41,11 +48,11 @@ func runExportActions(flags caddycmd.Flags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	app, err := file.app()
+	settings, err := file.settings()
 	if err != nil {
 		return err
 	}
-	text, err := app.ExportActions(flags.Args())
+	text, err := exportActions(settings, flags.Args())
 	if err != nil {
 		return fmt.Errorf("exporting the actions of %s: %w", file.name, err)
 	}
@@ -54,4 +61,90 @@ func runExportActions(flags caddycmd.Flags, out io.Writer) error {
 	}
 	_, err = io.WriteString(out, text)
 	return err
+}
+
+// exportActions writes actions as Caddyfile text, all if none is named.
+func exportActions(settings *config.Relay, wanted []string) (string, error) {
+	known := make([]string, len(settings.Actions))
+	var chosen []config.Action
+	for i, action := range settings.Actions {
+		known[i] = action.Name
+		if len(wanted) == 0 || slices.Contains(wanted, action.Name) {
+			chosen = append(chosen, action)
+		}
+	}
+	for _, name := range wanted {
+		if !slices.Contains(known, name) {
+			return "", names.Unknown("action", name, known, "")
+		}
+	}
+	text, err := printer.Actions(usedParameters(settings.Parameters, chosen), chosen)
+	if err != nil {
+		return "", err
+	}
+	if text != "" && !strings.HasPrefix(text, "\n") {
+		text = "\n" + text
+	}
+	return "# Actions, to be imported into the event_relay block.\n" + text, nil
+}
+
+var (
+	tagsInText = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	wordInTag  = regexp.MustCompile(`[A-Za-z][A-Za-z0-9_]*`)
+)
+
+// usedParameters returns the parameters that actions use, and those that these
+// hold, in the order of the configuration. One too many does no harm, so that a
+// word in a tag is enough to count.
+func usedParameters(all []config.Parameter, actions []config.Action) (parameters []config.Parameter) {
+	used := map[string]bool{}
+	var note func(text string)
+	words := func(expression string) {
+		for _, word := range wordInTag.FindAllString(expression, -1) {
+			i := slices.IndexFunc(all, func(p config.Parameter) bool { return p.Name == word })
+			if i < 0 || used[word] {
+				continue
+			}
+			used[word] = true
+			note(all[i].Value)
+			for _, value := range all[i].Tenants {
+				note(value)
+			}
+		}
+	}
+	note = func(text string) {
+		for _, tag := range tagsInText.FindAllString(text, -1) {
+			words(tag)
+		}
+	}
+	for i := range actions {
+		words(actions[i].OrderBy)
+		for _, text := range templates(&actions[i]) {
+			note(text)
+		}
+	}
+	for _, p := range all {
+		if used[p.Name] {
+			parameters = append(parameters, p)
+		}
+	}
+	return parameters
+}
+
+// templates returns the templates of an action.
+func templates(a *config.Action) []string {
+	all := []string{a.URL}
+	for _, pair := range slices.Concat(a.Query, a.Headers) {
+		all = append(all, pair.Name, pair.Value)
+	}
+	if auth := a.Auth; auth != nil {
+		all = append(all, auth.Name, auth.Value, auth.User, auth.Password)
+	}
+	if body := a.Body; body != nil {
+		all = append(all, body.Text)
+		for _, field := range body.Fields {
+			all = append(all, field.Name, field.Value, field.Type)
+		}
+	}
+	return all
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // authentication is what a request proves itself with, once it is known what
@@ -191,7 +192,7 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 				return fields
 			}
 			c.note(Flagged, "the API key has no value: as Postman does, its name is sent")
-			c.action.Query = append(c.action.Query, forward.Pair{Name: c.write(a.name, anywhere)})
+			c.action.Query = append(c.action.Query, config.NameValue{Name: c.write(a.name, anywhere)})
 			return fields
 		}
 		c.note(Flagged, "the API key has no value: as Postman does, its name is sent")
@@ -199,7 +200,7 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 		return append(c.replace(fields, name), field{name: a.name})
 	case a.kind == forward.AuthAPIKey && a.in == forward.InQuery:
 		c.dropQuery(a.name)
-		c.action.Auth = forward.Auth{Kind: a.kind, In: a.in, Name: c.write(a.name, anywhere), Value: c.write(a.value, anywhere)}
+		c.action.Auth = &config.ActionAuth{Kind: a.kind, In: a.in, Name: c.write(a.name, anywhere), Value: c.write(a.value, anywhere)}
 		if !means(a.value, "!$()*,:@/?[]=") {
 			c.note(Changed, "the API key arrives as it reads: the relay encodes + and %% in it, and Postman does not")
 		}
@@ -207,12 +208,15 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 		if name, fixed := a.name.fixed(); fixed {
 			fields = c.replace(fields, name)
 		}
-		c.action.Auth = forward.Auth{Kind: a.kind, In: a.in, Name: c.write(a.name, headerName), Value: c.write(a.value, anywhere)}
+		c.action.Auth = &config.ActionAuth{Kind: a.kind, In: a.in, Name: c.write(a.name, headerName), Value: c.write(a.value, anywhere)}
 	default:
 		fields = c.replace(fields, "Authorization")
-		c.action.Auth = forward.Auth{Kind: a.kind, Value: c.write(a.value, anywhere)}
-		if a.kind == "basic" {
-			c.action.Auth.User = c.write(a.user, anywhere)
+		c.action.Auth = &config.ActionAuth{Kind: a.kind}
+		secret := c.write(a.value, anywhere)
+		if a.kind == forward.AuthBasic {
+			c.action.Auth.User, c.action.Auth.Password = c.write(a.user, anywhere), secret
+		} else {
+			c.action.Auth.Value = secret
 		}
 	}
 	return fields
@@ -251,7 +255,7 @@ func (c *conversion) addToURL(text string) {
 func (c *conversion) dropQuery(name template) {
 	key := c.write(name, anywhere)
 	dropped := false
-	var rest []forward.Pair
+	var rest []config.NameValue
 	for _, pair := range c.action.Query {
 		if pair.Name == key {
 			dropped = true

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // body is a body as collections describe it.
@@ -142,7 +143,8 @@ func (c *conversion) text(t template, kind string, fields []field, it *item) []f
 		}
 		return fields
 	}
-	b := &c.action.Body
+	b := new(config.Body)
+	c.action.Body = b
 	switch {
 	case own == "" && kind == "application/json" && !blank:
 		b.Kind = forward.BodyJSON
@@ -245,13 +247,13 @@ func (c *conversion) placeInJSON(t template) template {
 
 // urlEncoded converts a body of names and values.
 func (c *conversion) urlEncoded(data json.RawMessage, fields []field) []field {
-	var list []forward.Field
+	var list []config.BodyField
 	add := func(name, value string) {
 		if name == "" {
 			c.note(Changed, "a field of the body without a name is left out")
 			return
 		}
-		list = append(list, forward.Field{Name: c.fieldName(name), Value: c.write(c.embedded(c.parse(value), "field "+cut(oneLine(name), 40)+" of the body", "", asRead), anywhere)})
+		list = append(list, config.BodyField{Name: c.fieldName(name), Value: c.write(c.embedded(c.parse(value), "field "+cut(oneLine(name), 40)+" of the body", "", asRead), anywhere)})
 	}
 	if isText(data) && textOf(data) != "" {
 		for one := range strings.SplitSeq(textOf(data), "&") {
@@ -267,13 +269,13 @@ func (c *conversion) urlEncoded(data json.RawMessage, fields []field) []field {
 	if list == nil {
 		return fields
 	}
-	c.action.Body = forward.Body{Kind: forward.BodyURLEncoded, Fields: list}
+	c.action.Body = &config.Body{Kind: forward.BodyURLEncoded, Fields: list}
 	return c.dropType(fields)
 }
 
 // form converts a body of parts.
 func (c *conversion) form(data json.RawMessage, fields []field) []field {
-	var list []forward.Field
+	var list []config.BodyField
 	found := false
 	for _, p := range listOf(data) {
 		if truthy(p.Disabled) {
@@ -291,7 +293,7 @@ func (c *conversion) form(data json.RawMessage, fields []field) []field {
 			if !truthy(p.Value) {
 				value = ""
 			}
-			one := forward.Field{Name: c.fieldName(name)}
+			one := config.BodyField{Name: c.fieldName(name)}
 			kind := textOf(p.ContentType)
 			if written := c.parse(kind); isText(p.ContentType) && strings.Contains(written.known(), "/") {
 				one.Type = c.write(written, contentType)
@@ -308,14 +310,14 @@ func (c *conversion) form(data json.RawMessage, fields []field) []field {
 		}
 		return fields
 	}
-	c.action.Body = forward.Body{Kind: forward.BodyForm, Fields: list}
+	c.action.Body = &config.Body{Kind: forward.BodyForm, Fields: list}
 	return c.dropType(fields)
 }
 
 // dropType drops a Content-Type that the body sets by itself. Postman keeps one
 // of an urlencoded body that says no other thing.
 func (c *conversion) dropType(fields []field) []field {
-	if c.action.Body.Kind == forward.BodyURLEncoded && strings.HasPrefix(contentTypeOf(fields), "application/x-www-form-urlencoded") {
+	if c.action.Body != nil && c.action.Body.Kind == forward.BodyURLEncoded && strings.HasPrefix(contentTypeOf(fields), "application/x-www-form-urlencoded") {
 		return fields
 	}
 	rest, found := without(fields, func(f *field) bool { return f.is("Content-Type") })

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // The fields that belong to the connection. The relay sets them by itself.
@@ -91,7 +91,7 @@ func (c *conversion) writeHeaders(fields []field) {
 				continue
 			}
 		}
-		c.action.Headers = append(c.action.Headers, forward.Pair{Name: c.write(f.name, headerName), Value: c.write(c.embedded(f.value, "header "+f.name.known(), "", asRead), place)})
+		c.action.Headers = append(c.action.Headers, config.NameValue{Name: c.write(f.name, headerName), Value: c.write(c.embedded(f.value, "header "+f.name.known(), "", asRead), place)})
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -51,8 +53,6 @@ type Finding struct {
 type Parameter struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
-	// Tenants are values for single tenants, by their codes.
-	Tenants map[string]string `json:"tenants,omitempty"`
 	// From is the variable's name in the collection.
 	From string `json:"from,omitempty"`
 	// Undefined says that the collection gives no value, so that the
@@ -63,7 +63,7 @@ type Parameter struct {
 // Imported is an imported request.
 type Imported struct {
 	Request
-	Action forward.Action `json:"-"`
+	Action config.Action `json:"-"`
 	// ActionName is the name of the action.
 	ActionName string `json:"action"`
 }
@@ -84,7 +84,7 @@ type conversion struct {
 	collection *Collection
 	vars       *variables
 	item       *item
-	action     forward.Action
+	action     config.Action
 	findings   []Finding
 	// fromURL is the authentication that stands in the URL.
 	fromURL *authentication
@@ -147,7 +147,7 @@ func (c *conversion) convert(name string) {
 		c.leaveOut("it has no request")
 		return
 	}
-	c.action = forward.Action{Name: name, Method: it.Method, Description: describeItem(it)}
+	c.action = config.Action{Name: name, Method: it.Method, Description: describeItem(it)}
 	if !slices.Contains(forward.Methods, it.Method) {
 		c.leaveOut("an action cannot have the method %q; there are %s", oneLine(it.Method), strings.Join(forward.Methods, ", "))
 		return
@@ -171,19 +171,22 @@ func (c *conversion) convert(name string) {
 	if c.vars.overflow || c.size() > maxTemplate*4 {
 		c.leaveOut("with its variables put in it is larger than any request should be")
 	}
-	if _, err := Caddyfile(nil, []forward.Action{c.action}); err != nil && !c.left {
+	if _, err := printer.Actions(nil, []config.Action{c.action}); err != nil && !c.left {
 		c.leaveOut("%v", err)
 	}
 }
 
 // size returns how large the action is, in bytes.
 func (c *conversion) size() int {
-	size := len(c.action.URL) + len(c.action.Body.Text)
+	size := len(c.action.URL)
 	for _, p := range append(c.action.Query, c.action.Headers...) {
 		size += len(p.Name) + len(p.Value)
 	}
-	for _, f := range c.action.Body.Fields {
-		size += len(f.Name) + len(f.Value)
+	if body := c.action.Body; body != nil {
+		size += len(body.Text)
+		for _, f := range body.Fields {
+			size += len(f.Name) + len(f.Value)
+		}
 	}
 	return size
 }
@@ -263,17 +266,19 @@ func (r *Import) check() {
 	language, err := language.New(definitions)
 	kept := r.Imported[:0]
 	for _, one := range r.Imported {
-		wrong := err
-		if wrong == nil {
-			_, wrong = forward.Compile([]forward.Action{one.Action}, language, forward.Settings{})
+		compile := func() error {
+			if err != nil {
+				return err
+			}
+			_, err := forward.Compile([]forward.Action{forward.FromConfig(&one.Action)}, language, forward.Settings{})
+			return err
 		}
-		if wrong != nil && one.Action.Body.Kind == forward.BodyXML {
+		wrong := compile()
+		if wrong != nil && one.Action.Body != nil && one.Action.Body.Kind == forward.BodyXML {
 			// Postman calls XML whatever its user does; as raw text it is not
 			// checked.
 			one.Action.Body.Kind, one.Action.Body.Type = forward.BodyRaw, "application/xml"
-			if err == nil {
-				_, wrong = forward.Compile([]forward.Action{one.Action}, language, forward.Settings{})
-			}
+			wrong = compile()
 		}
 		if wrong == nil {
 			kept = append(kept, one)

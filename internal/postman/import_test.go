@@ -33,7 +33,7 @@ func one(t *testing.T, before, request string) (*Import, forward.Action) {
 	if len(imported.Imported) != 1 {
 		t.Fatalf("not imported: %+v", imported.Findings)
 	}
-	return imported, imported.Imported[0].Action
+	return imported, forward.FromConfig(&imported.Imported[0].Action)
 }
 
 func (r *Import) has(kind Kind, text string) bool {

@@ -183,7 +183,7 @@ func sendAll(t *testing.T, recorder *recorder, collection *Collection, g *golden
 	}
 	actions := make([]forward.Action, len(imported.Imported))
 	for i, one := range imported.Imported {
-		actions[i] = one.Action
+		actions[i] = forward.FromConfig(&one.Action)
 	}
 	prepared, err := forward.Compile(actions, language, forward.Settings{})
 	if err != nil {

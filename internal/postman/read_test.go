@@ -78,7 +78,7 @@ func TestReadsEnvironments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(imported.Parameters); got != "[{a environment map[] a false} {b collection map[] b false}]" {
+		if got := fmt.Sprint(imported.Parameters); got != "[{a environment a false} {b collection b false}]" {
 			t.Error(got)
 		}
 	}

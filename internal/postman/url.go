@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // urlParts is a URL that is cut into parts.
@@ -237,7 +237,7 @@ func (c *conversion) address(it *item) {
 			text += "?" + c.write(c.embeddedInQuery(rest, "query"), anywhere)
 		}
 		for _, line := range lines {
-			c.action.Query = append(c.action.Query, forward.Pair{Name: c.write(line.name, anywhere), Value: c.write(c.embedded(line.value, "value "+cut(oneLine(line.name.known()), 40)+" of the query", "", asRead), anywhere)})
+			c.action.Query = append(c.action.Query, config.NameValue{Name: c.write(line.name, anywhere), Value: c.write(c.embedded(line.value, "value "+cut(oneLine(line.name.known()), 40)+" of the query", "", asRead), anywhere)})
 		}
 	}
 	c.action.URL = mendWhole(text)

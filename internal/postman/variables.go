@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -306,7 +307,7 @@ func parameterValue(t template) (text string, holds []*variable, possible bool) 
 			b.WriteString(p.literal)
 		}
 	}
-	_, err := quote(b.String())
+	_, err := printer.Quote(b.String())
 	return b.String(), holds, err == nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
 )
 
 // place is where a tag stands, as far as that decides what may stand there. A
@@ -114,11 +116,11 @@ func mendWhole(text string) string {
 	if torn.MatchString(text) {
 		text = "{{'{'}}" + text[1:]
 	}
-	if unclosedBraces(text) > 90 {
+	if printer.UnclosedBraces(text) > printer.MostUnclosed {
 		brace := strings.LastIndexByte(text, '{')
 		text = text[:brace] + "{{'{'}}" + text[brace+1:]
 	}
-	if strings.Contains(text, "`") && !fitsDoubleQuotes(text) {
+	if strings.Contains(text, "`") && !printer.FitsDoubleQuotes(text) {
 		text = backticks.ReplaceAllStringFunc(text, func(found string) string {
 			return "{{'" + strings.ReplaceAll(found[:len(found)-1], `\`, `\\`) + `\x60'}}`
 		})
@@ -130,8 +132,6 @@ func mendWhole(text string) string {
 // backslashes before it, which cannot stand before a brace.
 var backticks = regexp.MustCompile("\\\\*`")
 
-func trailingBackslashes(text string) int { return len(text) - len(strings.TrimRight(text, `\`)) }
-
 // fieldName writes the name of a form's field. It begins a line of the
 // Caddyfile, which has fewer quotes to offer.
 func (c *conversion) fieldName(name string) string {
@@ -139,7 +139,7 @@ func (c *conversion) fieldName(name string) string {
 	if text == "import" {
 		return "{{'import'}}"
 	}
-	if _, err := quoteFirst(text); err != nil {
+	if _, err := printer.QuoteFirst(text); err != nil {
 		text = doubleQuotes.ReplaceAllStringFunc(text, func(found string) string {
 			return "{{'" + strings.ReplaceAll(found[:len(found)-1], `\`, `\\`) + `\x22'}}`
 		})

@@ -1,4 +1,4 @@
-package postman
+package printer
 
 import (
 	"errors"
@@ -11,14 +11,14 @@ var errUnwritable = errors.New("no quotes of a Caddyfile can hold it: it has bac
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:/@%=+,-]*$`)
 
-// quote writes a text as one token of a file that is imported: with whatever
+// Quote writes a text as one token of a file that is imported: with whatever
 // quotes it needs, so that Caddy reads the very text and `caddy fmt` leaves the
 // token alone.
-func quote(text string) (string, error) { return quoted(protect(text), false) }
+func Quote(text string) (string, error) { return quoted(protect(text), false) }
 
-// quoteFirst is quote for the first token of a line. There `caddy fmt` knows
+// QuoteFirst is Quote for the first token of a line. There `caddy fmt` knows
 // plain words and double quotes only.
-func quoteFirst(text string) (string, error) {
+func QuoteFirst(text string) (string, error) {
 	if text == "import" {
 		return "", errors.New("a line that begins with the word import is an import, quoted or not")
 	}
@@ -33,7 +33,7 @@ func quoted(text string, first bool) (string, error) {
 		return `"` + text + `"`, nil
 	case !first && !strings.Contains(text, "`") && trailingBackslashes(text)%2 == 0:
 		return "`" + text + "`", nil
-	case fitsDoubleQuotes(text):
+	case FitsDoubleQuotes(text):
 		return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`, nil
 	case !first && !strings.Contains(text, "\r"):
 		marker := "END"
@@ -45,9 +45,9 @@ func quoted(text string, first bool) (string, error) {
 	return "", errUnwritable
 }
 
-// fitsDoubleQuotes reports whether double quotes can hold a text: a backslash
+// FitsDoubleQuotes reports whether double quotes can hold a text: a backslash
 // escapes a quote, but not another backslash.
-func fitsDoubleQuotes(text string) bool {
+func FitsDoubleQuotes(text string) bool {
 	odd := false
 	for i := range len(text) {
 		switch {
@@ -69,7 +69,7 @@ func protect(text string) string {
 	if !strings.ContainsAny(text, "{}") {
 		return text
 	}
-	escapeAll := unclosedBraces(text) > 90
+	escapeAll := UnclosedBraces(text) > MostUnclosed
 	var b strings.Builder
 	for i := range len(text) {
 		c := text[i]
@@ -92,10 +92,16 @@ func protect(text string) string {
 	return b.String()
 }
 
-// unclosedBraces counts the braces that are opened after the last one that
+// MostUnclosed is how many braces a text may leave open that is imported. Caddy's
+// bound is a hundred.
+const MostUnclosed = 90
+
+func trailingBackslashes(text string) int { return len(text) - len(strings.TrimRight(text, `\`)) }
+
+// UnclosedBraces counts the braces that are opened after the last one that
 // closes any. Caddy's import gives a text up, and makes it empty, when there are
 // more than a hundred.
-func unclosedBraces(text string) int {
+func UnclosedBraces(text string) int {
 	last := len(text) - 1
 	for ; last >= 0; last-- {
 		if text[last] == '}' && (last == 0 || text[last-1] != '\\') {

@@ -1,4 +1,4 @@
-package caddymodule
+package caddyfile_test
 
 import (
 	"bytes"
@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -17,23 +15,29 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	_ "github.com/caddy-event-relay/event-relay/caddymodule" // the app, which loads what was read
+	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/postman"
 )
 
-const postmanCases = "../internal/postman/testdata/cases"
+const postmanCases = "../../internal/postman/testdata/cases"
 
 // adaptImported adapts a Caddyfile whose event_relay block imports a text.
-func adaptImported(t testing.TB, directory, text string) (*App, error) {
+func adaptImported(t testing.TB, directory, text string) (*config.Relay, error) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(directory, "imported.caddy"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := "{\n\tevent_relay {\n\t\timport imported.caddy\n\t}\n}\n"
+	return adapted(t, "{\n\tevent_relay {\n\t\timport imported.caddy\n\t}\n}\n", directory)
+}
+
+// adapted adapts a Caddyfile in a directory, and returns the relay's part. Places
+// are left out, because they are another's after a round trip.
+func adapted(t testing.TB, text, directory string) (*config.Relay, error) {
+	t.Helper()
 	options := map[string]any{"filename": filepath.Join(directory, "Caddyfile")}
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), options)
+	whole, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), options)
 	if err != nil {
 		return nil, err
 	}
@@ -42,53 +46,39 @@ func adaptImported(t testing.TB, directory, text string) (*App, error) {
 			Relay json.RawMessage `json:"event_relay"`
 		} `json:"apps"`
 	}
-	app := new(App)
-	if err := json.Unmarshal(adapted, &parsed); err != nil {
+	if err := json.Unmarshal(whole, &parsed); err != nil {
 		t.Fatal(err)
 	}
+	relay := new(config.Relay)
 	if parsed.Apps.Relay == nil {
-		return app, nil
+		return relay, nil
 	}
-	if err := caddy.StrictUnmarshalJSON(parsed.Apps.Relay, app); err != nil {
+	if err := caddy.StrictUnmarshalJSON(parsed.Apps.Relay, relay); err != nil {
 		t.Fatal(err)
 	}
-	app.logger = caddy.Log()
-	return app, nil
+	for i := range relay.Actions {
+		relay.Actions[i].Place = ""
+	}
+	for i := range relay.Parameters {
+		relay.Parameters[i].Place = ""
+	}
+	return relay, nil
 }
 
-// same reports how what was read differs from what was written.
-func differs(app *App, parameters []postman.Parameter, actions []forward.Action) string {
-	if len(app.Actions) != len(actions) || len(app.Parameters) != len(parameters) {
-		return "there are not as many actions or parameters"
-	}
-	for i, p := range parameters {
-		if got := app.Parameters[i]; got.Name != p.Name || got.Value != p.Value || !reflect.DeepEqual(got.Tenants, p.Tenants) {
-			return "parameter " + p.Name + " is " + got.Value + " and not " + p.Value
-		}
-	}
-	for i := range actions {
-		want, got := plainJSON(actions[i]), plainJSON(asWritten(&app.Actions[i]))
-		if got != want {
-			return "action " + actions[i].Name + "\n got " + got + "\nwant " + want
-		}
-	}
-	return ""
-}
-
-// plainJSON writes an action such that absent and empty lists are the same.
-func plainJSON(action forward.Action) string {
-	action.Place = ""
-	if len(action.Query) == 0 {
-		action.Query = nil
-	}
-	if len(action.Headers) == 0 {
-		action.Headers = nil
-	}
-	encoded, err := json.Marshal(action)
+// differs reports how what was read differs from what was written.
+func differs(relay *config.Relay, parameters []config.Parameter, actions []config.Action) string {
+	got, err := json.Marshal([]any{relay.Parameters, relay.Actions})
 	if err != nil {
 		return err.Error()
 	}
-	return string(encoded)
+	want, err := json.Marshal([]any{parameters, actions})
+	if err != nil {
+		return err.Error()
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Sprintf(" got %s\nwant %s", got, want)
+	}
+	return ""
 }
 
 // checkImport writes an import as text and reads it: it is formatted, it is read
@@ -102,18 +92,27 @@ func checkImport(t *testing.T, directory string, imported *postman.Import) {
 	if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
 		t.Fatalf("the text is not formatted:\n%s\nformatted it is:\n%s", text, formatted)
 	}
-	app, err := adaptImported(t, directory, text)
+	relay, err := adaptImported(t, directory, text)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
-	actions := make([]forward.Action, len(imported.Imported))
-	for i, one := range imported.Imported {
-		actions[i] = one.Action
+	var parameters []config.Parameter
+	for _, p := range imported.Parameters {
+		parameters = append(parameters, config.Parameter{Name: p.Name, Value: p.Value})
 	}
-	if difference := differs(app, imported.Parameters, actions); difference != "" {
+	var actions []config.Action
+	for _, one := range imported.Imported {
+		actions = append(actions, one.Action)
+	}
+	if difference := differs(relay, parameters, actions); difference != "" {
 		t.Fatalf("%s\n%s", difference, text)
 	}
-	if _, err := app.compile(nil, sites.Sites{}); err != nil {
+	part, err := json.Marshal(relay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := &caddy.Config{AppsRaw: caddy.ModuleMap{"event_relay": part}, Admin: &caddy.AdminConfig{Disabled: true}}
+	if err := caddy.Validate(whole); err != nil {
 		t.Fatalf("loading: %v\n%s", err, text)
 	}
 }
@@ -257,8 +256,8 @@ func checkWritten(t *testing.T, directory, text string) {
 	if !utf8.ValidString(text) {
 		t.Skip("a Caddyfile holds no other texts")
 	}
-	actions := []forward.Action{{Name: "a", Description: text, Method: "GET", URL: "http://127.0.0.1/"}}
-	written, err := postman.Caddyfile(nil, actions)
+	actions := []config.Action{{Name: "a", Description: text, Method: "GET", URL: "http://127.0.0.1/"}}
+	written, err := printer.Actions(nil, actions)
 	if err != nil {
 		if !strings.Contains(text, "`") {
 			t.Fatalf("%q: %v", text, err)
@@ -268,11 +267,11 @@ func checkWritten(t *testing.T, directory, text string) {
 	if formatted := caddyfile.Format([]byte(written)); !bytes.Equal(formatted, []byte(written)) {
 		t.Fatalf("%q is not formatted:\n%s\nformatted it is:\n%s", text, written, formatted)
 	}
-	app, err := adaptImported(t, directory, written)
+	relay, err := adaptImported(t, directory, written)
 	if err != nil {
 		t.Fatalf("%q: %v in\n%s", text, err, written)
 	}
-	if difference := differs(app, nil, actions); difference != "" {
+	if difference := differs(relay, nil, actions); difference != "" {
 		t.Fatalf("%q: %s\n%s", text, difference, written)
 	}
 }
@@ -294,28 +293,28 @@ func randomText(random *rand.Rand) string {
 // TestRandomTextIsRead writes many random texts into one file and reads it.
 func TestRandomTextIsRead(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	var actions []forward.Action
+	var actions []config.Action
 	for i := range 3000 {
-		action := forward.Action{Name: fmt.Sprint("a", i), Description: randomText(random), Method: "GET", URL: "http://127.0.0.1/"}
-		if _, err := postman.Caddyfile(nil, []forward.Action{action}); err == nil {
+		action := config.Action{Name: fmt.Sprint("a", i), Description: randomText(random), Method: "GET", URL: "http://127.0.0.1/"}
+		if _, err := printer.Actions(nil, []config.Action{action}); err == nil {
 			actions = append(actions, action)
 		}
 	}
 	if len(actions) < 2900 {
 		t.Errorf("only %d of 3000 texts can be written", len(actions))
 	}
-	text, err := postman.Caddyfile(nil, actions)
+	text, err := printer.Actions(nil, actions)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
 		t.Error("the text is not formatted")
 	}
-	app, err := adaptImported(t, t.TempDir(), text)
+	relay, err := adaptImported(t, t.TempDir(), text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if difference := differs(app, nil, actions); difference != "" {
+	if difference := differs(relay, nil, actions); difference != "" {
 		t.Error(difference)
 	}
 }
@@ -367,11 +366,11 @@ func TestRandomCollectionsLoad(t *testing.T) {
 	}
 }
 
-// TestExportIsImport exports the actions of every configuration among the
-// fixtures and imports them: they are the same.
-func TestExportIsImport(t *testing.T) {
-	exported := 0
-	files, err := filepath.Glob("caddyfile/testdata/adapt/*.caddyfiletest")
+// TestPrintedActionsAreRead prints the actions and parameters of every
+// configuration among the fixtures, and reads them: they are the same.
+func TestPrintedActionsAreRead(t *testing.T) {
+	printed := 0
+	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,100 +383,30 @@ func TestExportIsImport(t *testing.T) {
 			t.Fatal(err)
 		}
 		written, _, _ := strings.Cut(string(fixture), "----------")
-		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(written), map[string]any{"filename": "caddyfile/testdata/adapt/Caddyfile"})
+		relay, err := adapted(t, written, "testdata/adapt")
 		if err != nil {
 			t.Fatal(err)
 		}
-		var whole struct {
-			Apps struct {
-				Relay *App `json:"event_relay"`
-			} `json:"apps"`
-		}
-		if err := json.Unmarshal([]byte(adapted), &whole); err != nil {
-			t.Fatal(err)
-		}
-		if whole.Apps.Relay == nil || len(whole.Apps.Relay.Actions) == 0 {
+		if len(relay.Actions)+len(relay.Parameters) == 0 {
 			continue
 		}
-		exported++
-		text, err := exportedActions(t, string(adapted))
+		printed++
+		text, err := printer.Actions(relay.Parameters, relay.Actions)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
 			t.Errorf("%s: the text is not formatted:\n%s", name, text)
 		}
-		app, err := adaptImported(t, t.TempDir(), text)
+		again, err := adaptImported(t, t.TempDir(), text)
 		if err != nil {
 			t.Fatalf("%s: %v in\n%s", name, err, text)
 		}
-		for i := range app.Actions {
-			app.Actions[i].Place = whole.Apps.Relay.Actions[i].Place
-		}
-		got, _ := json.Marshal(app.Actions)
-		want, _ := json.Marshal(whole.Apps.Relay.Actions)
-		if !bytes.Equal(got, want) {
-			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
-		}
-		for _, p := range app.Parameters {
-			i := slices.IndexFunc(whole.Apps.Relay.Parameters, func(q config.Parameter) bool { return q.Name == p.Name })
-			if i < 0 || whole.Apps.Relay.Parameters[i].Value != p.Value || !reflect.DeepEqual(whole.Apps.Relay.Parameters[i].Tenants, p.Tenants) {
-				t.Errorf("%s: parameter %s is another", name, p.Name)
-			}
+		if difference := differs(again, relay.Parameters, relay.Actions); difference != "" {
+			t.Errorf("%s:\n%s", name, difference)
 		}
 	}
-	if exported < 20 {
-		t.Fatalf("only %d fixtures have actions", exported)
-	}
-}
-
-func exportedActions(t *testing.T, config string, names ...string) (string, error) {
-	t.Helper()
-	var parsed struct {
-		Apps struct {
-			Relay App `json:"event_relay"`
-		} `json:"apps"`
-	}
-	if err := json.Unmarshal([]byte(config), &parsed); err != nil {
-		t.Fatal(err)
-	}
-	return parsed.Apps.Relay.ExportActions(names)
-}
-
-func TestExportTakesTheParametersThatAreUsed(t *testing.T) {
-	config := `{"apps": {"event_relay": {
-		"parameters": [{"name": "base", "value": "http://{{host}}/v1"}, {"name": "host", "value": "127.0.0.1"}, {"name": "unused", "value": "x"},
-			{"name": "token", "value": "{env.TOKEN}"}, {"name": "key", "tenants": {"100": "a", "200": "{file./run/key}"}}],
-		"actions": [{"name": "a", "url": "{{base}}/x", "auth": {"kind": "bearer", "value": "{{token}}"}, "order_by": "key"},
-			{"name": "b", "url": "http://127.0.0.1/", "retry_for": -1}]}}}`
-	text, err := exportedActions(t, config, "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `# Actions, to be imported into the event_relay block.
-
-parameter base "http://{{host}}/v1"
-parameter host 127.0.0.1
-parameter token "{env.TOKEN}"
-parameter key {
-	tenant 100 a
-	tenant 200 "{file./run/key}"
-}
-
-action a {
-	post "{{base}}/x"
-	auth bearer "{{token}}"
-	order_by key
-}
-`
-	if text != want {
-		t.Errorf("got\n%s\nwant\n%s", text, want)
-	}
-	if _, err := exportedActions(t, config, "c"); err == nil || !strings.Contains(err.Error(), "unknown action c") {
-		t.Error(err)
-	}
-	if _, err := exportedActions(t, `{"apps": {"event_relay": {"actions": [{"name": "a", "url": "x", "rate": {"count": 1, "per": "90s"}}]}}}`); err == nil ||
-		!strings.Contains(err.Error(), "writing rate of action a: a Caddyfile counts by the second, minute or hour, not by 1m30s") {
-		t.Error(err)
+	if printed < 20 {
+		t.Fatalf("only %d fixtures have actions or parameters", printed)
 	}
 }

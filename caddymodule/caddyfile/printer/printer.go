@@ -1,0 +1,261 @@
+// Package printer writes parameters and actions as text of a Caddyfile. It is the
+// other way of the parser in the room above. It imports no Caddy, because the
+// importer of Postman collections writes with it, too.
+package printer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
+)
+
+// Actions writes parameters and actions as text to be imported into the
+// event_relay block of a Caddyfile, as `caddy fmt` leaves it. Reading it gives
+// the same parameters and actions. An error names everything that a Caddyfile
+// cannot say, and the text is then without it.
+func Actions(parameters []config.Parameter, actions []config.Action) (string, error) {
+	w := new(Writer)
+	for i := range parameters {
+		w.Parameter(&parameters[i])
+	}
+	for i := range actions {
+		w.Action(&actions[i])
+	}
+	return w.Text()
+}
+
+// Writer writes the lines of text to be imported.
+type Writer struct {
+	text strings.Builder
+	// what is the setting that is being written, for errors.
+	what   string
+	indent int
+	wrong  []error
+}
+
+// Blank writes a blank line, but not at the beginning.
+func (w *Writer) Blank() {
+	if w.text.Len() > 0 {
+		w.text.WriteByte('\n')
+	}
+}
+
+// Comment writes a line for people. Braces would mean something to Caddy, which
+// looks for variables of the environment in comments too.
+func (w *Writer) Comment(text string) {
+	w.text.WriteString(strings.TrimSpace("# "+strings.NewReplacer("{", "(", "}", ")").Replace(text)) + "\n")
+}
+
+// line writes a line: words that are written as they are, then arguments that
+// are quoted.
+func (w *Writer) line(words string, arguments ...string) {
+	tokens := []string{words}
+	for _, argument := range arguments {
+		token, err := Quote(argument)
+		if err != nil {
+			w.fail(words, err)
+			return
+		}
+		tokens = append(tokens, token)
+	}
+	w.text.WriteString(strings.Repeat("\t", w.indent) + strings.Join(tokens, " ") + "\n")
+}
+
+func (w *Writer) fail(setting string, err error) {
+	w.wrong = append(w.wrong, fmt.Errorf("writing %s of %s: %w", setting, w.what, err))
+}
+
+// Text returns what was written, and what could not be written.
+func (w *Writer) Text() (string, error) { return w.text.String(), errors.Join(w.wrong...) }
+
+// open and close write the lines around a block.
+func (w *Writer) open(words string) {
+	w.line(words + " {")
+	w.indent++
+}
+
+func (w *Writer) close() {
+	w.indent--
+	w.line("}")
+}
+
+// Parameter writes a parameter.
+func (w *Writer) Parameter(p *config.Parameter) {
+	w.what = "parameter " + p.Name
+	if len(p.Tenants) == 0 {
+		w.line("parameter", p.Name, p.Value)
+		return
+	}
+	w.open("parameter " + p.Name)
+	if p.Value != "" {
+		w.line("default", p.Value)
+	}
+	for _, code := range slices.Sorted(maps.Keys(p.Tenants)) {
+		w.line("tenant", code, p.Tenants[code])
+	}
+	w.close()
+}
+
+// Action writes an action, after a blank line.
+func (w *Writer) Action(a *config.Action) {
+	w.what = "action " + a.Name
+	w.Blank()
+	w.open("action " + a.Name)
+	if a.Description != "" {
+		w.line("description", a.Description)
+	}
+	w.line(strings.ToLower(cmp.Or(a.Method, "POST")), a.URL)
+	for _, pair := range a.Query {
+		w.line("query", pair.Name, pair.Value)
+	}
+	for _, pair := range a.Headers {
+		w.line("header", pair.Name, pair.Value)
+	}
+	w.auth(a.Auth)
+	w.body(a.Body)
+	w.delivery(a)
+	w.tls(a.TLS)
+	w.close()
+}
+
+func (w *Writer) auth(auth *config.ActionAuth) {
+	if auth == nil {
+		return
+	}
+	switch auth.Kind {
+	case "api_key":
+		w.line("auth api_key "+auth.In, auth.Name, auth.Value)
+	case "basic":
+		w.line("auth basic", auth.User, auth.Password)
+	case "bearer":
+		w.line("auth bearer", auth.Value)
+	}
+}
+
+func (w *Writer) body(body *config.Body) {
+	if body == nil {
+		return
+	}
+	switch body.Kind {
+	case "form", "urlencoded":
+		w.open("body " + body.Kind)
+		for _, field := range body.Fields {
+			name, err := QuoteFirst(field.Name)
+			if err != nil {
+				w.fail("body "+body.Kind, err)
+				continue
+			}
+			if field.Type != "" {
+				w.line(name, field.Value, field.Type)
+			} else {
+				w.line(name, field.Value)
+			}
+		}
+		w.close()
+	case "json", "xml":
+		w.line("body "+body.Kind, body.Text)
+	case "raw":
+		if body.Type != "" {
+			w.line("body raw", body.Type, body.Text)
+		} else {
+			w.line("body raw", body.Text)
+		}
+	case "forward":
+		w.line("body forward")
+	}
+}
+
+// delivery writes the settings that are given. Zero stands for the default.
+func (w *Writer) delivery(a *config.Action) {
+	duration := func(setting string, d config.Duration) {
+		if d > 0 {
+			w.line(setting, durationText(d))
+		}
+	}
+	duration("timeout", a.Timeout)
+	if len(a.Success) > 0 {
+		w.line("success", a.Success...)
+	}
+	if duration("retry_for", a.RetryFor); a.RetryFor < 0 {
+		w.line("retry_for off")
+	}
+	if interval := a.RetryInterval; interval != nil {
+		switch first, longest := interval.First, interval.Cap; {
+		case first > 0 && longest > 0:
+			w.line("retry_interval", durationText(first), durationText(longest))
+		case first > 0 || longest > 0:
+			w.fail("retry_interval", errors.New("a Caddyfile says both the first pause and the longest, or neither"))
+		}
+	}
+	if a.Concurrency > 0 {
+		w.line("concurrency", strconv.Itoa(a.Concurrency))
+	}
+	if a.Rate != nil {
+		w.rate(a.Rate)
+	}
+	duration("expires", a.Expires)
+	if a.OrderBy != "" {
+		w.line("order_by", a.OrderBy)
+	}
+	if len(a.Sign) > 0 {
+		w.line("sign", a.Sign...)
+	}
+}
+
+func (w *Writer) rate(rate *config.Rate) {
+	for unit, per := range map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour} {
+		if time.Duration(rate.Per) == per {
+			w.line("rate", strconv.Itoa(rate.Count)+"/"+unit)
+			return
+		}
+	}
+	w.fail("rate", fmt.Errorf("a Caddyfile counts by the second, minute or hour, not by %s", time.Duration(rate.Per)))
+}
+
+func (w *Writer) tls(tls *config.TLS) {
+	if tls == nil {
+		return
+	}
+	if len(tls.CAFiles) > 0 {
+		w.line("tls_trust_pool file", tls.CAFiles...)
+	}
+	if tls.ClientCertificateFile != "" {
+		w.line("tls_client_auth", tls.ClientCertificateFile, tls.ClientCertificateKeyFile)
+	}
+	if tls.ServerName != "" {
+		w.line("tls_server_name", tls.ServerName)
+	}
+	if len(tls.Pins) > 0 {
+		w.line("tls_pin", tls.Pins...)
+	}
+	switch {
+	case tls.ProtocolMax != "" && tls.ProtocolMin == "":
+		w.fail("tls_protocols", errors.New("a Caddyfile says the lowest version with the highest"))
+	case tls.ProtocolMax != "":
+		w.line("tls_protocols", tls.ProtocolMin, tls.ProtocolMax)
+	case tls.ProtocolMin != "":
+		w.line("tls_protocols", tls.ProtocolMin)
+	}
+	if tls.InsecureSkipVerify {
+		w.line("tls_insecure_skip_verify")
+	}
+}
+
+// durationText writes a duration as people do: 24h and not 24h0m0s.
+func durationText(d config.Duration) string {
+	text := time.Duration(d).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
