@@ -105,8 +105,14 @@ func (a *credentials) isEmpty(user, value string) bool {
 // have such parameters until an administrator gives them a value.
 func (b *builder) emptyAuth() error {
 	what := map[string]string{AuthBearer: "the bearer token is empty", AuthAPIKey: "the API key is empty", AuthBasic: "user and password are empty"}[b.action.Auth.Kind]
+	return b.emptyProof("auth: "+what, slices.Concat(b.auth.user.pieces, b.auth.value.pieces))
+}
+
+// emptyProof returns the error of a request that would go out without what is to
+// prove it, and names what has to be filled in for the tags of the pieces.
+func (b *builder) emptyProof(text string, pieces []piece) error {
 	var absent, lines []string
-	for _, p := range slices.Concat(b.auth.user.pieces, b.auth.value.pieces) {
+	for _, p := range pieces {
 		switch {
 		case p.tag == nil:
 		case !p.tag.expression.Trusted():
@@ -121,7 +127,6 @@ func (b *builder) emptyAuth() error {
 			}
 		}
 	}
-	text := "auth: " + what
 	if len(absent) > 0 {
 		text += ", because the event has nothing for " + strings.Join(absent, ", ")
 	}

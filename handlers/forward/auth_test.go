@@ -239,3 +239,32 @@ func TestEmptyAuthInURL(t *testing.T) {
 		}
 	}
 }
+
+// An Authorization header that is written by hand proves nothing either when all of
+// its tags come out blank.
+func TestEmptyAuthorizationHeader(t *testing.T) {
+	empty := language.CustomParameter{Name: "empty"}
+	some := language.CustomParameter{Name: "some", Value: "x", Tenants: map[string]language.TenantValue{"acme": {Value: " "}}}
+	const nothing = "there is nothing to prove the request with"
+	for _, c := range []struct {
+		name, value, tenant, want string
+	}{
+		{"Authorization", "Bearer {{empty}}", "", "header Authorization: " + nothing + "; not sent: fill in parameter empty VALUE"},
+		{"authorization", "{{empty}}", "", "header authorization: " + nothing + "; not sent: fill in parameter empty VALUE"},
+		{"Authorization", "Bearer {{body.t}}", "", "header Authorization: " + nothing + ", because the event has nothing for {{body.t}}; not sent"},
+		{"Authorization", "Bearer {{some}}", "acme", `header Authorization: ` + nothing + `; not sent: fill in tenant "acme" VALUE in parameter some`},
+		{"Authorization", "Bearer {{some}}", "other", ""},
+		{"Authorization", "Key {{empty}} {{some}}", "", ""},
+		{"Authorization", "{{some}}", "", ""},
+		{"Authorization", "Negotiate", "", ""},
+		{"X-Name", "Bearer {{empty}}", "", ""},
+	} {
+		p := prepare(t, Action{URL: "http://h/", Headers: []Pair{{Name: c.name, Value: c.value}}}, empty, some)
+		e := eventWith(map[string]any{})
+		e.Parameters[event.Tenant] = c.tenant
+		_, err := p.Render(e, testDelivery)
+		if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && got != c.want {
+			t.Errorf("%s: %s: got  %s\nwant %s", c.name, c.value, got, c.want)
+		}
+	}
+}

@@ -17,6 +17,38 @@ import (
 type header struct {
 	name   string
 	values []template
+	// proofs are for Authorization what its values are to prove, in their order.
+	proofs []proof
+}
+
+// proof is the value of an Authorization header with tags in it.
+type proof struct {
+	// scheme is the literal text around the tags.
+	scheme string
+	// empty is why a request is not sent for which all of them come out blank.
+	empty error
+}
+
+// isEmpty reports whether a rendered value is the scheme alone. A target may answer
+// such a request as one without credentials, even with 200, so it is not sent.
+func (p proof) isEmpty(value string) bool { return p.empty != nil && value == p.scheme }
+
+// proof returns what an Authorization header of the administrator's is to prove. One
+// without tags is sent as it is written.
+func (b *builder) proof(w writtenText, filled template) proof {
+	var scheme strings.Builder
+	tags := 0
+	for _, p := range filled {
+		if p.tag != nil || p.put {
+			tags++
+		} else {
+			scheme.WriteString(p.text)
+		}
+	}
+	if tags == 0 {
+		return proof{}
+	}
+	return proof{strings.TrimSpace(scheme.String()), b.emptyProof(w.place+": there is nothing to prove the request with", w.pieces)}
 }
 
 // The fields that frame a message or belong to the connection. The transport
@@ -30,9 +62,18 @@ var framing = map[string]bool{
 // able to rely on it, so no action has it.
 const testHeader = "X-Event-Test"
 
+// The fields that every request has unless its action has one of that name, beside
+// the Content-Type of its body.
+const (
+	userAgentHeader = "User-Agent"
+	deliveryHeader  = "Idempotency-Key"
+	eventHeader     = "X-Event-Id"
+	traceHeader     = "Traceparent"
+)
+
 // makeHeaders makes the header fields.
 func (b *builder) makeHeaders() {
-	fixed := http.Header{"User-Agent": {b.userAgent}}
+	fixed := http.Header{userAgentHeader: {b.userAgent}}
 	if b.authorization != "" {
 		fixed["Authorization"] = []string{b.authorization}
 	}
@@ -43,9 +84,10 @@ func (b *builder) makeHeaders() {
 			continue
 		}
 		field, err := headerName(b.fill(pair.name))
-		var value template
+		var value, filled template
 		if err == nil {
-			value, err = headerValue(field, b.fill(pair.value))
+			filled = b.fill(pair.value)
+			value, err = headerValue(field, filled)
 		}
 		if err != nil {
 			b.fail(pair.name.place, err)
@@ -60,7 +102,7 @@ func (b *builder) makeHeaders() {
 		case "Host":
 			b.made.host, _ = value.text()
 			continue
-		case "User-Agent", "Content-Type", "Idempotency-Key", "X-Event-Id", "Traceparent":
+		case userAgentHeader, "Content-Type", deliveryHeader, eventHeader, traceHeader:
 			// net/http and the code here look for these by this spelling.
 			field = key
 		}
@@ -72,12 +114,20 @@ func (b *builder) makeHeaders() {
 			groups = append(groups, header{name: field})
 		}
 		groups[at].values = append(groups[at].values, value)
+		if key == "Authorization" {
+			groups[at].proofs = append(groups[at].proofs, b.proof(pair.value, filled))
+		}
 	}
 	for _, group := range groups {
 		var texts []string
-		for _, value := range group.values {
-			if text, ok := value.text(); ok {
-				texts = append(texts, text)
+		for i, value := range group.values {
+			text, ok := value.text()
+			if !ok {
+				continue
+			}
+			texts = append(texts, text)
+			if group.proofs != nil && group.proofs[i].isEmpty(text) {
+				b.made.unproven = group.proofs[i].empty
 			}
 		}
 		if len(texts) == len(group.values) {

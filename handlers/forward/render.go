@@ -220,6 +220,9 @@ func (r *rendering) header(v *variant, event *event.Event, delivery string) (htt
 				return nil, fmt.Errorf("%w; not sent", err)
 			}
 			values[j] = strings.TrimSpace(text)
+			if h.proofs != nil && h.proofs[j].isEmpty(values[j]) {
+				return nil, h.proofs[j].empty
+			}
 		}
 		header[h.name] = values
 	}
@@ -227,11 +230,11 @@ func (r *rendering) header(v *variant, event *event.Event, delivery string) (htt
 		header[testHeader] = []string{"1"}
 	}
 	own := []string{delivery, event.ID, ""}
-	setUnlessGiven(header, "Idempotency-Key", own[0:1:1])
-	setUnlessGiven(header, "X-Event-Id", own[1:2:2])
-	if trace := event.Headers["Traceparent"]; len(trace) > 0 && isTraceparent(trace[0]) {
+	setUnlessGiven(header, deliveryHeader, own[0:1:1])
+	setUnlessGiven(header, eventHeader, own[1:2:2])
+	if trace := event.Headers[traceHeader]; len(trace) > 0 && isTraceparent(trace[0]) {
 		own[2] = trace[0]
-		setUnlessGiven(header, "Traceparent", own[2:3:3])
+		setUnlessGiven(header, traceHeader, own[2:3:3])
 	}
 	return header, nil
 }
