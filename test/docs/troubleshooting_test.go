@@ -1,9 +1,6 @@
 package docs_test
 
 import (
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -45,18 +42,8 @@ func TestMessagesExist(t *testing.T) {
 func programText(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
-	for _, room := range []string{"caddymodule", "handlers", "internal", "rules"} {
-		err := filepath.WalkDir(filepath.Join(root, room), func(name string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-				return err
-			}
-			content, err := os.ReadFile(name)
-			all.Write(content)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, source := range sources(t) {
+		all.WriteString(source)
 	}
 	text := concatenation.ReplaceAllString(all.String(), "")
 	return strings.ReplaceAll(verb.ReplaceAllString(text, "…"), `\"`, `"`)
