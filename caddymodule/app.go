@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -79,7 +80,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start opens the queue, unless a configuration before this one has, and
 // begins to carry out deliveries.
 func (a *App) Start() error {
-	key := queueKey(a.queueDir)
+	key := sqlite.Store{Dir: a.queueDir}.Key()
 	if err := a.refuseToLeaveBehind(key); err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (a *App) Start() error {
 	// it goes on storing events.
 	required := a.QueueRequired || generations.Newest() != nil
 	value, _, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) {
-		runtime, err := relay.Open(relay.Storage{Directory: a.queueDir, Required: required})
+		runtime, err := relay.Open(sqlite.Store{Dir: a.queueDir}, required)
 		return openQueue{runtime}, err
 	})
 	if err != nil {
@@ -142,8 +143,8 @@ func (a *App) refuseToLeaveBehind(key string) error {
 	if present == nil {
 		return nil
 	}
-	directory := present.Runtime().State().Directory
-	if queueKey(directory) == key {
+	directory := present.Runtime().Store().Usage().Dir
+	if (sqlite.Store{Dir: directory}).Key() == key {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -73,31 +71,6 @@ func TestAdminRoutes(t *testing.T) {
 	mux := http.NewServeMux()
 	for _, route := range new(adminAPI).Routes() {
 		mux.Handle(route.Pattern, http.NotFoundHandler())
-	}
-}
-
-func TestQueueKeyIsTheSameHoweverTheDirectoryIsWritten(t *testing.T) {
-	root, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(root, "real"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(root, "real"), filepath.Join(root, "link")); err != nil {
-		t.Skipf("making a link: %v", err)
-	}
-	want := "sqlite:" + filepath.Join(root, "real", "queue")
-	for _, directory := range []string{filepath.Join(root, "real", "queue"), filepath.Join(root, "link", "queue")} {
-		if got := queueKey(directory); got != want {
-			t.Errorf("before it exists, %s has the key %s, want %s", directory, got, want)
-		}
-	}
-	if err := os.Mkdir(filepath.Join(root, "real", "queue"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if got := queueKey(filepath.Join(root, "link", "queue")); got != want {
-		t.Errorf("once it exists, it has the key %s, want %s", got, want)
 	}
 }
 

@@ -24,19 +24,3 @@ func (a *App) queueDirectory() (string, error) {
 	}
 	return absolute, nil
 }
-
-// queueKey identifies a queue, whatever its settings and however its directory
-// is written. The directory need not exist yet: what does is resolved, so that
-// the key stays the same once the rest has been made.
-func queueKey(directory string) string {
-	rest := ""
-	for existing := directory; ; existing = filepath.Dir(existing) {
-		if resolved, err := filepath.EvalSymlinks(existing); err == nil {
-			return "sqlite:" + filepath.Join(resolved, rest)
-		}
-		if existing == filepath.Dir(existing) {
-			return "sqlite:" + directory
-		}
-		rest = filepath.Join(filepath.Base(existing), rest)
-	}
-}

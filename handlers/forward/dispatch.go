@@ -208,7 +208,7 @@ func (d *Dispatcher) attempt(l *lane, j job) {
 	}
 	needed := action.Timeout() + leaseMargin
 	if lease.Expires.Sub(began) < needed {
-		if err := d.queue.Extend(lease.Token, needed); err != nil {
+		if err := d.queue.Extend(d.attempts, lease.Token, needed); err != nil {
 			// Somebody else has the delivery now, or it is cancelled.
 			d.settled(lease, err)
 			return

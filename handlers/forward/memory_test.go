@@ -190,7 +190,7 @@ func (m *memory) held(token queue.Token) *remembered {
 	return r
 }
 
-func (m *memory) Extend(token queue.Token, d time.Duration) error {
+func (m *memory) Extend(_ context.Context, token queue.Token, d time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.extended = append(m.extended, d)

@@ -33,7 +33,7 @@ func activity(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := c.Runtime.Store().Page(c.r.Context(), filter, queue.Cursor(query.Get("after")), count)
+	page, err := c.Runtime.Store().Page(c.r.Context(), filter, queue.NewestFirst, queue.Cursor(query.Get("after")), count)
 	if err != nil {
 		return nil, err
 	}

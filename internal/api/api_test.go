@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -34,7 +35,7 @@ func newBench(t testing.TB) *bench {
 	t.Helper()
 	service := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(service.Close)
-	runtime, err := relay.Open(relay.Storage{Directory: t.TempDir(), Required: true})
+	runtime, err := relay.Open(sqlite.Store{Dir: t.TempDir()}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
@@ -66,7 +67,11 @@ func backup(c *call) error {
 			return &Error{Status: http.StatusInsufficientStorage, Err: fmt.Errorf(
 				"backing up: the copy takes up to %d bytes beside the queue, and %d can be had; make room on that disk", size, most)}
 		}
-		if err := c.Runtime.Store().Backup(c.r.Context(), file); err != nil {
+		engine, can := c.Runtime.Store().(queue.Backuper)
+		if !can {
+			return errNoCopies
+		}
+		if err := engine.Backup(c.r.Context(), file); err != nil {
 			return err
 		}
 		written, err := os.Open(file)
@@ -102,6 +107,9 @@ func (u *until) Read(b []byte) (int, error) {
 	return u.reader.Read(b)
 }
 
+// errNoCopies is the answer where the engine has no files of its own.
+var errNoCopies = &Error{Status: http.StatusNotImplemented, Err: errors.New("this queue is not backed up by the relay: use the tools of its database")}
+
 // Merged says what a merge added to the history.
 type Merged struct {
 	Events int `json:"events"`
@@ -110,11 +118,15 @@ type Merged struct {
 // merge adds a backup, which is the body of the request, to the history.
 func merge(c *call) error {
 	return c.withCopy(func(file string, most int64) error {
+		engine, can := c.Runtime.Store().(queue.Merger)
+		if !can {
+			return errNoCopies
+		}
 		if err := c.upload(file, most); err != nil {
 			return err
 		}
 		return c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
-			added, err := c.Runtime.Store().Merge(ctx, file, func(done, total int64) {
+			added, err := engine.Merge(ctx, file, func(done, total int64) {
 				progress(replay.Progress{Done: int(done), Total: int(total)})
 			})
 			return Merged{Events: added}, err

@@ -30,14 +30,18 @@ func parseFilter(query url.Values, now time.Time) (queue.Filter, error) {
 	}
 	filter := queue.Filter{
 		Source: query.Get("source"), Event: query.Get("event"), Action: query.Get("action"),
-		Decision: rules.Decision(query.Get("verdict")), State: queue.State(query.Get("state")),
-		Tenant: query.Get("tenant"), Text: query.Get("text"),
+		Decision: rules.Decision(query.Get("verdict")),
+		Tenant:   query.Get("tenant"), Text: query.Get("text"),
 	}
 	if err := oneOf("verdict", filter.Decision, rules.Act, rules.Ignored, rules.RuleError, rules.Disabled); err != nil {
 		return filter, err
 	}
-	if err := oneOf("state", filter.State, queue.Pending, queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled); err != nil {
+	state := queue.State(query.Get("state"))
+	if err := oneOf("state", state, queue.Pending, queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled); err != nil {
 		return filter, err
+	}
+	if state != "" {
+		filter.States = []queue.State{state}
 	}
 	var err error
 	if filter.Since, err = parseMoment("since", query.Get("since"), now); err != nil {

@@ -49,7 +49,7 @@ func Example(ctx context.Context, runtime *relay.Runtime, action string) (Exampl
 		filters = append(filters, queue.Filter{Source: event.Source, Event: event.Event})
 	}
 	for _, filter := range filters {
-		stored, err := runtime.Store().Events(ctx, filter, "", 5)
+		stored, err := runtime.Store().Events(ctx, filter, queue.NewestFirst, "", 5)
 		if err != nil {
 			return ExampleRequest{}, fmt.Errorf("finding an event for an example of action %s: %w", action, err)
 		}

@@ -40,11 +40,14 @@ func Check(ctx context.Context, runtime *relay.Runtime) (Checked, error) {
 		checked.Database = append(checked.Database, err.Error())
 		return checked, nil
 	}
-	faults, err := runtime.Store().Verify(ctx)
-	if err != nil {
-		return Checked{}, fmt.Errorf("checking the database: %w", err)
+	var err error
+	if verifier, can := runtime.Store().(queue.Verifier); can {
+		faults, err := verifier.Verify(ctx)
+		if err != nil {
+			return Checked{}, fmt.Errorf("checking the database: %w", err)
+		}
+		checked.Database = append(checked.Database, faults...)
 	}
-	checked.Database = append(checked.Database, faults...)
 	if checked.Warnings, err = warnings(ctx, runtime, generation); err != nil {
 		return Checked{}, err
 	}

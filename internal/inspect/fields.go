@@ -78,7 +78,7 @@ func Fields(ctx context.Context, runtime *relay.Runtime, source, e string) (Fiel
 func eachStored(ctx context.Context, runtime *relay.Runtime, filter queue.Filter, n int, do func(*event.Event) bool) error {
 	var after queue.Cursor
 	for n > 0 {
-		page, err := runtime.Store().Events(ctx, filter, after, min(n, eventsAtOnce))
+		page, err := runtime.Store().Events(ctx, filter, queue.NewestFirst, after, min(n, eventsAtOnce))
 		if err != nil {
 			return err
 		}

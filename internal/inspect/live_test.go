@@ -21,7 +21,7 @@ func TestLive(t *testing.T) {
 	generation := relaytest.Push(t, runtime, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	all := Live(t.Context(), runtime, queue.Filter{})
 	acted := Live(t.Context(), runtime, queue.Filter{Decision: rules.Act, Action: "record"})
-	delivered := Live(t.Context(), runtime, queue.Filter{State: queue.Delivered})
+	delivered := Live(t.Context(), runtime, queue.Filter{States: []queue.State{queue.Delivered}})
 	text := Live(t.Context(), runtime, queue.Filter{Text: "approved"})
 
 	ignored := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1}`)

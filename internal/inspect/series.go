@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
-// Series counts what happened. See queue.Activity. If it reaches to the present,
+// Series counts what happened. See queue.History. If it reaches to the present,
 // its last step has the backlog as it is now: the last sample is up to a minute
 // old, and the first minute has none.
 func Series(ctx context.Context, runtime *relay.Runtime, since, until time.Time, n int) (queue.Series, error) {

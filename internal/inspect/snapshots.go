@@ -84,20 +84,14 @@ func FindSnapshot(ctx context.Context, runtime *relay.Runtime, id int64) (Snapsh
 	return snapshot, nil
 }
 
-// textOf returns what a note of a configuration says, indented.
+// textOf returns what a note of a configuration says, indented. Notes of one
+// name say the same: it is a digest of what they say.
 func textOf(ctx context.Context, runtime *relay.Runtime, note queue.Note) (string, error) {
-	// Notes are told apart by their time here, and engines may keep it less
-	// exactly than it was given.
-	whole, err := runtime.Store().Notes(ctx, queue.NoteConfiguration, note.At, note.At.Add(time.Millisecond), 100, true)
+	whole, err := runtime.Store().FindNote(ctx, note.Kind, note.Name)
 	if err != nil {
 		return "", err
 	}
-	for _, n := range whole {
-		if n.ID == note.ID {
-			return indented(n.Text), nil
-		}
-	}
-	return "", queue.ErrNotFound
+	return indented(whole.Text), nil
 }
 
 // indented returns JSON such that it can be read and compared line by line.

@@ -1,12 +1,12 @@
-// Package queue says what Event Relay asks of the place where events wait: a
-// Queue, which holds events and unfinished deliveries on stable storage, and
-// an Activity, which remembers what became of them.
+// Package queue says what Event Relay asks of the storage behind it: a Queue,
+// which holds events and unfinished deliveries, and a History, which remembers
+// what became of them.
 //
-// The interfaces are small because they are what the design turns on: an
-// engine that passes the suite in queuetest can stand behind the relay without
-// a change to its callers. The comments on each call say how it is to be done
-// on NATS JetStream, whose engine comes later, so that nothing is promised
-// here which only an embedded database could keep.
+// The comments are the contract: what is durable when a call returns, what holds
+// for other processes that have the same storage open, and what each error
+// means. The suite in queuetest holds an engine to it sentence by sentence, so
+// an engine that passes can stand behind the relay without a change to its
+// callers. Nothing is promised here that only an embedded database could keep.
 package queue
 
 import (
@@ -18,7 +18,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
-// Errors that callers tell apart. Engines wrap them with what they know.
+// Errors that callers tell apart. Engines wrap them with what they know. Any
+// other error means that it is not known whether the call was carried out.
 var (
 	// ErrFull means that nothing was stored because storage is full, nearly
 	// full, or holds as many unfinished deliveries as it may.
@@ -29,12 +30,13 @@ var (
 	// ErrMisconfigured means that the queue cannot be opened as it is configured,
 	// and that trying again does not help.
 	ErrMisconfigured = errors.New("the queue is misconfigured")
-	// ErrClosed means that the queue is closed or closing.
+	// ErrClosed means that nothing was stored or changed because the queue is
+	// closed or closing.
 	ErrClosed = errors.New("queue is closed")
 	// ErrLeaseLost means that the lease had expired, was settled before, or
-	// that its delivery was cancelled. The caller has no more say in it.
+	// that its delivery was cancelled or moved. The caller has no more say in it.
 	ErrLeaseLost = errors.New("lease is lost")
-	// ErrNotFound means that no event or delivery has the given id.
+	// ErrNotFound means that no event, delivery or note has the given id or name.
 	ErrNotFound = errors.New("not found")
 	// ErrRefused means that a stored event cannot be added to: its deliveries
 	// cannot be read, or there are as many as it can have.
@@ -46,7 +48,8 @@ var (
 )
 
 // Queue holds events and unfinished deliveries. All methods may be called by
-// many goroutines at once.
+// many goroutines at once, and several processes may have the same storage open
+// if the engine allows it.
 type Queue interface {
 	// Put stores entries, with their verdicts and deliveries, as one unit: all
 	// of them or none. When it returns without error they are on stable
@@ -56,59 +59,51 @@ type Queue interface {
 	// An entry whose dedupe key was stored within its window is stored as a
 	// duplicate: its event is kept, its deliveries are not, and the receipt
 	// names the event it repeats. The decision is made inside, so that of a
-	// hundred equal entries put at once exactly one is stored as itself; also
-	// among the entries of one call.
+	// hundred equal entries put at once exactly one is stored as itself, in
+	// whichever process; also among the entries of one call.
 	//
-	// ErrFull, ErrUnavailable and ErrClosed mean "not stored". Any other error means unknown:
-	// the entries may be stored. A context that ends while the commit is on its
-	// way gives such an error.
+	// ErrFull, ErrUnavailable and ErrClosed mean "not stored". Any other error
+	// means that the entries may be stored or not: also that of a context that
+	// ends while the commit is on its way.
 	//
-	// Events belong to the queue afterwards, to be read by everyone and changed
-	// by nobody.
-	//
-	// JetStream: one atomic batch publish to one stream, so event, deliveries
-	// and dedupe mark are subjects of the same stream; the mark is a message
-	// with a per-message TTL and expected last sequence 0 on its subject, whose
-	// refusal means duplicate and is followed by a publish without deliveries.
-	// Durable means replicated, and on disk as the cluster is set.
+	// Events belong to the queue afterwards: takers read them, and nothing may
+	// change them.
 	Put(ctx context.Context, entries []Entry) ([]Receipt, error)
 
 	// Take leases up to n deliveries of an action that are due, the longest
 	// waiting first, and waits until there is at least one or ctx ends (then it
-	// returns ctx.Err()). It returns ErrClosed when the queue closes, and no
-	// lease for an action that is paused. No two unexpired leases exist for one
-	// delivery. Deliveries with the same non-empty order key are leased one
-	// after another in order of receipt: while one of them is unfinished, also
-	// while it waits for its next attempt, the later ones are not due.
+	// returns ctx.Err()). It returns ErrClosed when the queue closes. While
+	// storage is unavailable it waits. A call that begins after Change returned
+	// gives no lease for an action that was paused, in any process. No two
+	// unexpired leases exist for one delivery.
+	//
+	// Deliveries with the same non-empty order key are leased one after another
+	// in order of receipt: while one of them is unfinished, also while it waits
+	// for its next attempt, the later ones are not due.
 	//
 	// A lease that is neither settled nor extended until it expires makes its
-	// delivery due again. After a restart all leases are gone.
-	//
-	// JetStream: a pull consumer per action (filter subject), Fetch(n); the
-	// lease is the message's ack wait. Order keys are a fixed number of
-	// partitions by hash, each with one pinned consumer and one message out.
+	// delivery due again, also when its process ended without Close. Close gives
+	// the leases back.
 	Take(ctx context.Context, action string, n int) ([]Lease, error)
 
 	// Extend moves the expiry of a lease to at least d from now and returns
 	// ErrLeaseLost if it is no longer held, also because the delivery was
-	// cancelled meanwhile.
-	//
-	// JetStream: InProgress.
-	Extend(lease Token, d time.Duration) error
+	// cancelled or moved meanwhile. After any other error the lease lasts at
+	// least as long as it did before.
+	Extend(ctx context.Context, lease Token, d time.Duration) error
 
 	// Settle ends a lease: with what was tried, and whether the delivery is
 	// over or due again. It returns at once; what it says is in force for every
 	// taker immediately and reaches storage with a later commit. A crash in
-	// between can only lead to doing the attempt again. It returns ErrLeaseLost
-	// for a lease that is no longer held, and then changes nothing but may keep
-	// the attempt in the activity.
+	// between can only lead to doing the attempt again, never after a later
+	// delivery of the same order key. It returns ErrLeaseLost for a lease that
+	// is no longer held, and then changes nothing but may keep the attempt in
+	// the history. A Change that the same process begins afterwards finds the
+	// settlement carried out.
 	//
 	// An engine that cannot write settlements keeps them in memory and lets
 	// Take of that action wait, so that memory stays bounded and nothing is
 	// sent twice.
-	//
-	// JetStream: publish the outcome, then ack; "again" is a scheduled message
-	// (or a republish with a due time) followed by the ack.
 	Settle(lease Token, settlement Settlement) error
 
 	// Amend adds to what is done about stored events, as one unit, durable on
@@ -117,21 +112,18 @@ type Queue interface {
 	// If any of the events is not stored it changes nothing and returns
 	// ErrNotFound, if any cannot be added to ErrRefused; ErrFull, ErrUnavailable
 	// and ErrClosed are as with Put.
-	//
-	// JetStream: further messages on the event's subject.
 	Amend(ctx context.Context, amendments []Amendment) error
 
 	// Change cancels or moves deliveries, or turns a switch. On return it is
-	// durable and in force: every taker sees it before its next attempt. A
-	// delivery that is leased while it is cancelled or moved may still be
-	// attempted once; its lease is lost.
-	//
-	// JetStream: a key-value bucket that every node watches; cancelled
-	// deliveries are marks that a taker checks before it attempts.
+	// durable and in force: every call of Take that begins later obeys it, in
+	// every process. A delivery that is leased while it is cancelled or moved may
+	// still be attempted once; its lease is lost. An action that is cancelled or
+	// moved may be done so in parts: an error tells how far it came.
 	Change(ctx context.Context, change Change) (Changed, error)
 
-	// Close lets running commits end and writes all settlements. Takers and
-	// later calls get ErrClosed. It may be called more than once.
+	// Close lets running commits end, writes all settlements and gives back all
+	// leases. Takers and later calls get ErrClosed. It may be called more than
+	// once.
 	Close() error
 }
 
@@ -282,7 +274,7 @@ const (
 	// the queue hands none out.
 	SwitchAction SwitchKind = "action"
 	// SwitchEvent makes events of one name be stored and nothing done about
-	// them. The queue only keeps it: who puts asks.
+	// them. The queue only keeps it: callers of Put obey it.
 	SwitchEvent SwitchKind = "event"
 	// SwitchAll makes all events be stored and nothing be done at all. The queue
 	// only keeps it.
@@ -300,7 +292,7 @@ type Switch struct {
 	// Since is when it was turned off. Change sets it.
 	Since time.Time `json:"since,omitzero"`
 	// Until is when it is to be turned on again. The zero time means: by hand.
-	// The queue only keeps it; whoever opened the queue turns it on again.
+	// The queue only keeps it; the caller turns the switch on again.
 	Until time.Time `json:"until,omitzero"`
 	// Reason is what the administrator said about it.
 	Reason string `json:"reason,omitempty"`

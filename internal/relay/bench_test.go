@@ -14,7 +14,7 @@ import (
 )
 
 // storesNothing is an engine that takes entries at no cost.
-type storesNothing struct{ Engine }
+type storesNothing struct{ queue.Engine }
 
 func (storesNothing) Put(_ context.Context, entries []queue.Entry) ([]queue.Receipt, error) {
 	return make([]queue.Receipt, len(entries)), nil

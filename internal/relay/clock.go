@@ -121,7 +121,7 @@ func (r *Runtime) startClock(ctx context.Context) error {
 		if len(notes) > 1 { // the newest is of this start
 			last = notes[1].At
 		}
-		page, err := r.engine.Page(ctx, queue.Filter{}, "", 1)
+		page, err := r.engine.Page(ctx, queue.Filter{}, queue.NewestFirst, "", 1)
 		if err != nil {
 			return fmt.Errorf("reading the clock of the history: %w", err)
 		}

@@ -3,6 +3,8 @@ package relay
 import (
 	"testing"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
 
 // The clock of the history follows the machine's, and goes on by no more than its
@@ -48,7 +50,7 @@ func TestHistoryClock(t *testing.T) {
 func TestHistoryClockOverRestarts(t *testing.T) {
 	directory := t.TempDir()
 	open := func() *Runtime {
-		runtime, err := Open(Storage{Directory: directory, Required: true})
+		runtime, err := Open(sqlite.Store{Dir: directory}, true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -279,7 +279,7 @@ func (e *everything) elsewhere() string {
 		relaytest.Post(e.t, other, generation, fmt.Sprintf(`{"event":"job_saved","id":%d,"to":"nowhere"}`, n))
 	}
 	file := filepath.Join(e.t.TempDir(), "other")
-	if err := other.Store().Backup(e.t.Context(), file); err != nil {
+	if err := other.Store().(queue.Backuper).Backup(e.t.Context(), file); err != nil {
 		e.t.Fatal(err)
 	}
 	data, err := os.ReadFile(file)

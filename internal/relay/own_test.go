@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -79,7 +80,7 @@ func (m *mails) of(event string) (bodies []map[string]any) {
 
 func openRuntime(t *testing.T, directory string) *Runtime {
 	t.Helper()
-	runtime, err := Open(Storage{Directory: directory, Required: true})
+	runtime, err := Open(sqlite.Store{Dir: directory}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func until(t *testing.T, what string, condition func() bool) {
 // first.
 func ownEvents(t *testing.T, runtime *Runtime) []string {
 	t.Helper()
-	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: OwnSource}, "", 100)
+	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: OwnSource}, queue.NewestFirst, "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +410,7 @@ func TestSwitchedOffRelayTellsNobody(t *testing.T) {
 	configuration.Quiet = map[string]time.Duration{"icfm": time.Nanosecond}
 	push(t, runtime, configuration)
 	until(t, "the event", func() bool { return len(ownEvents(t, runtime)) == 1 })
-	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: OwnSource}, "", 1)
+	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: OwnSource}, queue.NewestFirst, "", 1)
 	if err != nil || page.Events[0].Verdict.Decision != rules.Disabled {
 		t.Errorf("the event is %+v, %v; want it disabled", page.Events, err)
 	}

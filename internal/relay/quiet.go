@@ -46,7 +46,7 @@ func (w *watch) meetSources(ctx context.Context, generation *Generation, now tim
 
 func (w *watch) meet(ctx context.Context, source string) (*watchedSource, error) {
 	met := new(watchedSource)
-	page, err := w.runtime.engine.Page(ctx, queue.Filter{Source: source}, "", 20)
+	page, err := w.runtime.engine.Page(ctx, queue.Filter{Source: source}, queue.NewestFirst, "", 20)
 	if err != nil {
 		return met, err
 	}
@@ -56,7 +56,7 @@ func (w *watch) meet(ctx context.Context, source string) (*watchedSource, error)
 			break
 		}
 	}
-	told, err := w.runtime.engine.Events(ctx, queue.Filter{Source: OwnSource, Event: SourceQuiet, Since: met.heard}, "", lookBack)
+	told, err := w.runtime.engine.Events(ctx, queue.Filter{Source: OwnSource, Event: SourceQuiet, Since: met.heard}, queue.NewestFirst, "", lookBack)
 	if err != nil {
 		return met, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -17,7 +18,7 @@ import (
 // one that keeps, one that keeps nothing, and one that wants next to no bytes.
 // What is still to be delivered stays throughout.
 func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
-	runtime, err := Open(Storage{Directory: t.TempDir(), Required: true})
+	runtime, err := Open(sqlite.Store{Dir: t.TempDir()}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 		}
 	}
 	kept := func() (names []string) {
-		page, err := runtime.Store().Page(t.Context(), queue.Filter{}, "", 100)
+		page, err := runtime.Store().Page(t.Context(), queue.Filter{}, queue.NewestFirst, "", 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,42 +11,13 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
-
-// Engine is a queue with its history, as one storage holds both.
-type Engine interface {
-	queue.Queue
-	queue.Activity
-
-	// Limit sets how many deliveries may be unfinished and how many bytes must
-	// be free on the disk (negative: any) for Put to store anything new.
-	Limit(maxPending int, minFree int64)
-
-	// Backup writes a consistent copy of the storage to a new file. Events are
-	// accepted meanwhile.
-	Backup(ctx context.Context, file string) error
-	// Merge adds the events of a backup to the history, older than all that are
-	// there, and returns how many.
-	Merge(ctx context.Context, file string, progress func(done, total int64)) (int, error)
-	// Verify returns what is wrong with the storage, one finding each.
-	Verify(ctx context.Context) ([]string, error)
-	// Ready returns a channel that is closed once the storage is open. Until then
-	// all calls that need it return queue.ErrUnavailable, and takers wait.
-	Ready() <-chan struct{}
-	// Troubles returns what is wrong with the storage right now, the oldest first,
-	// not older than a second.
-	Troubles() []queue.Trouble
-	// Usage says what the storage takes and what is left.
-	Usage() queue.Usage
-}
 
 // Runtime is what lives as long as a queue is open, over any number of
 // configurations: the queue, the attempts in flight, the limits and the switches.
 // A Stack tells it which generation is its newest. It is safe for concurrent use.
 type Runtime struct {
-	engine     Engine
-	directory  string
+	engine     queue.Engine
 	log        newestLog
 	logger     *zap.Logger
 	sender     *forward.Sender
@@ -77,8 +48,6 @@ type Runtime struct {
 	// clock is that by which the history grows old.
 	clock historyClock
 
-	amending sync.Mutex
-
 	// life ends with the runtime; background is what Close waits for.
 	life       context.Context
 	stop       context.CancelFunc
@@ -88,40 +57,31 @@ type Runtime struct {
 	closeErr error
 }
 
-// Storage says where the queue is.
-type Storage struct {
-	// Directory is where the database lies.
-	Directory string
-	// Required makes Open fail when the queue cannot be opened. Otherwise it is
-	// tried again until it can be; Unavailable says meanwhile why it cannot.
-	Required bool
-}
-
-// Open opens the queue in a directory, of which there can be one user at a
-// time, and begins to keep its history within the retention of the newest
-// generation. Nothing is attempted before a Stack gives it one. The errors name the
-// file and the remedy.
-func Open(storage Storage) (*Runtime, error) {
+// Open opens a queue, of which there can be one user at a time, and begins to
+// keep its history within the retention of the newest generation. Nothing is
+// attempted before a Stack gives it a generation. If the queue cannot be opened
+// and required is not set, it is tried again until it can be; Unavailable says meanwhile why it
+// cannot.
+func Open(store queue.Store, required bool) (*Runtime, error) {
 	log := newNewestLog()
-	engine, err := sqlite.Open(sqlite.Options{Dir: storage.Directory, KeepTrying: !storage.Required, Logger: log.logger("queue")})
+	engine, err := store.Open(required, log.logger("queue"))
 	if err != nil {
 		return nil, err
 	}
 	r := newRuntime(engine, log)
-	r.directory = storage.Directory
 	select {
 	case <-engine.Ready():
 		err = r.enter()
 	default:
 	}
-	if err != nil && storage.Required {
+	if err != nil && required {
 		return nil, errors.Join(err, r.Close())
 	}
 	r.start()
 	return r, nil
 }
 
-func newRuntime(engine Engine, log newestLog) *Runtime {
+func newRuntime(engine queue.Engine, log newestLog) *Runtime {
 	life, stop := context.WithCancel(context.Background())
 	r := &Runtime{
 		engine: engine,
@@ -189,11 +149,7 @@ func (r *Runtime) Generation() *Generation { return r.newest.Load() }
 func (r *Runtime) Logger() *zap.Logger { return r.logger }
 
 // Store returns the queue with its history.
-func (r *Runtime) Store() Engine { return r.engine }
-
-// Amending is held while deliveries are added to stored events. Two callers that
-// read an event, and then both added what it lacks, would add it twice.
-func (r *Runtime) Amending() sync.Locker { return &r.amending }
+func (r *Runtime) Store() queue.Engine { return r.engine }
 
 // Drain waits until the attempts in flight have ended. Attempts that are still
 // running when ctx ends are cut off; their deliveries stay unfinished and are

@@ -14,8 +14,6 @@ type State struct {
 	// came into force. Configuration is the digest of its snapshot, if it has one.
 	Started, Loaded time.Time
 	Configuration   string
-	// Directory is where the queue lies.
-	Directory string
 	// Down are the targets that are down and that an action of the newest
 	// generation calls, the one that is down for longest first.
 	Down []TargetDown
@@ -44,7 +42,7 @@ type QuietSource struct {
 // State returns how the runtime is. It reads nothing from the disk.
 func (r *Runtime) State() State {
 	state := State{
-		Started: r.watch.started, Directory: r.directory, Down: []TargetDown{}, Quiet: []QuietSource{},
+		Started: r.watch.started, Down: []TargetDown{}, Quiet: []QuietSource{},
 		Troubles: slices.Concat([]queue.Trouble{}, r.engine.Troubles(), r.clock.trouble()),
 	}
 	r.mutex.Lock()

@@ -71,7 +71,7 @@ func TestResendFilter(t *testing.T) {
 	if got := target.Got(); got != "/record?id=well "+strings.Join(want, " ") {
 		t.Errorf("the target got %s", got)
 	}
-	failed := relaytest.Stored(t, runtime, queue.Filter{State: queue.Failed})
+	failed := relaytest.Stored(t, runtime, queue.Filter{States: []queue.State{queue.Failed}})
 	if len(failed) != n {
 		t.Fatalf("%d events failed once, want %d", len(failed), n)
 	}
@@ -86,7 +86,7 @@ func TestResendFilter(t *testing.T) {
 	if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{}, false, nil); err != nil || resent.Deliveries != 0 {
 		t.Errorf("sent again a second time: %+v, %v", resent, err)
 	}
-	resent, err := replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{State: queue.Delivered, Action: "record"}}, true, nil)
+	resent, err := replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{States: []queue.State{queue.Delivered}, Action: "record"}}, true, nil)
 	if err != nil || resent.Deliveries != n+1 {
 		t.Errorf("of those that were delivered: %+v, %v", resent, err)
 	}
@@ -122,7 +122,7 @@ func TestResendIDs(t *testing.T) {
 		{"a delivery, twice", []string{failed, failed}, 1},
 		{"the beginning of a delivery", []string{strings.ToUpper(failed[:30])}, 1},
 	} {
-		resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: test.ids, Filter: queue.Filter{Action: "none", State: queue.Pending}}, true, nil)
+		resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: test.ids, Filter: queue.Filter{Action: "none", States: []queue.State{queue.Pending}}}, true, nil)
 		if err != nil || resent.Deliveries != test.want || resent.Events != test.want {
 			t.Errorf("%s: %+v, %v; want %d", test.name, resent, err, test.want)
 		}
@@ -130,7 +130,7 @@ func TestResendIDs(t *testing.T) {
 	if _, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{"01900000-0000-7000-8000-000000000000"}}, true, nil); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("an id that there is not: %v", err)
 	}
-	_, err := replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{State: queue.Pending}}, true, nil)
+	_, err := replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{States: []queue.State{queue.Pending}}}, true, nil)
 	relaytest.CheckWrong(t, err, "state", "not over")
 
 	target.Answer(http.StatusOK)

@@ -73,7 +73,7 @@ func Decide(ctx context.Context, runtime *relay.Runtime, selection Selection, op
 		return again.decided, fmt.Errorf("deciding again: %w", err)
 	}
 	total := 0
-	selected, err := lookThrough(ctx, runtime, selection.IDs, []queue.Filter{selection.Filter}, func(event *chosen, _ queue.Filter) {
+	selected, err := lookThrough(ctx, runtime, selection.IDs, selection.Filter, func(event *chosen) {
 		if event.Summary.DuplicateOf == "" {
 			total++
 		}
@@ -83,7 +83,7 @@ func Decide(ctx context.Context, runtime *relay.Runtime, selection Selection, op
 	}
 	if options.Configuration != nil && !options.Dry {
 		trial := redecision{runtime: runtime, by: again.by, dry: true, decided: newDecided()}
-		if err := selected.walk(ctx, func(events []chosen) error { return trial.decide(ctx, events) }, func() { progress(Progress{}) }); err != nil {
+		if err := selected.walk(ctx, func(ctx context.Context, events []chosen) error { return trial.decide(ctx, events) }, func() { progress(Progress{}) }); err != nil {
 			return again.decided, fmt.Errorf("deciding again: %w", err)
 		}
 		for action := range trial.decided.Fires {
@@ -93,7 +93,7 @@ func Decide(ctx context.Context, runtime *relay.Runtime, selection Selection, op
 		}
 	}
 	progress(Progress{Total: total})
-	err = selected.walk(ctx, func(events []chosen) error { return again.decide(ctx, events) },
+	err = selected.walk(ctx, func(ctx context.Context, events []chosen) error { return again.decide(ctx, events) },
 		func() { progress(Progress{Done: again.decided.Events, Total: max(again.decided.Events, total)}) })
 	if err != nil {
 		return again.decided, fmt.Errorf("deciding again, after %d events: %w", again.decided.Events, err)

@@ -39,38 +39,30 @@ func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dr
 	}
 	resent := Resent{Actions: map[string]int{}}
 	states := []queue.State{queue.Failed, queue.Expired, queue.Cancelled}
-	switch state := selection.Filter.State; {
+	switch given := selection.Filter.States; {
 	case len(selection.IDs) > 0:
 		states = []queue.State{queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled}
-	case state == queue.Pending:
-		return resent, relay.Wrong("state", "deliveries that are %s are not sent again: they are not over", state)
-	case state != "":
-		states = []queue.State{state}
+	case slices.Contains(given, queue.Pending):
+		return resent, relay.Wrong("state", "deliveries that are %s are not sent again: they are not over", queue.Pending)
+	case len(given) > 0:
+		states = given
 	}
-	action := selection.Filter.Action
+	filter := selection.Filter
+	filter.States = states
+	action := filter.Action
 	if len(selection.IDs) > 0 {
 		action = ""
 	}
-	var filters []queue.Filter
-	for _, state := range states {
-		filter := selection.Filter
-		filter.State = state
-		filters = append(filters, filter)
-	}
 	total := 0
-	selected, err := lookThrough(ctx, runtime, selection.IDs, filters, func(event *chosen, passed queue.Filter) {
-		counted := states
-		if passed.State != "" {
-			counted = []queue.State{passed.State}
-		}
-		total += len(event.repeatable(action, counted))
+	selected, err := lookThrough(ctx, runtime, selection.IDs, filter, func(event *chosen) {
+		total += len(event.repeatable(action, states))
 	}, progress)
 	if err != nil {
 		return resent, fmt.Errorf("sending again: %w", err)
 	}
 	done := 0
 	progress(Progress{Total: total})
-	err = selected.walk(ctx, func(events []chosen) error {
+	err = selected.walk(ctx, func(ctx context.Context, events []chosen) error {
 		for _, event := range events {
 			done += len(event.repeatable(action, states))
 		}

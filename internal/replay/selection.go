@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -55,60 +54,50 @@ type chosen struct {
 }
 
 // selected is a selection that was looked through once, so that it is known how
-// much there is, and where. Events are then gone through oldest first: with
-// order_by, what is sent again must go in the order in which it was received.
+// much there is. Its events are then gone through oldest first: with order_by,
+// what is sent again must go in the order in which it was received.
 type selected struct {
 	runtime *relay.Runtime
 
-	// filters are what to look for. An event may pass several of them.
-	filters []queue.Filter
-	// bounds cut the time from the oldest event to after the newest, such that
-	// few events are between two of them; in nanoseconds since 1970, to be small
-	// for any number of events.
-	bounds []int64
+	// filter is what to look for, unless events were named. none says that
+	// nothing was found.
+	filter queue.Filter
+	none   bool
 
 	// named are the events that were chosen by ids, without what is stored.
 	named []chosen
 }
 
-// lookThrough looks through a selection by its ids, or by filters, and calls
-// count with each event and the filter that it passed.
-func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filters []queue.Filter, count func(event *chosen, passed queue.Filter), progress func(Progress)) (*selected, error) {
-	s := &selected{runtime: runtime, filters: filters}
+// lookThrough looks through a selection by its ids, or by a filter, and calls
+// count with each event.
+func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filter queue.Filter, count func(event *chosen), progress func(Progress)) (*selected, error) {
+	s := &selected{runtime: runtime, filter: filter, none: true}
 	if len(ids) > 0 {
 		return s, s.name(ctx, ids, count, progress)
 	}
-	oldest, newest := int64(math.MaxInt64), int64(math.MinInt64)
-	for _, filter := range filters {
-		events := 0
-		for after, more := queue.Cursor(""), true; more; more = after != "" {
-			page, err := runtime.Store().Page(ctx, filter, after, manyAgain)
-			if err != nil {
-				return nil, fmt.Errorf("counting events: %w", err)
-			}
-			for i := range page.Events {
-				at := page.Events[i].Received.UnixNano()
-				oldest, newest = min(oldest, at), max(newest, at)
-				if events++; events%againAtOnce == 0 {
-					s.bounds = append(s.bounds, at)
-				}
-				count(&chosen{Stored: queue.Stored{Summary: page.Events[i]}, whole: true}, filter)
-			}
-			after = page.Next
-			progress(Progress{})
+	var newest time.Time
+	for after, more := queue.Cursor(""), true; more; more = after != "" {
+		page, err := runtime.Store().Page(ctx, filter, queue.NewestFirst, after, manyAgain)
+		if err != nil {
+			return nil, fmt.Errorf("counting events: %w", err)
 		}
+		for i := range page.Events {
+			if at := page.Events[i].Received; at.After(newest) {
+				newest = at
+			}
+			s.none = false
+			count(&chosen{Stored: queue.Stored{Summary: page.Events[i]}, whole: true})
+		}
+		after = page.Next
+		progress(Progress{})
 	}
-	if newest >= oldest {
-		// Events that come meanwhile are not part of it.
-		s.bounds = append(s.bounds, oldest, newest+int64(time.Microsecond))
-	}
-	slices.Sort(s.bounds)
-	s.bounds = slices.Compact(s.bounds)
+	// Events that come meanwhile are not part of it.
+	s.filter.Until = newest.Add(time.Microsecond)
 	return s, nil
 }
 
 // name finds what ids mean.
-func (s *selected) name(ctx context.Context, ids []string, count func(*chosen, queue.Filter), progress func(Progress)) error {
+func (s *selected) name(ctx context.Context, ids []string, count func(*chosen), progress func(Progress)) error {
 	events := map[string]*chosen{}
 	for _, id := range ids {
 		history, err := s.runtime.Store().Find(ctx, id)
@@ -127,7 +116,7 @@ func (s *selected) name(ctx context.Context, ids []string, count func(*chosen, q
 	}
 	for _, id := range slices.Sorted(maps.Keys(events)) {
 		event := events[id]
-		count(event, queue.Filter{})
+		count(event)
 		// What is stored is read again when its turn comes.
 		event.Summary = queue.Summary{ID: id, Received: event.Summary.Received}
 		s.named = append(s.named, *event)
@@ -154,56 +143,43 @@ func inOrderOfReceipt(a, b chosen) int {
 	return cmp.Or(a.Summary.Received.Compare(b.Summary.Received), cmp.Compare(a.Summary.ID, b.Summary.ID))
 }
 
+// exclusively is the name under which events are sent or decided again. Two
+// callers that read an event, and then both added what it lacks, would add it
+// twice.
+const exclusively = "amend"
+
 // walk calls do with some events at a time, as they are stored now, oldest
-// first, each once. Nothing else is sent or decided again meanwhile. After each
-// step it calls told, for which nobody else waits.
-func (s *selected) walk(ctx context.Context, do func([]chosen) error, told func()) error {
+// first, each once. Nothing else is sent or decided again while do runs. After
+// each step it calls told, which may take its time.
+func (s *selected) walk(ctx context.Context, do func(context.Context, []chosen) error, told func()) error {
 	for named := range slices.Chunk(s.named, eventsAtOnce) {
-		if err := s.step(ctx, do, func() ([]chosen, error) { return s.find(ctx, named) }); err != nil {
+		if err := s.step(ctx, do, func(ctx context.Context) ([]chosen, error) { return s.find(ctx, named) }); err != nil {
 			return err
 		}
 		told()
 	}
-	for i := 1; i < len(s.bounds); i++ {
-		if err := s.walkTime(ctx, do, told, s.bounds[i-1], s.bounds[i]); err != nil {
+	for after, more := queue.Cursor(""), !s.none; more; more = after != "" {
+		if err := s.step(ctx, do, func(ctx context.Context) (events []chosen, err error) {
+			events, after, err = s.next(ctx, after)
+			return events, err
+		}); err != nil {
 			return err
 		}
+		told()
 	}
 	return nil
 }
 
 // step reads some events and calls do with them.
-func (s *selected) step(ctx context.Context, do func([]chosen) error, read func() ([]chosen, error)) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.runtime.Amending().Lock()
-	defer s.runtime.Amending().Unlock()
-	events, err := read()
-	if err != nil || len(events) == 0 {
-		return err
-	}
-	return do(events)
+func (s *selected) step(ctx context.Context, do func(context.Context, []chosen) error, read func(context.Context) ([]chosen, error)) error {
+	return s.runtime.Store().Exclusive(ctx, exclusively, func(ctx context.Context) error {
+		events, err := read(ctx)
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		return do(ctx, events)
+	})
 }
-
-// walkTime is walk for the events that were received in a time. It takes the
-// time in halves if there is too much in it to be held.
-func (s *selected) walkTime(ctx context.Context, do func([]chosen) error, told func(), since, until int64) error {
-	err := s.step(ctx, do, func() ([]chosen, error) { return s.between(ctx, since, until) })
-	if err == nil {
-		told()
-	}
-	if !errors.Is(err, errTooMuch) {
-		return err
-	}
-	half := since + (until-since)/2
-	if err := s.walkTime(ctx, do, told, since, half); err != nil {
-		return err
-	}
-	return s.walkTime(ctx, do, told, half, until)
-}
-
-var errTooMuch = errors.New("too much to be held at once")
 
 // find reads events that were chosen by id. Those that were removed meanwhile
 // are left out.
@@ -223,38 +199,26 @@ func (s *selected) find(ctx context.Context, named []chosen) ([]chosen, error) {
 	return events, nil
 }
 
-// between reads the events that pass one of the filters and were received in a
-// time. It returns errTooMuch if that is better done in parts; the events of one
-// request came at one time, and their bodies are bounded together.
-func (s *selected) between(ctx context.Context, since, until int64) ([]chosen, error) {
-	var events []chosen
+// next reads events behind a cursor, and returns the cursor to go on from, empty
+// at the end.
+func (s *selected) next(ctx context.Context, after queue.Cursor) (events []chosen, end queue.Cursor, err error) {
 	bytes := 0
-	found := map[string]bool{}
-	for _, filter := range s.filters {
-		filter.Since, filter.Until = time.Unix(0, since), time.Unix(0, until)
-		for after, more := queue.Cursor(""), true; more; more = after != "" {
-			page, err := s.runtime.Store().Events(ctx, filter, after, eventsAtOnce)
-			if err != nil {
-				return nil, err
+	for len(events) < againAtOnce && bytes <= againBytes {
+		page, err := s.runtime.Store().Events(ctx, s.filter, queue.OldestFirst, after, eventsAtOnce)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, event := range page.Events {
+			events = append(events, chosen{Stored: event, whole: true})
+			if event.Event != nil {
+				bytes += len(event.Event.RawBody)
 			}
-			for _, event := range page.Events {
-				if found[event.Summary.ID] {
-					continue
-				}
-				found[event.Summary.ID] = true
-				events = append(events, chosen{Stored: event, whole: true})
-				if event.Event != nil {
-					bytes += len(event.Event.RawBody)
-				}
-			}
-			if bytes > againBytes && len(events) > 1 && until-since > int64(time.Microsecond) {
-				return nil, errTooMuch
-			}
-			after = page.Next
+		}
+		if after = page.Next; after == "" {
+			break
 		}
 	}
-	slices.SortFunc(events, inOrderOfReceipt)
-	return events, nil
+	return events, after, nil
 }
 
 // amend stores amendments and returns which of them were. Events that retention

@@ -21,6 +21,10 @@ var activityTests = map[string]func(*fixture){
 		for _, n := range []int{1, 5, 22, 23, 24, 100} {
 			equalIDs(f, fmt.Sprintf("pages of %d", n), eventIDs(f.all(queue.Filter{}, n)), want)
 		}
+		slices.Reverse(want)
+		for _, n := range []int{1, 5, 22, 23, 24, 100} {
+			equalIDs(f, fmt.Sprintf("pages of %d, oldest first", n), eventIDs(f.inOrder(queue.Filter{}, queue.OldestFirst, n)), want)
+		}
 	},
 
 	"a cursor stays where it is while events come": func(f *fixture) {
@@ -29,14 +33,31 @@ var activityTests = map[string]func(*fixture){
 			want = append(want, f.put(f.entry()).Event.ID)
 		}
 		slices.Reverse(want)
-		page, err := f.Page(f.patient(), queue.Filter{}, "", 2)
+		page, err := f.Page(f.patient(), queue.Filter{}, queue.NewestFirst, "", 2)
 		if err != nil {
 			f.Fatal(err)
 		}
 		got := eventIDs(page.Events)
 		for page.Next != "" {
 			f.put(f.entry())
-			if page, err = f.Page(f.patient(), queue.Filter{}, page.Next, 2); err != nil {
+			if page, err = f.Page(f.patient(), queue.Filter{}, queue.NewestFirst, page.Next, 2); err != nil {
+				f.Fatal(err)
+			}
+			got = append(got, eventIDs(page.Events)...)
+		}
+		equalIDs(f, "events", got, want)
+	},
+
+	"oldest first meets what comes meanwhile": func(f *fixture) {
+		want := []string{f.put(f.entry()).Event.ID, f.put(f.entry()).Event.ID}
+		page, err := f.Page(f.patient(), queue.Filter{}, queue.OldestFirst, "", 1)
+		if err != nil {
+			f.Fatal(err)
+		}
+		want = append(want, f.put(f.entry()).Event.ID)
+		got := eventIDs(page.Events)
+		for page.Next != "" {
+			if page, err = f.Page(f.patient(), queue.Filter{}, queue.OldestFirst, page.Next, 1); err != nil {
 				f.Fatal(err)
 			}
 			got = append(got, eventIDs(page.Events)...)
@@ -52,10 +73,12 @@ var activityTests = map[string]func(*fixture){
 	},
 
 	"bad cursors and sizes are refused": func(f *fixture) {
-		if _, err := f.Page(f.patient(), queue.Filter{}, "nonsense", 10); err == nil {
-			f.Error("the cursor \"nonsense\" was taken")
+		for _, order := range []queue.Order{queue.NewestFirst, queue.OldestFirst} {
+			if _, err := f.Page(f.patient(), queue.Filter{}, order, "nonsense", 10); !errors.Is(err, queue.ErrCursor) {
+				f.Errorf("the cursor \"nonsense\" gave %v, want ErrCursor", err)
+			}
 		}
-		if _, err := f.Page(f.patient(), queue.Filter{}, "", 0); err == nil {
+		if _, err := f.Page(f.patient(), queue.Filter{}, queue.NewestFirst, "", 0); err == nil {
 			f.Error("a page of 0 was given")
 		}
 	},
@@ -228,9 +251,10 @@ func testFilters(f *fixture) {
 			}
 		}
 		for _, action := range []string{"", "x", "none"} {
-			for _, state := range append([]queue.State{""}, outcomes...) {
-				filters = append(filters, queue.Filter{Since: times[0], Until: times[1], Action: action, State: state},
-					queue.Filter{Since: times[0], Until: times[1], Source: "pbx", Event: "call", Decision: rules.Act, Action: action, State: state})
+			for _, states := range [][]queue.State{nil, {queue.Pending}, {queue.Delivered}, {queue.Failed}, {queue.Expired}, {queue.Cancelled},
+				{queue.Failed, queue.Expired, queue.Cancelled}, {queue.Cancelled, queue.Pending}, {queue.Delivered, queue.Failed}} {
+				filters = append(filters, queue.Filter{Since: times[0], Until: times[1], Action: action, States: states},
+					queue.Filter{Since: times[0], Until: times[1], Source: "pbx", Event: "call", Decision: rules.Act, Action: action, States: states})
 			}
 		}
 	}
@@ -242,14 +266,15 @@ func testFilters(f *fixture) {
 				filter.Decision != "" && s.Verdict.Decision != filter.Decision {
 				continue
 			}
-			delivery := filter.Action == "" && filter.State == ""
+			delivery := filter.Action == "" && len(filter.States) == 0
 			for i, d := range s.Deliveries {
-				delivery = delivery || (filter.Action == "" || filter.Action == d.Action) && (filter.State == "" || filter.State == s.states[i])
+				delivery = delivery || (filter.Action == "" || filter.Action == d.Action) && (len(filter.States) == 0 || slices.Contains(filter.States, s.states[i]))
 			}
 			if delivery {
 				want = append(want, s.Event.ID)
 			}
 		}
+		equalIDs(f, fmt.Sprintf("%+v, oldest first", filter), eventIDs(f.inOrder(filter, queue.OldestFirst, 7)), want)
 		slices.Reverse(want)
 		equalIDs(f, fmt.Sprintf("%+v", filter), eventIDs(f.all(filter, 7)), want)
 	}

@@ -107,11 +107,15 @@ var amendTests = map[string]func(*fixture){
 		d := queue.Delivery{ID: newID(), Action: "x"}
 		verdict := rules.Verdict{Decision: rules.Act, Rule: "Caddyfile:9", Actions: []rules.ActionCall{{Action: "x", Rule: "Caddyfile:9"}}}
 		f.amend(queue.Amendment{Event: e.Event.ID, Verdict: &verdict, Deliveries: []queue.Delivery{d}})
-		for filter, want := range map[queue.Filter]int{
-			{Decision: rules.Act}: 1, {Decision: rules.Ignored}: 0, {Action: "x"}: 1, {Action: "x", State: queue.Pending}: 1, {Source: "pbx", Action: "y"}: 0,
+		for _, c := range []struct {
+			filter queue.Filter
+			want   int
+		}{
+			{queue.Filter{Decision: rules.Act}, 1}, {queue.Filter{Decision: rules.Ignored}, 0}, {queue.Filter{Action: "x"}, 1},
+			{queue.Filter{Action: "x", States: []queue.State{queue.Pending}}, 1}, {queue.Filter{Source: "pbx", Action: "y"}, 0},
 		} {
-			if n := len(f.all(filter, 10)); n != want {
-				f.Errorf("%d events pass %+v, want %d", n, filter, want)
+			if n := len(f.all(c.filter, 10)); n != c.want {
+				f.Errorf("%d events pass %+v, want %d", n, c.filter, c.want)
 			}
 		}
 		equal(f, "rule", f.find(e.Event.ID).Summary.Verdict.Rule, "Caddyfile:9")
@@ -223,7 +227,7 @@ var amendTests = map[string]func(*fixture){
 		slices.Reverse(want)
 		var got []string
 		for after := queue.Cursor(""); ; {
-			events, err := f.Events(f.patient(), queue.Filter{Action: "x"}, after, 2)
+			events, err := f.Events(f.patient(), queue.Filter{Action: "x"}, queue.NewestFirst, after, 2)
 			if err != nil {
 				f.Fatal(err)
 			}

@@ -41,7 +41,7 @@ var changeTests = map[string]func(*fixture){
 		id := f.put(f.entry("x")).Deliveries[0].ID
 		lease := f.one("x", id)
 		f.change(queue.Change{Switch: off("x")})
-		if err := f.Extend(lease.Token, f.Lease()); err != nil {
+		if err := f.Extend(f.patient(), lease.Token, f.Lease()); err != nil {
 			f.Errorf("Extend: %v", err)
 		}
 		f.deliver(lease)
@@ -77,7 +77,7 @@ var changeTests = map[string]func(*fixture){
 		id := f.put(f.entry("x")).Deliveries[0].ID
 		lease := f.one("x", id)
 		equal(f, "number", f.change(queue.Change{CancelDelivery: id}).Deliveries, 1)
-		f.lost("Extend", f.Extend(lease.Token, f.Lease()))
+		f.lost("Extend", f.Extend(f.patient(), lease.Token, f.Lease()))
 		f.lost("Settle", f.Settle(lease.Token, queue.Settlement{State: queue.Delivered, Attempt: f.attempt(200, "")}))
 		f.Advance(f.Lease())
 		f.nothing("x")

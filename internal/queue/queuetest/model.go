@@ -371,7 +371,7 @@ func (m *model) extendOne() {
 	}
 	by := m.Lease() * time.Duration(m.random.IntN(25)) / 10
 	m.note("Extend %s by %v", short(d.ID), by)
-	if err := m.Extend(d.token, by); err != nil {
+	if err := m.Extend(m.patient(), d.token, by); err != nil {
 		m.Fatalf("Extend: %v", err)
 	}
 	if expires := m.Now().Add(by); expires.After(d.expires) {
@@ -390,7 +390,7 @@ func (m *model) callTooLate() {
 		return
 	}
 	m.note("Extend and Settle of a lease that is over")
-	m.fixture.lost("Extend of a lease that is over", m.Extend(token, m.Lease()))
+	m.fixture.lost("Extend of a lease that is over", m.Extend(m.patient(), token, m.Lease()))
 	m.fixture.lost("Settle of a lease that is over", m.Settle(token, queue.Settlement{State: queue.Delivered}))
 }
 

@@ -22,7 +22,7 @@ var moveTests = map[string]func(*fixture){
 		f.state(ended.Delivery.ID, queue.Delivered)
 		equal(f, "number", f.move("x", "y"), n-1)
 		f.lost("Settle", f.Settle(leased.Token, queue.Settlement{State: queue.Delivered}))
-		f.lost("Extend", f.Extend(leased.Token, f.Lease()))
+		f.lost("Extend", f.Extend(f.patient(), leased.Token, f.Lease()))
 		f.nothing("x")
 		want := make(map[string]bool)
 		for _, e := range entries {
@@ -56,7 +56,7 @@ var moveTests = map[string]func(*fixture){
 		f.take("z", n)
 		equal(f, "action of one that was moved", f.find(tried.Delivery.ID).Summary.Deliveries[0].Action, "y")
 		equal(f, "action of one that had ended", f.find(ended.Delivery.ID).Summary.Deliveries[0].Action, "x")
-		equal(f, "events with y", len(f.all(queue.Filter{Action: "y", State: queue.Delivered}, 100)), n)
+		equal(f, "events with y", len(f.all(queue.Filter{Action: "y", States: []queue.State{queue.Delivered}}, 100)), n)
 		equal(f, "events with x", len(f.all(queue.Filter{Action: "x"}, 100)), 1)
 	},
 

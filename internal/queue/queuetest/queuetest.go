@@ -1,5 +1,5 @@
 // Package queuetest holds the suite that every engine of the queue passes. It
-// goes through the contract of queue.Queue and queue.Activity sentence by
+// goes through the contract of queue.Engine sentence by
 // sentence. What only one engine has (a disk that can be full, a process that
 // can be killed) is tested there.
 package queuetest
@@ -18,17 +18,11 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
-// Engine is what is tested.
-type Engine interface {
-	queue.Queue
-	queue.Activity
-}
-
 // Harness gives the suite engines over one storage.
 type Harness interface {
 	// Open opens the storage, which is empty at first. After Close of the engine
 	// it opens the same storage again.
-	Open(t *testing.T) Engine
+	Open(t *testing.T) queue.Engine
 
 	// Now is the engine's time, and Advance lets some of it pass: by setting a
 	// clock, or by waiting.
@@ -47,7 +41,7 @@ func Run(t *testing.T, harness func(t *testing.T) Harness) {
 		tests map[string]func(*fixture)
 	}{
 		{"Put", putTests}, {"Dedupe", dedupeTests}, {"Take", takeTests}, {"Settle", settleTests}, {"Order", orderTests},
-		{"Change", changeTests}, {"Switch", switchTests}, {"Amend", amendTests}, {"Note", noteTests}, {"Move", moveTests}, {"Watch", watchTests}, {"Search", searchTests}, {"Series", seriesTests}, {"Close", closeTests}, {"Activity", activityTests}, {"Prune", pruneTests},
+		{"Change", changeTests}, {"Switch", switchTests}, {"Amend", amendTests}, {"Note", noteTests}, {"Move", moveTests}, {"Watch", watchTests}, {"Exclusive", exclusiveTests}, {"Search", searchTests}, {"Series", seriesTests}, {"Close", closeTests}, {"Activity", activityTests}, {"Prune", pruneTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {
@@ -74,7 +68,7 @@ const (
 type fixture struct {
 	*testing.T
 	Harness
-	Engine
+	queue.Engine
 }
 
 func (f *fixture) reopen() {
@@ -256,9 +250,15 @@ func (f *fixture) eventually(what string, holds func() bool) {
 // all reads all pages of the activity.
 func (f *fixture) all(filter queue.Filter, n int) []queue.Summary {
 	f.Helper()
+	return f.inOrder(filter, queue.NewestFirst, n)
+}
+
+// inOrder reads all pages in an order.
+func (f *fixture) inOrder(filter queue.Filter, order queue.Order, n int) []queue.Summary {
+	f.Helper()
 	var events []queue.Summary
 	for after := queue.Cursor(""); ; {
-		page, err := f.Page(f.patient(), filter, after, n)
+		page, err := f.Page(f.patient(), filter, order, after, n)
 		if err != nil {
 			f.Fatalf("Page: %v", err)
 		}
@@ -276,7 +276,7 @@ func (f *fixture) all(filter queue.Filter, n int) []queue.Summary {
 	}
 }
 
-func (f *fixture) find(id string) queue.History {
+func (f *fixture) find(id string) queue.Detail {
 	f.Helper()
 	h, err := f.Find(f.patient(), id)
 	if err != nil {

@@ -34,7 +34,7 @@ var searchTests = map[string]func(*fixture){
 		} {
 			equalIDs(f, "events with "+text, eventIDs(f.all(queue.Filter{Text: text}, 10)), []string{e.Event.ID})
 			equalIDs(f, "events of another source with "+text, eventIDs(f.all(queue.Filter{Text: text, Source: "pbx"}, 10)), nil)
-			equalIDs(f, "failed events with "+text, eventIDs(f.all(queue.Filter{Text: text, State: queue.Failed}, 10)), []string{e.Event.ID})
+			equalIDs(f, "failed events with "+text, eventIDs(f.all(queue.Filter{Text: text, States: []queue.State{queue.Failed}}, 10)), []string{e.Event.ID})
 		}
 		for _, text := range []string{"jorg", "never_looked_for", "caliber", "%", "straße%", "olspur", "ölspurk", "\U00010429", "ø"} {
 			if text == "%" {
@@ -78,28 +78,33 @@ var searchTests = map[string]func(*fixture){
 			f.putAll(entries...)
 			f.Advance(time.Second)
 		}
-		reached := f.Now().Add(time.Second)
-		found := 0
-		for after := queue.Cursor(""); ; {
-			page, err := f.Page(f.patient(), queue.Filter{Text: "dolor"}, after, 10)
-			if err != nil {
-				f.Fatal(err)
+		for _, order := range []queue.Order{queue.NewestFirst, queue.OldestFirst} {
+			reached, further := f.Now().Add(time.Second), time.Time.Before
+			if order == queue.OldestFirst {
+				reached, further = time.Time{}, time.Time.After
 			}
-			found += len(page.Events)
-			if page.Early {
-				if page.Next == "" || page.Reached.IsZero() || page.Reached.After(reached) {
-					f.Fatalf("the page ended early with the cursor %q at %v, after %v", page.Next, page.Reached, reached)
+			found := 0
+			for after := queue.Cursor(""); ; {
+				page, err := f.Page(f.patient(), queue.Filter{Text: "dolor"}, order, after, 10)
+				if err != nil {
+					f.Fatal(err)
 				}
-				reached = page.Reached
-			} else if page.Next != "" {
-				f.Fatal("a page without events has a next one and did not end early")
+				found += len(page.Events)
+				if page.Early {
+					if page.Next == "" || page.Reached.IsZero() || !further(page.Reached, reached) && !page.Reached.Equal(reached) {
+						f.Fatalf("the page ended early with the cursor %q at %v, after %v", page.Next, page.Reached, reached)
+					}
+					reached = page.Reached
+				} else if page.Next != "" {
+					f.Fatal("a page without events has a next one and did not end early")
+				}
+				if after = page.Next; after == "" {
+					break
+				}
 			}
-			if after = page.Next; after == "" {
-				break
-			}
+			equal(f, "events", found, 0)
 		}
-		equal(f, "events", found, 0)
-		page, err := f.Page(f.patient(), queue.Filter{Text: "IPSUM"}, "", 5)
+		page, err := f.Page(f.patient(), queue.Filter{Text: "IPSUM"}, queue.NewestFirst, "", 5)
 		if err != nil || len(page.Events) != 5 || page.Early || page.Next == "" {
 			f.Errorf("a page of what is everywhere has %d events, early %v, %v", len(page.Events), page.Early, err)
 		}

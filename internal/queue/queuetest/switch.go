@@ -2,6 +2,7 @@ package queuetest
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -134,6 +135,22 @@ var noteTests = map[string]func(*fixture){
 			f.Errorf("ids are %d and %d", notes[0].ID, notes[1].ID)
 		}
 		equal(f, "number of at most 2", len(f.notes(queue.NoteConfiguration, 2)), 2)
+	},
+
+	"the newest note of a name is found": func(f *fixture) {
+		for _, text := range []string{"first", "second"} {
+			f.note(queue.Note{Kind: queue.NoteConfiguration, Name: "a", Text: text})
+			f.note(queue.Note{Kind: "other", Name: "a", Text: "other"})
+			f.note(queue.Note{Kind: queue.NoteConfiguration, Name: "b", Text: "b"})
+			f.Advance(time.Second)
+		}
+		note, err := f.FindNote(f.patient(), queue.NoteConfiguration, "a")
+		if err != nil || note.Text != "second" || note.Name != "a" || note.Kind != queue.NoteConfiguration {
+			f.Errorf("found is %+v and %v", note, err)
+		}
+		if _, err := f.FindNote(f.patient(), queue.NoteConfiguration, "c"); !errors.Is(err, queue.ErrNotFound) {
+			f.Errorf("a note that there is not gave %v, want ErrNotFound", err)
+		}
 	},
 
 	"notes of a time, without their text": func(f *fixture) {

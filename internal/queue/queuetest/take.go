@@ -163,7 +163,7 @@ var takeTests = map[string]func(*fixture){
 		f.Advance(f.Lease())
 		second := f.woken(done, id)
 		equal(f, "number of attempts", second.Delivery.Attempts, 0)
-		f.lost("Extend of the expired lease", f.Extend(first.Token, f.Lease()))
+		f.lost("Extend of the expired lease", f.Extend(f.patient(), first.Token, f.Lease()))
 		f.lost("Settle of the expired lease", f.Settle(first.Token, queue.Settlement{State: queue.Failed, Attempt: f.attempt(500, "late")}))
 		f.deliver(second)
 		f.nothing("x")
@@ -182,7 +182,7 @@ var takeTests = map[string]func(*fixture){
 		id := f.put(f.entry("x")).Deliveries[0].ID
 		lease := f.one("x", id)
 		f.Advance(f.Lease() / 2)
-		if err := f.Extend(lease.Token, f.Lease()); err != nil {
+		if err := f.Extend(f.patient(), lease.Token, f.Lease()); err != nil {
 			f.Fatalf("Extend: %v", err)
 		}
 		f.Advance(f.Lease() / 4 * 3)
@@ -194,7 +194,7 @@ var takeTests = map[string]func(*fixture){
 	"extending never shortens": func(f *fixture) {
 		id := f.put(f.entry("x")).Deliveries[0].ID
 		lease := f.one("x", id)
-		if err := f.Extend(lease.Token, f.Lease()/100); err != nil {
+		if err := f.Extend(f.patient(), lease.Token, f.Lease()/100); err != nil {
 			f.Fatalf("Extend: %v", err)
 		}
 		f.Advance(f.Lease() / 2)
@@ -232,7 +232,7 @@ var settleTests = map[string]func(*fixture){
 			lease := f.one("x", id)
 			f.settle(lease, queue.Settlement{State: state, Attempt: f.attempt(200, "")})
 			f.lost("Settle after "+string(state), f.Settle(lease.Token, queue.Settlement{State: queue.Pending}))
-			f.lost("Extend after "+string(state), f.Extend(lease.Token, f.Lease()))
+			f.lost("Extend after "+string(state), f.Extend(f.patient(), lease.Token, f.Lease()))
 			f.nothing("x")
 			f.state(id, state)
 		}
@@ -326,7 +326,7 @@ var settleTests = map[string]func(*fixture){
 		if err := f.Settle("something", queue.Settlement{State: queue.Delivered}); err == nil {
 			f.Error("Settle took a token that is none")
 		}
-		if err := f.Extend(nil, f.Lease()); err == nil {
+		if err := f.Extend(f.patient(), nil, f.Lease()); err == nil {
 			f.Error("Extend took a token that is none")
 		}
 	},
@@ -357,10 +357,10 @@ var closeTests = map[string]func(*fixture){
 		_, putErr := f.Put(f.patient(), []queue.Entry{f.entry()})
 		_, takeErr := f.Take(f.patient(), "x", 1)
 		_, changeErr := f.Change(f.patient(), queue.Change{Switch: off("x")})
-		_, pageErr := f.Page(f.patient(), queue.Filter{}, "", 1)
+		_, pageErr := f.Page(f.patient(), queue.Filter{}, queue.NewestFirst, "", 1)
 		for call, err := range map[string]error{
 			"Put": putErr, "Take": takeErr, "Change": changeErr, "Page": pageErr,
-			"Settle": f.Settle(lease.Token, queue.Settlement{State: queue.Delivered}), "Extend": f.Extend(lease.Token, f.Lease()),
+			"Settle": f.Settle(lease.Token, queue.Settlement{State: queue.Delivered}), "Extend": f.Extend(f.patient(), lease.Token, f.Lease()),
 		} {
 			if !errors.Is(err, queue.ErrClosed) {
 				f.Errorf("%s after Close gave %v, want ErrClosed", call, err)

@@ -108,7 +108,7 @@ func checkUnavailable(t *testing.T, db *DB, want ...string) {
 		"Amend":   func() error { return db.Amend(ctx, []queue.Amendment{{Event: newUUID()}}) },
 		"Change":  func() error { _, err := db.Change(ctx, queue.Change{CancelAction: "x"}); return err },
 		"Note":    func() error { return db.Note(ctx, queue.Note{Kind: queue.NoteConfiguration}) },
-		"Page":    func() error { _, err := db.Page(ctx, queue.Filter{}, "", 1); return err },
+		"Page":    func() error { _, err := db.Page(ctx, queue.Filter{}, queue.NewestFirst, "", 1); return err },
 		"Find":    func() error { _, err := db.Find(ctx, newUUID()); return err },
 		"Backlog": func() error { _, err := db.Backlog(ctx); return err },
 		"Series":  func() error { _, err := db.Series(ctx, time.Now().Add(-time.Hour), time.Now(), 1); return err },

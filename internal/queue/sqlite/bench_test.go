@@ -227,12 +227,12 @@ func BenchmarkPage(b *testing.B) {
 		}
 	}
 	for name, f := range map[string]queue.Filter{
-		"all": {}, "event": {Event: "event_7"}, "action": {Action: "rare"}, "pending": {State: queue.Pending}, "none": {Source: "none"},
+		"all": {}, "event": {Event: "event_7"}, "action": {Action: "rare"}, "pending": {States: []queue.State{queue.Pending}}, "none": {Source: "none"},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := db.Page(context.Background(), f, "", 50); err != nil {
+				if _, err := db.Page(context.Background(), f, queue.NewestFirst, "", 50); err != nil {
 					b.Fatal(err)
 				}
 			}

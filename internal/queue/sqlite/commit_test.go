@@ -139,7 +139,7 @@ func TestMemoryLearnsOfAnUnknownCommit(t *testing.T) {
 				}
 			}
 			nothingToTake(t, db, "x")
-			if err := db.Extend(leased.Token, time.Minute); !errors.Is(err, queue.ErrLeaseLost) {
+			if err := db.Extend(context.Background(), leased.Token, time.Minute); !errors.Is(err, queue.ErrLeaseLost) {
 				t.Errorf("Extend gave %v, want that the lease is lost", err)
 			}
 			if test.goesOn != "" {

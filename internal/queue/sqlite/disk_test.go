@@ -218,7 +218,7 @@ func TestUnreadableTable(t *testing.T) {
 	}
 	takeN(t, db, "x", 2)
 	nothingToTake(t, db, "x")
-	if _, err := db.Page(context.Background(), queue.Filter{}, "", 1); err == nil {
+	if _, err := db.Page(context.Background(), queue.Filter{}, queue.NewestFirst, "", 1); err == nil {
 		t.Error("the file could be read: this shows nothing")
 	}
 	if err := os.Rename(db.file+".away", db.file); err != nil {

@@ -74,8 +74,8 @@ func find(conn *sqlite.Conn, id string) ([]match, error) {
 	return matches, err
 }
 
-// Find implements queue.Activity.
-func (db *DB) Find(ctx context.Context, id string) (history queue.History, err error) {
+// Find implements queue.History.
+func (db *DB) Find(ctx context.Context, id string) (history queue.Detail, err error) {
 	id = strings.ToLower(id)
 	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
 		matches, err := find(conn, id)
@@ -92,13 +92,13 @@ func (db *DB) Find(ctx context.Context, id string) (history queue.History, err e
 		return fmt.Errorf("%w: %d events begin so; give more of the id", queue.ErrNotFound, len(matches))
 	})
 	if err != nil {
-		return queue.History{}, fmt.Errorf("finding %s: %w", id, err)
+		return queue.Detail{}, fmt.Errorf("finding %s: %w", id, err)
 	}
 	return history, nil
 }
 
 // history returns all that is known of an event.
-func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.History, err error) {
+func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.Detail, err error) {
 	s, found, err := summarize(conn, event)
 	if err != nil {
 		return h, err
@@ -106,7 +106,7 @@ func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.History, err erro
 	if !found {
 		return h, queue.ErrNotFound
 	}
-	h = queue.History{Summary: s.Summary, Attempts: make(map[string][]queue.Attempt)}
+	h = queue.Detail{Summary: s.Summary, Attempts: make(map[string][]queue.Attempt)}
 	if h.Event, err = db.event(conn, event, &s); err != nil {
 		return h, err
 	}
@@ -207,7 +207,7 @@ func decodeVerdict(stored []byte, decision string) (v rules.Verdict) {
 	return v
 }
 
-// Backlog implements queue.Activity.
+// Backlog implements queue.History.
 func (db *DB) Backlog(ctx context.Context) (backlog []queue.Backlog, err error) {
 	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
 		backlog = nil

@@ -163,19 +163,19 @@ func TestLargeHistory(t *testing.T) {
 		{"event", queue.Filter{Event: "event_7"}},
 		{"decision", queue.Filter{Decision: rules.Act}},
 		{"action", queue.Filter{Action: "action_1"}},
-		{"delivered", queue.Filter{State: queue.Delivered}},
-		{"failed", queue.Filter{State: queue.Failed}},
-		{"pending", queue.Filter{State: queue.Pending}},
-		{"action and failed", queue.Filter{Action: "action_2", State: queue.Failed}},
-		{"source, action, failed", queue.Filter{Source: "erp", Action: "action_2", State: queue.Failed}},
-		{"event and failed, a day", queue.Filter{Event: "event_15", State: queue.Failed, Since: ago(15 * day), Until: ago(14 * day)}},
+		{"delivered", queue.Filter{States: []queue.State{queue.Delivered}}},
+		{"failed", queue.Filter{States: []queue.State{queue.Failed}}},
+		{"pending", queue.Filter{States: []queue.State{queue.Pending}}},
+		{"action and failed", queue.Filter{Action: "action_2", States: []queue.State{queue.Failed}}},
+		{"source, action, failed", queue.Filter{Source: "erp", Action: "action_2", States: []queue.State{queue.Failed}}},
+		{"event and failed, a day", queue.Filter{Event: "event_15", States: []queue.State{queue.Failed}, Since: ago(15 * day), Until: ago(14 * day)}},
 		{"tenant", queue.Filter{Tenant: "T3"}},
 		{"rare tenant", queue.Filter{Tenant: "rare"}},
 		{"rare event", queue.Filter{Event: "rare"}},
 		{"rare decision", queue.Filter{Decision: rules.RuleError}},
 		{"source that is not", queue.Filter{Source: "none"}},
-		{"delivered and rare event", queue.Filter{Event: "rare", State: queue.Delivered}},
-		{"expired, of which there are none", queue.Filter{State: queue.Expired}},
+		{"delivered and rare event", queue.Filter{Event: "rare", States: []queue.State{queue.Delivered}}},
+		{"expired, of which there are none", queue.Filter{States: []queue.State{queue.Expired}}},
 		{"text that is everywhere", queue.Filter{Text: "riverside"}},
 		{"text of failed ones", queue.Filter{Text: "unprocessable"}},
 		{"rare text", queue.Filter{Text: "needle"}},
@@ -187,7 +187,7 @@ func TestLargeHistory(t *testing.T) {
 		var reached time.Time
 		for after := queue.Cursor(""); pages < 20; {
 			began := time.Now()
-			page, err := db.Page(ctx, c.filter, after, 50)
+			page, err := db.Page(ctx, c.filter, queue.NewestFirst, after, 50)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,9 +218,9 @@ func TestLargeHistory(t *testing.T) {
 		err := f()
 		t.Logf("%-40s %6.1f ms %v", what, ms(time.Since(began)), err)
 	}
-	for _, f := range []queue.Filter{{}, {Event: "event_7"}, {State: queue.Failed}, {Source: "pbx", Decision: rules.Act}} {
-		measure(fmt.Sprintf("page at nine tenths of all %v", f.Event+string(f.State)+f.Source), func() error {
-			_, err := db.Page(ctx, f, deep, 50)
+	for _, f := range []queue.Filter{{}, {Event: "event_7"}, {States: []queue.State{queue.Failed}}, {Source: "pbx", Decision: rules.Act}} {
+		measure(fmt.Sprintf("page at nine tenths of all %+v", f), func() error {
+			_, err := db.Page(ctx, f, queue.NewestFirst, deep, 50)
 			return err
 		})
 	}
@@ -252,7 +252,7 @@ func TestLargeHistory(t *testing.T) {
 	measure("find a delivery", find(deliveries[0]))
 	measure("find by a beginning", find(ids[50][:13]))
 	measure("find nothing", find(newUUID()))
-	page, err := db.Page(ctx, queue.Filter{}, "", 200)
+	page, err := db.Page(ctx, queue.Filter{}, queue.NewestFirst, "", 200)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -184,15 +184,15 @@ func TestLargePages(t *testing.T) {
 	middle := start.Add(time.Since(start) / 2)
 	for name, f := range map[string]queue.Filter{
 		"all": {}, "one of 40 events": {Event: "event_7"}, "rare event": {Event: "rare"}, "rare decision": {Decision: rules.RuleError},
-		"action": {Action: "rare"}, "action and pending": {Action: "rare", State: queue.Pending}, "failed": {State: queue.Failed},
-		"delivered, of which there are none": {Action: "dead", State: queue.Delivered},
+		"action": {Action: "rare"}, "action and pending": {Action: "rare", States: []queue.State{queue.Pending}}, "failed": {States: []queue.State{queue.Failed}},
+		"delivered, of which there are none": {Action: "dead", States: []queue.State{queue.Delivered}},
 		"until the middle":                   {Until: middle}, "a minute": {Since: middle, Until: middle.Add(time.Second)}, "source": {Source: "icfm"}, "none": {Source: "none"},
 	} {
 		var worst time.Duration
 		pages, events := 0, 0
 		for after := queue.Cursor(""); pages < 10; {
 			began := time.Now()
-			page, err := db.Page(context.Background(), f, after, 50)
+			page, err := db.Page(context.Background(), f, queue.NewestFirst, after, 50)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,8 +254,8 @@ func TestLatency(t *testing.T) {
 	var others sync.WaitGroup
 	others.Go(func() {
 		for busy.Err() == nil {
-			for _, f := range []queue.Filter{{}, {Action: "x", State: queue.Delivered}, {State: queue.Failed}, {Source: "icfm"}} {
-				db.Page(busy, f, "", 50)
+			for _, f := range []queue.Filter{{}, {Action: "x", States: []queue.State{queue.Delivered}}, {States: []queue.State{queue.Failed}}, {Source: "icfm"}} {
+				db.Page(busy, f, queue.NewestFirst, "", 50)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}

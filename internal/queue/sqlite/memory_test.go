@@ -301,11 +301,11 @@ func TestClockSetBack(t *testing.T) {
 		t.Error("a mark from tomorrow suppresses an event of today")
 	}
 	// Events of both days are found by their times.
-	page, err := db.Page(context.Background(), queue.Filter{Since: h.Now().Add(23 * time.Hour)}, "", 10)
+	page, err := db.Page(context.Background(), queue.Filter{Since: h.Now().Add(23 * time.Hour)}, queue.NewestFirst, "", 10)
 	if err != nil || len(page.Events) != 4 {
 		t.Errorf("%d events of the first day and %v, want 4", len(page.Events), err)
 	}
-	page, err = db.Page(context.Background(), queue.Filter{Until: h.Now().Add(time.Hour)}, "", 10)
+	page, err = db.Page(context.Background(), queue.Filter{Until: h.Now().Add(time.Hour)}, queue.NewestFirst, "", 10)
 	if err != nil || len(page.Events) != 4 {
 		t.Errorf("%d events of the second day and %v, want 4", len(page.Events), err)
 	}
@@ -338,7 +338,7 @@ func TestLeasesGoByElapsedTime(t *testing.T) {
 			if err := db.Settle(leases[0].Token, queue.Settlement{State: queue.Delivered, Attempt: &queue.Attempt{Began: h.Now()}}); err != nil {
 				t.Errorf("after the jump the lease is lost: %v", err)
 			}
-			if err := db.Extend(leases[1].Token, 2*h.Lease()); err != nil {
+			if err := db.Extend(context.Background(), leases[1].Token, 2*h.Lease()); err != nil {
 				t.Errorf("after the jump the lease cannot be extended: %v", err)
 			}
 			pass(h.Lease())

@@ -67,7 +67,7 @@ func oldRelay(t *testing.T, n int) (file string, uuids []string, states map[stri
 func pageAll(t *testing.T, db *DB, filter queue.Filter) (uuids []string) {
 	t.Helper()
 	for after := queue.Cursor(""); ; {
-		page, err := db.Page(context.Background(), filter, after, 1000)
+		page, err := db.Page(context.Background(), filter, queue.NewestFirst, after, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestMerge(t *testing.T) {
 					}
 				}
 			}
-			if got := pageAll(t, h.db, queue.Filter{Action: "both", State: queue.Cancelled, Tenant: "T1"}); len(got) < n/6 {
+			if got := pageAll(t, h.db, queue.Filter{Action: "both", States: []queue.State{queue.Cancelled}, Tenant: "T1"}); len(got) < n/6 {
 				t.Errorf("only %d deliveries were cancelled", len(got))
 			}
 			if notes, err := h.db.Notes(ctx, queue.NoteConfiguration, time.Time{}, time.Time{}, 10, true); err != nil || len(notes) != 1 || notes[0].Text != "what it said" {

@@ -18,7 +18,7 @@ type note struct {
 	queue.Note
 }
 
-// Note implements queue.Activity.
+// Note implements queue.History.
 func (db *DB) Note(ctx context.Context, n queue.Note) error {
 	switch {
 	case n.Kind == "":
@@ -68,10 +68,11 @@ const oldNotes = `DELETE FROM notes AS n WHERE at < ?1 AND id <> (SELECT id FROM
 
 const (
 	listNotes       = `SELECT id, at, kind, name, CASE WHEN ?1 THEN text END FROM notes INDEXED BY notes_at WHERE at >= ?2 AND at < ?3 ORDER BY at DESC, id DESC LIMIT ?4`
+	findNote        = `SELECT id, at, text FROM notes INDEXED BY notes_kind WHERE kind = ? AND name = ? ORDER BY at DESC, id DESC LIMIT 1`
 	listNotesOfKind = `SELECT id, at, kind, name, CASE WHEN ?1 THEN text END FROM notes INDEXED BY notes_kind WHERE kind = ?5 AND at >= ?2 AND at < ?3 ORDER BY at DESC, id DESC LIMIT ?4`
 )
 
-// Notes implements queue.Activity.
+// Notes implements queue.History.
 func (db *DB) Notes(ctx context.Context, kind queue.NoteKind, since, until time.Time, n int, whole bool) (notes []queue.Note, err error) {
 	sql, args := listNotes, []any{int64(0), int64(math.MinInt64), int64(math.MaxInt64), int64(n)}
 	if whole {
@@ -99,4 +100,23 @@ func (db *DB) Notes(ctx context.Context, kind queue.NoteKind, since, until time.
 		return nil, fmt.Errorf("reading notes: %w", err)
 	}
 	return notes, nil
+}
+
+// FindNote implements queue.History.
+func (db *DB) FindNote(ctx context.Context, kind queue.NoteKind, name string) (note queue.Note, err error) {
+	note = queue.Note{Kind: kind, Name: name}
+	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+		note.ID = 0
+		return query(conn, findNote, func(row *sqlite.Stmt) error {
+			note.ID, note.At, note.Text = row.ColumnInt64(0), fromMicros(row.ColumnInt64(1)), row.ColumnText(2)
+			return nil
+		}, string(kind), name)
+	})
+	if err == nil && note.ID == 0 {
+		err = queue.ErrNotFound
+	}
+	if err != nil {
+		return queue.Note{}, fmt.Errorf("finding the note %s of kind %s: %w", name, kind, err)
+	}
+	return note, nil
 }

@@ -33,7 +33,8 @@ const (
 	remedy      = "stop the relay, move the file and its -wal and -shm away, and restore a backup, or start with an empty queue"
 )
 
-// DB is an open queue. It implements queue.Queue and queue.Activity.
+// DB is an open queue. It implements queue.Engine, and is a
+// queue.Backuper, queue.Merger and queue.Verifier.
 type DB struct {
 	options  Options
 	logger   *zap.Logger
@@ -55,6 +56,7 @@ type DB struct {
 	ready      chan struct{} // closed once the database is open
 	background sync.WaitGroup
 	close      func() error
+	exclusive  sync.Map // name: chan struct{}
 	pruning    sync.Mutex
 	backingUp  sync.Mutex
 	merging    sync.Mutex
@@ -95,8 +97,10 @@ type DB struct {
 }
 
 var (
-	_ queue.Queue    = (*DB)(nil)
-	_ queue.Activity = (*DB)(nil)
+	_ queue.Engine   = (*DB)(nil)
+	_ queue.Backuper = (*DB)(nil)
+	_ queue.Merger   = (*DB)(nil)
+	_ queue.Verifier = (*DB)(nil)
 )
 
 // Open opens the queue in a directory and creates what is missing. It takes no

@@ -28,11 +28,11 @@ const (
 	bytesOfPage = 1 << 20
 )
 
-// Page implements queue.Activity. When a filter passes few events, a page can
+// Page implements queue.History. When a filter passes few events, a page can
 // hold fewer than n, or none, and still have a Next.
-func (db *DB) Page(ctx context.Context, filter queue.Filter, after queue.Cursor, n int) (queue.Page, error) {
+func (db *DB) Page(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int) (queue.Page, error) {
 	var page queue.Page
-	last, err := db.page(ctx, filter, after, n, func() { page.Events = nil }, func(_ *sqlite.Conn, _ int64, s *summary) error {
+	last, err := db.page(ctx, filter, order, after, n, func() { page.Events = nil }, func(_ *sqlite.Conn, _ int64, s *summary) error {
 		page.Events = append(page.Events, s.Summary)
 		return nil
 	})
@@ -43,11 +43,11 @@ func (db *DB) Page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 	return page, nil
 }
 
-// Events implements queue.Activity.
-func (db *DB) Events(ctx context.Context, filter queue.Filter, after queue.Cursor, n int) (queue.Events, error) {
+// Events implements queue.History.
+func (db *DB) Events(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int) (queue.Events, error) {
 	var events queue.Events
 	bytes := 0
-	last, err := db.page(ctx, filter, after, n, func() { events.Events, bytes = nil, 0 }, func(conn *sqlite.Conn, id int64, s *summary) error {
+	last, err := db.page(ctx, filter, order, after, n, func() { events.Events, bytes = nil, 0 }, func(conn *sqlite.Conn, id int64, s *summary) error {
 		event, err := db.event(conn, id, s)
 		if err != nil {
 			return err
@@ -78,10 +78,13 @@ type pageEnd struct {
 // page calls found for each event of a page, which ends early when found returns
 // errEnough. It calls begin before the first, and again when it has to begin
 // anew.
-func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor, n int, begin func(), found func(conn *sqlite.Conn, id int64, s *summary) error) (end pageEnd, err error) {
-	before := int64(maxEvent)
+func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int, begin func(), found func(conn *sqlite.Conn, id int64, s *summary) error) (end pageEnd, err error) {
+	last := int64(maxEvent)
+	if order == queue.OldestFirst {
+		last = 0
+	}
 	if after != "" {
-		if before, err = strconv.ParseInt(string(after), 10, 64); err != nil || before < 1 || before > maxEvent {
+		if last, err = strconv.ParseInt(string(after), 10, 64); err != nil || last < 0 || last > maxEvent {
 			return end, fmt.Errorf("%q is %w", after, queue.ErrCursor)
 		}
 	}
@@ -97,7 +100,7 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 		begin()
 		end = pageEnd{}
 		deadline := time.Now().Add(limit)
-		s, err := newSearch(conn, filter, before, n+1)
+		s, err := newSearch(conn, filter, order, last, n+1)
 		if err != nil {
 			return err
 		}
@@ -136,7 +139,11 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, after queue.Cursor,
 			}
 			if time.Now().After(deadline) {
 				end.next, end.early = cursor(s.last), count < n
-				received, err := queryInt(conn, "SELECT received FROM events WHERE id >= ? ORDER BY id LIMIT 1", s.last)
+				nearest := "SELECT received FROM events WHERE id >= ? ORDER BY id LIMIT 1"
+				if s.oldest {
+					nearest = "SELECT received FROM events WHERE id <= ? ORDER BY id DESC LIMIT 1"
+				}
+				received, err := queryInt(conn, nearest, s.last)
 				end.reached = fromMicros(received)
 				return err
 			}

@@ -24,7 +24,7 @@ func TestPageOfEventsEndsWithLargeBodies(t *testing.T) {
 	}
 	slices.Reverse(want)
 	for after := queue.Cursor(""); ; {
-		page, err := db.Events(context.Background(), queue.Filter{}, after, 100)
+		page, err := db.Events(context.Background(), queue.Filter{}, queue.NewestFirst, after, 100)
 		if err != nil || len(page.Events) > 2 {
 			t.Fatalf("the page has %d events and %v, want at most 2", len(page.Events), err)
 		}

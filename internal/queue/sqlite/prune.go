@@ -21,7 +21,7 @@ const (
 	slack = 8
 )
 
-// Prune implements queue.Activity. What is to go is found on a reader's
+// Prune implements queue.History. What is to go is found on a reader's
 // connection; the writer only deletes, in small steps between which it rests
 // as long as they took.
 func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed int, err error) {

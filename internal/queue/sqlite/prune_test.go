@@ -47,7 +47,7 @@ func TestPruneForgetsKindsAndBlocks(t *testing.T) {
 	last.Event = benchEntry("").Event
 	last.Event.Name = "invented_99"
 	mustPut(t, db, last)
-	page, err := db.Page(context.Background(), queue.Filter{Event: "invented_99"}, "", 10)
+	page, err := db.Page(context.Background(), queue.Filter{Event: "invented_99"}, queue.NewestFirst, "", 10)
 	if err != nil || len(page.Events) != 2 {
 		t.Errorf("%d events of that name and %v, want 2", len(page.Events), err)
 	}
@@ -75,7 +75,7 @@ func TestPutRefusesWhatItCannotStore(t *testing.T) {
 			t.Errorf("%s: it was stored", name)
 		}
 	}
-	if page, err := db.Page(context.Background(), queue.Filter{}, "", 10); err != nil || len(page.Events) != 0 {
+	if page, err := db.Page(context.Background(), queue.Filter{}, queue.NewestFirst, "", 10); err != nil || len(page.Events) != 0 {
 		t.Errorf("%d events are stored, and %v", len(page.Events), err)
 	}
 	nothingToTake(t, db, "x")

@@ -71,7 +71,7 @@ func TestUnreadableRows(t *testing.T) {
 	if n, err := db.Prune(ctx, time.Now().Add(time.Hour), 0); n > 0 || err != nil {
 		t.Errorf("Prune removed %d and gave %v", n, err)
 	}
-	page, err := db.Page(ctx, queue.Filter{}, "", 10)
+	page, err := db.Page(ctx, queue.Filter{}, queue.NewestFirst, "", 10)
 	if err != nil || len(page.Events) != 5 {
 		t.Errorf("the page has %d events and %v", len(page.Events), err)
 	}

@@ -6,36 +6,37 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
-// search finds the events that a filter may pass, newest first, from whichever
+// search finds the events that a filter may pass, in order, from whichever
 // table or index has fewest that it does not. What it finds is then held
 // against the filter exactly.
 type search struct {
 	conn     *sqlite.Conn
 	filter   queue.Filter
+	oldest   bool  // oldest first
 	from, to int64 // first id, and the first behind the last
 	last     int64 // the event that was looked at last
 	yielded  int64 // the event that next returned last
-	lists    newestFirst
-	shift    int // from the ids of the lists to those of events
+	lists    inOrder
 
 	kinds map[int64]kind // those that the filter passes; nil: all
 	exact bool           // the lists hold nothing that likely would reject
 	text  *text
 }
 
-// list is one statement that gives ids in descending order, for an id to be
-// below, one to be not below, and a limit. It reads some more at a time the
-// more there are.
+// list is one statement that gives ids in order, for an id to be below, one to
+// be not below, and a limit. It reads some more at a time the more there are.
 type list struct {
 	sql    string
 	args   []any
-	before int64
+	shift  int   // from its ids to those of events
+	at     int64 // where to read on: below this id, or from it if the oldest are first
 	chunk  int64
 	window int64   // how many ids are gone through at a time, 0: all
 	ids    []int64 // of events, that were read and not used yet
@@ -51,6 +52,9 @@ const (
 		WHERE action = ?4 AND state = ?5 AND state > 1 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3`
 )
 
+// ascending is one of these statements for the oldest first.
+func ascending(sql string) string { return strings.Replace(sql, " DESC LIMIT", " LIMIT", 1) }
+
 // tenantWindow is how many events are gone through for one of a tenant before
 // the time is looked at.
 const tenantWindow = 4096
@@ -59,9 +63,13 @@ const tenantWindow = 4096
 // beyond, all events are gone through.
 const mostLists = 256
 
-// newSearch begins a search below an id, for about n events.
-func newSearch(conn *sqlite.Conn, filter queue.Filter, before int64, n int) (*search, error) {
-	s := &search{conn: conn, filter: filter, to: before, last: before, exact: filter.Tenant == "" && filter.Text == ""}
+// newSearch begins a search behind an event, for about n events. The event is
+// maxEvent or 0 where the search begins at the end.
+func newSearch(conn *sqlite.Conn, filter queue.Filter, order queue.Order, after int64, n int) (*search, error) {
+	s := &search{conn: conn, filter: filter, oldest: order == queue.OldestFirst, to: after, last: after, exact: filter.Tenant == "" && filter.Text == ""}
+	if s.oldest {
+		s.from, s.to = after+1, maxEvent
+	}
 	if filter.Text != "" {
 		s.text = newText(filter.Text)
 	}
@@ -77,22 +85,22 @@ func newSearch(conn *sqlite.Conn, filter queue.Filter, before int64, n int) (*se
 		if err != nil {
 			return nil, err
 		}
-		s.from, s.to, s.exact = from, min(to, before), false
+		s.from, s.to, s.exact = max(s.from, from), min(s.to, to), false
 	}
-	if filter.Source != "" || filter.Event != "" || filter.Decision != "" || filter.Action != "" || filter.State != "" || s.text != nil {
+	if filter.Source != "" || filter.Event != "" || filter.Decision != "" || filter.Action != "" || len(filter.States) > 0 || s.text != nil {
 		if err := s.readKinds(); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	switch state, _ := stateNumber(filter.State); {
-	case filter.State != "" && state != delivered:
+	switch {
+	case len(filter.States) > 0 && !slices.Contains(filter.States, queue.Delivered):
 		s.exact = false
-		err = s.byState(state)
-	case filter == (queue.Filter{Since: filter.Since, Until: filter.Until, Tenant: filter.Tenant, Text: filter.Text}):
-		s.lists = newestFirst{{sql: listAll}}
+		err = s.byState()
+	case filter.Source == "" && filter.Event == "" && filter.Decision == "" && filter.Action == "" && len(filter.States) == 0:
+		s.lists.lists = []*list{{sql: listAll}}
 		if filter.Tenant != "" {
-			s.lists = newestFirst{{sql: listTenant, args: []any{filter.Tenant}, window: tenantWindow}}
+			s.lists.lists = []*list{{sql: listTenant, args: []any{filter.Tenant}, window: tenantWindow}}
 			err = query(conn, "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events)", func(row *sqlite.Stmt) error {
 				s.from, s.to = max(s.from, row.ColumnInt64(0)), min(s.to, row.ColumnInt64(1)+1)
 				return nil
@@ -100,19 +108,22 @@ func newSearch(conn *sqlite.Conn, filter queue.Filter, before int64, n int) (*se
 		}
 	case len(s.kinds) > mostLists:
 		s.exact = false
-		s.lists = newestFirst{{sql: listAll}}
+		s.lists.lists = []*list{{sql: listAll}}
 	default:
 		for id := range s.kinds {
-			s.lists = append(s.lists, &list{sql: listByKind, args: []any{id}})
+			s.lists.lists = append(s.lists.lists, &list{sql: listByKind, args: []any{id}})
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	lists := s.lists
-	s.lists = nil
+	lists := s.lists.lists
+	s.lists = inOrder{oldest: s.oldest}
 	for _, l := range lists {
-		l.before, l.chunk = s.to<<s.shift, int64(max(2*n/len(lists), 4))
+		l.at, l.chunk = s.to<<l.shift, int64(max(2*n/len(lists), 4))
+		if s.oldest {
+			l.at, l.sql = s.from<<l.shift, ascending(l.sql)
+		}
 		if len(lists) == 1 {
 			l.chunk = int64(n)
 		}
@@ -120,16 +131,16 @@ func newSearch(conn *sqlite.Conn, filter queue.Filter, before int64, n int) (*se
 			return nil, err
 		}
 		if len(l.ids) > 0 || !l.end {
-			s.lists = append(s.lists, l)
+			s.lists.lists = append(s.lists.lists, l)
 		}
 	}
 	heap.Init(&s.lists)
 	return s, nil
 }
 
-// byState looks where deliveries in a state stand: those that wait in waiting,
-// those that ended badly in a partial index.
-func (s *search) byState(state int64) error {
+// byState looks where deliveries in the states stand: those that wait in
+// waiting, those that ended badly in a partial index.
+func (s *search) byState() error {
 	sql := "SELECT id FROM actions"
 	var named []any
 	if s.filter.Action != "" {
@@ -137,12 +148,14 @@ func (s *search) byState(state int64) error {
 	}
 	return query(s.conn, sql, func(row *sqlite.Stmt) error {
 		action := row.ColumnInt64(0)
-		if state == pending {
-			s.shift = deliveryBits
-			s.lists = append(s.lists, &list{sql: listWaiting, args: []any{action}})
-		} else {
-			s.shift = deliveryBits + attemptBits
-			s.lists = append(s.lists, &list{sql: listByState, args: []any{action, state}})
+		for _, name := range s.filter.States {
+			l := &list{sql: listWaiting, args: []any{action}, shift: deliveryBits}
+			if state, known := stateNumber(name); !known {
+				continue
+			} else if state != pending {
+				l = &list{sql: listByState, args: []any{action, state}, shift: deliveryBits + attemptBits}
+			}
+			s.lists.lists = append(s.lists.lists, l)
 		}
 		return nil
 	}, named...)
@@ -157,7 +170,7 @@ func (s *search) readKinds() error {
 		if f.Source != "" && f.Source != k.source || f.Event != "" && f.Event != k.event || f.Decision != "" && string(f.Decision) != k.decision {
 			return nil
 		}
-		if f.Action != "" || f.State != "" {
+		if f.Action != "" || len(f.States) > 0 {
 			var actions []string
 			if k.actions != "" {
 				if err := json.Unmarshal([]byte(k.actions), &actions); err != nil {
@@ -179,22 +192,37 @@ func (s *search) read(l *list) error {
 	if l.end {
 		return nil
 	}
-	read, low := int64(0), s.from<<s.shift
-	if l.window > 0 {
-		low = max(low, l.before-l.window)
+	// What is left lies from low to high.
+	low, high := s.from<<l.shift, l.at
+	if s.oldest {
+		low, high = l.at, s.to<<l.shift
 	}
+	stretch := l.window > 0 && high-low > l.window
+	switch {
+	case stretch && s.oldest:
+		high = low + l.window
+	case stretch:
+		low = high - l.window
+	}
+	read := int64(0)
 	if err := query(s.conn, l.sql, func(row *sqlite.Stmt) error {
-		l.before = row.ColumnInt64(0)
+		l.at = row.ColumnInt64(0)
 		read++
-		if id := l.before >> s.shift; len(l.ids) == 0 || l.ids[len(l.ids)-1] != id {
+		if id := l.at >> l.shift; len(l.ids) == 0 || l.ids[len(l.ids)-1] != id {
 			l.ids = append(l.ids, id)
 		}
+		if s.oldest {
+			l.at++
+		}
 		return nil
-	}, append([]any{l.before, low, l.chunk}, l.args...)...); err != nil {
+	}, append([]any{high, low, l.chunk}, l.args...)...); err != nil {
 		return err
 	}
 	if read < l.chunk {
-		l.before, l.end = low, low == s.from<<s.shift
+		l.end = !stretch
+		if l.at = low; s.oldest {
+			l.at = high
+		}
 	}
 	l.chunk = min(4*l.chunk, 1024)
 	return nil
@@ -203,10 +231,12 @@ func (s *search) read(l *list) error {
 // next returns the next candidate, each once, and 0 at the end, which more
 // tells from a stretch without any.
 func (s *search) next() (event int64, more bool, err error) {
-	for len(s.lists) > 0 {
-		l := s.lists[0]
+	for len(s.lists.lists) > 0 {
+		l := s.lists.lists[0]
 		if len(l.ids) == 0 { // a stretch, of the only list
-			s.last = l.before
+			if s.last = l.at; s.oldest {
+				s.last--
+			}
 			if err := s.read(l); err != nil || len(l.ids) == 0 {
 				return 0, !l.end, err
 			}
@@ -253,16 +283,24 @@ func (s *search) likely(event int64) (likely bool, err error) {
 	return likely, err
 }
 
-// newestFirst is a heap of lists that are not at their end.
-type newestFirst []*list
+// inOrder is a heap of lists that are not at their end.
+type inOrder struct {
+	lists  []*list
+	oldest bool
+}
 
-func (h newestFirst) Len() int           { return len(h) }
-func (h newestFirst) Less(i, j int) bool { return h[i].ids[0] > h[j].ids[0] }
-func (h newestFirst) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *newestFirst) Push(x any)        { *h = append(*h, x.(*list)) }
-func (h *newestFirst) Pop() any {
-	last := len(*h) - 1
-	l := (*h)[last]
-	*h = (*h)[:last]
+func (h inOrder) Len() int { return len(h.lists) }
+func (h inOrder) Less(i, j int) bool {
+	if h.oldest {
+		i, j = j, i
+	}
+	return h.lists[i].ids[0] > h.lists[j].ids[0]
+}
+func (h inOrder) Swap(i, j int) { h.lists[i], h.lists[j] = h.lists[j], h.lists[i] }
+func (h *inOrder) Push(x any)   { h.lists = append(h.lists, x.(*list)) }
+func (h *inOrder) Pop() any {
+	last := len(h.lists) - 1
+	l := h.lists[last]
+	h.lists = h.lists[:last]
 	return l
 }

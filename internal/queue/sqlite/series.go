@@ -13,7 +13,7 @@ import (
 // mostSteps bounds a series.
 const mostSteps = 5000
 
-// Series implements queue.Activity. Its steps consist of whole minutes, of ten
+// Series implements queue.History. Its steps consist of whole minutes, of ten
 // minutes or of hours, and the first may begin up to one of these before since.
 func (db *DB) Series(ctx context.Context, since, until time.Time, n int) (series queue.Series, err error) {
 	switch {
@@ -69,7 +69,7 @@ type sampling struct {
 	backlog map[string]sample
 }
 
-// Sample implements queue.Activity.
+// Sample implements queue.History.
 func (db *DB) Sample(ctx context.Context) error {
 	var backlog []queue.Backlog
 	err := db.readers.read(ctx, func(conn *sqlite.Conn) (err error) {

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap/zaptest"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/queuetest"
 )
 
@@ -51,7 +52,7 @@ func (h *harness) Advance(d time.Duration) {
 	h.db.tick()
 }
 
-func (h *harness) Open(t *testing.T) queuetest.Engine {
+func (h *harness) Open(t *testing.T) queue.Engine {
 	t.Helper()
 	db, err := Open(h.options)
 	if err != nil {

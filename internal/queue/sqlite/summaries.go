@@ -15,7 +15,7 @@ const mostSummaries = 1000
 
 const listUUIDs = `SELECT id, uuid FROM events WHERE id >= ? AND id < ? AND uuid IN (SELECT value FROM json_each(?))`
 
-// Summaries implements queue.Activity.
+// Summaries implements queue.History.
 func (db *DB) Summaries(ctx context.Context, ids []string) (summaries []queue.Summary, err error) {
 	if len(ids) > mostSummaries {
 		return nil, fmt.Errorf("reading events of the activity: %d ids were given, and at most %d are looked for at once", len(ids), mostSummaries)

@@ -90,7 +90,7 @@ func (t *turn) apply(db *DB) {
 	}
 }
 
-// Switches implements queue.Activity.
+// Switches implements queue.History.
 func (db *DB) Switches(ctx context.Context) (switches []queue.Switch, err error) {
 	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
 		switches = nil

@@ -93,7 +93,7 @@ func (db *DB) Take(ctx context.Context, name string, n int) ([]queue.Lease, erro
 }
 
 // Extend implements queue.Queue.
-func (db *DB) Extend(token queue.Token, d time.Duration) error {
+func (db *DB) Extend(_ context.Context, token queue.Token, d time.Duration) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	err := queue.ErrClosed

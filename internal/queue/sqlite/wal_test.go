@@ -68,7 +68,7 @@ func TestReadersDoNotLetTheWALGrow(t *testing.T) {
 		t.Errorf("the WAL grew to %d bytes, with a limit of %d", largest, limit)
 	}
 	mustPut(t, db, benchEntry("x"))
-	if _, err := db.Page(context.Background(), queue.Filter{}, "", 10); err != nil {
+	if _, err := db.Page(context.Background(), queue.Filter{}, queue.NewestFirst, "", 10); err != nil {
 		t.Errorf("reading after all that: %v", err)
 	}
 }

@@ -45,7 +45,7 @@ func reopened(t *testing.T, db, log []byte) (*DB, int) {
 	// A page may end early, so all are read.
 	events, after := 0, queue.Cursor("")
 	for {
-		page, err := opened.Page(context.Background(), queue.Filter{}, after, 1000)
+		page, err := opened.Page(context.Background(), queue.Filter{}, queue.NewestFirst, after, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}

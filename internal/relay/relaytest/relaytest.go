@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	queuesqlite "github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -101,7 +102,7 @@ func Compile(t testing.TB, configuration relay.Configuration) *relay.Generation 
 // Open opens the queue in a directory until the test ends.
 func Open(t testing.TB, directory string) *relay.Runtime {
 	t.Helper()
-	runtime, err := relay.Open(relay.Storage{Directory: directory, Required: true})
+	runtime, err := relay.Open(queuesqlite.Store{Dir: directory}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,9 +180,9 @@ func Turn(t testing.TB, runtime *relay.Runtime, s queue.Switch, during time.Dura
 }
 
 // Find returns an event once the history has it.
-func Find(t testing.TB, runtime *relay.Runtime, id string) queue.History {
+func Find(t testing.TB, runtime *relay.Runtime, id string) queue.Detail {
 	t.Helper()
-	var found queue.History
+	var found queue.Detail
 	processtest.WaitFor(t, "the event in the history", func() bool {
 		var err error
 		found, err = runtime.Store().Find(t.Context(), id)
@@ -200,7 +201,7 @@ func Summary(t testing.TB, runtime *relay.Runtime, id string) queue.Summary {
 func Stored(t testing.TB, runtime *relay.Runtime, filter queue.Filter) (events []queue.Summary) {
 	t.Helper()
 	for after, more := queue.Cursor(""), true; more; more = after != "" {
-		page, err := runtime.Store().Page(t.Context(), filter, after, 100)
+		page, err := runtime.Store().Page(t.Context(), filter, queue.NewestFirst, after, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

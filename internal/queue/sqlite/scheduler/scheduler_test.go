@@ -260,7 +260,7 @@ func (w *world) takeOnce() {
 		}
 		if t.plain && t.token == nil {
 			for before := int64(1); before < number; before++ {
-				if b := w.known[before]; b.plain && w.takeable(b) && b.token == nil {
+				if b := w.known[before]; b.plain && w.takeable(b) && b.token == nil && w.table[before] != nil {
 					w.Fatalf("%d is handed out before %d", number, before)
 				}
 			}

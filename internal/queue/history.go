@@ -11,68 +11,87 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
-// Activity is the history: events, verdicts, deliveries, attempts. It may lag
-// behind the Queue that feeds it, but it is fed complete facts.
+// History is what became of events: verdicts, deliveries, attempts. It may lag
+// behind the Queue that feeds it, but it is fed complete facts. All methods may
+// be called by many goroutines at once. What they return belongs to the caller.
 //
-// JetStream: a stream that each node which shows activity reads into a local
-// SQLite database, so that reading is the same code.
-type Activity interface {
-	// Page returns up to n events, newest first, that pass the filter and are
-	// older than the cursor. An empty cursor begins with the newest. A page may
-	// hold fewer events than n, even none, and still have a Next: an engine may
-	// end a search that takes long, and go on with the next page.
-	Page(ctx context.Context, filter Filter, after Cursor, n int) (Page, error)
+// Besides the errors that are named, ErrUnavailable and ErrClosed mean what they
+// mean in Queue. A context that ends gives an error that wraps its own.
+type History interface {
+	// Page returns up to n events that pass the filter, in an order, and come
+	// after the cursor, which must be of a page with the same filter and order.
+	// An empty cursor begins at the end that the order names. Events are in the
+	// order in which they were stored. A page may hold fewer events than n, even
+	// none, and still have a Next: an engine may end a search that takes long, and
+	// go on with the next page. It wraps ErrCursor.
+	Page(ctx context.Context, filter Filter, order Order, after Cursor, n int) (Page, error)
 
 	// Events returns up to n events as Page does, with what the rules see of
 	// them, so that they can be decided again. Large bodies make it fewer.
-	Events(ctx context.Context, filter Filter, after Cursor, n int) (Events, error)
+	Events(ctx context.Context, filter Filter, order Order, after Cursor, n int) (Events, error)
 
 	// Summaries returns the events that have these full ids, as far as there
 	// are any, in any order. At most 1000 ids are looked for at once.
 	Summaries(ctx context.Context, ids []string) ([]Summary, error)
 
-	// Watch tells of events that were stored, or whose deliveries changed, once
-	// that can be read, until ctx ends or the queue closes; then the channel is
-	// closed. A reader that is slow loses changes and is told so: nothing waits
-	// for it, and nothing is kept for it beyond a bound.
-	Watch(ctx context.Context) <-chan Changes
-
 	// Find returns one event with its deliveries and their attempts, by the id
 	// of the event or of one of its deliveries, or ErrNotFound. A beginning of
 	// at least 8 characters that is unique will do for an id.
-	Find(ctx context.Context, id string) (History, error)
+	Find(ctx context.Context, id string) (Detail, error)
+
+	// Watch tells of what was changed by any process that has the storage open,
+	// once that can be read, until ctx ends or the queue closes; then the channel
+	// is closed. A reader that is slow loses changes and is told so: nothing waits
+	// for it, and nothing is kept for it beyond a bound.
+	Watch(ctx context.Context) <-chan Changes
 
 	// Backlog returns, for each action that has unfinished deliveries, how many
 	// there are and since when the oldest has been waiting; also for actions
 	// that are no longer configured.
 	Backlog(ctx context.Context) ([]Backlog, error)
 
-	// Prune removes events that were received before a time and then, oldest
-	// first, as many as it takes to bring storage down to a size in bytes (0:
-	// any size), and returns how many. It never removes an event that has an
-	// unfinished delivery, and gives way to Put.
-	Prune(ctx context.Context, before time.Time, size int64) (int, error)
-
 	// Series counts what happened from since to until in about n steps of equal
 	// length, at least a minute each. It knows of events that are no longer
 	// kept, and takes no longer the more events there were.
 	Series(ctx context.Context, since, until time.Time, n int) (Series, error)
 
-	// Sample notes the backlog as it is now for Series. It is called once a
-	// minute.
+	// Sample notes the backlog as it is now for Series. Each process that has the
+	// storage open calls it once a minute; what it notes counts once.
 	Sample(ctx context.Context) error
+
+	// Prune removes events that were received before a time and then, oldest
+	// first, as many as it takes to bring storage down to a size in bytes (0:
+	// any size), and returns how many. It never removes an event that has an
+	// unfinished delivery, and gives way to Put. Each process that has the storage
+	// open calls it once a minute; calls at once do not disturb each other.
+	Prune(ctx context.Context, before time.Time, size int64) (int, error)
 
 	// Switches returns what is switched off.
 	Switches(ctx context.Context) ([]Switch, error)
 
-	// Note keeps a fact about the relay itself, durable on return.
+	// Note keeps a fact about the relay itself, durable on return. ErrFull means
+	// that it was not kept.
 	Note(ctx context.Context, note Note) error
 
 	// Notes returns up to n notes of a kind (empty: of all), newest first, made
 	// in since ≤ at < until (zero: any time). Their Text is left out unless
 	// whole is set.
 	Notes(ctx context.Context, kind NoteKind, since, until time.Time, n int, whole bool) ([]Note, error)
+
+	// FindNote returns the newest note of a kind that has a name, with its Text,
+	// or ErrNotFound.
+	FindNote(ctx context.Context, kind NoteKind, name string) (Note, error)
 }
+
+// Order is an order of events.
+type Order int
+
+// Events are listed newest first for people, and oldest first where what is done
+// with them must keep the order in which they were received.
+const (
+	NewestFirst Order = iota
+	OldestFirst
+)
 
 // Filter chooses events. Zero fields choose all.
 type Filter struct {
@@ -81,10 +100,10 @@ type Filter struct {
 	Source       string
 	Event        string
 	Decision     rules.Decision
-	// Action and State choose events that have a delivery of that action, in
-	// that state (the same delivery, if both are given).
+	// Action and States choose events that have a delivery of that action, in one
+	// of these states (the same delivery, if both are given).
 	Action string
-	State  State
+	States []State
 	// Tenant is the code of a tenant.
 	Tenant string
 	// Text stands, in whatever case, somewhere in the event as it was stored, in
@@ -102,13 +121,13 @@ func (f *Filter) Passes(s *Summary) bool {
 		f.Decision != "" && f.Decision != s.Verdict.Decision {
 		return false
 	}
-	return f.Action == "" && f.State == "" || slices.ContainsFunc(s.Deliveries, f.PassesDelivery)
+	return f.Action == "" && len(f.States) == 0 || slices.ContainsFunc(s.Deliveries, f.PassesDelivery)
 }
 
 // PassesDelivery reports whether the filter chooses a delivery of an event that
 // it passes.
 func (f *Filter) PassesDelivery(d DeliveryState) bool {
-	return (f.Action == "" || f.Action == d.Action) && (f.State == "" || f.State == d.State)
+	return (f.Action == "" || f.Action == d.Action) && (len(f.States) == 0 || slices.Contains(f.States, d.State))
 }
 
 // Cursor is a place in the list of events, as Page returned it.
@@ -120,7 +139,7 @@ type Page struct {
 	// Next is the cursor of the following page, empty at the end.
 	Next Cursor
 	// Early says that the page ended because the search took long, and Reached
-	// the time of receipt down to which it looked.
+	// the time of receipt up to which, in the order, it looked.
 	Early   bool
 	Reached time.Time
 }
@@ -139,12 +158,15 @@ type Stored struct {
 	Event *event.Event
 }
 
-// Changes names events that were stored or changed.
+// Changes tells of what was stored or changed.
 type Changes struct {
-	// Events are their ids, each once, oldest change first.
+	// Events are the ids of events that were stored or whose deliveries changed,
+	// each once, oldest change first.
 	Events []string
 	// Missed says that there were more, which are lost.
 	Missed bool
+	// Control says that a switch was turned.
+	Control bool
 }
 
 // NoteKind is what a note is about.
@@ -168,6 +190,7 @@ const (
 
 // Note is a fact about the relay itself.
 type Note struct {
+	// ID tells notes apart. The engine gives it.
 	ID   int64     `json:"id"`
 	At   time.Time `json:"at"`
 	Kind NoteKind  `json:"kind"`
@@ -239,7 +262,7 @@ func (s *Summary) FindDelivery(beginning string) (string, error) {
 	return fits[0], nil
 }
 
-// DeliveryState is one delivery as the activity knows it.
+// DeliveryState is one delivery as the history knows it.
 type DeliveryState struct {
 	ID     string `json:"id"`
 	Action string `json:"action"`
@@ -256,8 +279,8 @@ type DeliveryState struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// History is all that is known of one event.
-type History struct {
+// Detail is all that is known of one event.
+type Detail struct {
 	Summary Summary
 	// Event is the event as it was stored, nil when that cannot be read.
 	Event *event.Event
