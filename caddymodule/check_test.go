@@ -119,9 +119,9 @@ func TestJSONIsChecked(t *testing.T) {
 		{"auth tolerance", auth(`{"kind": "hmac", "name": "X-S", "algorithm": "sha256", "timestamp": "X-T", "tolerance": "-1m", "values": ["s"]}`),
 			[]string{"a tolerance is not negative"}},
 		{"auth api_key", auth(`{"kind": "api_key", "in": "cookie", "name": "key", "values": ["s"]}, {"kind": "api_key", "in": "body", "values": ["s"]}`),
-			[]string{`unknown place cookie`, "say the name of the body"}},
+			[]string{`unknown api_key place cookie`, "say the name of the body"}},
 		{"auth hmac", auth(`{"kind": "hmac", "algorithm": "sha256", "values": ["s"]}, {"kind": "hmac", "name": "X-S", "algorithm": "md5", "values": ["s"]}`),
-			[]string{"say the name of the header that holds the signature", `unknown algorithm md5`}},
+			[]string{"say the name of the header that holds the signature", `unknown hmac algorithm md5`}},
 		{"auth standard_webhooks", auth(`{"kind": "standard_webhooks", "values": ["no base64"]}`), []string{"the secret is not base64"}},
 
 		{"action names", `{"actions": [{"name": "a b", "url": "http://127.0.0.1/"}, {"name": "", "url": "http://127.0.0.1/", "place": "lan.caddy:9"}]}`,

@@ -176,38 +176,38 @@ func (a *App) source(source *config.Source, wrong *config.Findings) receive.Sour
 		}
 		converted.Allow = append(converted.Allow, prefixes...)
 	}
+	if err := auth.CheckOpen(source.Auth); err != nil {
+		wrong.Add(source.Place, fmt.Errorf("reading auth of source %s: %w", source.Name, err))
+	}
 	for i := range source.Auth {
-		credential, err := a.credential(source.Name, &source.Auth[i])
+		credential, err := a.credential(source.Name, source.Auth[i])
 		wrong.Add(source.Place, err)
 		converted.Credentials = append(converted.Credentials, credential)
 	}
 	return converted
 }
 
-func (a *App) credential(source string, credential *config.Credential) (auth.Settings, error) {
-	if err := credential.Check(); err != nil {
-		return auth.Settings{}, fmt.Errorf("reading auth of source %s: %w", source, err)
+// credential resolves the secrets of a credential.
+func (a *App) credential(source string, credential config.Credential) (config.Credential, error) {
+	if err := auth.Check(credential); err != nil {
+		return credential, fmt.Errorf("reading auth of source %s: %w", source, err)
 	}
-	converted := auth.Settings{
-		Kind: credential.Kind, In: credential.In, Name: credential.Name, User: credential.User,
-		Algorithm: credential.Algorithm, Timestamp: credential.Timestamp, Tolerance: time.Duration(credential.Tolerance),
+	if auth.IsOpen(credential) {
+		return credential, nil
 	}
-	if credential.Kind == "none" {
-		return converted, nil
-	}
-	texts := credential.Values
-	if credential.Kind == "basic" {
-		converted.User, _ = a.resolve(credential.User)
-		texts = []string{credential.Password}
-	}
-	var err error
-	converted.Values, err = a.secrets("source "+source, "auth "+credential.Kind, texts)
+	credential.User, _ = a.resolve(credential.User)
+	secrets, err := a.secrets("source "+source, "auth "+credential.Kind, credential.Secrets())
 	if a.dry != nil {
-		for i := range converted.Values {
-			converted.Values[i] = auth.StandIn(credential.Kind, converted.Values[i])
+		for i := range secrets {
+			secrets[i] = auth.StandIn(credential.Kind, secrets[i])
 		}
 	}
-	return converted, err
+	if credential.Password == "" {
+		credential.Values = secrets
+	} else if credential.Password = ""; len(secrets) > 0 {
+		credential.Password = secrets[0]
+	}
+	return credential, err
 }
 
 func (a *App) rules() []rules.Rule {

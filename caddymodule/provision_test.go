@@ -71,26 +71,26 @@ func TestSourceReachesReceive(t *testing.T) {
 		{"redact body.phone\nredact caller_id", receive.Source{Redact: []string{"body.phone", "caller_id"}}},
 		{"max_body 2MiB", receive.Source{MaxBody: 2 << 20}},
 		{"respond 202", receive.Source{Respond: 202}},
-		{"auth bearer {env.EVENT_RELAY_SECRET} {env.EVENT_RELAY_EMPTY} plain", receive.Source{Credentials: []auth.Settings{
+		{"auth bearer {env.EVENT_RELAY_SECRET} {env.EVENT_RELAY_EMPTY} plain", receive.Source{Credentials: []config.Credential{
 			{Kind: auth.Bearer, Values: []string{"from outside", "plain"}}}}},
-		{"auth basic user {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []auth.Settings{
-			{Kind: auth.Basic, User: "user", Values: []string{"from outside"}}}}},
-		{"auth api_key body token {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []auth.Settings{
+		{"auth basic user {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []config.Credential{
+			{Kind: auth.Basic, User: "user", Password: "from outside"}}}},
+		{"auth api_key body token {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"from outside"}}}}},
-		{"auth path plain", receive.Source{Credentials: []auth.Settings{{Kind: auth.Path, Values: []string{"plain"}}}}},
-		{"auth hmac X-Signature sha256 {env.EVENT_RELAY_SECRET} plain", receive.Source{Credentials: []auth.Settings{
+		{"auth path plain", receive.Source{Credentials: []config.Credential{{Kind: auth.Path, Values: []string{"plain"}}}}},
+		{"auth hmac X-Signature sha256 {env.EVENT_RELAY_SECRET} plain", receive.Source{Credentials: []config.Credential{
 			{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"from outside", "plain"}}}}},
-		{"auth hmac X-Signature sha1 plain {\ntimestamp X-Time 1m\n}", receive.Source{Credentials: []auth.Settings{
-			{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha1", Timestamp: "X-Time", Tolerance: time.Minute, Values: []string{"plain"}}}}},
-		{"auth standard_webhooks whsec_c2VjcmV0 {\ntolerance 1m\n}", receive.Source{Credentials: []auth.Settings{
-			{Kind: auth.StandardWebhooks, Tolerance: time.Minute, Values: []string{"whsec_c2VjcmV0"}}}}},
+		{"auth hmac X-Signature sha1 plain {\ntimestamp X-Time 1m\n}", receive.Source{Credentials: []config.Credential{
+			{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha1", Timestamp: "X-Time", Tolerance: config.Duration(time.Minute), Values: []string{"plain"}}}}},
+		{"auth standard_webhooks whsec_c2VjcmV0 {\ntolerance 1m\n}", receive.Source{Credentials: []config.Credential{
+			{Kind: auth.StandardWebhooks, Tolerance: config.Duration(time.Minute), Values: []string{"whsec_c2VjcmV0"}}}}},
 	} {
 		t.Run(test.setting, func(t *testing.T) {
 			credential := ""
 			test.want.Name = "erp"
 			if test.want.Credentials == nil {
 				credential = "auth none\n"
-				test.want.Credentials = []auth.Settings{{Kind: auth.None}}
+				test.want.Credentials = []config.Credential{{Kind: auth.None}}
 			}
 			app := fromCaddyfile(t, "source erp {\n"+credential+test.setting+"\n}")
 			configuration, err := app.configuration()

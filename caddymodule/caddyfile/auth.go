@@ -3,6 +3,7 @@ package caddyfile
 import (
 	"slices"
 
+	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
@@ -23,8 +24,8 @@ var credentialKinds = level[config.Credential]{name: "auth", settings: []setting
 	}},
 	{name: "api_key", usage: "header|query|body NAME VALUE…", wants: "a place, a name and one or more values", least: 3, most: -1,
 		read: func(l *line, c *config.Credential) (err error) {
-			if c.In = l.text(0); !slices.Contains(apiKeyPlaces, c.In) {
-				return l.errf("%w", names.Unknown("api_key place", c.In, apiKeyPlaces, ""))
+			if c.In = l.text(0); !slices.Contains(auth.KeyPlaces, c.In) {
+				return l.errf("%w", names.Unknown("api_key place", c.In, auth.KeyPlaces, ""))
 			}
 			if c.Name, err = l.nonEmpty(1, "name"); err != nil {
 				return err
@@ -45,11 +46,6 @@ var credentialKinds = level[config.Credential]{name: "auth", settings: []setting
 	}},
 	{name: "none", least: 0, most: 0, read: func(*line, *config.Credential) error { return nil }},
 }}
-
-var (
-	apiKeyPlaces   = []string{"header", "query", "body"}
-	hmacAlgorithms = []string{"sha256", "sha512", "sha1"}
-)
 
 // hmacLevel holds the settings of `auth hmac`.
 var hmacLevel = level[config.Credential]{name: "an auth hmac block", settings: []setting[config.Credential]{
@@ -73,8 +69,8 @@ func readHMAC(l *line, credential *config.Credential) (err error) {
 	if credential.Name, err = l.nonEmpty(0, "header"); err != nil {
 		return err
 	}
-	if credential.Algorithm = l.text(1); !slices.Contains(hmacAlgorithms, credential.Algorithm) {
-		return l.errf("%w", names.Unknown("hmac algorithm", credential.Algorithm, hmacAlgorithms, ""))
+	if credential.Algorithm = l.text(1); !slices.Contains(auth.Algorithms, credential.Algorithm) {
+		return l.errf("%w", names.Unknown("hmac algorithm", credential.Algorithm, auth.Algorithms, ""))
 	}
 	if credential.Values, err = l.secrets(2); err != nil {
 		return err
@@ -88,7 +84,7 @@ func readCredential(l *line, source *config.Source) error {
 		return err
 	}
 	source.Auth = append(source.Auth, credential)
-	if err := config.CheckOpen(source.Auth); err != nil {
+	if err := auth.CheckOpen(source.Auth); err != nil {
 		return l.errf("%w", err)
 	}
 	return nil

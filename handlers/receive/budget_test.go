@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // unprovenSources prove their requests in the head, by the body and by a
@@ -27,9 +28,9 @@ import (
 func unprovenSources() []receive.Source {
 	return []receive.Source{
 		{Name: "head", Credentials: bearer("a"), MaxBody: 1 << 10},
-		{Name: "body", MaxBody: 1 << 10, Credentials: []auth.Settings{
+		{Name: "body", MaxBody: 1 << 10, Credentials: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}},
-		{Name: "signed", MaxBody: 1 << 10, Credentials: []auth.Settings{
+		{Name: "signed", MaxBody: 1 << 10, Credentials: []config.Credential{
 			{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}},
 	}
 }
@@ -126,7 +127,7 @@ func TestUnprovenBytes(t *testing.T) {
 // TestLeastRate checks when the next bytes are due of a sender that has not
 // proven itself, and that no limit is left once the body is there.
 func TestLeastRate(t *testing.T) {
-	r := newRelay(t, receive.Options{BodyTimeout: time.Hour}, receive.Source{Name: "b", Credentials: []auth.Settings{
+	r := newRelay(t, receive.Options{BodyTimeout: time.Hour}, receive.Source{Name: "b", Credentials: []config.Credential{
 		{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}})
 	limits := 0
 	from := origin

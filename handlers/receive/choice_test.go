@@ -8,11 +8,12 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
-func bearer(values ...string) []auth.Settings {
-	return []auth.Settings{{Kind: auth.Bearer, Values: values}}
+func bearer(values ...string) []config.Credential {
+	return []config.Credential{{Kind: auth.Bearer, Values: values}}
 }
 
 func networks(texts ...string) (list []netip.Prefix) {
@@ -71,7 +72,7 @@ func TestAllowEveryAddress(t *testing.T) {
 
 // TestChoice checks which source gets a request on a shared URL.
 func TestChoice(t *testing.T) {
-	known := func(name string, credentials []auth.Settings, events ...string) receive.Source {
+	known := func(name string, credentials []config.Credential, events ...string) receive.Source {
 		s := receive.Source{Name: name, Credentials: credentials}
 		for _, e := range events {
 			s.Events = append(s.Events, event.Type{Name: e})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // with returns a change of a request that sets a header.
@@ -44,64 +45,64 @@ func TestCredentials(t *testing.T) {
 	values := []string{"new-secret", "", "old-secret"}
 	tests := []struct {
 		name       string
-		credential auth.Settings
+		credential config.Credential
 		rest, body string
 		change     func(*http.Request)
 		proven     bool
 	}{
-		{name: "none", credential: auth.Settings{Kind: auth.None}, body: fixed, proven: true},
+		{name: "none", credential: config.Credential{Kind: auth.None}, body: fixed, proven: true},
 
-		{name: "bearer", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer new-secret"), proven: true},
-		{name: "bearer old", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "bearer  old-secret "), proven: true},
-		{name: "bearer wrong", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer new-secre")},
-		{name: "bearer empty", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer ")},
-		{name: "bearer without scheme", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "new-secret")},
-		{name: "bearer as basic", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Basic new-secret")},
-		{name: "bearer missing", credential: auth.Settings{Kind: auth.Bearer, Values: values}, body: fixed},
+		{name: "bearer", credential: config.Credential{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer new-secret"), proven: true},
+		{name: "bearer old", credential: config.Credential{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "bearer  old-secret "), proven: true},
+		{name: "bearer wrong", credential: config.Credential{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer new-secre")},
+		{name: "bearer empty", credential: config.Credential{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Bearer ")},
+		{name: "bearer without scheme", credential: config.Credential{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "new-secret")},
+		{name: "bearer as basic", credential: config.Credential{Kind: auth.Bearer, Values: values}, body: fixed, change: with("Authorization", "Basic new-secret")},
+		{name: "bearer missing", credential: config.Credential{Kind: auth.Bearer, Values: values}, body: fixed},
 
-		{name: "basic", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "new-secret"), proven: true},
-		{name: "basic old", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "old-secret"), proven: true},
-		{name: "basic colon", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: []string{"a:b"}}, body: fixed, change: basic("u", "a:b"), proven: true},
-		{name: "basic other user", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: basic("v", "new-secret")},
-		{name: "basic empty", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: basic("u", "")},
-		{name: "basic no base64", credential: auth.Settings{Kind: auth.Basic, User: "u", Values: values}, body: fixed, change: with("Authorization", "Basic u:new-secret")},
+		{name: "basic", credential: config.Credential{Kind: auth.Basic, User: "u", Password: "new-secret"}, body: fixed, change: basic("u", "new-secret"), proven: true},
+		{name: "basic old", credential: config.Credential{Kind: auth.Basic, User: "u", Password: "old-secret"}, body: fixed, change: basic("u", "old-secret"), proven: true},
+		{name: "basic colon", credential: config.Credential{Kind: auth.Basic, User: "u", Password: "a:b"}, body: fixed, change: basic("u", "a:b"), proven: true},
+		{name: "basic other user", credential: config.Credential{Kind: auth.Basic, User: "u", Password: "new-secret"}, body: fixed, change: basic("v", "new-secret")},
+		{name: "basic empty", credential: config.Credential{Kind: auth.Basic, User: "u", Password: "new-secret"}, body: fixed, change: basic("u", "")},
+		{name: "basic no base64", credential: config.Credential{Kind: auth.Basic, User: "u", Password: "new-secret"}, body: fixed, change: with("Authorization", "Basic u:new-secret")},
 
-		{name: "header", credential: auth.Settings{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "old-secret"), proven: true},
-		{name: "header empty", credential: auth.Settings{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "")},
-		{name: "header wrong", credential: auth.Settings{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "secret")},
-		{name: "query", credential: auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?k=old%2Dsecret", body: fixed, proven: true},
-		{name: "query empty", credential: auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?k=", body: fixed},
-		{name: "query other case", credential: auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?K=old-secret", body: fixed},
-		{name: "body", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "old-secret"), proven: true},
-		{name: "body form", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: "event=x&token=new-secret", proven: true},
-		{name: "body XML", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: "<a><token>new-secret</token></a>", proven: true},
-		{name: "body empty", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "")},
-		{name: "body wrong", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "x")},
-		{name: "body nested", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: `{"data":{"token":"new-secret"}}`},
-		{name: "body list", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: `{"token":["new-secret"]}`},
-		{name: "body none", credential: auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}},
+		{name: "header", credential: config.Credential{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "old-secret"), proven: true},
+		{name: "header empty", credential: config.Credential{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "")},
+		{name: "header wrong", credential: config.Credential{Kind: auth.APIKey, In: auth.InHeader, Name: "x-key", Values: values}, body: fixed, change: with("X-Key", "secret")},
+		{name: "query", credential: config.Credential{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?k=old%2Dsecret", body: fixed, proven: true},
+		{name: "query empty", credential: config.Credential{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?k=", body: fixed},
+		{name: "query other case", credential: config.Credential{Kind: auth.APIKey, In: auth.InQuery, Name: "k", Values: values}, rest: "?K=old-secret", body: fixed},
+		{name: "body", credential: config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "old-secret"), proven: true},
+		{name: "body form", credential: config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: "event=x&token=new-secret", proven: true},
+		{name: "body XML", credential: config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: "<a><token>new-secret</token></a>", proven: true},
+		{name: "body empty", credential: config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "")},
+		{name: "body wrong", credential: config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: fmt.Sprintf(body, "x")},
+		{name: "body nested", credential: config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: `{"data":{"token":"new-secret"}}`},
+		{name: "body list", credential: config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}, body: `{"token":["new-secret"]}`},
+		{name: "body none", credential: config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: values}},
 
-		{name: "path", credential: auth.Settings{Kind: auth.Path, Values: values}, rest: "/x/new-secret", body: fixed, proven: true},
-		{name: "path alone", credential: auth.Settings{Kind: auth.Path, Values: values}, rest: "/old-secret/", body: fixed, proven: true},
-		{name: "path not last", credential: auth.Settings{Kind: auth.Path, Values: values}, rest: "/new-secret/x", body: fixed},
-		{name: "path missing", credential: auth.Settings{Kind: auth.Path, Values: values}, body: fixed},
+		{name: "path", credential: config.Credential{Kind: auth.Path, Values: values}, rest: "/x/new-secret", body: fixed, proven: true},
+		{name: "path alone", credential: config.Credential{Kind: auth.Path, Values: values}, rest: "/old-secret/", body: fixed, proven: true},
+		{name: "path not last", credential: config.Credential{Kind: auth.Path, Values: values}, rest: "/new-secret/x", body: fixed},
+		{name: "path missing", credential: config.Credential{Kind: auth.Path, Values: values}, body: fixed},
 
-		{name: "hmac hex", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(sum)), proven: true},
-		{name: "hmac capitals", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "SHA256="+strings.ToUpper(hex.EncodeToString(sum))), proven: true},
-		{name: "hmac base64", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", base64.StdEncoding.EncodeToString(sum)), proven: true},
-		{name: "hmac base64 of URLs", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", base64.RawURLEncoding.EncodeToString(sum)), proven: true},
-		{name: "hmac two", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "v1="+hex.EncodeToString(wrongSum)+",v1="+hex.EncodeToString(sum)), proven: true},
-		{name: "hmac sha1", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha1", Values: values}, body: fixed, change: with("X-Sig", "sha1="+hex.EncodeToString(mac(sha1.New, "old-secret", fixed))), proven: true},
-		{name: "hmac sha512", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha512", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(mac(sha512.New, "old-secret", fixed))), proven: true},
-		{name: "hmac empty key", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(wrongSum))},
-		{name: "hmac other body", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed + " ", change: with("X-Sig", hex.EncodeToString(sum))},
-		{name: "hmac empty", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "sha256=")},
-		{name: "hmac cut", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(sum[:16]))},
-		{name: "hmac missing", credential: auth.Settings{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed},
+		{name: "hmac hex", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(sum)), proven: true},
+		{name: "hmac capitals", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "SHA256="+strings.ToUpper(hex.EncodeToString(sum))), proven: true},
+		{name: "hmac base64", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", base64.StdEncoding.EncodeToString(sum)), proven: true},
+		{name: "hmac base64 of URLs", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", base64.RawURLEncoding.EncodeToString(sum)), proven: true},
+		{name: "hmac two", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "v1="+hex.EncodeToString(wrongSum)+",v1="+hex.EncodeToString(sum)), proven: true},
+		{name: "hmac sha1", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha1", Values: values}, body: fixed, change: with("X-Sig", "sha1="+hex.EncodeToString(mac(sha1.New, "old-secret", fixed))), proven: true},
+		{name: "hmac sha512", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha512", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(mac(sha512.New, "old-secret", fixed))), proven: true},
+		{name: "hmac empty key", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(wrongSum))},
+		{name: "hmac other body", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed + " ", change: with("X-Sig", hex.EncodeToString(sum))},
+		{name: "hmac empty", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", "sha256=")},
+		{name: "hmac cut", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed, change: with("X-Sig", hex.EncodeToString(sum[:16]))},
+		{name: "hmac missing", credential: config.Credential{Kind: auth.HMAC, Name: "x-sig", Algorithm: "sha256", Values: values}, body: fixed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{test.credential}})
+			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{test.credential}})
 			request := post(test.rest, "", test.body)
 			if test.change != nil {
 				test.change(request)
@@ -156,8 +157,8 @@ func TestSignedTime(t *testing.T) {
 		"too large":     {"99999999999999999999", "99999999999999999999." + body, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{{
-				Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "x-time", Tolerance: time.Minute, Values: []string{"k"}}}})
+			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{{
+				Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "x-time", Tolerance: config.Duration(time.Minute), Values: []string{"k"}}}})
 			request := post("", "", body)
 			request.Header.Set("X-Sig", hex.EncodeToString(mac(sha256.New, "k", test.signed)))
 			if test.time != "" {
@@ -174,7 +175,7 @@ func TestSignedTime(t *testing.T) {
 // request was read for the sake of another.
 func TestSignedTimeOfOne(t *testing.T) {
 	const body = `{"event":"x"}`
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{
 		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
 		{Kind: auth.HMAC, Name: "X-Other", Algorithm: "sha256", Values: []string{"k"}}}})
 	request := post("", "", body)
@@ -188,7 +189,7 @@ func TestSignedTimeOfOne(t *testing.T) {
 
 // standard returns a source with two secrets of Standard Webhooks.
 func standard() receive.Source {
-	return receive.Source{Name: "s", Credentials: []auth.Settings{{Kind: auth.StandardWebhooks,
+	return receive.Source{Name: "s", Credentials: []config.Credential{{Kind: auth.StandardWebhooks,
 		Values: []string{"whsec_" + base64.StdEncoding.EncodeToString([]byte("new-key")), base64.StdEncoding.EncodeToString([]byte("old-key"))}}}}
 }
 
@@ -311,7 +312,7 @@ func TestStandardWebhooksReplay(t *testing.T) {
 // TestUses checks which value counts as used, and that it stays so in the next
 // configuration.
 func TestUses(t *testing.T) {
-	sources := []receive.Source{{Name: "a", Credentials: []auth.Settings{
+	sources := []receive.Source{{Name: "a", Credentials: []config.Credential{
 		{Kind: auth.Bearer, Values: []string{"one", "", "two"}},
 		{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"three"}},
 	}}}

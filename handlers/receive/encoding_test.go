@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // encoders apply one content encoding each. A "deflate" has a zlib header or has
@@ -222,7 +223,7 @@ func TestDecodedLimit(t *testing.T) {
 func TestBomb(t *testing.T) {
 	r := newRelay(t, receive.Options{},
 		receive.Source{Name: "a", Credentials: bearer("a")},
-		receive.Source{Name: "b", Credentials: []auth.Settings{
+		receive.Source{Name: "b", Credentials: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}})
 	huge := strings.Repeat("x", 40<<20)
 	for encoding, bomb := range map[string]string{
@@ -257,7 +258,7 @@ func TestBomb(t *testing.T) {
 // as meant.
 func TestSignedCompressed(t *testing.T) {
 	const body = `{"event":"x"}`
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{
 		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}})
 	packed := encoded(t, body, "zstd", "gzip")
 	for name, signed := range map[string]string{"as sent": packed, "as meant": body} {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // FuzzRequest turns raw requests into events. Whatever comes: no panic, a status
@@ -26,7 +27,7 @@ func FuzzRequest(f *testing.F) {
 	}
 	sources := senders()
 	sources = append(sources, receive.Source{
-		Name: "odd", Preset: "pbxware", Credentials: []auth.Settings{
+		Name: "odd", Preset: "pbxware", Credentials: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"odd-token-of-some-length"}},
 			{Kind: auth.Path, Values: []string{"odd-token-of-some-length"}},
 		},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // endless is a body without an end. It fails the test when more is read than a
@@ -49,7 +50,7 @@ func (unread) Close() error { return nil }
 func TestTooLarge(t *testing.T) {
 	small := receive.Source{Name: "small", Credentials: bearer("small"), MaxBody: 100}
 	large := receive.Source{Name: "large", Credentials: bearer("large"), MaxBody: 200}
-	signed := receive.Source{Name: "signed", MaxBody: 300, Credentials: []auth.Settings{
+	signed := receive.Source{Name: "signed", MaxBody: 300, Credentials: []config.Credential{
 		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}}
 	r := newRelay(t, receive.Options{}, small, large, signed)
 
@@ -87,7 +88,7 @@ func TestTooLarge(t *testing.T) {
 		"both":       {func(q *http.Request) { q.Header.Set("X-Key", "both") }, "large", 0},
 		"not proven": {func(q *http.Request) { q.Header.Set("Authorization", "Bearer small"); q.Header.Set("X-Sig", "00") }, "", 413},
 	} {
-		both := auth.Settings{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Key", Values: []string{"both"}}
+		both := config.Credential{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Key", Values: []string{"both"}}
 		small, large := small, large
 		small.Credentials, large.Credentials = append(bearer("small"), both), append(bearer("large"), both)
 		request := post("?event=x", "", strings.Repeat("x", 150))
@@ -137,7 +138,7 @@ func (o onebyone) Read(p []byte) (int, error) { return o.r.Read(p[:min(len(p), 1
 func TestRefusedUnread(t *testing.T) {
 	r := newRelay(t, receive.Options{},
 		receive.Source{Name: "a", Credentials: bearer("a"), Allow: networks("203.0.113.0/24")},
-		receive.Source{Name: "b", Allow: networks("203.0.113.0/24"), Credentials: []auth.Settings{
+		receive.Source{Name: "b", Allow: networks("203.0.113.0/24"), Credentials: []config.Credential{
 			{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
 			{Kind: auth.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
 	for name, test := range map[string]struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -118,7 +119,7 @@ func open(s receive.Source) receive.Source {
 	if s.Name == "" {
 		s.Name = "open"
 	}
-	s.Credentials = []auth.Settings{{Kind: auth.None}}
+	s.Credentials = []config.Credential{{Kind: auth.None}}
 	return s
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -37,10 +38,10 @@ func checkNoSecret(t testing.TB, e *event.Event, secrets ...string) {
 // sources at once, in several ways.
 func TestCredentialsRemoved(t *testing.T) {
 	const secret = "a-secret-of-some-length"
-	credentials := func(value string) []auth.Settings {
-		return []auth.Settings{
+	credentials := func(value string) []config.Credential {
+		return []config.Credential{
 			{Kind: auth.Bearer, Values: []string{value}},
-			{Kind: auth.Basic, User: "u", Values: []string{value}},
+			{Kind: auth.Basic, User: "u", Password: value},
 			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Key", Values: []string{value}},
 			{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{value}},
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{value}},
@@ -49,9 +50,9 @@ func TestCredentialsRemoved(t *testing.T) {
 	}
 	r := newRelay(t, receive.Options{},
 		receive.Source{Name: "a", Credentials: credentials(secret)},
-		receive.Source{Name: "b", Credentials: append(credentials("b-"+secret), auth.Settings{
+		receive.Source{Name: "b", Credentials: append(credentials("b-"+secret), config.Credential{
 			Kind: auth.APIKey, In: auth.InQuery, Name: "other", Values: []string{"short"}})},
-		receive.Source{Name: "elsewhere", Allow: networks("192.0.2.0/24"), Credentials: []auth.Settings{
+		receive.Source{Name: "elsewhere", Allow: networks("192.0.2.0/24"), Credentials: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InQuery, Name: "third", Values: []string{"elsewhere-secret"}},
 			{Kind: auth.APIKey, In: auth.InBody, Name: "third", Values: []string{"elsewhere-secret"}},
 			{Kind: auth.Path, Values: []string{"elsewhere-secret"}},
@@ -113,7 +114,7 @@ func TestRepeatedForms(t *testing.T) {
 		`a%20secret\/of+some\u0026length=%C3%A9`,
 		plain,
 	}
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []auth.Settings{
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []config.Credential{
 		queryKey(secret), {Kind: auth.Bearer, Values: []string{plain}}}})
 	for _, form := range forms {
 		request := post("?key=a+secret%2Fof%2Bsome%26length%3D%C3%A9&again="+url.QueryEscape(form), "application/json",
@@ -136,9 +137,9 @@ func TestRepeatedElsewhere(t *testing.T) {
 	const secret = "k3y-f0r-us"
 	header := func(name, value string) http.Header { return http.Header{name: {value}} }
 	basic := base64.StdEncoding.EncodeToString([]byte("pbx:" + secret))
-	bodyKey := auth.Settings{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{secret}}
+	bodyKey := config.Credential{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{secret}}
 	for name, test := range map[string]struct {
-		credential auth.Settings
+		credential config.Credential
 		rest       string
 		header     http.Header
 		body, want string // of body.note
@@ -148,14 +149,14 @@ func TestRepeatedElsewhere(t *testing.T) {
 		"query in other key":  {queryKey(secret), "?key=" + secret + "&a" + secret + "=1&b=x" + secret, nil, `{"note":"n"}`, "n"},
 		"query as body key":   {queryKey(secret), "?key=" + secret, nil, `{"note":"n","\u006b3y-f0r-us":1}`, "n"},
 		"query in UTF-16":     {queryKey(secret), "?key=" + secret, nil, "\xff\xfe" + utf16LE(`{"note":"key=k3y-f0r-us"}`), "key=**********"},
-		"bearer in header":    {auth.Settings{Kind: auth.Bearer, Values: []string{secret}}, "", http.Header{"Authorization": {"Bearer " + secret}, "X-Forwarded-Auth": {"Bearer " + secret}}, `{"note":"n"}`, "n"},
-		"password in body":    {auth.Settings{Kind: auth.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"https://pbx:k3y-f0r-us@example.com"}`, "https://**************@example.com"},
-		"password alone":      {auth.Settings{Kind: auth.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"it is k3y-f0r-us"}`, "it is **********"},
-		"basic as base64":     {auth.Settings{Kind: auth.Basic, User: "pbx", Values: []string{secret}}, "", header("Authorization", "Basic "+basic), `{"note":"Basic ` + basic + `"}`, "Basic " + strings.Repeat("*", len(strings.TrimRight(basic, "="))) + strings.Repeat("=", strings.Count(basic, "="))},
+		"bearer in header":    {config.Credential{Kind: auth.Bearer, Values: []string{secret}}, "", http.Header{"Authorization": {"Bearer " + secret}, "X-Forwarded-Auth": {"Bearer " + secret}}, `{"note":"n"}`, "n"},
+		"password in body":    {config.Credential{Kind: auth.Basic, User: "pbx", Password: secret}, "", header("Authorization", "Basic "+basic), `{"note":"https://pbx:k3y-f0r-us@example.com"}`, "https://**************@example.com"},
+		"password alone":      {config.Credential{Kind: auth.Basic, User: "pbx", Password: secret}, "", header("Authorization", "Basic "+basic), `{"note":"it is k3y-f0r-us"}`, "it is **********"},
+		"basic as base64":     {config.Credential{Kind: auth.Basic, User: "pbx", Password: secret}, "", header("Authorization", "Basic "+basic), `{"note":"Basic ` + basic + `"}`, "Basic " + strings.Repeat("*", len(strings.TrimRight(basic, "="))) + strings.Repeat("=", strings.Count(basic, "="))},
 		"body key elsewhere":  {bodyKey, "", nil, `{"token":"k3y-f0r-us","note":"key=k3y-f0r-us!"}`, "key=**********!"},
 		"body key of a form":  {bodyKey, "", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, "token=k3y-f0r-us&note=" + url.QueryEscape("key=k3y-f0r-us!"), "key=**********!"},
 		"body key in broken":  {bodyKey, "", nil, `{"token":"k3y-f0r-us","note":"key=k3y-f0r-us!","x":"Bob "B" Lee"}`, "key=**********!"},
-		"path token":          {auth.Settings{Kind: auth.Path, Values: []string{secret}}, "/" + secret, nil, `{"note":"/listen.php/k3y-f0r-us"}`, "/listen.php/**********"},
+		"path token":          {config.Credential{Kind: auth.Path, Values: []string{secret}}, "/" + secret, nil, `{"note":"/listen.php/k3y-f0r-us"}`, "/listen.php/**********"},
 		"percent-encoded URL": {queryKey("k3y f0r us"), "?key=k3y%20f0r%20us", nil, `{"note":"?key=k3y%20f0r%20us&x=1"}`, "?key=" + strings.Repeat("*", 14) + "&x=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +164,7 @@ func TestRepeatedElsewhere(t *testing.T) {
 			for name, values := range test.header {
 				request.Header[name] = values
 			}
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []auth.Settings{test.credential}})
+			r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []config.Credential{test.credential}})
 			e := r.one(t, request)
 			if got := r.value(t, e, "body.note"); got != test.want {
 				t.Errorf("the note is %q, want %q", got, test.want)
@@ -172,7 +173,7 @@ func TestRepeatedElsewhere(t *testing.T) {
 			checkEvent(t, e)
 		})
 	}
-	e := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []auth.Settings{queryKey("project")}}).
+	e := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []config.Credential{queryKey("project")}}).
 		one(t, post("?key=project", "application/json", `{ "note": "the project" }`))
 	if string(e.RawBody) != `{ "note": "the project" }` {
 		t.Errorf("a word that is a key is blanked: %s", e.RawBody)
@@ -192,7 +193,7 @@ func utf16LE(text string) string {
 // source only is data of this one.
 func TestOthersKeysAreData(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: []auth.Settings{queryKey("a-key")}},
+		receive.Source{Name: "a", Credentials: []config.Credential{queryKey("a-key")}},
 		receive.Source{Name: "b", Credentials: bearer("b")})
 	request := post("?key=data", "application/json", "{}")
 	request.Header.Set("Authorization", "Bearer b")
@@ -205,9 +206,9 @@ func TestOthersKeysAreData(t *testing.T) {
 // mount expects its credential is data here, unless it holds that credential.
 func TestHeadersOfOtherMounts(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "here", Credentials: []auth.Settings{
+		receive.Source{Name: "here", Credentials: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Here", Values: []string{"here-key"}}}},
-		receive.Source{Name: "there", Credentials: []auth.Settings{
+		receive.Source{Name: "there", Credentials: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-There", Values: []string{"there-key"}},
 			{Kind: auth.HMAC, Name: "X-Sum", Algorithm: "sha256", Values: []string{"k"}},
 			{Kind: auth.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
@@ -245,7 +246,7 @@ func TestHeadersOfOtherMounts(t *testing.T) {
 // TestKept checks that what is no credential stays as it came.
 func TestKept(t *testing.T) {
 	const body = ` {"b": 1.10, "a": "é\u00e9", "event": "x"} `
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []auth.Settings{queryKey("a-key")}})
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []config.Credential{queryKey("a-key")}})
 	request := post("?key=a-key&a=1&a=2&b=", "application/json", body)
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	request.Header.Set("Traceparent", trace)

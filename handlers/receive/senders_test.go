@@ -12,13 +12,14 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // queryKey is the credential that the senders of the fixtures use unless they
 // cannot.
-func queryKey(value string) auth.Settings {
-	return auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{value}}
+func queryKey(value string) config.Credential {
+	return config.Credential{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{value}}
 }
 
 // senders are the sources that the fixtures are posted to, all on one URL. The
@@ -26,15 +27,15 @@ func queryKey(value string) auth.Settings {
 // configuration.
 func senders() []receive.Source {
 	sources := []receive.Source{
-		{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{queryKey("icfm-key")}},
-		{Name: "pbx", Preset: "pbxware", Credentials: []auth.Settings{
+		{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{queryKey("icfm-key")}},
+		{Name: "pbx", Preset: "pbxware", Credentials: []config.Credential{
 			{Kind: auth.Bearer, Values: []string{"pbx-token"}},
-			{Kind: auth.Basic, User: "pbx", Values: []string{"pa:ss"}},
+			{Kind: auth.Basic, User: "pbx", Password: "pa:ss"},
 			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Api-Key", Values: []string{"pbx-key"}},
 			{Kind: auth.APIKey, In: auth.InQuery, Name: "api_key", Values: []string{"pbx-key"}},
 			{Kind: auth.Path, Values: []string{"pbx-token"}},
 		}},
-		{Name: "aircall", Credentials: []auth.Settings{
+		{Name: "aircall", Credentials: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"aircall-token"}},
 		}},
 		// The name is a number under "type": only one that is declared counts.
@@ -49,7 +50,7 @@ func senders() []receive.Source {
 	}
 	for i, s := range sources {
 		if s.Credentials == nil {
-			sources[i].Credentials = []auth.Settings{queryKey(strings.Replace(s.Name, "threecx", "3cx", 1) + "-key")}
+			sources[i].Credentials = []config.Credential{queryKey(strings.Replace(s.Name, "threecx", "3cx", 1) + "-key")}
 		}
 	}
 	return sources

@@ -10,17 +10,18 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // signatures are the two ways to sign, each with a source that takes it or, as
 // another credential, a bearer token.
 var signatures = map[string]struct {
-	credential auth.Settings
+	credential config.Credential
 	sign       func(request *http.Request, body string)
 }{
 	"hmac": {
-		auth.Settings{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}},
+		config.Credential{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}},
 		func(request *http.Request, body string) {
 			request.Header.Set("X-Sig", hex.EncodeToString(mac(sha256.New, "k", body)))
 		},
@@ -75,7 +76,7 @@ func TestSignedOnlyBody(t *testing.T) {
 // which a signature proves.
 func TestSignedOnlyChoice(t *testing.T) {
 	way := signatures["hmac"]
-	credentials := []auth.Settings{way.credential}
+	credentials := []config.Credential{way.credential}
 	r := newRelay(t, receive.Options{},
 		receive.Source{Name: "a", Credentials: credentials, Events: []event.Type{{Name: "paid"}}},
 		receive.Source{Name: "b", Credentials: credentials, Events: []event.Type{{Name: "cancelled"}}})
@@ -92,7 +93,7 @@ func TestSignedOnlyChoice(t *testing.T) {
 func TestSignedReplay(t *testing.T) {
 	for name, way := range signatures {
 		for _, body := range []string{`{"event":"paid","n":1}`, `{"event":"paid","event_id":"e1"}`, `[{"event":"paid","n":1}]`, `{"event":"paid","call_id":"1.2"}`} {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", DedupeWindow: time.Hour, Credentials: []auth.Settings{way.credential}})
+			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", DedupeWindow: time.Hour, Credentials: []config.Credential{way.credential}})
 			key := func(rest, body string, changes ...func(*http.Request)) string {
 				request := post(rest, "application/json", body)
 				way.sign(request, body)
@@ -131,7 +132,7 @@ func TestSignedReplay(t *testing.T) {
 // by nothing: two such events are not the same.
 func TestSignedNothing(t *testing.T) {
 	way := signatures["hmac"]
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", DedupeWindow: time.Hour, Credentials: []auth.Settings{way.credential}})
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", DedupeWindow: time.Hour, Credentials: []config.Credential{way.credential}})
 	const body = `{"event":"paid"}`
 	request := post("?call_id=1.2", "application/json", body)
 	way.sign(request, body)

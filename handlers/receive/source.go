@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/preset"
@@ -40,7 +41,7 @@ type Source struct {
 
 	// Credentials prove that a request comes from this source; any one of them
 	// is enough. At least one is required.
-	Credentials []auth.Settings
+	Credentials []config.Credential
 
 	// Allow are the networks that the source sends from. Empty means anywhere.
 	// A request must pass Allow and carry a credential.

@@ -6,14 +6,15 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestWrongSources checks what New refuses, and that it says where and why.
 func TestWrongSources(t *testing.T) {
 	key := bearer("k")
-	credential := func(c auth.Settings) receive.Source {
-		return receive.Source{Name: "s", Credentials: []auth.Settings{c}}
+	credential := func(c config.Credential) receive.Source {
+		return receive.Source{Name: "s", Credentials: []config.Credential{c}}
 	}
 	for _, test := range []struct {
 		source receive.Source
@@ -37,7 +38,7 @@ func TestWrongSources(t *testing.T) {
 		{receive.Source{Name: "s", Credentials: key, DedupeWindow: -1}, []string{"dedupe"}},
 		{receive.Source{Name: "s", Credentials: append(key, standard().Credentials...), DedupeKey: "body.id", DedupeWindow: 1}, []string{`source "s": dedupe: `, "window alone", "two sources"}},
 		{receive.Source{Name: "s", Place: "Caddyfile:7", Credentials: key, NameFrom: "boddy.x", Redact: []string{"body"}}, []string{`source "s" (Caddyfile:7): name_from: `, `source "s" (Caddyfile:7): redact: `}},
-		{receive.Source{Name: "s", Place: "Caddyfile:7", Credentials: []auth.Settings{{Kind: auth.Path}}}, []string{`source "s" (Caddyfile:7): auth path: no value`}},
+		{receive.Source{Name: "s", Place: "Caddyfile:7", Credentials: []config.Credential{{Kind: auth.Path}}}, []string{`source "s" (Caddyfile:7): auth path: no value`}},
 		{receive.Source{Name: "s", Credentials: key, Redact: []string{"caller_id"}, Fields: []receive.Field{{"caller_id", "body.phone"}}}, []string{`source "s": redact: caller_id is filled by field caller_id`, "such as body.from"}},
 		{receive.Source{Name: "s", Credentials: key, MaxBody: -1}, []string{"max_body"}},
 		{receive.Source{Name: "s", Credentials: key, Respond: 302}, []string{"respond", "302 is not among 200, 202 and 204"}},
@@ -50,20 +51,20 @@ func TestWrongSources(t *testing.T) {
 		{receive.Source{Name: "s", Credentials: key, Redact: []string{`["a"]`}}, []string{"redact"}},
 		{receive.Source{Name: "s", Credentials: key, Redact: []string{`body["a"]b`}}, []string{"redact"}},
 
-		{credential(auth.Settings{Kind: auth.Bearer}), []string{`source "s": auth bearer: no value`}},
-		{credential(auth.Settings{Kind: auth.Bearer, Values: []string{"", ""}}), []string{"only empty ones", "environment variable"}},
-		{credential(auth.Settings{Kind: "barer", Values: []string{"k"}}), []string{"unknown kind barer; did you mean bearer?", "standard_webhooks"}},
-		{credential(auth.Settings{Values: []string{"k"}}), []string{"unknown kind"}},
-		{credential(auth.Settings{Kind: auth.None, Values: []string{"k"}}), []string{"auth none takes no value"}},
-		{credential(auth.Settings{Kind: auth.Basic, Values: []string{"k"}}), []string{"auth basic", "user"}},
-		{credential(auth.Settings{Kind: auth.Basic, User: "a:b", Values: []string{"k"}}), []string{"colon"}},
-		{credential(auth.Settings{Kind: auth.APIKey, In: "cookie", Name: "n", Values: []string{"k"}}), []string{"auth api_key", "unknown place cookie"}},
-		{credential(auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Values: []string{"k"}}), []string{"say the name of the query"}},
-		{credential(auth.Settings{Kind: auth.HMAC, Algorithm: "sha256", Values: []string{"k"}}), []string{"auth hmac", "header"}},
-		{credential(auth.Settings{Kind: auth.HMAC, Name: "n", Algorithm: "md5", Values: []string{"k"}}), []string{"unknown algorithm md5"}},
-		{credential(auth.Settings{Kind: auth.HMAC, Name: "n", Algorithm: "sha1", Tolerance: -1, Values: []string{"k"}}), []string{"tolerance"}},
-		{credential(auth.Settings{Kind: auth.StandardWebhooks, Values: []string{"whsec_zz$$secret"}}), []string{"value 1", "not base64"}},
-		{credential(auth.Settings{Kind: auth.StandardWebhooks, Values: []string{"whsec_"}}), []string{"not base64"}},
+		{credential(config.Credential{Kind: auth.Bearer}), []string{`source "s": auth bearer: no value`}},
+		{credential(config.Credential{Kind: auth.Bearer, Values: []string{"", ""}}), []string{"only empty ones", "environment variable"}},
+		{credential(config.Credential{Kind: "barer", Values: []string{"k"}}), []string{"unknown auth kind barer; did you mean bearer?", "standard_webhooks"}},
+		{credential(config.Credential{Values: []string{"k"}}), []string{"it has no kind; the kinds are: bearer"}},
+		{credential(config.Credential{Kind: auth.None, Values: []string{"k"}}), []string{"auth none takes no value"}},
+		{credential(config.Credential{Kind: auth.Basic, Password: "k"}), []string{"auth basic", "user"}},
+		{credential(config.Credential{Kind: auth.Basic, User: "a:b", Password: "k"}), []string{"colon"}},
+		{credential(config.Credential{Kind: auth.APIKey, In: "cookie", Name: "n", Values: []string{"k"}}), []string{"auth api_key", "unknown api_key place cookie"}},
+		{credential(config.Credential{Kind: auth.APIKey, In: auth.InQuery, Values: []string{"k"}}), []string{"say the name of the query"}},
+		{credential(config.Credential{Kind: auth.HMAC, Algorithm: "sha256", Values: []string{"k"}}), []string{"auth hmac", "header"}},
+		{credential(config.Credential{Kind: auth.HMAC, Name: "n", Algorithm: "md5", Values: []string{"k"}}), []string{"unknown hmac algorithm md5"}},
+		{credential(config.Credential{Kind: auth.HMAC, Name: "n", Algorithm: "sha1", Tolerance: -1, Values: []string{"k"}}), []string{"tolerance"}},
+		{credential(config.Credential{Kind: auth.StandardWebhooks, Values: []string{"whsec_zz$$secret"}}), []string{"value 1", "not base64"}},
+		{credential(config.Credential{Kind: auth.StandardWebhooks, Values: []string{"whsec_"}}), []string{"not base64"}},
 	} {
 		language := languageOf(t, []receive.Source{{Name: "s", Preset: "pbxware"}})
 		_, err := receive.New([]receive.Source{test.source}, language, receive.Options{})
@@ -86,7 +87,7 @@ func TestWrongSources(t *testing.T) {
 func TestAllProblemsTogether(t *testing.T) {
 	_, err := receive.New([]receive.Source{
 		{Name: "a", Respond: 5},
-		{Name: "b", Credentials: []auth.Settings{{Kind: auth.Bearer}, {Kind: auth.Path}}},
+		{Name: "b", Credentials: []config.Credential{{Kind: auth.Bearer}, {Kind: auth.Path}}},
 		{Name: "b", Credentials: bearer("k")},
 	}, languageOf(t, nil), receive.Options{})
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -201,7 +202,7 @@ func TestEventsBound(t *testing.T) {
 // the request, and that it is removed from all of them.
 func TestValuesWithKeys(t *testing.T) {
 	const key = "a-key-of-some-length"
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []auth.Settings{{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{key}}}})
+	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{key}}}})
 	body := fmt.Sprintf("{\"event\":\"a\",\"token\":%q}\n{\"event\":\"b\",\"token\":%q}", key, key)
 	received, err := r.Receive(post("", "application/json", body), origin)
 	if err != nil || len(received.Events) != 2 {

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -47,7 +48,7 @@ func newBench(t testing.TB) *bench {
 	generation, err := relay.Compile(relay.Configuration{
 		Sources: []receive.Source{{
 			Name: "icfm", Preset: "icfm",
-			Credentials: []auth.Settings{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
+			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []forward.Action{{Name: "record", Method: "POST", URL: service.URL + "/record"}},
 		Rules: []rules.Rule{

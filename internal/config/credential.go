@@ -1,13 +1,6 @@
 package config
 
-import (
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
-
-	"github.com/caddy-event-relay/event-relay/internal/names"
-)
+import "slices"
 
 // Credential is one way in which a request can prove where it comes from.
 //
@@ -56,38 +49,19 @@ type Credential struct {
 	Values []string `json:"values,omitempty"`
 }
 
-// CheckOpen returns an error if a source that is open to everybody has another
-// credential.
-func CheckOpen(credentials []Credential) error {
-	if len(credentials) > 1 && slices.ContainsFunc(credentials, func(c Credential) bool { return c.Kind == "none" }) {
-		return errors.New("`auth none` leaves the source open, so another auth beside it has no meaning; keep one of them")
+// Secrets returns the secrets that are given, of whatever kind.
+func (c *Credential) Secrets() []string {
+	secrets := slices.Clone(c.Values)
+	if c.Password != "" {
+		secrets = append(secrets, c.Password)
 	}
-	return nil
+	return secrets
 }
 
-// Check finds unknown kinds, secrets in the middle of values, and what has no
-// meaning for the kind: it would be lost without a word, and with it perhaps
-// the bound of a signature's age.
-func (c *Credential) Check() error {
-	var takes []string
-	switch c.Kind {
-	case "none":
-	case "bearer", "path":
-		takes = []string{"values"}
-	case "basic":
-		takes = []string{"user", "password"}
-	case "api_key":
-		takes = []string{"in", "name", "values"}
-	case "hmac":
-		takes = []string{"name", "algorithm", "timestamp", "tolerance", "values"}
-	case "standard_webhooks":
-		takes = []string{"tolerance", "values"}
-	case "":
-		return fmt.Errorf("it has no kind; the kinds are: %s", strings.Join(CredentialKinds, ", "))
-	default:
-		return names.Unknown("auth kind", c.Kind, CredentialKinds, "")
-	}
-	for _, field := range []struct {
+// Given returns the names in JSON of the settings that are given, but for the
+// kind.
+func (c *Credential) Given() (given []string) {
+	for _, setting := range []struct {
 		name  string
 		given bool
 	}{
@@ -100,24 +74,9 @@ func (c *Credential) Check() error {
 		{"password", c.Password != ""},
 		{"values", len(c.Values) > 0},
 	} {
-		if field.given && !slices.Contains(takes, field.name) {
-			taken := "nothing"
-			if len(takes) > 0 {
-				taken = strings.Join(takes, ", ")
-			}
-			return fmt.Errorf("%s has no %s; it takes: %s", c.Kind, field.name, taken)
+		if setting.given {
+			given = append(given, setting.name)
 		}
 	}
-	if c.Kind == "hmac" && c.Tolerance != 0 && c.Timestamp == "" {
-		return errors.New("the tolerance of hmac needs a timestamp, which is the header with the time")
-	}
-	for _, value := range append([]string{c.User, c.Password}, c.Values...) {
-		if err := CheckValue(value); err != nil {
-			return err
-		}
-	}
-	return nil
+	return given
 }
-
-// CredentialKinds are the kinds of credentials, in the order of the manual.
-var CredentialKinds = []string{"bearer", "basic", "api_key", "path", "hmac", "standard_webhooks", "none"}

@@ -126,7 +126,6 @@ func (s *Source) Check(wrong *Findings) {
 			wrong.Add(s.Place, fmt.Errorf("reading %s of source %s: %w", setting, s.Name, err))
 		}
 	}
-	add("auth", CheckOpen(s.Auth))
 	for _, field := range s.Fields {
 		add("fields", names.CheckIdentifier("field", field.Name))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -28,9 +29,9 @@ const secretToken = "s3cr3t-t0ken"
 func listedConfiguration() relay.Configuration {
 	return relay.Configuration{
 		Sources: []receive.Source{
-			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Credentials: []auth.Settings{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
+			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
 			{Name: "erp", Place: "Caddyfile:7", Events: []event.Type{{Name: "order_paid", Description: "An order has been paid"}},
-				Credentials: []auth.Settings{{Kind: auth.None}}, Fields: []receive.Field{{Name: "order_id", Expression: "body.data.id"}}},
+				Credentials: []config.Credential{{Kind: auth.None}}, Fields: []receive.Field{{Name: "order_id", Expression: "body.data.id"}}},
 		},
 		Parameters: []language.CustomParameter{
 			{Name: "base", Value: "http://127.0.0.1:8080"},

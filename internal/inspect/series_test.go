@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -19,7 +20,7 @@ import (
 func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Compile(t, relay.Configuration{
-		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{{Kind: auth.None}}}},
+		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
 		Actions: []forward.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
 		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
@@ -28,7 +29,7 @@ type Setup struct {
 	NameFrom string
 
 	// Credentials are those of the source, with their secrets resolved.
-	Credentials []auth.Settings
+	Credentials []config.Credential
 
 	// Anywhere says that the source takes requests from all addresses.
 	Anywhere bool
@@ -112,7 +113,7 @@ func (m mount) secure() bool { return strings.HasPrefix(m.origin, "https:") }
 
 // proof is a credential that the other side gets.
 type proof struct {
-	auth.Settings
+	config.Credential
 	auth.Instructions
 	*auth.Traits
 	secret string
@@ -128,14 +129,14 @@ func (s Setup) choose(who, remedy string, usable ...func(proof) bool) (chosen pr
 		for i, settings := range s.Credentials {
 			authenticator, err := auth.New(settings)
 			if err != nil {
-				if unusable == nil && len(settings.Values) > 0 {
+				if unusable == nil && len(settings.Secrets()) > 0 {
 					unusable = fmt.Errorf("reading auth %s: %w", settings.Kind, err)
 				}
 				continue
 			}
-			p := proof{Settings: settings, Traits: authenticator.Traits()}
+			p := proof{Credential: settings, Traits: authenticator.Traits()}
 			if !p.Open {
-				p.secret = settings.Values[0]
+				p.secret = settings.Secrets()[0]
 				p.Instructions = authenticator.Instructions(p.secret)
 			}
 			if isUsable(p) {
@@ -157,7 +158,7 @@ func (s Setup) notesOn(p proof, at int) (notes []string) {
 	if all := len(s.Credentials); all > 1 {
 		notes = append(notes, fmt.Sprintf("Source %s has %d auth lines; this uses line %d: %s.", s.Source, all, at+1, p.Setting))
 	}
-	if all := len(p.Values); all > 1 {
+	if all := len(p.Secrets()); all > 1 {
 		notes = append(notes, fmt.Sprintf("Of its %d values this uses the first.", all))
 	}
 	return notes

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -24,14 +25,14 @@ type posted struct {
 	url    string
 }
 
-func credentials(list ...auth.Settings) []auth.Settings { return list }
+func credentials(list ...config.Credential) []config.Credential { return list }
 
-func key(in string, name string, values ...string) auth.Settings {
-	return auth.Settings{Kind: auth.APIKey, In: in, Name: name, Values: values}
+func key(in string, name string, values ...string) config.Credential {
+	return config.Credential{Kind: auth.APIKey, In: in, Name: name, Values: values}
 }
 
-func secret(kind string, values ...string) auth.Settings {
-	return auth.Settings{Kind: kind, Values: values}
+func secret(kind string, values ...string) config.Credential {
+	return config.Credential{Kind: kind, Values: values}
 }
 
 // TestSetupIsWrittenAsAgreed compares what is handed over with golden files: it
@@ -40,7 +41,7 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 	erp := receive.Source{
 		Name: "erp", NameFrom: "body.data.type",
 		Events: []event.Type{{Name: "order_paid", Description: "An order has been paid"}, {Name: "order_cancelled"}},
-		Credentials: credentials(auth.Settings{
+		Credentials: credentials(config.Credential{
 			Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha512", Timestamp: "X-Time", Values: []string{"it's a secret"},
 		}),
 	}
@@ -52,7 +53,7 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 			secret(auth.Path, "to/ken"),
 		)}, "http://localhost:8080/listen.php"},
 		"icfm_header": {receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
-			key(auth.InBody, "token", "unusable"), auth.Settings{Kind: auth.Basic, User: "ceta", Values: []string{"pa:ss"}},
+			key(auth.InBody, "token", "unusable"), config.Credential{Kind: auth.Basic, User: "ceta", Password: "pa:ss"},
 		)}, "http://events.studio.example"},
 		"pbx_bearer": {receive.Source{Name: "pbx", Preset: "pbxware", Credentials: credentials(
 			secret(auth.Path), secret(auth.Bearer, "pbx-token"), secret(auth.Path, "pbx-token"),
@@ -93,7 +94,7 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 // TestSetupSaysWhatIsMissing has sources that nobody could post to, and URLs
 // that are none.
 func TestSetupSaysWhatIsMissing(t *testing.T) {
-	hmac := auth.Settings{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"secret-1"}}
+	hmac := config.Credential{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"secret-1"}}
 	bearer := credentials(secret(auth.Bearer, "secret-1"))
 	for name, c := range map[string]struct {
 		setup posted

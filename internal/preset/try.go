@@ -17,8 +17,12 @@ func (s Setup) Try(event string) string {
 	}
 	s.Credentials = slices.Clone(s.Credentials)
 	for i := range s.Credentials {
-		if len(s.Credentials[i].Values) > 0 {
-			s.Credentials[i].Values = []string{"YOUR-SECRET"}
+		c := &s.Credentials[i]
+		if len(c.Values) > 0 {
+			c.Values = []string{"YOUR-SECRET"}
+		}
+		if c.Password != "" {
+			c.Password = "YOUR-SECRET"
 		}
 	}
 	// Not where a secret must have a form of its own.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // TestTryHoldsNoSecret makes the command line that anybody who opens the
@@ -14,18 +15,18 @@ func TestTryHoldsNoSecret(t *testing.T) {
 	const secret = "c3VwZXJzZWNyZXQ="
 	for _, test := range []struct {
 		name       string
-		credential auth.Settings
+		credential config.Credential
 		want       string
 	}{
-		{"none", auth.Settings{Kind: auth.None}, "'https://e.example/in/job_saved'"},
-		{"bearer", auth.Settings{Kind: auth.Bearer, Values: []string{secret}}, "Bearer YOUR-SECRET"},
-		{"key in the query", auth.Settings{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{secret}}, "?key=YOUR-SECRET"},
-		{"path", auth.Settings{Kind: auth.Path, Values: []string{secret}}, "/job_saved/YOUR-SECRET'"},
-		{"signature", auth.Settings{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{secret}}, "-hmac 'YOUR-SECRET'"},
-		{"standard webhooks", auth.Settings{Kind: auth.StandardWebhooks, Values: []string{secret}}, ""},
+		{"none", config.Credential{Kind: auth.None}, "'https://e.example/in/job_saved'"},
+		{"bearer", config.Credential{Kind: auth.Bearer, Values: []string{secret}}, "Bearer YOUR-SECRET"},
+		{"key in the query", config.Credential{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{secret}}, "?key=YOUR-SECRET"},
+		{"path", config.Credential{Kind: auth.Path, Values: []string{secret}}, "/job_saved/YOUR-SECRET'"},
+		{"signature", config.Credential{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{secret}}, "-hmac 'YOUR-SECRET'"},
+		{"standard webhooks", config.Credential{Kind: auth.StandardWebhooks, Values: []string{secret}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			source := receive.Source{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{test.credential}}
+			source := receive.Source{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{test.credential}}
 			line := source.Setup("https://e.example/in").Try("job_saved")
 			if strings.Contains(line, secret) || !strings.Contains(line, test.want) || test.want == "" && line != "" {
 				t.Errorf("got %q, want it to have %q", line, test.want)

@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -77,7 +78,7 @@ func (e *everything) generation(n int) *relay.Generation {
 		Version: fmt.Sprint(n),
 		Sources: []receive.Source{{
 			Name: "icfm", Preset: "icfm",
-			Credentials: []auth.Settings{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
+			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []forward.Action{
 			action("record", e.good.URL), action("paused", e.good.URL), action("cancelled", e.good.URL), action("moved", e.bad.URL),

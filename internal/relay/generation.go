@@ -210,7 +210,7 @@ func (c *Configuration) credentials() []string {
 	var secrets []string
 	for _, source := range c.Sources {
 		for _, credential := range source.Credentials {
-			secrets = append(secrets, credential.Values...)
+			secrets = append(secrets, credential.Secrets()...)
 		}
 	}
 	return secrets

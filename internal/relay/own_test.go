@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
@@ -27,7 +28,7 @@ import (
 // mail service.
 func ownConfiguration(service, mail string) Configuration {
 	return Configuration{
-		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []auth.Settings{{Kind: auth.None}}}},
+		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
 		Actions: []forward.Action{
 			{Name: "record", Method: "POST", URL: service + "/record", RetryFor: -1, Timeout: 5 * time.Second},
 			{Name: "mail", Method: "POST", URL: mail + "/mail", Body: forward.Body{Kind: forward.BodyForward},
@@ -471,7 +472,7 @@ func TestMetricsTellWhatIsWrong(t *testing.T) {
 	configuration := ownConfiguration(lan, "http://127.0.0.1:9001")
 	// Nothing is to be sent, by which more targets would be found down.
 	configuration.Rules = nil
-	configuration.Sources = append(configuration.Sources, receive.Source{Name: "erp", Credentials: []auth.Settings{{Kind: auth.None}}})
+	configuration.Sources = append(configuration.Sources, receive.Source{Name: "erp", Credentials: []config.Credential{{Kind: auth.None}}})
 	configuration.Quiet = map[string]time.Duration{"icfm": time.Millisecond, "erp": time.Hour}
 	runtime := openRuntime(t, t.TempDir())
 	push(t, runtime, configuration)

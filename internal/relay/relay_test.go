@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -138,7 +139,7 @@ func TestHandlerSources(t *testing.T) {
 	target := relaytest.NewService(t)
 	two := relaytest.Configuration(target, "/record")
 	two.Sources = append(two.Sources, receive.Source{Name: "lobby", Events: []event.Type{{Name: "door_opened"}},
-		Credentials: []auth.Settings{{Kind: auth.None}}})
+		Credentials: []config.Credential{{Kind: auth.None}}})
 	generation := relaytest.Compile(t, two)
 	for _, test := range []struct {
 		sources []string

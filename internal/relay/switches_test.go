@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -197,7 +198,7 @@ func TestWrongSwitches(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	two := relaytest.Configuration(relaytest.NewService(t), "/record")
 	two.Sources = append(two.Sources, receive.Source{Name: "erp", Events: []event.Type{{Name: "job_saved"}, {Name: "order_paid"}},
-		Credentials: []auth.Settings{{Kind: auth.Bearer, Values: []string{"x"}}}})
+		Credentials: []config.Credential{{Kind: auth.Bearer, Values: []string{"x"}}}})
 	two.Rules[0].Events = []string{"icfm:job_saved"}
 	relaytest.Push(t, runtime, two)
 	for _, test := range []struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -34,7 +35,7 @@ func TestSend(t *testing.T) {
 	t.Cleanup(target.Close)
 	configured := relaytest.Configuration(target, "/record")
 	configured.Sources = []receive.Source{{
-		Name: "erp", Events: []event.Type{{Name: "order_paid"}}, Credentials: []auth.Settings{{Kind: auth.Bearer, Values: []string{"x"}}},
+		Name: "erp", Events: []event.Type{{Name: "order_paid"}}, Credentials: []config.Credential{{Kind: auth.Bearer, Values: []string{"x"}}},
 		NameFrom: "body.type", Fields: []receive.Field{{Name: "order", Expression: `body.order ?? query.order`}},
 		DedupeWindow: time.Hour,
 	}}

@@ -5,6 +5,7 @@ import (
 	"net/textproto"
 	"slices"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
@@ -14,12 +15,12 @@ type apiKey struct {
 	place Place
 }
 
-// keyPlaces are where an API key can stand.
-var keyPlaces = []string{InHeader, InQuery, InBody}
+// KeyPlaces are where an API key can stand.
+var KeyPlaces = []string{InHeader, InQuery, InBody}
 
-func compileAPIKey(s Settings) (Authenticator, error) {
-	if !slices.Contains(keyPlaces, s.In) {
-		return nil, names.Unknown("place", s.In, keyPlaces, "")
+func compileAPIKey(s config.Credential) (Authenticator, error) {
+	if !slices.Contains(KeyPlaces, s.In) {
+		return nil, names.Unknown("api_key place", s.In, KeyPlaces, "")
 	}
 	place := Place{s.In, s.Name}
 	if s.In == InHeader {

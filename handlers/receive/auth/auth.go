@@ -8,15 +8,18 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
@@ -184,13 +187,28 @@ type Instructions struct {
 	Headers []string
 }
 
+// The kinds of credentials.
+const (
+	Bearer           = "bearer"
+	Basic            = "basic"
+	APIKey           = "api_key"
+	Path             = "path"
+	HMAC             = "hmac"
+	StandardWebhooks = "standard_webhooks"
+	None             = "none"
+)
+
 // kind is one kind of credentials.
 type kind struct {
 	// name is what the configuration calls the kind.
 	name string
 
+	// takes are the settings that have a meaning for the kind, by their names in
+	// JSON.
+	takes []string
+
 	// compile checks the settings and makes them ready for requests.
-	compile func(Settings) (Authenticator, error)
+	compile func(config.Credential) (Authenticator, error)
 
 	// standIn takes the place of a secret that is not known, for dry runs.
 	// Default: any text will do.
@@ -199,12 +217,12 @@ type kind struct {
 
 // kinds are all kinds of credentials, in the order of the manual.
 var kinds = []kind{
-	{name: Bearer, compile: compileBearer},
-	{name: Basic, compile: compileBasic},
-	{name: APIKey, compile: compileAPIKey},
-	{name: Path, compile: compilePath},
-	{name: HMAC, compile: compileHMAC},
-	{name: StandardWebhooks, compile: compileStandardWebhooks, standIn: "whsec_Kioq"},
+	{name: Bearer, takes: []string{"values"}, compile: compileBearer},
+	{name: Basic, takes: []string{"user", "password"}, compile: compileBasic},
+	{name: APIKey, takes: []string{"in", "name", "values"}, compile: compileAPIKey},
+	{name: Path, takes: []string{"values"}, compile: compilePath},
+	{name: HMAC, takes: []string{"name", "algorithm", "timestamp", "tolerance", "values"}, compile: compileHMAC},
+	{name: StandardWebhooks, takes: []string{"tolerance", "values"}, compile: compileStandardWebhooks, standIn: "whsec_Kioq"},
 	{name: None, compile: compileNone},
 }
 
@@ -218,18 +236,59 @@ func Kinds() []string {
 	return all
 }
 
-// New checks the settings of a credential and makes it ready for requests. Its
-// error repeats no secret.
-func New(settings Settings) (Authenticator, error) {
-	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == settings.Kind })
-	if i < 0 {
-		return nil, names.Unknown("kind", settings.Kind, Kinds(), "")
+// New checks the settings of a credential, whose secrets are resolved, and makes
+// it ready for requests. Its error repeats no secret.
+func New(settings config.Credential) (Authenticator, error) {
+	k, err := kindOf(settings)
+	if err != nil {
+		return nil, err
 	}
-	a, err := kinds[i].compile(settings)
+	a, err := k.compile(settings)
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+func kindOf(settings config.Credential) (*kind, error) {
+	if settings.Kind == "" {
+		return nil, fmt.Errorf("it has no kind; the kinds are: %s", strings.Join(Kinds(), ", "))
+	}
+	if i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == settings.Kind }); i >= 0 {
+		return &kinds[i], nil
+	}
+	return nil, names.Unknown("auth kind", settings.Kind, Kinds(), "")
+}
+
+// Check finds what can be found before the secrets are resolved: unknown kinds,
+// placeholders in the middle of values, and what has no meaning for the kind. It
+// would be lost without a word, and with it perhaps the bound of a signature's
+// age.
+func Check(settings config.Credential) error {
+	k, err := kindOf(settings)
+	if err != nil {
+		return err
+	}
+	for _, name := range settings.Given() {
+		if !slices.Contains(k.takes, name) {
+			return fmt.Errorf("%s has no %s; it takes: %s", k.name, name, cmp.Or(strings.Join(k.takes, ", "), "nothing"))
+		}
+	}
+	for _, value := range append([]string{settings.User, settings.Password}, settings.Values...) {
+		if err := config.CheckValue(value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckOpen returns an error if a source that takes every request has another
+// credential.
+func CheckOpen(credentials []config.Credential) error {
+	if len(credentials) > 1 && slices.ContainsFunc(credentials, IsOpen) {
+		return errors.New("`auth none` leaves the source open, so another auth beside it has no meaning; keep one of them")
+	}
+	return nil
 }
 
 // StandIn returns what takes the place of a secret of a kind that is not known,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 const secret = "c2VjcmV0LTE=" // base64, as one kind demands
@@ -19,7 +20,7 @@ const secret = "c2VjcmV0LTE=" // base64, as one kind demands
 var now = time.Date(2026, 3, 13, 12, 0, 0, 0, time.UTC)
 
 // kinds are the settings of each kind, once in each of its places.
-var kinds = map[string]auth.Settings{
+var kinds = map[string]config.Credential{
 	"bearer":            {Kind: auth.Bearer},
 	"basic":             {Kind: auth.Basic, User: "ada"},
 	"key in the header": {Kind: auth.APIKey, In: auth.InHeader, Name: "x-key"},
@@ -80,8 +81,18 @@ func TestEveryKindKeepsItsContract(t *testing.T) {
 	for name, settings := range kinds {
 		covered[settings.Kind] = true
 		t.Run(name, func(t *testing.T) {
-			if settings.Kind != auth.None {
-				settings.Values = []string{"", secret}
+			give := func(secrets ...string) {
+				switch settings.Kind {
+				case auth.None:
+				case auth.Basic:
+					settings.Password = secrets[len(secrets)-1]
+				default:
+					settings.Values = secrets
+				}
+			}
+			give("", secret)
+			if err := auth.Check(settings); err != nil {
+				t.Error(err)
 			}
 			a, err := auth.New(settings)
 			if err != nil {
@@ -127,10 +138,10 @@ func TestEveryKindKeepsItsContract(t *testing.T) {
 				t.Error("it does not know its own secret")
 			}
 			values := a.Values()
-			if len(values) != 1 || values[0].Number != 2 || !values[0].Used().Equal(now) {
+			if len(values) != 1 || values[0].Number != max(1, len(settings.Values)) || !values[0].Used().Equal(now) {
 				t.Errorf("its values are %+v", values)
 			}
-			settings.Values = []string{""}
+			give("")
 			if _, err := auth.New(settings); err == nil {
 				t.Error("it takes an empty secret")
 			}
@@ -145,7 +156,7 @@ func TestEveryKindKeepsItsContract(t *testing.T) {
 
 // TestInheritedUse keeps the later of two uses.
 func TestInheritedUse(t *testing.T) {
-	a, err := auth.New(auth.Settings{Kind: auth.Bearer, Values: []string{secret}})
+	a, err := auth.New(config.Credential{Kind: auth.Bearer, Values: []string{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}

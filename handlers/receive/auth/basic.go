@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // basic is "Authorization: Basic" with a user and a password.
@@ -12,13 +14,13 @@ type basic struct {
 	user string
 }
 
-func compileBasic(s Settings) (Authenticator, error) {
+func compileBasic(s config.Credential) (Authenticator, error) {
 	if s.User == "" || strings.Contains(s.User, ":") {
 		return nil, errors.New("give a user that is not empty and holds no colon")
 	}
 	c, err := newCredential(Traits{
 		Kind: Basic, Setting: setting("%s %s", Basic, s.User), Places: []Place{{InHeader, "Authorization"}},
-	}, s.Values, func(password string) string { return s.User + ":" + password })
+	}, []string{s.Password}, func(password string) string { return s.User + ":" + password })
 	return &basic{c, s.User}, err
 }
 

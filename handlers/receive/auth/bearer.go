@@ -3,12 +3,14 @@ package auth
 import (
 	"net/http"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // bearer is "Authorization: Bearer TOKEN".
 type bearer struct{ credential }
 
-func compileBearer(s Settings) (Authenticator, error) {
+func compileBearer(s config.Credential) (Authenticator, error) {
 	c, err := newCredential(Traits{
 		Kind: Bearer, Setting: setting(Bearer), Places: []Place{{InHeader, "Authorization"}},
 	}, s.Values, nil)

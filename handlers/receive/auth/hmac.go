@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
@@ -26,13 +27,16 @@ var Algorithms = []string{"sha256", "sha512", "sha1"}
 
 var hashes = map[string]func() hash.Hash{"sha1": sha1.New, "sha256": sha256.New, "sha512": sha512.New}
 
-func compileHMAC(s Settings) (Authenticator, error) {
+func compileHMAC(s config.Credential) (Authenticator, error) {
 	header := textproto.CanonicalMIMEHeaderKey(s.Name)
 	if header == "" {
 		return nil, errors.New("say the name of the header that holds the signature")
 	}
+	if s.Tolerance != 0 && s.Timestamp == "" {
+		return nil, errors.New("the tolerance of hmac needs a timestamp, which is the header with the time")
+	}
 	if hashes[s.Algorithm] == nil {
-		return nil, names.Unknown("algorithm", s.Algorithm, Algorithms, "")
+		return nil, names.Unknown("hmac algorithm", s.Algorithm, Algorithms, "")
 	}
 	made, err := newSignature(Traits{
 		Kind: HMAC, Setting: setting("%s %s %s", HMAC, s.Name, s.Algorithm), Places: []Place{{InHeader, header}},

@@ -1,9 +1,11 @@
 package auth
 
+import "github.com/caddy-event-relay/event-relay/internal/config"
+
 // path is a value as the last segment of the path.
 type path struct{ credential }
 
-func compilePath(s Settings) (Authenticator, error) {
+func compilePath(s config.Credential) (Authenticator, error) {
 	c, err := newCredential(Traits{Kind: Path, Setting: setting(Path), Places: []Place{{In: InPath}}}, s.Values, nil)
 	return &path{c}, err
 }

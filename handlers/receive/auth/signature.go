@@ -10,11 +10,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // maxSignatures bounds how many signatures of one header are looked at.
 // Senders put in two while they change their secret.
 const maxSignatures = 8
+
+// defaultTolerance is how far a signed time may be from ours.
+const defaultTolerance = 5 * time.Minute
 
 // signature is what the kinds share whose requests hold a keyed hash of the
 // body. Senders make it over the body as they send it or as it is without its
@@ -26,10 +31,10 @@ type signature struct {
 	tolerance time.Duration
 }
 
-func newSignature(traits Traits, s Settings, newHash func() hash.Hash, key func(secret string) ([]byte, error)) (signature, error) {
+func newSignature(traits Traits, s config.Credential, newHash func() hash.Hash, key func(secret string) ([]byte, error)) (signature, error) {
 	traits.Needs, traits.BodyOnly = Bytes, true
 	c, err := newCredential(traits, s.Values, nil)
-	made := signature{credential: c, newHash: newHash, tolerance: s.Tolerance}
+	made := signature{credential: c, newHash: newHash, tolerance: time.Duration(s.Tolerance)}
 	if err != nil {
 		return made, err
 	}
@@ -37,7 +42,7 @@ func newSignature(traits Traits, s Settings, newHash func() hash.Hash, key func(
 		return made, errors.New("a tolerance is not negative")
 	}
 	if made.tolerance == 0 {
-		made.tolerance = DefaultTolerance
+		made.tolerance = defaultTolerance
 	}
 	for _, value := range c.values {
 		k, err := key(s.Values[value.Number-1])

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // standardWebhooks is the signature of the Standard Webhooks specification
@@ -23,7 +25,7 @@ var standardSpellings = [...]struct{ id, time, signature string }{
 	{"Svix-Id", "Svix-Timestamp", "Svix-Signature"},
 }
 
-func compileStandardWebhooks(s Settings) (Authenticator, error) {
+func compileStandardWebhooks(s config.Credential) (Authenticator, error) {
 	traits := Traits{Kind: StandardWebhooks, Setting: setting(StandardWebhooks), SignsID: true}
 	for _, names := range standardSpellings {
 		traits.Places = append(traits.Places, Place{InHeader, names.signature})

@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -76,7 +77,7 @@ func Configuration(s *Service, path string) relay.Configuration {
 	return relay.Configuration{
 		Sources: []receive.Source{{
 			Name: "icfm", Preset: "icfm",
-			Credentials: []auth.Settings{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
+			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []forward.Action{{
 			Name: "record", Method: "POST", URL: s.URL + path, Query: []forward.Pair{{Name: "id", Value: "{{body.id}}"}},
