@@ -82,7 +82,7 @@ type Dispatcher struct {
 	timer      func(time.Time) (at <-chan time.Time, stop func() bool)
 	tell       func(Outcome)
 	tellTarget func(TargetChange)
-	reaches    reaches
+	circuits   circuits
 	running    sync.WaitGroup
 
 	// attempts ends when attempts in flight are to be broken off.
@@ -91,14 +91,14 @@ type Dispatcher struct {
 
 	mu      sync.Mutex
 	stopped bool
-	// lanes holds a lane for each action name that was ever in use.
-	lanes map[string]*lane
+	// workers holds a worker for each action name that was ever in use.
+	workers map[string]*worker
 }
 
 // New returns a Dispatcher that takes nothing until Use is called.
 func New(q queue.Queue, sender *Sender, options Options) *Dispatcher {
 	d := &Dispatcher{queue: q, sender: sender, logger: options.Logger, now: options.Now,
-		tell: options.OnOutcome, tellTarget: options.OnTarget, lanes: map[string]*lane{}}
+		tell: options.OnOutcome, tellTarget: options.OnTarget, workers: map[string]*worker{}}
 	d.attempts, d.interrupt = context.WithCancel(context.Background())
 	if d.logger == nil {
 		d.logger = zap.NewNop()
@@ -133,18 +133,18 @@ func (d *Dispatcher) Use(actions []*Prepared) {
 	for _, action := range actions {
 		name := action.Name()
 		used[name] = true
-		if d.lanes[name] == nil {
-			d.lanes[name] = &lane{dispatcher: d, name: name}
+		if d.workers[name] == nil {
+			d.workers[name] = &worker{dispatcher: d, name: name}
 		}
-		with := means{action: action, sender: d.sender.current.Load()}
+		with := resources{action: action, sender: d.sender.current.Load()}
 		if only, ok := action.onlyEndpoint(); ok {
-			with.reach = d.reaches.of(only, d.now())
+			with.circuit = d.circuits.of(only, d.now())
 		}
-		d.lanes[name].open(with)
+		d.workers[name].open(with)
 	}
-	for name, lane := range d.lanes {
+	for name, worker := range d.workers {
 		if !used[name] {
-			lane.close()
+			worker.close()
 		}
 	}
 	d.sender.keep(actions)
@@ -158,8 +158,8 @@ func (d *Dispatcher) Use(actions []*Prepared) {
 func (d *Dispatcher) Stop(ctx context.Context) error {
 	d.mu.Lock()
 	d.stopped = true
-	for _, lane := range d.lanes {
-		lane.close()
+	for _, worker := range d.workers {
+		worker.close()
 	}
 	d.mu.Unlock()
 	ended := make(chan struct{})
@@ -183,10 +183,10 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 }
 
 // attempt carries out one delivery.
-func (d *Dispatcher) attempt(l *lane, j job) {
+func (d *Dispatcher) attempt(w *worker, j job) {
 	action, lease := j.action, j.lease
 	// Whatever comes of a probe, others must be able to probe after it.
-	defer func() { j.reach.leave(j.probe) }()
+	defer func() { j.circuit.leave(j.probe) }()
 	defer func() {
 		// An event that brings the code down must not bring the server down,
 		// nor come back to do it again.
@@ -209,7 +209,7 @@ func (d *Dispatcher) attempt(l *lane, j job) {
 	needed := action.Timeout() + leaseMargin
 	if lease.Expires.Sub(began) < needed {
 		if err := d.queue.Extend(d.attempts, lease.Token, needed); err != nil {
-			// Somebody else has the delivery now, or it is cancelled.
+			// Another worker has the delivery now, or it is cancelled.
 			d.settled(lease, err)
 			return
 		}
@@ -232,7 +232,7 @@ func (d *Dispatcher) attempt(l *lane, j job) {
 	if first.IsZero() {
 		first = began
 	}
-	judged := d.judge(l, j, result, first, began, now)
+	judged := d.judge(w, j, result, first, began, now)
 	attempt.Took, attempt.Status, attempt.Error = now.Sub(began), result.Status, judged.reason
 	attempt.Request, attempt.Response, attempt.Empty = request.String(), result.Response, request.Empty
 	if judged.state == queue.Pending {
@@ -245,18 +245,18 @@ func (d *Dispatcher) attempt(l *lane, j job) {
 
 // judge decides what an attempt means for its delivery, and notes what it says
 // about the target.
-func (d *Dispatcher) judge(l *lane, j job, result Result, first, began, now time.Time) verdict {
+func (d *Dispatcher) judge(w *worker, j job, result Result, first, began, now time.Time) verdict {
 	attempts := j.lease.Delivery.Attempts + 1
 	judged := verdict{}
-	next, down := d.heard(l, j, result, began, now)
+	next, down := d.observe(w, j, result, began, now)
 	switch {
 	case down && !result.Reached:
-		judged = j.action.judgeUnreached(result, attempts, j.reach.spent(first, now), next)
+		judged = j.action.judgeUnreached(result, attempts, j.circuit.spent(first, now), next)
 	case result.Err == nil && j.action.success.has(result.Status):
 		return verdict{state: queue.Delivered}
 	default:
-		if j.reach != nil {
-			first = now.Add(-j.reach.spent(first, now))
+		if j.circuit != nil {
+			first = now.Add(-j.circuit.spent(first, now))
 		}
 		judged = j.action.judge(result, attempts, first, now, next, rand.Float64())
 	}
@@ -267,16 +267,16 @@ func (d *Dispatcher) judge(l *lane, j job, result Result, first, began, now time
 	return judged
 }
 
-// heard notes what an attempt says about its target. If the target is down, it
+// observe notes what an attempt says about its target. If the target is down, it
 // returns when that is tested next.
-func (d *Dispatcher) heard(l *lane, j job, result Result, began, now time.Time) (next time.Time, down bool) {
-	if j.reach == nil {
+func (d *Dispatcher) observe(w *worker, j job, result Result, began, now time.Time) (next time.Time, down bool) {
+	if j.circuit == nil {
 		return time.Time{}, false
 	}
 	if result.Err == nil {
-		if downFor, over := j.reach.answer(now); over {
-			d.logger.Info("target answers again", zap.String("target", j.reach.name), zap.String("action", l.name), zap.Duration("down_for", downFor))
-			d.tellTarget(TargetChange{Target: j.reach.name, Action: l.name, Event: j.lease.Event, DownFor: downFor})
+		if downFor, over := j.circuit.answer(now); over {
+			d.logger.Info("target answers again", zap.String("target", j.circuit.name), zap.String("action", w.name), zap.Duration("down_for", downFor))
+			d.tellTarget(TargetChange{Target: j.circuit.name, Action: w.name, Event: j.lease.Event, DownFor: downFor})
 		}
 		return time.Time{}, false
 	}
@@ -284,7 +284,7 @@ func (d *Dispatcher) heard(l *lane, j job, result Result, began, now time.Time) 
 		return time.Time{}, false
 	}
 	action := j.action.action
-	next, down, news := j.reach.fail(l, began, now, result.Reached, func(failures int) time.Duration {
+	next, down, news := j.circuit.fail(w, began, now, result.Reached, func(failures int) time.Duration {
 		return backoff(action.RetryFirst, action.RetryCap, failures, rand.Float64())
 	})
 	if news {
@@ -294,8 +294,8 @@ func (d *Dispatcher) heard(l *lane, j job, result Result, began, now time.Time) 
 			what = "target gives no proper answer"
 		}
 		d.logger.Warn(what+"; one delivery at a time tests it, the others wait",
-			zap.String("target", j.reach.name), zap.String("action", l.name), zap.String("error", reason))
-		d.tellTarget(TargetChange{Target: j.reach.name, Down: true, Action: l.name, Event: j.lease.Event, Error: reason})
+			zap.String("target", j.circuit.name), zap.String("action", w.name), zap.String("error", reason))
+		d.tellTarget(TargetChange{Target: j.circuit.name, Down: true, Action: w.name, Event: j.lease.Event, Error: reason})
 	}
 	return next, down
 }
@@ -305,13 +305,13 @@ func (d *Dispatcher) giveBack(lease *queue.Lease) {
 	d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: queue.Pending, Again: d.now()}))
 }
 
-// putOff returns a delivery whose target is down. An action that has no other
+// postpone returns a delivery whose target is down. An action that has no other
 // target takes nothing until it may probe, so its deliveries stay due; those of
 // one with several would be in the way of the others.
-func (d *Dispatcher) putOff(with means, target *reach, lease *queue.Lease, now time.Time) {
+func (d *Dispatcher) postpone(with resources, target *circuit, lease *queue.Lease, now time.Time) {
 	again := now
-	if with.reach == nil {
-		again = target.putOffUntil(now)
+	if with.circuit == nil {
+		again = target.postponeUntil(now)
 		if expires := lease.Delivery.Expires; !expires.IsZero() && expires.Before(again) {
 			again = expires
 		}

@@ -179,7 +179,7 @@ func TestTakeFails(t *testing.T) {
 	url := serve(t, func(http.ResponseWriter, *http.Request) {})
 	id := w.queue.add("test", eventWith(nil), 1)[0]
 	w.Use([]*Prepared{prepare(t, Action{URL: url})})
-	eventually(t, "the lane pauses", func() bool { return w.clock.waiting() == 1 })
+	eventually(t, "the worker pauses", func() bool { return w.clock.waiting() == 1 })
 	w.advance(takeAgain)
 	w.settledAs(t, id, queue.Delivered)
 }

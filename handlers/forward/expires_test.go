@@ -27,10 +27,10 @@ func (w *workbench) watchOutcomes(state queue.State) func() []Outcome {
 	}
 }
 
-// calm waits until the one lane waits for the clock or for deliveries.
+// calm waits until the one worker waits for the clock or for deliveries.
 func (w *workbench) calm(t testing.TB) {
 	t.Helper()
-	eventually(t, "the lane waits", func() bool {
+	eventually(t, "the worker waits", func() bool {
 		return w.queue.leased() == 0 && w.clock.waiting()+w.queue.idle("test") == 1
 	})
 }

@@ -322,8 +322,8 @@ func TestRetryForRunsOnceReached(t *testing.T) {
 func TestSpentBetweenOutages(t *testing.T) {
 	at := func(minutes int) time.Time { return newClock().Now().Add(time.Duration(minutes) * time.Minute) }
 	always := func(int) time.Duration { return time.Second }
-	r := newReach("http://h", at(0))
-	l := &lane{}
+	r := newCircuit("http://h", at(0))
+	l := &worker{}
 	for _, f := range []struct {
 		at      int
 		reached bool

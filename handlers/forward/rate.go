@@ -2,24 +2,24 @@ package forward
 
 import "time"
 
-// pace keeps the attempts of an action apart, so that no more of them begin
-// than its rate allows.
+// limiter says when the next attempt of an action may begin, so that no more of them
+// begin than its rate allows.
 //
 // They are spread evenly, and what was not used is not made up for: only so do
 // no more than Count attempts begin in any stretch of time that is as long as
 // Per, wherever a target's own limit begins to count. A reload may change the
 // rate; the pause from the last attempt to the next is then that of the new one.
-type pace struct {
+type limiter struct {
 	// last is when the last attempt began, zero if there was none.
 	last time.Time
 }
 
 // next returns when the next attempt may begin. The zero time means at once.
-func (p *pace) next(rate Rate) time.Time {
-	if rate.Count <= 0 || p.last.IsZero() {
+func (l *limiter) next(rate Rate) time.Time {
+	if rate.Count <= 0 || l.last.IsZero() {
 		return time.Time{}
 	}
 	// Rounded up: a nanosecond too early would be one too many.
 	interval := (rate.Per + time.Duration(rate.Count) - 1) / time.Duration(rate.Count)
-	return p.last.Add(interval)
+	return l.last.Add(interval)
 }

@@ -75,7 +75,7 @@ func TestRate(t *testing.T) {
 				w.advance(step)
 				w.advance(step)
 				if w.clock.waiting() != 1 {
-					t.Fatal("the lane does not wait")
+					t.Fatal("the worker does not wait")
 				}
 				w.advance(step + 3)
 			}
@@ -148,14 +148,14 @@ func TestRateOverReloads(t *testing.T) {
 }
 
 // However time passes, a rate is kept.
-func TestPace(t *testing.T) {
+func TestLimiter(t *testing.T) {
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		rate := Rate{Count: 1 + random.IntN(20), Per: time.Duration(1 + random.Int64N(int64(time.Minute)))}
 		if rate.Per < time.Duration(rate.Count) {
 			continue
 		}
-		var p pace
+		var p limiter
 		var b begins
 		now := newClock().Now()
 		for range 500 {

@@ -268,7 +268,7 @@ func TestStopBreaksOff(t *testing.T) {
 	w.sender.Close()
 	eventually(t, "no goroutine of ours is left", func() bool {
 		stacks := make([]byte, 1<<20)
-		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "forward.(*lane)")
+		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "forward.(*worker)")
 	})
 }
 
@@ -283,7 +283,7 @@ func TestIdle(t *testing.T) {
 	}
 	eventually(t, "one goroutine is left", func() bool {
 		stacks := make([]byte, 1<<20)
-		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "forward.(*lane).serve") == 1
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "forward.(*worker).serve") == 1
 	})
 	if w.queue.mostAsk != mostTaken {
 		t.Errorf("up to %d were asked for", w.queue.mostAsk)

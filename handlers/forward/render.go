@@ -184,7 +184,7 @@ func (r *rendering) path(parts []pathPart) (string, error) {
 	return string(dst), nil
 }
 
-// holdsDots reports whether a path segment is . or .. to anybody who reads it:
+// holdsDots reports whether a path segment is . or .. to any reader:
 // servers decode, some of them twice, and some then take an encoded slash or a
 // backslash for a separator, or drop what follows a semicolon.
 func holdsDots(segment string) bool {

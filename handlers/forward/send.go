@@ -156,7 +156,7 @@ func (s *Sender) dialer(targets *Targets) func(context.Context, string, string) 
 		var allowed atomic.Bool
 		dialer := net.Dialer{
 			// An attempt's own time-out is mostly shorter; this one ends a
-			// dial that nobody waits for any more.
+			// dial for an attempt that is over.
 			Timeout:   30 * time.Second,
 			KeepAlive: 30 * time.Second,
 			Resolver:  s.resolver,

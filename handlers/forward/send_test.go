@@ -161,9 +161,9 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	defer target.Close()
 	p := prepare(t, Action{URL: target.URL + "/a"})
 	result := send(t, p)
-	means := p.judge(result, 1, time.Now(), time.Now(), time.Time{}, 0)
-	if want := "the target answered 302 Found, which points to /login; redirects are not followed"; means.state != "failed" || means.reason != want {
-		t.Errorf("got %s: %s", means.state, means.reason)
+	judged := p.judge(result, 1, time.Now(), time.Now(), time.Time{}, 0)
+	if want := "the target answered 302 Found, which points to /login; redirects are not followed"; judged.state != "failed" || judged.reason != want {
+		t.Errorf("got %s: %s", judged.state, judged.reason)
 	}
 	if len(asked) != 1 {
 		t.Errorf("asked for %q", asked)

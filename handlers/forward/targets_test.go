@@ -353,9 +353,9 @@ func TestResolvedTargets(t *testing.T) {
 			continue
 		}
 		now := time.Now()
-		means := p.judge(result, 1, now, now, time.Time{}, 0)
-		if count != before || !strings.Contains(means.reason, c.want) || (means.state == "failed") != c.forGood {
-			t.Errorf("%s: %s, %s", c.host, means.state, means.reason)
+		judged := p.judge(result, 1, now, now, time.Time{}, 0)
+		if count != before || !strings.Contains(judged.reason, c.want) || (judged.state == "failed") != c.forGood {
+			t.Errorf("%s: %s, %s", c.host, judged.state, judged.reason)
 		}
 	}
 }

@@ -17,21 +17,21 @@ type endpoint struct {
 }
 
 const (
-	// putOffLeast is for how long at least a delivery is put off whose target is
-	// down while the action has others to serve. It is as short as it is because
-	// that is what may pass from the probe that succeeds to the rest.
-	putOffLeast = 250 * time.Millisecond
+	// postponeLeast is for how long at least a delivery is postponed whose target is
+	// down while the action has others to serve. Kept short: after a probe that
+	// succeeds the remaining deliveries wait about this long.
+	postponeLeast = 250 * time.Millisecond
 
-	// putOffStep spreads what is put off: it comes back no faster than it could
+	// postponeStep spreads what is postponed: it comes back no faster than it could
 	// be sent, so that a long backlog does not keep the queue busy with coming
 	// and going.
-	putOffStep = 100 * time.Microsecond
+	postponeStep = 100 * time.Microsecond
 
 	// mostOutages bounds what is remembered of a target that comes and goes.
 	mostOutages = 256
 )
 
-// reach is whether an endpoint can be reached, as its attempts have shown.
+// circuit is whether an endpoint can be reached, as its attempts have shown.
 //
 // When one of them gets no proper answer, the endpoint is down. Then one
 // delivery at a time tests it, with a growing pause between two of these probes,
@@ -46,7 +46,7 @@ const (
 // for the turn of a probe. So neither a single request that the target never
 // answers, nor an action whose requests it never answers, can keep the others
 // waiting for long.
-type reach struct {
+type circuit struct {
 	// name is the target as a URL.
 	name string
 
@@ -58,7 +58,7 @@ type reach struct {
 	down atomic.Bool
 
 	mu sync.Mutex
-	// changed is closed and replaced when waiting lanes should look again.
+	// changed is closed and replaced when waiting workers should look again.
 	changed chan struct{}
 	// failures counts the attempts in vain that set the pause to the next probe,
 	// which may begin at next.
@@ -68,12 +68,12 @@ type reach struct {
 	// probing. probes counts them.
 	probe, probes int
 	probing       time.Time
-	// failed are the lanes whose attempts failed in this outage.
-	failed map[*lane]bool
+	// failed are the workers whose attempts failed in this outage.
+	failed map[*worker]bool
 	// since is when the endpoint was found to be down.
 	since time.Time
-	// putOff counts the deliveries put off since the last probe ended.
-	putOff int
+	// postponed counts the deliveries postponed since the last probe ended.
+	postponed int
 	// outages are the times in which nothing could reach the endpoint, the last
 	// one without an end while that is so. The first ends when it became known at
 	// all: what was before that, in another process perhaps, counts as an outage.
@@ -82,154 +82,154 @@ type reach struct {
 
 type outage struct{ from, to time.Time }
 
-func newReach(name string, now time.Time) *reach {
-	return &reach{name: name, changed: make(chan struct{}), failed: map[*lane]bool{}, outages: []outage{{to: now}}}
+func newCircuit(name string, now time.Time) *circuit {
+	return &circuit{name: name, changed: make(chan struct{}), failed: map[*worker]bool{}, outages: []outage{{to: now}}}
 }
 
-// wake makes waiting lanes look again. r.mu is held.
-func (r *reach) wake() {
-	close(r.changed)
-	r.changed = make(chan struct{})
+// wake makes waiting workers look again. c.mu is held.
+func (c *circuit) wake() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
-// opens says whether a lane may take a delivery for this endpoint alone. If not,
+// opens says whether a worker may take a delivery for this endpoint alone. If not,
 // it returns what to wait for: a time, zero for none, and a channel. While the
 // endpoint is up there is no channel.
-func (r *reach) opens(l *lane, now time.Time) (open bool, until time.Time, changed <-chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (c *circuit) opens(w *worker, now time.Time) (open bool, until time.Time, changed <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case !r.down.Load():
+	case !c.down.Load():
 		return true, time.Time{}, nil
-	case r.probe != 0:
-		return false, time.Time{}, r.changed
+	case c.probe != 0:
+		return false, time.Time{}, c.changed
 	}
-	return r.mayProbe(l, now), r.next, r.changed
+	return c.mayProbe(w, now), c.next, c.changed
 }
 
-// mayProbe reports whether a lane may probe, if nobody else does. r.mu is held.
-func (r *reach) mayProbe(l *lane, now time.Time) bool {
-	return !now.Before(r.next) || !r.failed[l]
+// mayProbe reports whether a worker may probe, if no other does. c.mu is held.
+func (c *circuit) mayProbe(w *worker, now time.Time) bool {
+	return !now.Before(c.next) || !c.failed[w]
 }
 
-// enter asks whether an attempt of a lane may begin. If the endpoint is down, it
+// enter asks whether an attempt of a worker may begin. If the endpoint is down, it
 // may as the probe, whose number is returned, or not at all.
-func (r *reach) enter(l *lane, now time.Time) (probe int, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (c *circuit) enter(w *worker, now time.Time) (probe int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case !r.down.Load():
+	case !c.down.Load():
 		return 0, true
-	case r.probe != 0 || !r.mayProbe(l, now):
+	case c.probe != 0 || !c.mayProbe(w, now):
 		return 0, false
 	}
-	r.probes++
-	r.probe, r.probing = r.probes, now
-	return r.probe, true
+	c.probes++
+	c.probe, c.probing = c.probes, now
+	return c.probe, true
 }
 
-// putOffUntil returns when a delivery that may not be attempted now should come
+// postponeUntil returns when a delivery that may not be attempted now should come
 // back: soon after the next probe has begun, and while one is in flight after as
 // long again as that has taken.
-func (r *reach) putOffUntil(now time.Time) time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.down.Load() {
+func (c *circuit) postponeUntil(now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.down.Load() {
 		return now
 	}
-	r.putOff++
+	c.postponed++
 	again := now
-	if r.probe == 0 {
-		again = again.Add(max(r.next.Sub(now), 0) + putOffLeast)
+	if c.probe == 0 {
+		again = again.Add(max(c.next.Sub(now), 0) + postponeLeast)
 	} else {
-		again = again.Add(max(now.Sub(r.probing), putOffLeast))
+		again = again.Add(max(now.Sub(c.probing), postponeLeast))
 	}
-	return again.Add(time.Duration(r.putOff) * putOffStep)
+	return again.Add(time.Duration(c.postponed) * postponeStep)
 }
 
 // leave ends a probe whose outcome is known, or will never be. Other numbers do
 // nothing.
-func (r *reach) leave(probe int) {
+func (c *circuit) leave(probe int) {
 	if probe == 0 {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.probe == probe {
-		r.probe, r.putOff = 0, 0
-		r.wake()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.probe == probe {
+		c.probe, c.postponed = 0, 0
+		c.wake()
 	}
 }
 
 // answer notes that an answer came. It returns how long the endpoint was down,
 // and whether that is over with this answer.
-func (r *reach) answer(now time.Time) (downFor time.Duration, over bool) {
-	r.answered.Store(now.UnixNano())
-	if !r.down.Load() {
+func (c *circuit) answer(now time.Time) (downFor time.Duration, over bool) {
+	c.answered.Store(now.UnixNano())
+	if !c.down.Load() {
 		return 0, false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.down.Load() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.down.Load() {
 		return 0, false
 	}
-	r.endOutage(now)
-	r.down.Store(false)
-	r.failures, r.probe, r.putOff = 0, 0, 0
-	clear(r.failed)
-	r.wake()
-	return now.Sub(r.since), true
+	c.endOutage(now)
+	c.down.Store(false)
+	c.failures, c.probe, c.postponed = 0, 0, 0
+	clear(c.failed)
+	c.wake()
+	return now.Sub(c.since), true
 }
 
 // beginOutage and endOutage note that nothing can reach the endpoint from now on,
-// and that something could. r.mu is held.
-func (r *reach) beginOutage(now time.Time) {
-	if r.outages[len(r.outages)-1].to.IsZero() {
+// and that something could. c.mu is held.
+func (c *circuit) beginOutage(now time.Time) {
+	if c.outages[len(c.outages)-1].to.IsZero() {
 		return
 	}
-	r.outages = append(r.outages, outage{from: now})
-	if len(r.outages) > mostOutages {
+	c.outages = append(c.outages, outage{from: now})
+	if len(c.outages) > mostOutages {
 		// What was between the two oldest counts as an outage too: rather a
 		// delivery is tried for longer than promised.
-		r.outages[1].from = r.outages[0].from
-		r.outages = append(r.outages[:0], r.outages[1:]...)
+		c.outages[1].from = c.outages[0].from
+		c.outages = append(c.outages[:0], c.outages[1:]...)
 	}
 }
 
-func (r *reach) endOutage(now time.Time) {
-	if last := &r.outages[len(r.outages)-1]; last.to.IsZero() {
+func (c *circuit) endOutage(now time.Time) {
+	if last := &c.outages[len(c.outages)-1]; last.to.IsZero() {
 		last.to = now
 	}
 }
 
-// fail notes that an attempt of a lane, which began at a time, got no proper
+// fail notes that an attempt of a worker, which began at a time, got no proper
 // answer, and whether it reached the endpoint. The pause to the next probe depends
 // on how many of them failed. It returns when that may begin, whether the endpoint
 // is down, and whether that is news. It is not down if another attempt got an
 // answer meanwhile.
-func (r *reach) fail(l *lane, began, now time.Time, reached bool, pause func(failures int) time.Duration) (next time.Time, down, news bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch news = !r.down.Load(); {
-	case news && r.answered.Load() > began.UnixNano():
+func (c *circuit) fail(w *worker, began, now time.Time, reached bool, pause func(failures int) time.Duration) (next time.Time, down, news bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch news = !c.down.Load(); {
+	case news && c.answered.Load() > began.UnixNano():
 		return time.Time{}, false, false
 	case news:
-		r.down.Store(true)
-		r.since = now
+		c.down.Store(true)
+		c.since = now
 	}
 	if reached {
-		r.endOutage(now)
+		c.endOutage(now)
 	} else {
-		r.beginOutage(now)
+		c.beginOutage(now)
 	}
-	r.failed[l] = true
+	c.failed[w] = true
 	// One that began before the endpoint was known to be down, or out of turn,
 	// changes no turn.
-	if news || !began.Before(r.next) {
-		r.failures++
-		r.next = now.Add(pause(r.failures))
+	if news || !began.Before(c.next) {
+		c.failures++
+		c.next = now.Add(pause(c.failures))
 	}
-	return later(r.next, now), true, news
+	return later(c.next, now), true, news
 }
 
 func later(a, b time.Time) time.Time {
@@ -241,12 +241,12 @@ func later(a, b time.Time) time.Time {
 
 // spent returns how much time has passed since a delivery's first attempt,
 // without the outages.
-func (r *reach) spent(first, now time.Time) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (c *circuit) spent(first, now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	spent := now.Sub(first)
-	for i := len(r.outages) - 1; i >= 0; i-- {
-		o := r.outages[i]
+	for i := len(c.outages) - 1; i >= 0; i-- {
+		o := c.outages[i]
 		if o.to.IsZero() || o.to.After(now) {
 			o.to = now
 		}
@@ -258,15 +258,15 @@ func (r *reach) spent(first, now time.Time) time.Duration {
 	return max(spent, 0)
 }
 
-// reaches are all endpoints that were ever met, by what they are called: a
+// circuits are all endpoints that were ever met, by what they are called: a
 // default port may be written or not.
-type reaches struct {
+type circuits struct {
 	mu  sync.RWMutex
-	all map[endpoint]*reach
+	all map[endpoint]*circuit
 }
 
 // of returns what is known of an endpoint.
-func (s *reaches) of(e endpoint, now time.Time) *reach {
+func (s *circuits) of(e endpoint, now time.Time) *circuit {
 	s.mu.RLock()
 	known := s.all[e]
 	s.mu.RUnlock()
@@ -279,10 +279,10 @@ func (s *reaches) of(e endpoint, now time.Time) *reach {
 	full.target = e.withPort()
 	known = s.all[full]
 	if known == nil {
-		known = newReach(e.String(), now)
+		known = newCircuit(e.String(), now)
 	}
 	if s.all == nil {
-		s.all = map[endpoint]*reach{}
+		s.all = map[endpoint]*circuit{}
 	}
 	s.all[e], s.all[full] = known, known
 	return known

@@ -55,19 +55,19 @@ func (w *workbench) attemptsAt(ids []string) int {
 	return n
 }
 
-// resting waits until nothing is in flight and a number of lanes wait for the
+// resting waits until nothing is in flight and a number of workers wait for the
 // clock.
-func (w *workbench) resting(t testing.TB, lanes int) {
+func (w *workbench) resting(t testing.TB, workers int) {
 	t.Helper()
-	eventually(t, "the lanes wait for the clock", func() bool {
-		return w.clock.waiting() == lanes && w.queue.leased() == 0
+	eventually(t, "the workers wait for the clock", func() bool {
+		return w.clock.waiting() == workers && w.queue.leased() == 0
 	})
 }
 
 // target returns what the dispatcher knows of a target.
-func (w *workbench) target(url string) *reach {
+func (w *workbench) target(url string) *circuit {
 	scheme, host, _ := strings.Cut(url, "://")
-	return w.reaches.of(endpoint{target: target{scheme, host}}, w.clock.Now())
+	return w.circuits.of(endpoint{target: target{scheme, host}}, w.clock.Now())
 }
 
 // untilProbe returns how long it is to the next probe.
@@ -118,7 +118,7 @@ func TestProbes(t *testing.T) {
 			if !ok {
 				t.Fatal("the action has more than one target")
 			}
-			r := w.reaches.of(only, w.clock.Now())
+			r := w.circuits.of(only, w.clock.Now())
 			w.resting(t, 1)
 			first := w.attemptsAt(ids)
 			if first < 1 || first > concurrency {
@@ -135,7 +135,7 @@ func TestProbes(t *testing.T) {
 				}
 				w.advance(pause - 1)
 				if n := w.clock.waiting(); n != 1 {
-					t.Fatalf("before the probe is due, %d lanes wait", n)
+					t.Fatalf("before the probe is due, %d workers wait", n)
 				}
 				w.advance(1)
 				eventually(t, "a probe is made", func() bool { return w.attemptsAt(ids) > first+round-1 })
@@ -349,7 +349,7 @@ func TestTenantsTargetsAreIndependent(t *testing.T) {
 	sick.set(t, answers)
 	w.advance(w.untilProbe(sick.url()))
 	eventually(t, "it is found to be well", func() bool { return told.String() == "down up" })
-	// What was put off comes back within about a second.
+	// What was postponed comes back within about a second.
 	w.advance(2 * time.Second)
 	for _, id := range waiting {
 		w.settledAs(t, id, queue.Delivered)
@@ -370,7 +370,7 @@ func TestReloadInProbe(t *testing.T) {
 		w.Use(with(1 + n))
 	}
 	w.Use(nil)
-	eventually(t, "no lane waits", func() bool { return w.clock.waiting() == 0 })
+	eventually(t, "no worker waits", func() bool { return w.clock.waiting() == 0 })
 	w.Use(with(5))
 	w.resting(t, 1)
 	if n := s.connections(); n != 1 {
@@ -572,8 +572,8 @@ func TestProbesWithoutRetries(t *testing.T) {
 func TestSpent(t *testing.T) {
 	at := func(minutes int) time.Time { return newClock().Now().Add(time.Duration(minutes) * time.Minute) }
 	always := func(int) time.Duration { return time.Second }
-	r := newReach("http://h", at(0))
-	l := &lane{}
+	r := newCircuit("http://h", at(0))
+	l := &worker{}
 	for _, outage := range [][2]int{{10, 20}, {30, 35}, {40, 60}} {
 		if _, down, news := r.fail(l, at(outage[0]), at(outage[0]), false, always); !down || !news {
 			t.Fatal("not down")
@@ -601,7 +601,7 @@ func TestSpent(t *testing.T) {
 
 	// A target that comes and goes is not remembered for ever, and what is
 	// forgotten lengthens retry_for.
-	r = newReach("http://h", at(0))
+	r = newCircuit("http://h", at(0))
 	for i := range 10 * mostOutages {
 		r.fail(l, at(2*i+1), at(2*i+1), false, always)
 		r.answer(at(2*i + 2))
@@ -623,52 +623,52 @@ func TestSpent(t *testing.T) {
 func TestAnsweredMeanwhile(t *testing.T) {
 	now := newClock().Now()
 	always := func(int) time.Duration { return time.Second }
-	r := newReach("http://h", now)
+	r := newCircuit("http://h", now)
 	r.answer(now.Add(5 * time.Second))
-	if _, down, _ := r.fail(&lane{}, now, now.Add(10*time.Second), false, always); down {
+	if _, down, _ := r.fail(&worker{}, now, now.Add(10*time.Second), false, always); down {
 		t.Error("down, although it answered meanwhile")
 	}
-	if _, down, _ := r.fail(&lane{}, now.Add(5*time.Second), now.Add(15*time.Second), false, always); !down {
+	if _, down, _ := r.fail(&worker{}, now.Add(5*time.Second), now.Add(15*time.Second), false, always); !down {
 		t.Error("up, although it answered only before")
 	}
 }
 
-// What is put off comes back soon after the next probe, and while one is in
+// What is postponed comes back soon after the next probe, and while one is in
 // flight ever later, not all at the same time.
-func TestPutOff(t *testing.T) {
+func TestPostpone(t *testing.T) {
 	now := newClock().Now()
 	after := func(d time.Duration) time.Time { return now.Add(d) }
-	l := &lane{}
-	r := newReach("http://h", now)
+	l := &worker{}
+	r := newCircuit("http://h", now)
 	r.fail(l, now, now, false, func(int) time.Duration { return 10 * time.Second })
 	check := func(at, want time.Duration) {
 		t.Helper()
-		if got := r.putOffUntil(after(at)); got.Sub(after(want)) <= 0 || got.Sub(after(want)) > 10*time.Millisecond {
+		if got := r.postponeUntil(after(at)); got.Sub(after(want)) <= 0 || got.Sub(after(want)) > 10*time.Millisecond {
 			t.Errorf("put off after %s until %s, want %s and a little", at, got.Sub(now), want)
 		}
 	}
-	check(0, 10*time.Second+putOffLeast)
-	check(9*time.Second, 10*time.Second+putOffLeast)
-	check(15*time.Second, 15*time.Second+putOffLeast)
-	if r.putOffUntil(now).Equal(r.putOffUntil(now)) {
+	check(0, 10*time.Second+postponeLeast)
+	check(9*time.Second, 10*time.Second+postponeLeast)
+	check(15*time.Second, 15*time.Second+postponeLeast)
+	if r.postponeUntil(now).Equal(r.postponeUntil(now)) {
 		t.Error("two come back at once")
 	}
 	probe, ok := r.enter(l, after(20*time.Second))
 	if !ok || probe == 0 {
 		t.Fatal("may not probe")
 	}
-	check(20*time.Second, 20*time.Second+putOffLeast)
+	check(20*time.Second, 20*time.Second+postponeLeast)
 	check(24*time.Second, 28*time.Second)
 	check(28*time.Second, 36*time.Second)
 	r.leave(probe)
 	r.answer(after(30 * time.Second))
-	if got := r.putOffUntil(after(30 * time.Second)); !got.Equal(after(30 * time.Second)) {
+	if got := r.postponeUntil(after(30 * time.Second)); !got.Equal(after(30 * time.Second)) {
 		t.Errorf("put off until %s although the target is up", got.Sub(now))
 	}
 }
 
-func TestReachesOf(t *testing.T) {
-	var s reaches
+func TestCircuitsOf(t *testing.T) {
+	var s circuits
 	now := newClock().Now()
 	key := [32]byte{1}
 	groups := [][]endpoint{
@@ -679,7 +679,7 @@ func TestReachesOf(t *testing.T) {
 		{{target: target{"http", "[::1]"}}, {target: target{"http", "[::1]:80"}}},
 		{{target: target{"http", "[::2]:81"}}},
 	}
-	seen := map[*reach]int{}
+	seen := map[*circuit]int{}
 	for i, group := range groups {
 		for range 2 {
 			for _, e := range group {
