@@ -23,9 +23,8 @@ Lists events, newest first, with the verdict on each and the state of its
 deliveries. All filters that are given must hold.
 
 With --follow, the list begins with the oldest of the newest events, and goes on
-with each event that comes or changes, until Ctrl-C. It is told of them by the
-relay as they come, and finds its way back after a reload or a restart. With
---json, each event is a line of its own.
+with each event that comes or changes, until Ctrl-C. After a reload or a restart
+it connects to the relay again. With --json, each event is a line of its own.
 
 --text reads the stored events themselves and may take long: after half a minute
 the search ends and says how far it looked.`,

@@ -23,7 +23,8 @@ func backupCommand() *cobra.Command {
 Writes a copy of the queue and the history as they are at one moment, while the
 relay goes on. The file must not exist; only you can read it, because it holds
 what your senders sent. It is complete and on disk when the command ends with
-status 0, and is removed if it is broken off. Put it back with restore.`,
+status 0, and is removed if the command is interrupted. Put it back with
+restore.`,
 		Example: `  caddy event-relay backup /var/backups/event-relay-$(date +%F).db`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    talking(runBackup),
@@ -82,7 +83,7 @@ func (c *adminClient) download(i *invocation, file io.Writer) (int64, error) {
 	}
 	switch {
 	case errors.Is(i.context.Err(), context.Canceled):
-		return 0, errors.New("writing the backup: it was broken off, and the file is removed")
+		return 0, errors.New("writing the backup: interrupted, and the file is removed")
 	case err != nil:
 		return 0, fmt.Errorf("writing the backup: %w; the file is removed", err)
 	}
@@ -108,7 +109,8 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// syncDirectory makes a new name in a directory last. Not every system can.
+// syncDirectory makes the new name of a file durable. Some systems cannot sync a
+// directory, so an error of that is left out.
 func syncDirectory(path string) error {
 	directory, err := os.Open(path)
 	if err != nil {
@@ -140,7 +142,7 @@ func mergeHistory(i *invocation, client *adminClient) error {
 	progress.end()
 	switch {
 	case i.context.Err() != nil:
-		return errors.New("adding the history: it was broken off; do it again, what is there already is left out")
+		return errors.New("adding the history: interrupted; repeat the command: events that were added already are left out")
 	case err != nil:
 		return fmt.Errorf("restoring %s: %w", i.Arg(0), err)
 	case i.Bool("json"):

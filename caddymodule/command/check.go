@@ -104,7 +104,7 @@ func (c *checkResult) checkRunning(i *invocation) {
 		c.Faults = append(c.Faults, "database: "+fault)
 	}
 	for _, warning := range checked.Warnings {
-		// The file may be what is running.
+		// The running relay may have loaded this very file, and then warns of the same.
 		if !slices.Contains(c.Warnings, warning) {
 			c.Warnings = append(c.Warnings, warning)
 		}

@@ -91,7 +91,7 @@ func (c *adminClient) open(ctx context.Context, method, path string, query url.V
 	return nil, c.refused(response)
 }
 
-// unanswered says what to do when nobody answers.
+// unanswered adds to an error of connecting what an administrator can do.
 func (c *adminClient) unanswered(err error) error {
 	var cause *url.Error
 	if errors.As(err, &cause) {
@@ -117,8 +117,8 @@ func (c *adminClient) refused(response *http.Response) error {
 		return &refusal{response.StatusCode, answer.Error}
 	}
 	if response.StatusCode == http.StatusNotFound {
-		return &refusal{response.StatusCode, fmt.Sprintf("asking the relay at %s: the Caddy there knows nothing of %s; "+
-			"is it one with Event Relay, and of the version of this command?", c.address, response.Request.URL.Path)}
+		return &refusal{response.StatusCode, fmt.Sprintf("asking the relay at %s: the Caddy there has no %s; "+
+			"check that it is built with Event Relay, and of the version of this command", c.address, response.Request.URL.Path)}
 	}
 	return &refusal{response.StatusCode, fmt.Sprintf("asking the relay at %s: it answers %s: %s", c.address, response.Status, shortened(strings.TrimSpace(string(raw)), 300))}
 }
@@ -166,8 +166,8 @@ func decodeNumbers(raw []byte, result any) error {
 	return decoder.Decode(result)
 }
 
-// long makes a call that tells how far it is, and reads its result. Breaking it
-// off breaks off the work too, but what was done stays done.
+// long makes a call that reports its progress, and reads its result. When ctx ends,
+// the relay stops the work; what was done stays done.
 func (c *adminClient) long(ctx context.Context, path string, body io.Reader, progress func(replay.Progress), result any) error {
 	response, err := c.open(ctx, http.MethodPost, path, nil, body)
 	if err != nil {

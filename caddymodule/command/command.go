@@ -19,7 +19,7 @@ func New(read func(json.RawMessage) (App, error)) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "event-relay",
 		Usage: "<command>",
-		Short: "Shows what the event relay received and did, and does something about it",
+		Short: "Shows what the event relay received and did; sends again, pauses, checks",
 		Long: `
 A folder was not made? Look at the event, and then send it again:
 
@@ -35,8 +35,8 @@ restore without --history, and the first part of check need no running Caddy.
 If the configuration takes secrets from a file of environment variables, name it
 with --envfile, as for 'caddy run'.
 
-The exit status is 0 if it is done and 1 for an error; 2 and 3 have a meaning
-with some commands, which their help tells.`,
+The exit status is 0 if it is done and 1 for an error. The help of a command
+says what 2 and 3 mean.`,
 		CobraFunc: addCommands,
 	}
 }

@@ -48,7 +48,7 @@ func TestErrorsOfTheAdminAPI(t *testing.T) {
 		t.Errorf("status %d: %q", status, report)
 	}
 	_, report, status = relay.Run("status")
-	if status != 1 || !strings.Contains(report, "the Caddy there knows nothing of /event_relay/status") {
+	if status != 1 || !strings.Contains(report, "the Caddy there has no /event_relay/status") {
 		t.Errorf("status %d: %q", status, report)
 	}
 	relay.Close()

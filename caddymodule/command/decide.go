@@ -18,10 +18,11 @@ Decides stored events again: by the running configuration, or by the one that
 --config names. The difference is listed: which actions would fire now and did
 not, and which would not fire any more.
 
-Unless it is a dry run, it then asks, and gives the events their new verdicts
-and carries out the actions that fire now. What would not fire any more is not
-taken back. Actions are carried out by the running configuration: load a mended
-configuration before you decide by it for real.
+Unless it is a dry run, it then asks. With yes, the events get their new
+verdicts, and the actions that fire now are carried out. Requests of actions
+that would not fire any more are not taken back. Actions are carried out by the
+running configuration: load a mended configuration before you decide by it
+without --dry-run.
 
 With --config, the admin API's address is taken from that file too, unless
 --address gives it. Its secrets are not read, so none of its conditions may
@@ -74,7 +75,8 @@ func runDecide(i *invocation) (int, error) {
 	}
 	dry := i.Bool("dry-run")
 	if !dry || !i.Bool("json") {
-		// Whoever is asked sees what about, wherever the data goes.
+		// With --json the difference goes to standard error, so that it is seen before
+		// the question.
 		out := i.out
 		if i.Bool("json") {
 			out = i.report
@@ -88,7 +90,7 @@ func runDecide(i *invocation) (int, error) {
 	case difference.Events == 0:
 		status = exitNothing
 	case dry && difference.Changed > 0:
-		status = exitNotSo
+		status = exitAttention
 	case !dry && difference.Changed > 0:
 		result = replay.Decided{}
 		if err := i.confirm("Give these events their new verdicts, and carry out what fires now?"); err != nil {

@@ -196,7 +196,7 @@ func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (inspect.Ex
 	case source == "":
 		return inspect.Explanation{}, err
 	default:
-		// Without a handler nothing of the path can be meant for the relay.
+		// Without a handler, no part of the path is for the relay.
 		mount.Path = request.URL.Path
 	}
 	return inspect.ExplainRequest(generation, request,

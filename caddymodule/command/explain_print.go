@@ -118,7 +118,7 @@ func writePart(b *strings.Builder, prefix string, p *language.Part) {
 	b.WriteString(partText(p))
 	values, inline := inlineValues(p)
 	if p.Result == language.ResultUnknown {
-		// It has been said what is absent.
+		// The text of the part names what is absent already.
 		values = slices.DeleteFunc(values, func(value string) bool { return strings.HasSuffix(value, isAbsent) })
 	}
 	if inline && len(values) > 0 {
@@ -160,7 +160,7 @@ func partText(p *language.Part) string {
 	return text
 }
 
-// isInherited reports whether an error is told by one of the parts.
+// isInherited reports whether one of the parts shows the error.
 func isInherited(p *language.Part) bool {
 	return slices.ContainsFunc(p.Parts, func(part language.Part) bool { return part.Result == language.ResultError && !part.Unread })
 }

@@ -54,7 +54,7 @@ func ParseRequest(raw []byte) (*http.Request, error) {
 		return nil, fmt.Errorf("the first line is %q; it must be as in: POST /listen.php HTTP/1.1", shortened(lines[0], 80))
 	}
 
-	// How long the body is, is told by the file.
+	// The file says how long the body is, so these two headers are read only.
 	framing := textproto.MIMEHeader{}
 	kept := lines[:1]
 	for _, line := range lines[1:] {

@@ -31,8 +31,8 @@ func addFilter(command *cobra.Command) {
 	}
 }
 
-// filter returns the filter as the admin API takes it. Times are those of the
-// clock and the zone of whoever asks.
+// filter returns the filter as the admin API takes it. Times are read by the
+// clock and in the time zone of this machine.
 func (i *invocation) filter() (url.Values, error) {
 	filter := url.Values{}
 	for _, flag := range filterFlags {
@@ -59,9 +59,9 @@ type selection struct {
 	Filter map[string]string `json:"filter,omitempty"`
 }
 
-// selection returns what the arguments and the filter choose. It refuses to
-// choose everything there is. With a filter, what comes from now on is left out,
-// so that what was counted is what is done.
+// selection returns what the arguments and the filter choose. It is an
+// error to choose all events. A filter leaves out events that come from now on:
+// otherwise more could be sent than was counted and confirmed.
 func (i *invocation) selection() (selection, error) {
 	filter, err := i.filter()
 	switch {

@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	// silence is how long a live stream may say nothing, not even that it is
-	// alive, before it counts as dead.
+	// silence is how long a live stream may send nothing, not even a sign of life,
+	// before it is closed and opened again.
 	silence = 45 * time.Second
-	// followAgain is the pause between tries to reach a relay that went away.
+	// followAgain is the pause between tries to reach a relay whose stream has ended.
 	followAgain = time.Second
-	// mostCaughtUp bounds how many events are shown of those that came while
-	// nobody was listening.
+	// mostCaughtUp bounds how many events are shown of those that came while the
+	// connection was broken.
 	mostCaughtUp = 1000
 )
 
@@ -33,20 +33,20 @@ const (
 // administrator breaks off.
 func follow(i *invocation, client *adminClient, filter url.Values, wanted int) error {
 	printer := newFollower(i)
-	wentAway := false
+	lost := false
 	for {
 		// First the stream and then the list, so that nothing is lost in between.
 		stream, err := client.live(i.context, filter)
 		if err == nil {
 			var list api.ActivityPage
 			list, err = client.activity(i.context, filter, wanted, i.progress())
-			if err == nil && wentAway {
-				fmt.Fprintln(i.report, "The relay is back; following again.")
+			if err == nil && lost {
+				fmt.Fprintln(i.report, "Connected again.")
 			}
 			if err == nil {
 				err = printer.print(list.Events)
 			}
-			wentAway, wanted = false, mostCaughtUp
+			lost, wanted = false, mostCaughtUp
 			for err == nil {
 				var batch inspect.LiveBatch
 				if batch, err = stream.next(); err == nil {
@@ -68,9 +68,9 @@ func follow(i *invocation, client *adminClient, filter url.Values, wanted int) e
 		case errors.As(err, &refused) && refused.status < http.StatusInternalServerError && refused.status != http.StatusNotFound:
 			return err
 		}
-		if !wentAway {
-			fmt.Fprintln(i.report, "The relay went away or was reloaded; waiting for it.")
-			wentAway = true
+		if !lost {
+			fmt.Fprintln(i.report, "The connection to the relay ended, by a reload or a stop; trying again.")
+			lost = true
 		}
 		select {
 		case <-i.context.Done():
@@ -148,11 +148,11 @@ func (f *follower) remember(id, line string) {
 	f.printed[id] = line
 }
 
-// liveStream is what the relay tells of events as they come.
+// liveStream is the relay's stream of events that come or change.
 type liveStream struct {
 	body   io.ReadCloser
 	reader *bufio.Reader
-	// alive ends the stream unless it is put off.
+	// alive ends the stream when it fires; each line that is read resets it.
 	alive *time.Timer
 	end   context.CancelFunc
 }
@@ -177,7 +177,7 @@ func (c *adminClient) live(ctx context.Context, filter url.Values) (*liveStream,
 	}, nil
 }
 
-// next returns what the relay tells next, and an error when it tells no more.
+// next returns the next batch, and an error when the stream has ended.
 func (s *liveStream) next() (inspect.LiveBatch, error) {
 	var data strings.Builder
 	for {

@@ -103,7 +103,7 @@ func TestFollow(t *testing.T) {
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %s, want %s\n%s", strings.Join(got, ", "), want, out.buffer.String())
 	}
-	for _, want := range []string{"The relay went away or was reloaded", "The relay is back", "More happened than can be followed"} {
+	for _, want := range []string{"The connection to the relay ended", "Connected again", "More happened than can be followed"} {
 		if strings.Count(report.String(), want) != 1 {
 			t.Errorf("%q is not told once:\n%s", want, report.String())
 		}

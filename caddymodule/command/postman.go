@@ -193,8 +193,8 @@ func writeImport(flags caddycmd.Flags, out io.Writer, imported *postman.Import, 
 }
 
 // writeNew writes a file that does not exist yet: the administrator may have
-// filled in what stands in one that does. It may hold credentials, so that not
-// everybody may read it.
+// filled in what stands in one that does. It may hold credentials, so that only
+// its owner and group may read it.
 func writeNew(file, text string) error {
 	created, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
 	if errors.Is(err, os.ErrExist) {

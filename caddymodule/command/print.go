@@ -48,11 +48,12 @@ func activityTable(events []queue.Summary, width int) *table {
 	return table
 }
 
-// shortID is how much of an id is enough to tell events apart: all of its time.
+// shortID is how much of an id is shown where space is short: its time, which
+// differs from event to event.
 const shortID = len("0199f3c2-7d11-7cc3")
 
-// activityRow returns the cells of an event. On a terminal, where space is
-// dear, time and id are shorter.
+// activityRow returns the cells of an event. Short ones fit more columns on a
+// terminal.
 func activityRow(event queue.Summary, short bool) []string {
 	received, id := moment(event.Received), event.ID
 	if short {
@@ -203,7 +204,7 @@ func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 	}
 }
 
-// writeRejections prints who was turned away, and which credentials are in use.
+// writeRejections prints the refused requests, and when each credential was used.
 func writeRejections(w io.Writer, list api.Rejections, width int) error {
 	if len(list.Rejections) == 0 {
 		fmt.Fprintln(w, "No request was turned away since Caddy was started.")
@@ -212,7 +213,7 @@ func writeRejections(w io.Writer, list api.Rejections, width int) error {
 		for _, entry := range list.Rejections {
 			table.add(moment(entry.Last), strconv.Itoa(entry.Count), entry.Address, strconv.Itoa(entry.Status), entry.Reason)
 		}
-		// The reason is what one looks for: it is last, and never cut.
+		// The reason is last and is not cut, because an administrator needs all of it.
 		if err := table.write(w, width); err != nil {
 			return err
 		}

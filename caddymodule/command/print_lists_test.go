@@ -132,7 +132,7 @@ History        kept for 30d, up to 2.0 GiB
 		"action pop since " + at("2026-03-13T10:41:00Z") + " until " + at("2026-03-14T10:41:00Z") + ": CRM�": `"switches":[{"kind":"action","name":"pop","off":true,"since":"2026-03-13T10:41:00Z","until":"2026-03-14T10:41:00Z","reason":"CRM\u001b"}]`,
 		"everything since " + at("2026-03-13T10:41:00Z") + " until it is turned on by hand":                  `"switches":[{"kind":"all","off":true,"since":"2026-03-13T10:41:00Z"}]`,
 		"http://10.0.0.1:80 since " + at("2026-03-13T10:41:00Z") + " (pop): refused":                         `"down":[{"target":"http://10.0.0.1:80","action":"pop","since":"2026-03-13T10:41:00Z","error":"refused"}]`,
-		"icfm, last heard " + at("2026-03-13T10:41:00Z"):                                                     `"quiet":[{"source":"icfm","last":"2026-03-13T10:41:00Z"}]`,
+		"icfm, last event " + at("2026-03-13T10:41:00Z"):                                                     `"quiet":[{"source":"icfm","last":"2026-03-13T10:41:00Z"}]`,
 		"12 deliveries for old, the oldest since " + at("2026-03-13T10:41:00Z") + "; there is no such":       `"backlog":[{"action":"old","count":12,"oldest":"2026-03-13T10:41:00Z","unknown":true}]`,
 	} {
 		relay := NewFakeRelay(t, map[string]string{"GET status": "{" + part + "}"})

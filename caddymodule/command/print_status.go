@@ -46,9 +46,9 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 		line("TARGET DOWN", "%s since %s (%s): %s", down.Target, clock(down.Since), down.Action, down.Error)
 	}
 	for _, quiet := range status.Quiet {
-		last := "never heard"
+		last := "no event ever"
 		if !quiet.Last.IsZero() {
-			last = "last heard " + clock(quiet.Last)
+			last = "last event " + clock(quiet.Last)
 		}
 		line("QUIET", "%s, %s", quiet.Source, last)
 	}

@@ -14,8 +14,8 @@ const (
 	progressAsLines = 5 * time.Second
 )
 
-// progress shows how far long work is. What is over soon shows nothing in a
-// log.
+// progress shows how far long work is. Work that ends before the first interval
+// prints nothing.
 type progress struct {
 	out   io.Writer
 	every time.Duration

@@ -21,8 +21,8 @@ own, rendered by the running configuration. An id is that of an event, whose
 deliveries are all sent again, or that of one delivery. A filter without --state
 chooses deliveries that failed, expired or were cancelled.
 
-It counts first, by action, and asks. A target that does the same thing twice
-when it is told twice will do so: see "delivered" with care.
+It counts first, by action, and asks. Resend delivered requests only if the
+target can take the same request twice.
 
 The exit status:
   0  sent again; with --dry-run, there is something to send

@@ -19,9 +19,9 @@ import (
 
 // Exit statuses of the commands beyond 0 (done) and 1 (error).
 const (
-	// exitNotSo means that the command was carried out, and that what it tells
-	// is not what one hopes for. What that is, is in each command's help.
-	exitNotSo = 2
+	// exitAttention means that the command was carried out and found something to act
+	// on. The help of each command says what.
+	exitAttention = 2
 	// exitNothing means that nothing was there to be done.
 	exitNothing = 3
 )
@@ -64,7 +64,7 @@ func talking(run func(*invocation, *adminClient) error) func(*cobra.Command, []s
 	})
 }
 
-// errDeclined is what an administrator's no comes to.
+// errDeclined is the error when the administrator answers no.
 var errDeclined = errors.New("nothing was done")
 
 // confirm asks the administrator, unless --yes was given.

@@ -87,7 +87,7 @@ func runSend(i *invocation) (int, error) {
 		err = writeSent(i.out, result)
 	}
 	if err == nil && wait > 0 && !allDelivered(result.Events) {
-		return exitNotSo, nil
+		return exitAttention, nil
 	}
 	return exitStatus(err), err
 }

@@ -25,8 +25,8 @@ for CETA Support; for the PBX a Postman collection, which its Event Manager
 imports; for any other source a description with an example.
 
 It reads the configuration file and needs no running server. The output holds a
-secret of the source, and so does what is said beside it. Environment variables
-that the configuration names must be set, as they are for the server.`,
+secret of the source, and so do the notes on standard error. Environment
+variables that the configuration names must be set, as they are for the server.`,
 		Example: `  caddy event-relay setup icfm
   caddy event-relay setup pbx --config /etc/caddy/Caddyfile --output pbx.postman_collection.json
   caddy event-relay setup pbx --url https://events.studio.example`,

@@ -44,7 +44,7 @@ func runStatus(i *invocation) (int, error) {
 		err = writeStatus(i.out, status)
 	}
 	if err == nil && needsAttention(status) {
-		return exitNotSo, nil
+		return exitAttention, nil
 	}
 	return exitStatus(err), err
 }
