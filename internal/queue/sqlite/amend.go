@@ -110,6 +110,7 @@ func (a *amendment) encode(from *queue.Amendment) error {
 	return nil
 }
 
+func (*amend) needsRoom() bool { return true }
 func (c *amend) prepare(db *DB) {
 	for i := range c.amendments {
 		a := &c.amendments[i]

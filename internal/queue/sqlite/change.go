@@ -89,7 +89,8 @@ type cancel struct {
 	more   bool
 }
 
-func (c *cancel) prepare(*DB) {}
+func (*cancel) needsRoom() bool { return false }
+func (c *cancel) prepare(*DB)   {}
 
 func (c *cancel) write(tx *transaction) error {
 	c.ended = c.ended[:0]

@@ -21,6 +21,7 @@ type earlyLoad struct {
 	read   int // deliveries with a time of their own
 }
 
+func (*earlyLoad) needsRoom() bool            { return false }
 func (r *earlyLoad) prepare(*DB)              {}
 func (r *earlyLoad) write(*transaction) error { return nil }
 func (r *earlyLoad) apply(db *DB) {

@@ -235,8 +235,9 @@ type failing struct {
 	met   int
 }
 
-func (f *failing) prepare(*DB) {}
-func (f *failing) apply(*DB)   {}
+func (*failing) needsRoom() bool { return false }
+func (f *failing) prepare(*DB)   {}
+func (f *failing) apply(*DB)     {}
 func (f *failing) write(*transaction) error {
 	f.met++
 	if f.times > 0 && f.met > f.times {
@@ -387,8 +388,9 @@ type interlude struct {
 	do func(tx *transaction) error
 }
 
-func (i *interlude) prepare(*DB) {}
-func (i *interlude) apply(*DB)   {}
+func (*interlude) needsRoom() bool { return false }
+func (i *interlude) prepare(*DB)   {}
+func (i *interlude) apply(*DB)     {}
 func (i *interlude) write(tx *transaction) error {
 	return i.do(tx)
 }

@@ -256,6 +256,7 @@ type merge struct {
 	refused error
 }
 
+func (*merge) needsRoom() bool { return true }
 func (m *merge) prepare(db *DB) {
 	m.actions = make(map[string]*action)
 	for i := range m.events {
@@ -394,8 +395,9 @@ type mergeCounts struct {
 	counts   []counts
 }
 
-func (m *mergeCounts) prepare(*DB) {}
-func (m *mergeCounts) apply(*DB)   {}
+func (*mergeCounts) needsRoom() bool { return true }
+func (m *mergeCounts) prepare(*DB)   {}
+func (m *mergeCounts) apply(*DB)     {}
 
 func (m *mergeCounts) write(tx *transaction) error {
 	for i := range m.counts {

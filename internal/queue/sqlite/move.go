@@ -31,6 +31,10 @@ type move struct {
 	more     bool
 }
 
+// needsRoom: a move is not tried again before the settlements that came first,
+// or it would hand on what they say is over.
+func (*move) needsRoom() bool { return true }
+
 func (m *move) prepare(*DB) {}
 
 func (m *move) write(tx *transaction) error {

@@ -32,8 +32,9 @@ func (db *DB) Note(ctx context.Context, n queue.Note) error {
 	return nil
 }
 
-func (n *note) prepare(*DB) {}
-func (n *note) apply(*DB)   {}
+func (*note) needsRoom() bool { return true }
+func (n *note) prepare(*DB)   {}
+func (n *note) apply(*DB)     {}
 
 func (n *note) write(tx *transaction) error {
 	at := tx.now

@@ -165,8 +165,9 @@ type prune struct {
 	removed int
 }
 
-func (p *prune) prepare(*DB) {}
-func (p *prune) apply(*DB)   {}
+func (*prune) needsRoom() bool { return false }
+func (p *prune) prepare(*DB)   {}
+func (p *prune) apply(*DB)     {}
 
 // write leaves events to which a delivery was added since they were found.
 func (p *prune) write(tx *transaction) error {
@@ -210,8 +211,9 @@ type script struct {
 	args []any
 }
 
-func (s *script) prepare(*DB) {}
-func (s *script) apply(*DB)   {}
+func (*script) needsRoom() bool { return false }
+func (s *script) prepare(*DB)   {}
+func (s *script) apply(*DB)     {}
 
 func (s *script) write(tx *transaction) error {
 	clear(tx.db.kinds) // some of them may go

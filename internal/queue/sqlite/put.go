@@ -165,6 +165,8 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 	return nil
 }
 
+func (*put) needsRoom() bool { return true }
+
 // prepare finds the actions in memory. DB.mu is held.
 func (p *put) prepare(db *DB) {
 	for i := range p.entries {

@@ -90,8 +90,9 @@ func (db *DB) Sample(ctx context.Context) error {
 	return nil
 }
 
-func (s *sampling) prepare(*DB) {}
-func (s *sampling) apply(*DB)   {}
+func (*sampling) needsRoom() bool { return true }
+func (s *sampling) prepare(*DB)   {}
+func (s *sampling) apply(*DB)     {}
 
 func (s *sampling) write(tx *transaction) error {
 	c, err := tx.countNow()

@@ -54,7 +54,8 @@ func (db *DB) Settle(token queue.Token, how queue.Settlement) error {
 	return nil
 }
 
-func (s *settlement) prepare(*DB) {}
+func (*settlement) needsRoom() bool { return false }
+func (s *settlement) prepare(*DB)   {}
 
 // write records the attempt and the delivery's new state.
 func (s *settlement) write(tx *transaction) error {

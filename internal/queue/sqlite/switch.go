@@ -36,6 +36,7 @@ func checkSwitch(s *queue.Switch) error {
 	return nil
 }
 
+func (*turn) needsRoom() bool { return false }
 func (t *turn) prepare(db *DB) {
 	if t.turned.Kind == queue.SwitchAction {
 		t.action = db.action(t.turned.Name)

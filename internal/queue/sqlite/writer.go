@@ -20,6 +20,9 @@ type command interface {
 	// rollback. An error is the database's and undoes the whole transaction; why
 	// the command itself may not be carried out is kept for answer.
 	write(tx *transaction) error
+	// needsRoom reports whether the command is refused while the disk is full.
+	// Others make room, or must be carried out all the same.
+	needsRoom() bool
 	// apply makes known in memory what was committed, with DB.mu held.
 	apply(db *DB)
 	// answer tells the caller that all is committed, or why it is not.
@@ -223,24 +226,22 @@ func (db *DB) working() {
 // does not, senders may stay away, and no other command comes to show it.
 type probe struct{}
 
-func (probe) prepare(*DB)  {}
-func (probe) apply(*DB)    {}
-func (probe) answer(error) {}
+func (probe) prepare(*DB)     {}
+func (probe) needsRoom() bool { return false }
+func (probe) apply(*DB)       {}
+func (probe) answer(error)    {}
 func (probe) write(tx *transaction) error {
 	return execute(tx.conn, "UPDATE facts SET text = text WHERE name = 'identity'")
 }
 
-// split separates a batch by what a full disk means for it. A move is not tried
-// again before the settlements that came first: it would hand on what they say
-// is over.
+// split separates a batch by what a full disk means for it.
 func split(batch []command) (puts, settlements, others []command) {
 	for _, c := range batch {
-		switch c.(type) {
-		case *put, *amend, *note, *merge, *mergeCounts, *move, *sampling:
-			puts = append(puts, c)
-		case *settlement:
+		if _, ok := c.(*settlement); ok {
 			settlements = append(settlements, c)
-		default:
+		} else if c.needsRoom() {
+			puts = append(puts, c)
+		} else {
 			others = append(others, c)
 		}
 	}
