@@ -9,7 +9,7 @@ import (
 // Store is a place where a queue can be, such as a directory. It is how callers
 // open a queue without knowing the engine.
 type Store interface {
-	// Key tells stores apart: two with the same key are the same place. It holds
+	// Key distinguishes stores: two with the same key are the same place. It holds
 	// no secret.
 	Key() string
 	// Open opens the queue, and creates what is missing. If storage cannot be

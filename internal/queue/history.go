@@ -190,7 +190,7 @@ const (
 
 // Note is a fact about the relay itself.
 type Note struct {
-	// ID tells notes apart. The engine gives it.
+	// ID distinguishes notes. The engine gives it.
 	ID   int64     `json:"id"`
 	At   time.Time `json:"at"`
 	Kind NoteKind  `json:"kind"`

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
-// Errors that callers tell apart. Engines wrap them with what they know. Any
+// Errors that callers distinguish. Engines wrap them with what they know. Any
 // other error means that it is not known whether the call was carried out.
 var (
 	// ErrFull means that nothing was stored because storage is full, nearly

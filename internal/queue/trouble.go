@@ -14,7 +14,7 @@ type Trouble struct {
 	Refusing bool `json:"refusing,omitempty"`
 }
 
-// TroubleKind tells troubles apart. There is at most one trouble of a kind.
+// TroubleKind distinguishes troubles. There is at most one trouble of a kind.
 type TroubleKind string
 
 const (

@@ -61,7 +61,7 @@ var searchTests = map[string]func(*fixture){
 		slices.Reverse(want)
 		equalIDs(f, "events", eventIDs(f.all(queue.Filter{Tenant: "T1"}, 4)), want)
 		equalIDs(f, "events of another source", eventIDs(f.all(queue.Filter{Tenant: "T1", Source: "icfm"}, 4)), nil)
-		equalIDs(f, "events of nobody", eventIDs(f.all(queue.Filter{Tenant: "T"}, 4)), nil)
+		equalIDs(f, "events of no tenant", eventIDs(f.all(queue.Filter{Tenant: "T"}, 4)), nil)
 	},
 
 	// However long it takes, pages go on until all was looked at, and those that

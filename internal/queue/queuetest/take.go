@@ -82,7 +82,7 @@ var takeTests = map[string]func(*fixture){
 		f.one("x", f.put(f.entry("x")).Deliveries[0].ID)
 	},
 
-	"actions are apart": func(f *fixture) {
+	"actions are independent": func(f *fixture) {
 		x := f.put(f.entry("x")).Deliveries[0].ID
 		f.nothing("y")
 		y := f.put(f.entry("y")).Deliveries[0].ID
@@ -170,7 +170,7 @@ var takeTests = map[string]func(*fixture){
 		f.state(id, queue.Delivered)
 	},
 
-	"a lease that nobody else took is lost all the same": func(f *fixture) {
+	"an expired lease is lost also before another is given": func(f *fixture) {
 		id := f.put(f.entry("x")).Deliveries[0].ID
 		lease := f.one("x", id)
 		f.Advance(f.Lease())

@@ -46,7 +46,7 @@ var watchTests = map[string]func(*fixture){
 		}
 	},
 
-	"everybody who watches is told": func(f *fixture) {
+	"every watcher is told": func(f *fixture) {
 		first, second := f.Watch(f.patient()), f.Watch(f.patient())
 		e := f.put(f.entry())
 		f.told(first, e.Event.ID)
@@ -122,7 +122,7 @@ func (f *fixture) told(watch <-chan queue.Changes, id string) {
 			}
 			others = append(others, changes.Events...)
 		case <-ctx.Done():
-			f.Fatalf("nobody was told of %s, but of %v", id, others)
+			f.Fatalf("%s was not told, but %v was", id, others)
 		}
 	}
 }

@@ -17,13 +17,14 @@ import (
 // A database that cannot be opened right now is opened as soon as it can be. What
 // needs it says why it cannot meanwhile, and what waits in it is handed out then.
 func TestOpenIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		// spoil makes a directory that holds a database unusable, and returns what
 		// makes it usable again.
 		spoil func(t *testing.T, dir string) (mend func())
 		want  []string
 	}{
-		"in use by somebody else": {func(t *testing.T, dir string) func() {
+		"in use by another process": {func(t *testing.T, dir string) func() {
 			lock, err := lockDirectory(dir)
 			if err != nil {
 				t.Fatal(err)

@@ -71,7 +71,7 @@ func (db *DB) Backup(ctx context.Context, file string) (err error) {
 	return syncFile(file)
 }
 
-// withFile runs f with a connection to a database that nobody else uses.
+// withFile runs f with a connection to a database that has no other user.
 func withFile(file string, f func(conn *sqlite.Conn) error) error {
 	conn, err := sqlite.OpenConn(file, sqlite.OpenReadWrite)
 	if err != nil {
@@ -128,7 +128,7 @@ func (db *DB) copyTo(ctx context.Context, file string) error {
 				return err
 			})
 			if err != nil {
-				return err // by now the backup is stopped, and nobody else uses the connection
+				return err // by now the backup is stopped, so the connection is free
 			}
 			if more {
 				time.Sleep(min(time.Since(began), 20*time.Millisecond))
@@ -146,8 +146,8 @@ func (db *DB) stopBackup() {
 	}
 }
 
-// aside is something that the writer does between two transactions.
-type aside struct {
+// job is something that the writer does between two transactions.
+type job struct {
 	f    func(conn *sqlite.Conn) error
 	done chan error
 }
@@ -157,7 +157,7 @@ func (db *DB) between(f func(conn *sqlite.Conn) error) error {
 	if err := db.notOpen(); err != nil {
 		return err
 	}
-	i := aside{f, make(chan error, 1)}
+	j := job{f, make(chan error, 1)}
 	db.mu.Lock()
 	if db.closing {
 		db.mu.Unlock()
@@ -165,30 +165,30 @@ func (db *DB) between(f func(conn *sqlite.Conn) error) error {
 		<-db.written
 		return queue.ErrClosed
 	}
-	db.asides = append(db.asides, i)
+	db.jobs = append(db.jobs, j)
 	db.mu.Unlock()
 	db.wakeWriter()
-	return <-i.done
+	return <-j.done
 }
 
-// runAside runs one aside, if there is any.
-func (db *DB) runAside(closing bool) bool {
+// runJob runs one job, and reports whether there was one.
+func (db *DB) runJob(closing bool) bool {
 	db.mu.Lock()
-	if len(db.asides) == 0 {
+	if len(db.jobs) == 0 {
 		db.mu.Unlock()
 		return false
 	}
-	i := db.asides[0]
-	db.asides = db.asides[1:]
+	j := db.jobs[0]
+	db.jobs = db.jobs[1:]
 	db.mu.Unlock()
 	switch {
 	case closing:
 		db.stopBackup()
-		i.done <- queue.ErrClosed
+		j.done <- queue.ErrClosed
 	case db.conn == nil:
-		i.done <- errNoConnection
+		j.done <- errNoConnection
 	default:
-		i.done <- i.f(db.conn)
+		j.done <- j.f(db.conn)
 	}
 	return true
 }

@@ -253,7 +253,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"no database":          {write([]byte(strings.Repeat("nonsense", 1000))), "no database"},
 		"half a database":      {write(content[:len(content)/2]), "damaged"},
 		"a damaged database":   {write(torn), "damaged"},
-		"somebody else's":      {changed("PRAGMA application_id = 7"), "not a database of Event Relay"},
+		"another program's":    {changed("PRAGMA application_id = 7"), "not a database of Event Relay"},
 		"a newer one":          {changed("PRAGMA user_version = 99"), "newer"},
 		"a database in use":    {db.file, "in use"},
 		"one without a schema": {changed("PRAGMA user_version = 0"), "version 0"},

@@ -85,7 +85,7 @@ type cancel struct {
 	one    int64 // this delivery, or
 	upTo   int64 // all up to this one; 0: all there are
 	ended  []int64
-	uuids  []string // of their events, if somebody watches
+	uuids  []string // of their events, if there is a watcher
 	more   bool
 }
 

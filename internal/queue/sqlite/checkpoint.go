@@ -16,7 +16,7 @@ const (
 )
 
 // The writer checkpoints by itself, at moments of its choice: small pieces
-// while nobody waits, so that a sender hardly ever meets one, and larger ones
+// while no command waits, so that a sender hardly ever meets one, and larger ones
 // between two commits when there is no such moment.
 
 func (db *DB) checkpointIfIdle() {

@@ -189,7 +189,7 @@ func check(t *testing.T, dir string, said *told) (stored int) {
 				if d.State == queue.Pending {
 					pending[d.ID] = d
 				} else if !said.settled[d.ID][d.State] {
-					t.Errorf("delivery %s is %s, which nobody said", d.ID, d.State)
+					t.Errorf("delivery %s is %s, which no call said", d.ID, d.State)
 				}
 				if d.Attempts > said.attempts[d.ID] {
 					t.Errorf("delivery %s has %d attempts and %d were made", d.ID, d.Attempts, said.attempts[d.ID])

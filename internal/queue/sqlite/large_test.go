@@ -53,7 +53,7 @@ func rate(t *testing.T, db *DB, n int, action string) float64 {
 	return float64(n) / time.Since(began).Seconds()
 }
 
-// fill puts n deliveries of an action that nobody takes.
+// fill puts n deliveries of an action without takers.
 func fill(t *testing.T, db *DB, n int, action string) {
 	t.Helper()
 	if err := callers(4, (n+99)/100, func() error {

@@ -18,7 +18,7 @@ var errLocked = errors.New("locked")
 // lockDirectory makes this process the only one that uses a queue directory,
 // until the file is closed or the process ends. It is a file of its own,
 // because closing any handle of the database file would drop SQLite's locks.
-// It holds the process id, so that whoever comes second can name the first.
+// It holds the process id, so that a second process can name the first.
 func lockDirectory(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

@@ -131,7 +131,7 @@ func TestOverflow(t *testing.T) {
 	checkConsistency(t, db.options.Dir)
 }
 
-// A backlog that nobody takes stays in the table, and comes out whole and in
+// A backlog without takers stays in the table, and comes out whole and in
 // order, also when some of it was put while some was read.
 func TestBacklogIsReadBackInOrder(t *testing.T) {
 	db := benchOpen(t, Options{MinFree: -1, limits: limits{fresh: 32}})
@@ -227,7 +227,7 @@ func TestRetriesToComeDoNotCrowdOutWhatIsDue(t *testing.T) {
 	nothingToTake(t, db, "x")
 }
 
-// The timer knows of retries that went to the table while nobody was taking.
+// The timer knows of retries that went to the table while there was no taker.
 func TestRetriesInTheTableWakeALaterTaker(t *testing.T) {
 	db := benchOpen(t, Options{MinFree: -1, limits: limits{fresh: 1}})
 	for range 5 {

@@ -172,7 +172,7 @@ func (db *DB) readMerging(from *sqlite.Conn, before int64) (events []merging, er
 func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 	var err error
 	if e.plans, err = decodePlans([]byte(e.deliveries)); e.deliveries == "" || err != nil || len(e.plans) > maxDeliveries {
-		// Nobody will ever be able to tell what they were.
+		// What they were cannot be told any more.
 		e.plans, e.deliveries, e.kind.actions = nil, "", ""
 		return nil
 	}
@@ -238,7 +238,7 @@ func (db *DB) unknown(ctx context.Context, events []merging) (unknown []merging,
 		}
 		unknown = nil
 		for _, e := range events {
-			// Without a UUID nobody could find it, nor this know it again.
+			// Without a UUID it could not be found, nor recognised when this is done again.
 			if _, ok := known[e.uuid]; !ok && uuid.Validate(e.uuid) == nil && len(e.uuid) == 36 {
 				unknown = append(unknown, e)
 			}

@@ -92,6 +92,7 @@ func countedEvents(t *testing.T, db *DB) (n int64) {
 }
 
 func TestMerge(t *testing.T) {
+	t.Parallel()
 	const n = 1500
 	ctx := context.Background()
 	file, old, states := oldRelay(t, n)

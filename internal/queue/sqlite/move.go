@@ -27,7 +27,7 @@ type move struct {
 	from, to *action
 	upTo     int64 // all up to this delivery; 0: all there are
 	moved    []int64
-	uuids    []string // of their events, if somebody watches
+	uuids    []string // of their events, if there is a watcher
 	more     bool
 }
 

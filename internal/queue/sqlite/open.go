@@ -67,7 +67,7 @@ type DB struct {
 	actions     map[string]*action
 	scheduler   *scheduler.Scheduler
 	inbox       []command
-	asides      []aside
+	jobs        []job
 	settling    bool // settleTimer runs
 	settleTimer *time.Timer
 	timer       *time.Timer
@@ -124,7 +124,7 @@ func Open(options Options) (_ *DB, err error) {
 	db.maxPending.Store(int64(options.MaxPending))
 	db.close = sync.OnceValue(db.shut)
 	db.readers = newReaders(db.file, db.notOpen)
-	// The timers are made stopped: whoever has something for them sets them.
+	// The timers are made stopped: they are set when there is something for them.
 	db.timer = time.AfterFunc(time.Hour, db.tick)
 	db.timer.Stop()
 	db.settleTimer = time.AfterFunc(time.Hour, db.wakeWriter)
@@ -251,7 +251,7 @@ func (db *DB) checkFile() error {
 		return err
 	}
 	if vacuum != 2 {
-		db.logger.Warn("the database cannot shrink: somebody changed its auto_vacuum", zap.String("file", db.file))
+		db.logger.Warn("the database cannot shrink: its auto_vacuum was changed", zap.String("file", db.file))
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ type Options struct {
 	// from expiring when the clock of the machine is set.
 	Clock func() time.Time
 
-	// Logger hears of what an administrator should know: errors of the disk, a
+	// Logger is told what an administrator should know: errors of the disk, a
 	// full disk and its end, rows that cannot be read. Nil means silence.
 	Logger *zap.Logger
 

@@ -28,7 +28,7 @@ type readers struct {
 	mu     sync.Mutex
 	idle   []*sqlite.Conn
 	active map[*reading]struct{}
-	empty  chan struct{} // closed when the last of active is gone; nil if nobody waits
+	empty  chan struct{} // closed when the last of active is gone; nil if nothing waits for it
 	gate   chan struct{} // closed while readers may pass
 	closed bool
 }

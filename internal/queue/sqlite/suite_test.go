@@ -63,17 +63,20 @@ func (h *harness) Open(t *testing.T) queue.Engine {
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	queuetest.Run(t, func(t *testing.T) queuetest.Harness { return newHarness(t, limits{}) })
 }
 
 // With hardly any memory every delivery goes through the table.
 func TestSuiteWithoutMemory(t *testing.T) {
+	t.Parallel()
 	queuetest.Run(t, func(t *testing.T) queuetest.Harness {
 		return newHarness(t, limits{fresh: 1, actionBytes: 1, totalBytes: 1, blockEvents: 30, walIdle: 1, walLimit: 1 << 18})
 	})
 }
 
 func TestModel(t *testing.T) {
+	t.Parallel()
 	for name, l := range map[string]limits{
 		"with memory":    {},
 		"with a little":  {fresh: 4},

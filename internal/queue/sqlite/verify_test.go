@@ -14,7 +14,7 @@ import (
 // However many ask for a check at once, deliveries can be read meanwhile.
 func TestChecksLeaveReadersToOthers(t *testing.T) {
 	db := benchOpen(t, Options{MinFree: -1})
-	db.readers.bar(time.Second) // whoever reads waits in its place
+	db.readers.bar(time.Second) // readers wait
 	var checks sync.WaitGroup
 	for range 2 * readersAtOnce {
 		checks.Go(func() {

@@ -26,6 +26,7 @@ func fileSize(t testing.TB, path string) int64 {
 // beginning anew. The writer interrupts them; what they read begins anew
 // instead, and comes to its end when there is time.
 func TestReadersDoNotLetTheWALGrow(t *testing.T) {
+	t.Parallel()
 	const limit = 512 << 10
 	db := benchOpen(t, Options{MinFree: -1, limits: limits{walIdle: 64 << 10, walBusy: 64 << 10, walLimit: limit}})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,6 +77,7 @@ func TestReadersDoNotLetTheWALGrow(t *testing.T) {
 // Another program that reads the database cannot be interrupted. The WAL grows
 // while it reads, and nothing else suffers.
 func TestForeignReader(t *testing.T) {
+	t.Parallel()
 	db := benchOpen(t, Options{MinFree: -1, limits: limits{walIdle: 64 << 10, walBusy: 64 << 10, walLimit: 256 << 10}})
 	mustPut(t, db, benchEntry("x"))
 	foreign, err := sqlite.OpenConn(db.file, sqlite.OpenReadOnly)

@@ -60,6 +60,7 @@ func reopened(t *testing.T, db, log []byte) (*DB, int) {
 // told from the checksum are the high bits of a number in a page that is not written
 // again.
 func TestFlippedBitsInTheLog(t *testing.T) {
+	t.Parallel()
 	const events = 20
 	db, log := crashed(t, events)
 	if _, n := reopened(t, db, log); n != events {

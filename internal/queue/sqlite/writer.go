@@ -90,10 +90,10 @@ func (db *DB) runWriter() {
 					db.checkPending()
 				}
 			}
-			another := db.runAside(closing)
+			another := db.runJob(closing)
 			if closing {
 				for another {
-					another = db.runAside(closing)
+					another = db.runJob(closing)
 				}
 				return
 			}

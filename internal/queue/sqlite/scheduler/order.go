@@ -4,7 +4,7 @@ import "time"
 
 // Of the unfinished deliveries of one action and order key only the first, the
 // head, has a time at which it is due. The others are behind it: their time in
-// storage is put off beyond all times, so that no reading by time ever meets
+// storage lies beyond all times, so that no reading by time ever meets
 // them, however many they are, and none of them is in memory. Whatever ends the
 // head releases the next in the same transaction. So order needs no memory, and
 // it survives whatever storage survives.
