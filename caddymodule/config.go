@@ -1,7 +1,7 @@
 // Package caddymodule is the adapter between Caddy and Event Relay: the app
-// with its life, the HTTP handlers, the Caddyfile, the admin API and the
-// commands. It knows Caddy and converts; what the relay does is in the other
-// rooms.
+// with its life, the HTTP handlers and the admin API. It registers the commands
+// and the Caddyfile's grammar, which are rooms below it. What the relay does is
+// in the other rooms.
 package caddymodule
 
 import (
