@@ -83,26 +83,26 @@ func (in *intake) readAll(r io.Reader, declared int64) ([]byte, error) {
 // body reads the request's body: wire is as it was sent, raw without its content
 // encodings. A content encoding that is not known is refused before anything is
 // read.
-func (v *visit) body(in *intake) (wire, raw []byte, err error) {
-	request := v.request
+func (q *request) body(in *intake) (wire, raw []byte, err error) {
+	request := q.request
 	if request.Body == nil || request.Body == http.NoBody || request.Method == http.MethodHead {
 		return nil, nil, nil
 	}
-	encodings, err := v.encodings()
+	encodings, err := q.encodings()
 	if err != nil {
 		return nil, nil, err
 	}
-	if wire, err = v.readBody(in); err != nil {
+	if wire, err = q.readBody(in); err != nil {
 		return nil, nil, err
 	}
-	raw, err = v.decodeContent(wire, encodings, in)
+	raw, err = q.decodeContent(wire, encodings, in)
 	return wire, raw, err
 }
 
 // readBody reads the request's body as it was sent.
-func (v *visit) readBody(in *intake) ([]byte, error) {
-	reader, set := io.Reader(v.request.Body), v.origin.SetReadDeadline
-	timeout := v.receiver.options.BodyTimeout
+func (q *request) readBody(in *intake) ([]byte, error) {
+	reader, set := io.Reader(q.request.Body), q.origin.SetReadDeadline
+	timeout := q.receiver.options.BodyTimeout
 	until := time.Now().Add(timeout)
 	if c := in.charge; c != nil {
 		arriving := &arrival{body: reader, charge: c, until: until, window: timeout / 3}
@@ -113,7 +113,7 @@ func (v *visit) readBody(in *intake) ([]byte, error) {
 		// front of it has its own.
 		_ = set(until)
 	}
-	body, err := in.readAll(reader, v.request.ContentLength)
+	body, err := in.readAll(reader, q.request.ContentLength)
 	if in.charge != nil {
 		if late := in.charge.arrived(); late != nil {
 			err = late
@@ -121,7 +121,7 @@ func (v *visit) readBody(in *intake) ([]byte, error) {
 	}
 	if err != nil {
 		// The deadline stays: it also bounds what the server reads of the rest.
-		return nil, v.readFailure(err, in)
+		return nil, q.readFailure(err, in)
 	}
 	if set != nil {
 		// An expired deadline would end the request's context while the event
@@ -132,30 +132,30 @@ func (v *visit) readBody(in *intake) ([]byte, error) {
 }
 
 // readFailure turns an error of reading into what it means for the sender.
-func (v *visit) readFailure(err error, in *intake) error {
+func (q *request) readFailure(err error, in *intake) error {
 	var tooLarge *http.MaxBytesError
 	var network net.Error
 	switch {
 	case errors.Is(err, errTooLarge), errors.As(err, &tooLarge):
 		return tooLargeRefusal(in.limit)
 	case errors.Is(err, errNoBudget):
-		return refuse(http.StatusServiceUnavailable, "%v (at most %d in all and %d for one address): the relay is being flooded, "+
+		return refuse(http.StatusServiceUnavailable, "%q (at most %d in all and %d for one address): the relay is being flooded, "+
 			"or many senders prove themselves by body or signature at once; prefer credentials in a header", err,
-			v.receiver.unproven.limit, v.receiver.unproven.share)
+			q.receiver.unproven.limit, q.receiver.unproven.share)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		if in.charge != nil {
-			return refuse(http.StatusRequestTimeout, "the body did not arrive within %v, or less than %d bytes of it within %v",
-				v.receiver.options.BodyTimeout, leastArrival, v.receiver.options.BodyTimeout/3)
+			return refuse(http.StatusRequestTimeout, "the body did not arrive within %q, or less than %d bytes of it within %q",
+				q.receiver.options.BodyTimeout, leastArrival, q.receiver.options.BodyTimeout/3)
 		}
-		return refuse(http.StatusRequestTimeout, "the body did not arrive within %v", v.receiver.options.BodyTimeout)
+		return refuse(http.StatusRequestTimeout, "the body did not arrive within %q", q.receiver.options.BodyTimeout)
 	}
 	// HTTP/2 and HTTP/3 have no transfer encoding that could be broken: there, a
 	// body that ends with an error is a stream that is closed.
-	closed := v.request.ProtoMajor >= 2 || v.request.Context().Err() != nil
+	closed := q.request.ProtoMajor >= 2 || q.request.Context().Err() != nil
 	if closed || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) {
 		return fmt.Errorf("reading body: %w: %w", ErrSenderGone, err)
 	}
-	return refuse(http.StatusBadRequest, "the body's transfer encoding is broken: %v", err)
+	return refuse(http.StatusBadRequest, "the body's transfer encoding is broken: %q", err)
 }
 
 func tooLargeRefusal(limit int64) *Refusal {

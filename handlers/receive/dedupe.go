@@ -22,8 +22,8 @@ var eventIDs = []string{"eventid", "eventuuid", "deliveryid"}
 // the source does not ask for dedupe: a copied request is then stored as a
 // duplicate and leads to nothing. The queue remembers, not this room: a sender
 // must be able to repeat what was not stored, and a restart must not forget.
-func (v *visit) setDedupe(s *source, received *Received) {
-	proof := v.proofOf(s)
+func (q *request) setDedupe(s *source, received *Received) {
+	proof := q.proofOf(s)
 	window := max(proof.window, s.DedupeWindow)
 	if window == 0 {
 		return
@@ -35,7 +35,7 @@ func (v *visit) setDedupe(s *source, received *Received) {
 		switch {
 		case proof.id != "":
 			key.add("signed", proof.id, strconv.Itoa(i))
-		case s.dedupeKey != nil && v.ownKey(s, e, key):
+		case s.dedupeKey != nil && q.ownKey(s, e, key):
 		case s.DedupeWindow > 0 && proof.signedOnly && bodyKey(e, key):
 		case s.DedupeWindow > 0 && !proof.signedOnly && usualKey(e, key):
 		default:
@@ -46,8 +46,8 @@ func (v *visit) setDedupe(s *source, received *Received) {
 }
 
 // ownKey adds the value of the source's own expression, if it has one.
-func (v *visit) ownKey(s *source, e *event.Event, key *key) bool {
-	value, err := v.receiver.language.Bind(e).Evaluate(s.dedupeKey)
+func (q *request) ownKey(s *source, e *event.Event, key *key) bool {
+	value, err := q.receiver.language.Bind(e).Evaluate(s.dedupeKey)
 	if err != nil || value == nil {
 		return false
 	}
@@ -57,7 +57,7 @@ func (v *visit) ownKey(s *source, e *event.Event, key *key) bool {
 
 // bodyKey adds what identifies an event of which only the body is signed: the
 // vendor's event id, else the bytes. Anything from beside the body would let
-// whoever has read the request send it again as another event. It reports
+// a reader of the request send it again as another event. It reports
 // whether there was anything.
 func bodyKey(e *event.Event, key *key) bool {
 	if id := eventID(e, nil); id != "" {

@@ -33,9 +33,9 @@ type document struct {
 	retyped bool
 
 	// values are those of a body that holds several, one after another. value
-	// is then the list of them, and apart says that each has a line of its own.
-	values []part
-	apart  bool
+	// is then the list of them, and ownLines says that each has a line of its own.
+	values   []part
+	ownLines bool
 
 	// text is the body in UTF-8, foreign says that it came in another charset,
 	// and elements are the places in it of what was recovered.
@@ -125,7 +125,7 @@ func (d *document) changed() {
 		d.raw = encodeJSON(d.value)
 	} else {
 		separator := ""
-		if d.apart {
+		if d.ownLines {
 			separator = "\n"
 		}
 		raws := make([][]byte, len(d.values))
@@ -154,12 +154,12 @@ const (
 
 // decode reads a body. One whose Content-Encoding could not be undone is kept,
 // and read only if it evidently was not encoded at all.
-func (v *visit) decode(raw []byte) *document {
-	doc := &document{raw: raw, problem: v.contentProblem}
+func (q *request) decode(raw []byte) *document {
+	doc := &document{raw: raw, problem: q.contentProblem}
 	if len(raw) == 0 {
 		return doc
 	}
-	declared, parameters := parseContentType(v.request.Header.Get("Content-Type"))
+	declared, parameters := parseContentType(q.request.Header.Get("Content-Type"))
 	if label := parameters["charset"]; declared == kindJSON && doc.problem == "" && (label == "" || strings.EqualFold(label, "utf-8")) {
 		// The usual case, without further looking.
 		if value, err := event.DecodeJSON(raw); err == nil {
@@ -174,11 +174,11 @@ func (v *visit) decode(raw []byte) *document {
 		return doc
 	}
 	looks := sniff(trimmed)
-	if v.contentProblem != "" {
+	if q.contentProblem != "" {
 		if looks == kindUnknown {
 			return doc
 		}
-		defer func() { doc.problem = v.contentProblem }()
+		defer func() { doc.problem = q.contentProblem }()
 	}
 	doc.text, doc.foreign = trimmed, !bytes.HasSuffix(raw, text)
 	doc.read(declared, looks, trimmed, parameters)
@@ -241,7 +241,7 @@ func (d *document) readJSON(text []byte) {
 		d.value, d.isRaw = value, true
 		return
 	}
-	if d.values, d.apart = readValues(text); d.values != nil {
+	if d.values, d.ownLines = readValues(text); d.values != nil {
 		list := make([]any, len(d.values))
 		for i, p := range d.values {
 			list[i] = p.value

@@ -19,9 +19,9 @@ const maxBatch = 10_000
 
 // read makes the events of a proven request as a source understands it, and
 // reports whether the source knows any of them. It takes doc apart.
-func (v *visit) read(s *source, c clean, doc *document) (received *Received, known bool, err error) {
+func (q *request) read(s *source, c kept, doc *document) (received *Received, known bool, err error) {
 	received = &Received{Source: s.Name, Respond: s.Respond}
-	if v.request.Method == http.MethodHead {
+	if q.request.Method == http.MethodHead {
 		received.Ping = true
 		return received, false, nil
 	}
@@ -30,18 +30,18 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 	// The name beside the body, and that of the envelope around a batch, are
 	// looked for once.
 	outer := ""
-	bodyOnly := v.proofOf(s).signedOnly
+	bodyOnly := q.proofOf(s).signedOnly
 	if s.nameFrom == nil && !bodyOnly {
 		outer = s.nameFromRequest(&c)
 	}
 	wholes := doc.parts()
-	if why := s.onlyFirst(doc, outer != "" || v.named != ""); why != "" {
+	if why := s.onlyFirst(doc, outer != "" || q.named != ""); why != "" {
 		wholes = []part{doc.first(why)}
 	}
 	var events []*event.Event
 	for _, whole := range wholes {
-		envelope := v.event(s, &c, whole)
-		parts, err := v.split(s, envelope, doc, &whole)
+		envelope := q.event(s, &c, whole)
+		parts, err := q.split(s, envelope, doc, &whole)
 		if err != nil {
 			return nil, false, err
 		}
@@ -49,7 +49,7 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 			return nil, false, tooManyRefusal
 		}
 		if parts == nil {
-			isKnown := v.complete(s, envelope, whole.rooted, bodyOnly, outer, "")
+			isKnown := q.complete(s, envelope, whole.rooted, bodyOnly, outer, "")
 			events, known = append(events, envelope), known || isKnown
 			continue
 		}
@@ -58,18 +58,18 @@ func (v *visit) read(s *source, c clean, doc *document) (received *Received, kno
 			inherited = s.nameFromFields(fieldsOf(whole.value, whole.rooted))
 		}
 		for _, p := range parts {
-			e := v.event(s, &c, p)
-			isKnown := v.complete(s, e, false, bodyOnly, outer, inherited)
+			e := q.event(s, &c, p)
+			isKnown := q.complete(s, e, false, bodyOnly, outer, inherited)
 			events, known = append(events, e), known || isKnown
 		}
 	}
-	if v.request.Method == http.MethodGet && len(events) == 1 && events[0].Body == nil && len(doc.raw) == 0 &&
+	if q.request.Method == http.MethodGet && len(events) == 1 && events[0].Body == nil && len(doc.raw) == 0 &&
 		events[0].Name == event.UnknownName && !hasTag(c.query) {
 		received.Ping = true
 		return received, false, nil
 	}
 	received.Events = events
-	v.setDedupe(s, received)
+	q.setDedupe(s, received)
 	return received, known, nil
 }
 
@@ -82,7 +82,7 @@ func (s *source) onlyFirst(doc *document, beside bool) string {
 	case doc.values == nil:
 	case s.preset.Single != "":
 		return s.preset.Single
-	case !doc.apart && (beside || s.nameFrom != nil && !s.nameInBody):
+	case !doc.ownLines && (beside || s.nameFrom != nil && !s.nameInBody):
 		return "they share a line and the event's name does not stand in them"
 	}
 	return ""
@@ -101,7 +101,7 @@ func hasTag(query map[string][]string) bool {
 
 // event makes an event of a part, with everything that does not have to be
 // read from it.
-func (v *visit) event(s *source, c *clean, p part) *event.Event {
+func (q *request) event(s *source, c *kept, p part) *event.Event {
 	headers := c.headers
 	if p.retyped {
 		if c.jsonHeaders == nil {
@@ -111,11 +111,11 @@ func (v *visit) event(s *source, c *clean, p part) *event.Event {
 	}
 	return &event.Event{
 		Source:     s.Name,
-		Received:   v.now,
-		Test:       v.test,
-		Method:     v.request.Method,
+		Received:   q.now,
+		Test:       q.test,
+		Method:     q.request.Method,
 		Path:       c.path,
-		IP:         v.ip(),
+		IP:         q.ip(),
 		Query:      c.query,
 		Headers:    headers,
 		RawBody:    p.raw,
@@ -125,11 +125,11 @@ func (v *visit) event(s *source, c *clean, p part) *event.Event {
 	}
 }
 
-func (v *visit) ip() string {
-	if !v.client.IsValid() {
+func (q *request) ip() string {
+	if !q.client.IsValid() {
 		return ""
 	}
-	return v.client.String()
+	return q.client.String()
 }
 
 // split returns the elements of a batch, or nil if a value is one event.
@@ -138,17 +138,17 @@ func (v *visit) ip() string {
 // are broken. The only element of a broken list keeps all that came. A broken
 // list without any object is no batch: there is nothing in it that could be an
 // event, so it stays whole.
-func (v *visit) split(s *source, envelope *event.Event, doc *document, whole *part) ([]part, error) {
+func (q *request) split(s *source, envelope *event.Event, doc *document, whole *part) ([]part, error) {
 	opened := false
 	if s.batch != nil {
-		list := v.listAt(s, envelope)
+		list := q.listAt(s, envelope)
 		if list == nil {
 			// The list may be inside text that has to be opened first.
 			var value any
 			if value, opened = openTexts(whole.value, 0); opened {
 				whole.value, whole.isRaw = value, false
 				envelope.Body, envelope.BodyIsRaw = value, false
-				list = v.listAt(s, envelope)
+				list = q.listAt(s, envelope)
 			}
 		}
 		if list != nil {
@@ -210,8 +210,8 @@ func partsOf(list []any, whole *part, raws [][]byte, foreign bool) ([]part, erro
 
 // listAt returns the list that a source's batch is at, or nil. An empty one
 // counts as none, so that its request is kept.
-func (v *visit) listAt(s *source, envelope *event.Event) []any {
-	value, err := v.receiver.language.Bind(envelope).Evaluate(s.batch)
+func (q *request) listAt(s *source, envelope *event.Event) []any {
+	value, err := q.receiver.language.Bind(envelope).Evaluate(s.batch)
 	if list, isList := value.([]any); err == nil && isList && len(list) > 0 {
 		return list
 	}
@@ -223,19 +223,19 @@ var tooManyRefusal = refuse(http.StatusRequestEntityTooLarge, "the body holds mo
 // complete reads an event's name, parameters and fields from its body, and
 // reports whether the source knows the name. bodyOnly says that what stands
 // beside the body proves nothing.
-func (v *visit) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
+func (q *request) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
 	e.ID = uuid.Must(uuid.NewV7()).String()
-	v.redactBody(s, e, rooted)
+	q.redactBody(s, e, rooted)
 	if body, opened := openTexts(e.Body, 0); opened {
 		e.Body, e.BodyIsRaw = body, false
 	}
 	fields := fieldsOf(e.Body, rooted)
 
 	switch {
-	case v.named != "":
-		e.Name, _ = s.nameOf(v.named, false)
+	case q.named != "":
+		e.Name, _ = s.nameOf(q.named, false)
 	case s.nameFrom != nil:
-		if value, err := v.receiver.language.Bind(e).Evaluate(s.nameFrom); err == nil {
+		if value, err := q.receiver.language.Bind(e).Evaluate(s.nameFrom); err == nil {
 			if text, ok := event.Text(plainNumber(value)); ok {
 				e.Name, _ = s.nameOf(text, false)
 			}
@@ -254,12 +254,12 @@ func (v *visit) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer
 	if !bodyOnly {
 		readTags(e, e.Query, func(values []string) any { return values[0] })
 	}
-	v.setParameters(s, e, fields)
+	q.setParameters(s, e, fields)
 	return known
 }
 
 // redactBody removes from an event's body what its source wants removed.
-func (v *visit) redactBody(s *source, e *event.Event, rooted bool) {
+func (q *request) redactBody(s *source, e *event.Event, rooted bool) {
 	if len(s.redact.body) == 0 && len(s.redact.parameters) == 0 {
 		return
 	}
@@ -268,7 +268,7 @@ func (v *visit) redactBody(s *source, e *event.Event, rooted bool) {
 	removed := s.redact.removeBody(body, fieldsOf(body, rooted))
 	e.Body = body
 	if removed || e.ParseError != "" {
-		// Also of a body that could not be read: nobody can say what is in it.
+		// Also of a body that could not be read: what is in it cannot be told.
 		e.RawBody, e.BodyIsRaw = encodeJSON(body), true
 		e.Headers = withHeader(e.Headers, "Content-Type", "application/json")
 	} else if opened {
@@ -292,7 +292,7 @@ func withHeader(headers map[string][]string, name, value string) map[string][]st
 
 // setParameters sets the system parameters that the query did not, and the
 // source's fields.
-func (v *visit) setParameters(s *source, e *event.Event, fields map[string]any) {
+func (q *request) setParameters(s *source, e *event.Event, fields map[string]any) {
 	readTags(e, fields, func(value any) any { return value })
 	if s.preset.Map != nil {
 		readMapped(e, s.preset.Map(names.Normal(e.Name), fields))
@@ -304,7 +304,7 @@ func (v *visit) setParameters(s *source, e *event.Event, fields map[string]any) 
 	setTimes(&e.Parameters, given, e.Received, s.Timezone)
 
 	for _, f := range s.fields {
-		value, err := v.receiver.language.Bind(e).Evaluate(f.expression)
+		value, err := q.receiver.language.Bind(e).Evaluate(f.expression)
 		if err != nil {
 			value = nil
 		}

@@ -68,7 +68,7 @@ func cutText(text string, n int) string {
 }
 
 // nameFromRequest looks for the event's name beside the body.
-func (s *source) nameFromRequest(c *clean) string {
+func (s *source) nameFromRequest(c *kept) string {
 	if len(c.segments) > 0 {
 		if name, ok := s.nameOf(c.segments[0], false); ok {
 			return name

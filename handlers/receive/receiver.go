@@ -81,7 +81,7 @@ type Received struct {
 	Source  string
 	Respond int
 
-	// Ping says that the request only tried whether somebody is there. It has
+	// Ping says that the request only tried whether a receiver is there. It has
 	// no events.
 	Ping bool
 
@@ -137,8 +137,8 @@ func New(sources []Source, language *language.Language, options Options) (*Recei
 	return r, nil
 }
 
-// visit is one request on its way to becoming events.
-type visit struct {
+// request is one request on its way to becoming events.
+type request struct {
 	receiver *Receiver
 	request  *http.Request
 	origin   Origin
@@ -173,37 +173,37 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 	default:
 		return nil, refuse(http.StatusMethodNotAllowed, "the method is none of %s", Methods)
 	}
-	v := r.visit(request, origin)
-	if err := v.admit(); err != nil {
+	q := r.begin(request, origin)
+	if err := q.admit(); err != nil {
 		return nil, err
 	}
-	if limit := v.maxBody(true); request.ContentLength > limit {
+	if limit := q.maxBody(true); request.ContentLength > limit {
 		return nil, tooLargeRefusal(limit)
 	}
 
 	// What stands before the body.
-	anyone := v.ask(auth.Head)
-	if !anyone && !v.mayYet(auth.Bytes) {
-		return nil, refuse(http.StatusUnauthorized, "%s", v.whyNot())
+	anyone := q.ask(auth.Head)
+	if !anyone && !q.mayYet(auth.Bytes) {
+		return nil, refuse(http.StatusUnauthorized, "%s", q.whyNot())
 	}
-	in := &intake{limit: v.maxBody(false)}
+	in := &intake{limit: q.maxBody(false)}
 	if request.ContentLength > in.limit {
 		return nil, tooLargeRefusal(in.limit)
 	}
 	if !anyone {
-		in.charge = r.unproven.open(clientOf(v.client), origin.SetReadDeadline)
+		in.charge = r.unproven.open(clientOf(q.client), origin.SetReadDeadline)
 		defer in.charge.close()
 	}
 
 	// What stands in the body.
 	var err error
-	if v.seen.Sent, v.seen.Body, err = v.body(in); err != nil {
+	if q.seen.Sent, q.seen.Body, err = q.body(in); err != nil {
 		return nil, err
 	}
-	if anyone = v.ask(auth.Bytes); !anyone {
+	if anyone = q.ask(auth.Bytes); !anyone {
 		// When no field of the body could prove anything, it is left alone.
-		if !v.mayYet(auth.Fields) {
-			return nil, refuse(http.StatusUnauthorized, "%s", v.whyNot())
+		if !q.mayYet(auth.Fields) {
+			return nil, refuse(http.StatusUnauthorized, "%s", q.whyNot())
 		}
 		select {
 		case r.decoding <- struct{}{}:
@@ -212,82 +212,82 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 			return nil, fmt.Errorf("waiting to decode body: %w: %w", ErrSenderGone, request.Context().Err())
 		}
 	}
-	v.blankBody(v.seen.Body)
-	doc := v.decode(v.seen.Body)
-	v.seen.Field = doc.key
-	if !v.ask(auth.Fields) {
-		return nil, refuse(http.StatusUnauthorized, "%s", v.whyNot())
+	q.blankBody(q.seen.Body)
+	doc := q.decode(q.seen.Body)
+	q.seen.Field = doc.key
+	if !q.ask(auth.Fields) {
+		return nil, refuse(http.StatusUnauthorized, "%s", q.whyNot())
 	}
-	return v.settle(doc)
+	return q.settle(doc)
 }
 
 // ReceiveAs turns a request that an administrator made up into events of a
 // source, as if the request had proven to come from there. Its error is as that
 // of Receive.
 func (r *Receiver) ReceiveAs(name string, request *http.Request, origin Origin) (*Received, error) {
-	return r.visit(request, origin).as(name)
+	return r.begin(request, origin).as(name)
 }
 
 // ReceiveTest is ReceiveAs for a request whose events are tests, and are called
 // event, spelled as the source declares it, whatever else the request says.
 func (r *Receiver) ReceiveTest(name, event string, request *http.Request) (*Received, error) {
-	v := r.visit(request, Origin{})
-	v.test, v.named = true, event
-	return v.as(name)
+	q := r.begin(request, Origin{})
+	q.test, q.named = true, event
+	return q.as(name)
 }
 
 // as reads the request as one of a source.
-func (v *visit) as(name string) (*Received, error) {
-	for _, s := range v.receiver.sources {
+func (q *request) as(name string) (*Received, error) {
+	for _, s := range q.receiver.sources {
 		if s.Name == name {
-			v.origin.Sources = []string{name}
-			v.allowed, v.proofs = []*source{s}, []proof{{proven: true}}
+			q.origin.Sources = []string{name}
+			q.allowed, q.proofs = []*source{s}, []proof{{proven: true}}
 		}
 	}
-	if v.allowed == nil {
+	if q.allowed == nil {
 		return nil, fmt.Errorf("there is no source %q", name)
 	}
-	in := &intake{limit: v.maxBody(true)}
-	_, raw, err := v.body(in)
+	in := &intake{limit: q.maxBody(true)}
+	_, raw, err := q.body(in)
 	if err != nil {
 		return nil, err
 	}
-	return v.settle(v.decode(raw))
+	return q.settle(q.decode(raw))
 }
 
-func (r *Receiver) visit(request *http.Request, origin Origin) *visit {
+func (r *Receiver) begin(from *http.Request, origin Origin) *request {
 	now := r.options.Now().UTC().Round(0) // without the monotonic clock, as it will be read back
-	return &visit{
+	return &request{
 		receiver: r,
-		request:  request,
+		request:  from,
 		origin:   origin,
 		now:      now,
 		client:   origin.Client.Unmap().WithZone(""), // no network contains an address with a zone
 		seen: auth.Request{
-			Header:   request.Header,
-			Query:    parseQuery(request.URL.RawQuery),
-			Segments: segmentsAfter(origin.Mount, request.URL),
+			Header:   from.Header,
+			Query:    parseQuery(from.URL.RawQuery),
+			Segments: segmentsAfter(origin.Mount, from.URL),
 			Now:      now,
-			HasBody:  request.Body != nil && request.Body != http.NoBody,
+			HasBody:  from.Body != nil && from.Body != http.NoBody,
 		},
 	}
 }
 
 // admit finds the sources that allow the sender's address.
-func (v *visit) admit() error {
-	v.allowed = v.places[:0]
-	for _, s := range v.receiver.sources {
-		if !v.atMount(s) {
+func (q *request) admit() error {
+	q.allowed = q.places[:0]
+	for _, s := range q.receiver.sources {
+		if !q.atMount(s) {
 			continue
 		}
-		if len(s.Allow) == 0 || slices.ContainsFunc(s.Allow, func(p netip.Prefix) bool { return contains(p, v.client) }) {
-			v.allowed = append(v.allowed, s)
+		if len(s.Allow) == 0 || slices.ContainsFunc(s.Allow, func(p netip.Prefix) bool { return contains(p, q.client) }) {
+			q.allowed = append(q.allowed, s)
 		}
 	}
-	if len(v.allowed) == 0 {
-		return refuse(http.StatusForbidden, "no source allows the address %v; to let it in, add it to allow of a source", v.client)
+	if len(q.allowed) == 0 {
+		return refuse(http.StatusForbidden, "no source allows the address %q; to let it in, add it to allow of a source", q.client)
 	}
-	v.proofs = append(v.room[:0], make([]proof, len(v.allowed))...)
+	q.proofs = append(q.room[:0], make([]proof, len(q.allowed))...)
 	return nil
 }
 
@@ -301,10 +301,10 @@ func contains(network netip.Prefix, client netip.Addr) bool {
 
 // maxBody returns the largest body that any allowed source takes; unless all is
 // set, of those alone that are proven or may yet be.
-func (v *visit) maxBody(all bool) int64 {
+func (q *request) maxBody(all bool) int64 {
 	var limit int64
-	for i, s := range v.allowed {
-		if all || v.proofs[i].later || v.proofs[i].proven {
+	for i, s := range q.allowed {
+		if all || q.proofs[i].later || q.proofs[i].proven {
 			limit = max(limit, s.MaxBody)
 		}
 	}
@@ -313,22 +313,22 @@ func (v *visit) maxBody(all bool) int64 {
 
 // proofOf returns what the credentials say of a source, the zero proof if the
 // sender's address is not one of its.
-func (v *visit) proofOf(s *source) proof {
-	if at := slices.Index(v.allowed, s); at >= 0 {
-		return v.proofs[at]
+func (q *request) proofOf(s *source) proof {
+	if at := slices.Index(q.allowed, s); at >= 0 {
+		return q.proofs[at]
 	}
 	return proof{}
 }
 
 // settle takes the credentials out of a proven request, chooses its source
 // among those it proved, and makes the events.
-func (v *visit) settle(doc *document) (*Received, error) {
+func (q *request) settle(doc *document) (*Received, error) {
 	size := int64(len(doc.raw)) // before anything is taken out
-	clean := v.withoutCredentials(doc)
+	kept := q.withoutCredentials(doc)
 	var candidates []*source
 	var limit int64
-	for i, s := range v.allowed {
-		if v.proofs[i].proven {
+	for i, s := range q.allowed {
+		if q.proofs[i].proven {
 			limit = max(limit, s.MaxBody)
 			if size <= s.MaxBody {
 				candidates = append(candidates, s)
@@ -343,9 +343,9 @@ func (v *visit) settle(doc *document) (*Received, error) {
 	for i, s := range candidates {
 		if i > 0 {
 			// The candidate before took the document apart.
-			doc = v.decode(doc.raw)
+			doc = q.decode(doc.raw)
 		}
-		received, known, err := v.read(s, clean, doc)
+		received, known, err := q.read(s, kept, doc)
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,7 @@ import (
 )
 
 // ErrSenderGone means that the sender went away before its request was
-// complete. There is nobody to answer.
+// complete. No answer can reach it.
 var ErrSenderGone = errors.New("sender went away")
 
 // Methods are the methods that a sender may use, for an Allow header.

@@ -17,9 +17,9 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
-// clean is what an event may keep of a request beside its body. Events of one
+// kept is what an event may keep of a request beside its body. Events of one
 // batch share it.
-type clean struct {
+type kept struct {
 	path     string
 	segments []string
 	query    map[string][]string
@@ -38,20 +38,20 @@ const blankable = 8
 // withoutCredentials takes the credentials out of the request and its body:
 // header fields that may hold one, the query keys and body fields of the
 // sources that the request proved, and values that would prove another.
-func (v *visit) withoutCredentials(doc *document) clean {
-	c := clean{path: validText(v.request.URL.Path), segments: v.seen.Segments, query: v.seen.Query}
-	for _, s := range v.receiver.sources {
-		proven := v.proofOf(s).proven
+func (q *request) withoutCredentials(doc *document) kept {
+	c := kept{path: validText(q.request.URL.Path), segments: q.seen.Segments, query: q.seen.Query}
+	for _, s := range q.receiver.sources {
+		proven := q.proofOf(s).proven
 		for _, credential := range s.credentials {
 			for _, place := range credential.Traits().Places {
-				v.clear(&c, doc, place, proven, credential.Holds)
+				q.clear(&c, doc, place, proven, credential.Holds)
 			}
 		}
 	}
 
-	c.headers = make(map[string][]string, len(v.request.Header))
-	for name, values := range v.request.Header {
-		if !v.removesHeader(name, values) {
+	c.headers = make(map[string][]string, len(q.request.Header))
+	for name, values := range q.request.Header {
+		if !q.removesHeader(name, values) {
 			if !validTexts(values) {
 				values = slices.Clone(values)
 				for i := range values {
@@ -65,7 +65,7 @@ func (v *visit) withoutCredentials(doc *document) clean {
 		c.headers["Content-Type"] = []string{"application/json"}
 	}
 	c.segments = slices.Clone(c.segments) // the request's own are not ours to change
-	forms := v.presentedForms()
+	forms := q.presentedForms()
 	blankDocument(doc, forms)
 	for _, form := range forms {
 		blankText(&c.path, form)
@@ -81,13 +81,13 @@ func (v *visit) withoutCredentials(doc *document) clean {
 // clear takes a credential out of a place other than a header. What stands
 // there is taken for one if the request proved the source, and else only if it
 // is one: the same name can be data to another source.
-func (v *visit) clear(c *clean, doc *document, place auth.Place, proven bool, holds func(string) bool) {
+func (q *request) clear(c *kept, doc *document, place auth.Place, proven bool, holds func(string) bool) {
 	switch place.In {
 	case auth.InPath:
 		// The last segment is an event's name as often.
-		if n := len(v.seen.Segments); n > 0 && len(c.segments) == n && holds(v.seen.Segments[n-1]) {
+		if n := len(q.seen.Segments); n > 0 && len(c.segments) == n && holds(q.seen.Segments[n-1]) {
 			c.segments = c.segments[:n-1]
-			c.path = validText(pathOf(v.origin.Mount, c.segments))
+			c.path = validText(pathOf(q.origin.Mount, c.segments))
 		}
 	case auth.InQuery:
 		if values, there := c.query[place.Name]; there && (proven || slices.ContainsFunc(values, holds)) {
@@ -127,14 +127,14 @@ func textsOf(value any) []string {
 // in which a source of this mount expects a credential, whatever it holds, and
 // one that holds the credential of any other source. The same header can be data
 // to the sources of another mount.
-func (v *visit) removesHeader(name string, values []string) bool {
+func (q *request) removesHeader(name string, values []string) bool {
 	if privateHeaders[name] {
 		return true
 	}
 	header := auth.Place{In: auth.InHeader, Name: name}
-	for _, s := range v.receiver.sources {
+	for _, s := range q.receiver.sources {
 		for _, c := range s.credentials {
-			if slices.Contains(c.Traits().Places, header) && (v.atMount(s) || slices.ContainsFunc(values, c.Holds)) {
+			if slices.Contains(c.Traits().Places, header) && (q.atMount(s) || slices.ContainsFunc(values, c.Holds)) {
 				return true
 			}
 		}
@@ -143,13 +143,13 @@ func (v *visit) removesHeader(name string, values []string) bool {
 }
 
 // atMount reports whether a source may send to the mount of the request.
-func (v *visit) atMount(s *source) bool {
-	return len(v.origin.Sources) == 0 || slices.Contains(v.origin.Sources, s.Name)
+func (q *request) atMount(s *source) bool {
+	return len(q.origin.Sources) == 0 || slices.Contains(q.origin.Sources, s.Name)
 }
 
 // blankBody blanks proven values in the bytes of the body, in place.
-func (v *visit) blankBody(raw []byte) {
-	for _, form := range v.presentedForms() {
+func (q *request) blankBody(raw []byte) {
+	for _, form := range q.presentedForms() {
 		for at := 0; ; {
 			i := bytes.Index(raw[at:], []byte(form))
 			if i < 0 {
@@ -183,7 +183,7 @@ func blankDocument(doc *document, forms []string) {
 
 // blankValue returns a decoded value without the given texts, and whether any
 // stood in it. It changes objects and lists in place.
-func blankValue(value any, forms []string) (clean any, blanked bool) {
+func blankValue(value any, forms []string) (without any, blanked bool) {
 	switch value := value.(type) {
 	case string:
 		text := value
@@ -214,9 +214,9 @@ func blankValue(value any, forms []string) (clean any, blanked bool) {
 
 // presentedForms returns the forms in which a sender may repeat the values that
 // proved the request, a longer one before those that it may contain.
-func (v *visit) presentedForms() []string {
+func (q *request) presentedForms() []string {
 	var forms []string
-	for _, value := range v.presented {
+	for _, value := range q.presented {
 		if len(value) >= blankable {
 			forms = append(forms, formsOf(value)...)
 		}
@@ -362,7 +362,7 @@ func splitPath(path string) ([]string, error) {
 }
 
 // removeShared removes what is redacted outside the body.
-func (r redaction) removeShared(c *clean) {
+func (r redaction) removeShared(c *kept) {
 	if len(r.query)+len(r.headers)+len(r.parameters) == 0 {
 		return
 	}
@@ -408,7 +408,7 @@ func (r redaction) removeBody(body any, tags map[string]any) (removed bool) {
 
 // removePath removes what a path leads to; in lists, from every element. Text
 // where an object was expected is removed if it may hold one that could not be
-// read, because what cannot be read cannot be shown to be clean.
+// read, because what cannot be read may still hold it.
 func removePath(value any, path []string) (removed bool) {
 	switch value := value.(type) {
 	case []any:

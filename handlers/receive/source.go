@@ -212,7 +212,7 @@ func compileSource(config Source, l *language.Language) (*source, error) {
 	}
 
 	if len(config.Credentials) == 0 {
-		wrong("auth", "no credentials: anybody could send events; add auth bearer with a secret, or another "+
+		wrong("auth", "no credentials: anyone could send events; add auth bearer with a secret, or another "+
 			"kind of %s; auth none leaves the source open", strings.Join(auth.Kinds(), ", "))
 	}
 	signsID := "" // the kind that does

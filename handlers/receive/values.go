@@ -36,13 +36,13 @@ const recordSeparator = 0x1e
 // none. Values may be broken: a last line that was cut off, a name with quotes
 // in it. Every byte but the white space between values is in a part.
 //
-// apart says that a line ends between any two of them. Values that share a line
+// ownLines says that a line ends between any two of them. Values that share a line
 // may come from a template into which a caller's name was put unescaped.
 //
 // Broken text can look like values ("[1] 2 x"), so two objects or lists that are
 // not empty are asked for, or whole values on lines of their own.
 // Reading ends soon after maxBatch values.
-func readValues(text []byte) (parts []part, apart bool) {
+func readValues(text []byte) (parts []part, ownLines bool) {
 	if len(text) > 0 && text[0] == recordSeparator {
 		// JSON allows it nowhere else. Where none stands at the beginning, it is
 		// part of a broken value.
@@ -50,19 +50,19 @@ func readValues(text []byte) (parts []part, apart bool) {
 	}
 	parts, rest := wholeValues(text)
 	if len(bytes.TrimSpace(rest)) == 0 {
-		apart = len(parts) > 1 && onOwnLines(text, parts)
-		if apart || several(parts) {
-			return parts, apart
+		ownLines = len(parts) > 1 && onOwnLines(text, parts)
+		if ownLines || several(parts) {
+			return parts, ownLines
 		}
 		return nil, false
 	}
-	if lines, apart := brokenLines(text); lines != nil {
-		return lines, apart
+	if lines, ownLines := brokenLines(text); lines != nil {
+		return lines, ownLines
 	}
-	apart = onOwnLines(text, parts)
+	ownLines = onOwnLines(text, parts)
 	parts, restApart := brokenValues(parts, rest)
 	if several(parts) {
-		return parts, apart && restApart
+		return parts, ownLines && restApart
 	}
 	return nil, false
 }
@@ -131,9 +131,9 @@ func wholeValue(text []byte) (part, bool) {
 // itself. It returns nil if the lines do not look so: each has to begin with an
 // object or list, and one of them has to be whole. A line that holds several
 // values gives them all.
-func brokenLines(text []byte) (parts []part, apart bool) {
+func brokenLines(text []byte) (parts []part, ownLines bool) {
 	whole := false
-	apart = true
+	ownLines = true
 	for line := range bytes.Lines(text) {
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 {
@@ -147,7 +147,7 @@ func brokenLines(text []byte) (parts []part, apart bool) {
 		if ok {
 			parts = append(parts, p)
 		} else if inLine, _ := brokenValues(wholeValues(line)); several(inLine) {
-			parts, apart = append(parts, inLine...), false
+			parts, ownLines = append(parts, inLine...), false
 		} else {
 			parts = append(parts, brokenValue(line))
 		}
@@ -158,7 +158,7 @@ func brokenLines(text []byte) (parts []part, apart bool) {
 	if !whole || len(parts) < 2 {
 		return nil, false
 	}
-	return parts, apart
+	return parts, ownLines
 }
 
 // brokenValue recovers what it can from one value.
@@ -173,10 +173,10 @@ func brokenValue(text []byte) part {
 }
 
 // brokenValues reads the values of text from the first broken one on. What
-// stands between values and is none goes with the value before it. apart says
+// stands between values and is none goes with the value before it. ownLines says
 // that nothing but blanks with a line end stands before any of them.
-func brokenValues(parts []part, text []byte) (_ []part, apart bool) {
-	apart = true
+func brokenValues(parts []part, text []byte) (_ []part, ownLines bool) {
+	ownLines = true
 	s := scanner{text: text, elements: elements{}}
 	from := 0 // where the bytes of the next part begin
 	junk := func(to int) {
@@ -204,7 +204,7 @@ func brokenValues(parts []part, text []byte) (_ []part, apart bool) {
 		}
 		next += s.at
 		if gap := text[from:next]; len(parts) > 0 {
-			apart = apart && len(bytes.TrimSpace(gap)) == 0 && bytes.IndexByte(gap, '\n') >= 0
+			ownLines = ownLines && len(bytes.TrimSpace(gap)) == 0 && bytes.IndexByte(gap, '\n') >= 0
 		}
 		junk(next)
 		s.at = next
@@ -218,5 +218,5 @@ func brokenValues(parts []part, text []byte) (_ []part, apart bool) {
 		from = s.at
 	}
 	junk(len(text))
-	return parts, apart
+	return parts, ownLines
 }

@@ -21,7 +21,7 @@ var managerEvents = []string{"Incoming Call", "Answered Call", "Unanswered Call"
 func actionName(event string) string { return "Event Relay " + event }
 
 // collectionForPBX writes a Postman collection that the PBX's Event Manager imports: one
-// action for each of its events, so that nobody types tags by hand.
+// action for each of its events, so that no tag has to be typed by hand.
 func collectionForPBX(s Setup) (Handover, error) {
 	chosen, more, err := s.choose("the PBX, which does not sign,", "auth bearer {env.PBX_TOKEN}", proof.isText)
 	if err != nil {
