@@ -28,6 +28,9 @@ var runtimes = caddy.NewUsagePool()
 // handlers, which Caddy runs before Start and after Cleanup.
 var generations relay.Stack
 
+// metrics outlive configurations, each of which has a registry of its own.
+var metrics = relay.NewMetrics()
+
 // openQueue is a runtime that the usage pool closes with its last user.
 type openQueue struct{ *relay.Runtime }
 
@@ -74,7 +77,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.generation, err = a.compile(adminAddresses(ctx), sitesOf(ctx)); err != nil {
 		return err
 	}
-	return registerMetrics(ctx)
+	return metrics.Register(ctx.GetMetricsRegistry(), &generations)
 }
 
 // Start opens the queue, unless a configuration before this one has, and
@@ -88,7 +91,7 @@ func (a *App) Start() error {
 	// it goes on storing events.
 	required := a.QueueRequired || generations.Newest() != nil
 	value, _, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) {
-		runtime, err := relay.Open(sqlite.Store{Dir: a.queueDir}, required)
+		runtime, err := relay.Open(sqlite.Store{Dir: a.queueDir}, required, metrics)
 		return openQueue{runtime}, err
 	})
 	if err != nil {

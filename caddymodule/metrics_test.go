@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // TestMetricsOfARegistry gathers as Caddy does: a metric that is wrong makes an
@@ -18,13 +19,15 @@ func TestMetricsOfARegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t, registerMetrics(ctx))
-	must(t, registerMetrics(ctx))
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(collector{})
-	if families, err := registry.Gather(); err != nil || len(families) != 0 {
+	must(t, metrics.Register(ctx.GetMetricsRegistry(), &generations))
+	must(t, metrics.Register(ctx.GetMetricsRegistry(), &generations))
+	before := prometheus.NewPedanticRegistry()
+	must(t, relay.NewMetrics().Register(before, &generations))
+	if families, err := before.Gather(); err != nil || len(families) != 0 {
 		t.Errorf("without a relay there are %d families, %v", len(families), err)
 	}
+	registry := prometheus.NewPedanticRegistry()
+	must(t, metrics.Register(registry, &generations))
 
 	app := provisioned(t, t.TempDir(), config.Action{Name: "notify", URL: "http://127.0.0.1:1/"})
 	must(t, app.Start())

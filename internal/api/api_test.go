@@ -36,7 +36,7 @@ func newBench(t testing.TB) *bench {
 	t.Helper()
 	service := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(service.Close)
-	runtime, err := relay.Open(sqlite.Store{Dir: t.TempDir()}, true)
+	runtime, err := relay.Open(sqlite.Store{Dir: t.TempDir()}, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func BenchmarkAccept(b *testing.B) {
 		b.Fatal(err)
 	}
 	received.Events[0].Received = time.Now()
-	runtime := &Runtime{engine: storesNothing{}}
+	runtime := newRuntime(storesNothing{}, newNewestLog())
 	runtime.entered.Store(true)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

@@ -50,7 +50,7 @@ func TestHistoryClock(t *testing.T) {
 func TestHistoryClockOverRestarts(t *testing.T) {
 	directory := t.TempDir()
 	open := func() *Runtime {
-		runtime, err := Open(sqlite.Store{Dir: directory}, true)
+		runtime, err := Open(sqlite.Store{Dir: directory}, true, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

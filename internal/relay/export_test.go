@@ -1,4 +1,42 @@
 package relay
 
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
 // PruneOnce lets tests remove old activity without waiting for the minute.
 var PruneOnce = (*Runtime).pruneOnce
+
+// Samples returns what a scrape finds, without the prefix of all names, such as
+// events_total{icfm,action}. A histogram is its count, and its sum has _sum.
+func Samples(t *testing.T, metrics *Metrics, stack *Stack) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := metrics.Register(registry, stack); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := map[string]float64{}
+	for _, family := range families {
+		name := strings.TrimPrefix(family.GetName(), "caddy_event_relay_")
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, label.GetValue())
+			}
+			of := "{" + strings.Join(labels, ",") + "}"
+			samples[name+of] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
+			if histogram := metric.GetHistogram(); histogram != nil {
+				samples[name+of] = float64(histogram.GetSampleCount())
+				samples[name+"_sum"+of] = histogram.GetSampleSum()
+			}
+		}
+	}
+	return samples
+}

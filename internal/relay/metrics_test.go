@@ -8,17 +8,21 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
-	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // TestMetricsOutliveConfigurations counts events, rejections and attempts before
 // and after a reload.
 func TestMetricsOutliveConfigurations(t *testing.T) {
 	target := relaytest.NewService(t)
-	runtime := relaytest.Open(t, t.TempDir())
+	metrics := relay.NewMetrics()
+	runtime, err := relay.Open(sqlite.Store{Dir: t.TempDir()}, true, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.Close()
 	written := relaytest.Configuration(target, "/record")
 	written.Sources[0].DedupeWindow, written.Sources[0].DedupeKey = time.Hour, "body.id"
 	first := relaytest.Compile(t, written)
@@ -36,33 +40,34 @@ func TestMetricsOutliveConfigurations(t *testing.T) {
 	stack.Remove(first)
 	relaytest.Post(t, runtime, second, `{"event":"dmg_work_started","id":2}`)
 
-	var metrics relay.Metrics
-	delivered := relay.AttemptLabels{Action: "record", Result: "delivered"}
+	delivered := "attempt_duration_seconds{record,delivered}"
+	var samples map[string]float64
 	processtest.WaitFor(t, "the attempt to be counted", func() bool {
-		var err error
-		if metrics, err = runtime.Metrics(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return metrics.Attempts[delivered].Count == 1
+		samples = relay.Samples(t, metrics, &stack)
+		return samples[delivered] == 1
 	})
-	for labels, want := range map[relay.EventLabels]uint64{
-		{Source: "icfm", Decision: rules.Act}:             1,
-		{Source: "icfm", Decision: rules.Ignored}:         1,
-		{Source: "icfm", Decision: queue.DuplicateEvents}: 1,
-		{Source: "icfm", Decision: rules.RuleError}:       0,
+	for name, want := range map[string]float64{
+		"events_total{icfm,action}":            1,
+		"events_total{icfm,ignored}":           1,
+		"events_total{icfm,duplicate}":         1,
+		"events_total{icfm,rule_error}":        0,
+		"events_total{relay,action}":           0,
+		"rejected_requests_total{credentials}": 2,
+		"rejected_requests_total{address}":     0,
+		"attempts_total{record,delivered}":     1,
+		"attempts_total{record,failed}":        0,
+		"pending_deliveries{record}":           0,
+		"targets_down{record}":                 0,
+		"max_pending_deliveries{}":             0,
 	} {
-		if got := metrics.Events[labels]; got != want {
-			t.Errorf("events %+v: %d, want %d", labels, got, want)
+		if got, there := samples[name]; got != want || !there {
+			t.Errorf("%s is %v (%v), want %v", name, got, there, want)
 		}
 	}
-	if metrics.Rejected["credentials"] != 2 || metrics.Rejected["address"] != 0 {
-		t.Errorf("rejected %v, want 2 for their credentials", metrics.Rejected)
+	if samples["attempt_duration_seconds_sum{record,delivered}"] <= 0 {
+		t.Error("the attempt took no time")
 	}
-	histogram := metrics.Attempts[delivered]
-	if histogram.Sum <= 0 || histogram.Buckets[10] != 1 {
-		t.Errorf("one attempt makes the histogram %+v", histogram)
-	}
-	if len(metrics.Attempts) != 1 {
-		t.Errorf("attempts %v, want those of one action and result", metrics.Attempts)
+	if _, there := samples["attempt_duration_seconds{record,failed}"]; there {
+		t.Error("there is a histogram of what did not happen")
 	}
 }

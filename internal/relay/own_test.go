@@ -81,7 +81,7 @@ func (m *mails) of(event string) (bodies []map[string]any) {
 
 func openRuntime(t *testing.T, directory string) *Runtime {
 	t.Helper()
-	runtime, err := Open(sqlite.Store{Dir: directory}, true)
+	runtime, err := Open(sqlite.Store{Dir: directory}, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +140,7 @@ func ownEvents(t *testing.T, runtime *Runtime) []string {
 
 func attempts(t *testing.T, runtime *Runtime, action, result string) uint64 {
 	t.Helper()
-	metrics, err := runtime.Metrics(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return metrics.Attempts[AttemptLabels{action, result}].Count
+	return uint64(Samples(t, runtime.metrics, new(Stack))["attempts_total{"+action+","+result+"}"])
 }
 
 // TestFailedDeliveriesAreToldTogether: the first failure is told at once, the
@@ -475,11 +471,19 @@ func TestMetricsTellWhatIsWrong(t *testing.T) {
 	configuration.Sources = append(configuration.Sources, receive.Source{Name: "erp", Credentials: []config.Credential{{Kind: auth.None}}})
 	configuration.Quiet = map[string]time.Duration{"icfm": time.Millisecond, "erp": time.Hour}
 	runtime := openRuntime(t, t.TempDir())
-	push(t, runtime, configuration)
+	generation, err := Compile(configuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stack Stack
+	stack.Push(runtime, generation)
 	runtime.watch.target(forward.TargetChange{Target: lan, Action: "record", Down: true, Error: "refused"})
+	want := map[string]float64{"targets_down{record}": 1, "targets_down{mail}": 0, "source_quiet{icfm}": 1, "source_quiet{erp}": 0}
 	until(t, "what is wrong to be seen", func() bool {
-		metrics, err := runtime.Metrics(t.Context())
-		return err == nil && maps.Equal(metrics.Down, map[string]int{"record": 1, "mail": 0}) &&
-			maps.Equal(metrics.Quiet, map[string]bool{"icfm": true, "erp": false})
+		samples := Samples(t, runtime.metrics, &stack)
+		maps.DeleteFunc(samples, func(name string, _ float64) bool {
+			return !strings.HasPrefix(name, "targets_down") && !strings.HasPrefix(name, "source_quiet")
+		})
+		return maps.Equal(samples, want)
 	})
 }

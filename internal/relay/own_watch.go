@@ -335,7 +335,7 @@ func (w *watch) targetFacts(now time.Time, later func(time.Time)) (facts []fact)
 
 // attempted is told of each attempt.
 func (r *Runtime) attempted(outcome forward.Outcome) {
-	r.counts.attempted(&outcome)
+	r.metrics.attempted(&outcome)
 	if outcome.State == queue.Failed {
 		r.watch.failed(outcome)
 	}

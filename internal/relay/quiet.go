@@ -79,10 +79,8 @@ func (w *watch) lastHeard(source string) time.Time {
 	if known := w.sources[source]; known != nil {
 		last = known.heard
 	}
-	if counted := w.runtime.counts.sources.all()[source]; counted != nil {
-		if at := time.Unix(0, counted.last.Load()); at.Unix() > 0 && at.After(last) {
-			last = at
-		}
+	if at := time.Unix(0, w.runtime.metrics.source(source).last.Load()); at.Unix() > 0 && at.After(last) {
+		last = at
 	}
 	return last
 }

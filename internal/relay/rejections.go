@@ -83,7 +83,7 @@ func (r *Runtime) turnedAway(client netip.Addr, err error) {
 }
 
 func (r *Runtime) rejected(client netip.Addr, refusal *receive.Refusal) {
-	r.counts.turnedAway(refusal.Status)
+	r.metrics.turnedAway(refusal.Status)
 	address := addressText(client)
 	if r.rejections.add(time.Now(), address, refusal) {
 		r.logger.Warn("turned a request away; caddy event-relay rejections lists them",
@@ -98,7 +98,7 @@ const statusSenderGone = 499
 // senderGone takes note of a request whose sender went away before it was
 // complete. Nothing is logged: everybody who can connect can leave.
 func (r *Runtime) senderGone(client netip.Addr) {
-	r.counts.turnedAway(statusSenderGone)
+	r.metrics.turnedAway(statusSenderGone)
 	r.rejections.add(time.Now(), addressText(client), &receive.Refusal{
 		Status: statusSenderGone, Reason: "the sender went away before its request was complete",
 	})

@@ -19,7 +19,7 @@ import (
 // one that keeps, one that keeps nothing, and one that wants next to no bytes.
 // What is still to be delivered stays throughout.
 func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
-	runtime, err := Open(sqlite.Store{Dir: t.TempDir()}, true)
+	runtime, err := Open(sqlite.Store{Dir: t.TempDir()}, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

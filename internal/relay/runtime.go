@@ -24,7 +24,7 @@ type Runtime struct {
 	dispatcher *forward.Dispatcher
 
 	rejections rejections
-	counts     counts
+	metrics    *Metrics
 	watch      *watch
 
 	// newest is the generation that starts new attempts; mutex is held while it or
@@ -60,15 +60,18 @@ type Runtime struct {
 // Open opens a queue, of which there can be one user at a time, and begins to
 // keep its history within the retention of the newest generation. Nothing is
 // attempted before a Stack gives it a generation. If the queue cannot be opened
-// and required is not set, it is tried again until it can be; Unavailable says meanwhile why it
-// cannot.
-func Open(store queue.Store, required bool) (*Runtime, error) {
+// and required is not set, it is tried again until it can be; Unavailable says
+// meanwhile why it cannot. metrics are the counts of the process; nil makes some.
+func Open(store queue.Store, required bool, metrics *Metrics) (*Runtime, error) {
 	log := newNewestLog()
 	engine, err := store.Open(required, log.logger("queue"))
 	if err != nil {
 		return nil, err
 	}
 	r := newRuntime(engine, log)
+	if metrics != nil {
+		r.metrics = metrics
+	}
 	select {
 	case <-engine.Ready():
 		err = r.enter()
@@ -84,13 +87,14 @@ func Open(store queue.Store, required bool) (*Runtime, error) {
 func newRuntime(engine queue.Engine, log newestLog) *Runtime {
 	life, stop := context.WithCancel(context.Background())
 	r := &Runtime{
-		engine: engine,
-		log:    log,
-		logger: log.logger("relay"),
-		sender: forward.NewSender(new(forward.Targets), nil),
-		life:   life,
-		stop:   stop,
-		look:   make(chan struct{}, 1),
+		engine:  engine,
+		metrics: NewMetrics(),
+		log:     log,
+		logger:  log.logger("relay"),
+		sender:  forward.NewSender(new(forward.Targets), nil),
+		life:    life,
+		stop:    stop,
+		look:    make(chan struct{}, 1),
 	}
 	r.watch = newWatch(r)
 	r.dispatcher = forward.New(engine, r.sender, forward.Options{

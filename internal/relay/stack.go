@@ -53,6 +53,7 @@ func (s *Stack) Push(runtime *Runtime, generation *Generation) {
 	if below := runtime.Generation(); below != nil {
 		generation.Receiver.Inherit(below.Receiver)
 	}
+	runtime.metrics.expect(generation)
 	runtime.use(generation)
 	s.mutex.Lock()
 	s.generations = append(s.generations, generation)

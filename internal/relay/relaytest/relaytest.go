@@ -103,7 +103,7 @@ func Compile(t testing.TB, configuration relay.Configuration) *relay.Generation 
 // Open opens the queue in a directory until the test ends.
 func Open(t testing.TB, directory string) *relay.Runtime {
 	t.Helper()
-	runtime, err := relay.Open(queuesqlite.Store{Dir: directory}, true)
+	runtime, err := relay.Open(queuesqlite.Store{Dir: directory}, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,134 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// scrapeWithin bounds how long a scrape waits for a busy queue. Prometheus gives
+// up after 10s unless told otherwise.
+const scrapeWithin = 5 * time.Second
+
+var (
+	pendingMetric = metric("pending_deliveries",
+		"Unfinished deliveries, by action.", "action")
+	oldestPendingMetric = metric("oldest_pending_seconds",
+		"How long the oldest unfinished delivery has been waiting, by action; 0 if there is none.", "action")
+	downMetric = metric("targets_down",
+		"How many of the targets of an action are down (they cannot be reached, or give no proper answer), by action. An action has several if its host depends on the tenant.", "action")
+	quietMetric = metric("source_quiet",
+		"Whether a source has been silent for longer than its quiet (1) or not (0), of those that have one.", "source")
+	maxPendingMetric = metric("max_pending_deliveries",
+		"How many deliveries may be unfinished before events are refused (max_pending).")
+	queueBytesMetric = metric("queue_bytes",
+		"How many bytes the queue and the history take on disk.")
+	queueFreeMetric = metric("queue_free_bytes",
+		"How many bytes are free on the file system of the queue.")
+	minFreeMetric = metric("queue_min_free_bytes",
+		"Below how many free bytes events are refused (min_free); 0 if free space is not looked at.")
+	switchedOffMetric = metric("switched_off",
+		"What was switched off while the relay was running: 1 for each, by kind (action, event, all) and name.", "kind", "name")
+	versionMetric = metric("version_info",
+		"The version of Event Relay, as a label; the value is always 1.", "version")
+)
+
+func metric(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(metricName(name), help, labels, nil)
+}
+
+// present reads what is true at the moment of a scrape. It looks for the newest
+// generation each time, because Caddy keeps serving the registry of a
+// configuration that failed to load.
+type present struct{ stack *Stack }
+
+// Describe says which metrics there can be.
+func (present) Describe(descriptions chan<- *prometheus.Desc) {
+	for _, description := range []*prometheus.Desc{
+		pendingMetric, oldestPendingMetric, downMetric, quietMetric,
+		maxPendingMetric, queueBytesMetric, queueFreeMetric, minFreeMetric, switchedOffMetric, versionMetric,
+	} {
+		descriptions <- description
+	}
+}
+
+// Collect reads the metrics. Without a generation in service there are none: an
+// error would take all other metrics of Caddy from the page.
+func (p present) Collect(into chan<- prometheus.Metric) {
+	generation := p.stack.Newest()
+	if generation == nil {
+		return
+	}
+	gauge := func(description *prometheus.Desc, value float64, labels ...string) {
+		// Names that are no UTF-8 are left out, as in count.
+		if metric, err := prometheus.NewConstMetric(description, prometheus.GaugeValue, value, labels...); err == nil {
+			into <- metric
+		}
+	}
+	runtime, limits := generation.Runtime(), generation.Configuration.Limits
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeWithin)
+	defer cancel()
+	// With an error, as of a queue that is closing, there are no values rather than
+	// wrong ones.
+	if backlog, err := runtime.Store().Backlog(ctx); err == nil {
+		waiting := make(map[string]queue.Backlog, len(backlog))
+		for _, action := range generation.ActionNames() {
+			waiting[action] = queue.Backlog{}
+		}
+		for _, line := range backlog {
+			waiting[line.Action] = line
+		}
+		for action, line := range waiting {
+			oldest := 0.0
+			if line.Count > 0 {
+				oldest = max(0, time.Since(line.Oldest).Seconds())
+			}
+			gauge(pendingMetric, float64(line.Count), action)
+			gauge(oldestPendingMetric, oldest, action)
+		}
+	}
+	for action, targets := range runtime.watch.downByAction(generation) {
+		gauge(downMetric, float64(targets), action)
+	}
+	quiet := make(map[string]float64, len(generation.Configuration.Quiet))
+	for _, source := range runtime.watch.silent(generation, time.Now()) {
+		quiet[source.Source] = 1
+	}
+	for source := range generation.Configuration.Quiet {
+		gauge(quietMetric, quiet[source], source)
+	}
+	usage := runtime.Store().Usage()
+	gauge(queueBytesMetric, float64(usage.Bytes))
+	if usage.Free >= 0 {
+		gauge(queueFreeMetric, float64(usage.Free))
+	}
+	gauge(minFreeMetric, float64(max(0, limits.MinFree)))
+	gauge(maxPendingMetric, float64(limits.MaxPending))
+	for _, off := range runtime.Switches() {
+		gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
+	}
+	gauge(versionMetric, 1, cmp.Or(generation.Configuration.Version, "unknown"))
+}
+
+// downByAction returns how many targets of each action are down.
+func (w *watch) downByAction(generation *Generation) map[string]int {
+	down := make(map[string]bool)
+	for _, target := range w.down(generation) {
+		down[withPort(target.Target)] = true
+	}
+	byAction := make(map[string]int, len(generation.Actions))
+	for _, action := range generation.Actions {
+		count := 0
+		for _, target := range action.Targets() {
+			if down[withPort(target)] {
+				count++
+			}
+		}
+		byAction[action.Name()] = count
+	}
+	return byAction
+}
