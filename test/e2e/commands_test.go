@@ -351,7 +351,7 @@ func TestSwitchesHold(t *testing.T) {
 	machine.become(fourth, "delivered")
 	machine.expect(0, "status", "Waiting        nothing")
 
-	if status := follower.interrupt(); status != 0 || !strings.Contains(follower.Output.String(), "The relay is back") {
+	if status := follower.interrupt(); status != 0 || !strings.Contains(follower.Output.String(), "Connected again.") {
 		t.Errorf("status %d\n%s", status, follower.Output)
 	}
 }

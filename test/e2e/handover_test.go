@@ -213,7 +213,7 @@ https://events.example:%s {
 // each process. Connections wait in it while there is none, and handshakes wait until
 // the new process has loaded the certificate.
 func TestRestartWithSocketOfSystemdRefusesNothing(t *testing.T) {
-	t.Parallel()
+	// Not beside other tests: an exit waits only seconds for requests in flight.
 	machine := newInstallation(t)
 	service := newLANService(t)
 	listening, err := net.Listen("tcp", "127.0.0.1:0")
