@@ -74,7 +74,7 @@ func (a *App) configuration() (relay.Configuration, error) {
 		configuration.Sources = append(configuration.Sources, a.source(&a.Sources[i], &wrong))
 	}
 	for i := range a.Actions {
-		configuration.Actions = append(configuration.Actions, a.action(&a.Actions[i], &wrong))
+		configuration.Actions = append(configuration.Actions, a.action(a.Actions[i], &wrong))
 	}
 	configuration.SkippedSecrets = a.skipped
 	configuration.ChangedSecrets = a.changedFiles

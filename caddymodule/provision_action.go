@@ -6,37 +6,37 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
-func (a *App) action(action *config.Action, wrong *config.Findings) forward.Action {
-	converted := forward.FromConfig(action)
+// action returns a copy of an action with its secrets and file names resolved.
+func (a *App) action(action config.Action, wrong *config.Findings) config.Action {
 	if len(action.Sign) > 0 {
 		var err error
-		converted.Sign, err = a.secrets("action "+action.Name, "sign", action.Sign)
+		action.Sign, err = a.secrets("action "+action.Name, "sign", action.Sign)
 		wrong.Add(action.Place, err)
 		if a.dry != nil {
-			converted.Sign = []string{maskedKey}
+			action.Sign = []string{maskedKey}
 		}
 	}
-	// A dry run connects to nobody.
-	if action.TLS != nil && a.dry == nil {
-		var err error
-		converted.TLS, err = resolvedTLS(action.TLS)
-		if err != nil {
-			wrong.Add(action.Place, fmt.Errorf("reading tls of action %s: %w", action.Name, err))
-		}
+	if action.TLS == nil {
+		return action
 	}
-	return converted
+	if a.dry != nil {
+		// A dry run connects to nobody.
+		action.TLS = nil
+		return action
+	}
+	var err error
+	if action.TLS, err = resolvedTLS(action.TLS); err != nil {
+		wrong.Add(action.Place, fmt.Errorf("reading tls of action %s: %w", action.Name, err))
+	}
+	return action
 }
 
 // resolvedTLS returns the settings with the placeholders of file names replaced.
-func resolvedTLS(t *config.TLS) (*forward.TLS, error) {
-	converted := &forward.TLS{
-		CAFiles: make([]string, len(t.CAFiles)), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
-		Pins: t.Pins, ProtocolMin: t.ProtocolMin, ProtocolMax: t.ProtocolMax,
-	}
+func resolvedTLS(t *config.TLS) (*config.TLS, error) {
+	resolved := *t
 	replacer := caddy.NewReplacer()
 	var wrong config.Findings
 	file := func(name string) string {
@@ -46,10 +46,11 @@ func resolvedTLS(t *config.TLS) (*forward.TLS, error) {
 		}
 		return resolved
 	}
+	resolved.CAFiles = make([]string, len(t.CAFiles))
 	for i, name := range t.CAFiles {
-		converted.CAFiles[i] = file(name)
+		resolved.CAFiles[i] = file(name)
 	}
-	converted.ClientCertificateFile = file(t.ClientCertificateFile)
-	converted.ClientKeyFile = file(t.ClientCertificateKeyFile)
-	return converted, errors.Join(wrong...)
+	resolved.ClientCertificateFile = file(t.ClientCertificateFile)
+	resolved.ClientCertificateKeyFile = file(t.ClientCertificateKeyFile)
+	return &resolved, errors.Join(wrong...)
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
@@ -108,9 +107,9 @@ func TestSourceReachesReceive(t *testing.T) {
 	}
 }
 
-// TestActionReachesForward follows each setting of an action from the Caddyfile
-// to what the room of forwarding is given.
-func TestActionReachesForward(t *testing.T) {
+// TestActionIsResolved looks at the settings of an action that name what stands
+// outside of the configuration.
+func TestActionIsResolved(t *testing.T) {
 	t.Setenv("EVENT_RELAY_SECRET", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3")
 	t.Setenv("EVENT_RELAY_EMPTY", "")
 	files := t.TempDir()
@@ -118,54 +117,18 @@ func TestActionReachesForward(t *testing.T) {
 	certificate, key := writeCertificate(t, files)
 	for _, test := range []struct {
 		setting string
-		want    forward.Action
+		want    config.Action
 	}{
-		{"description \"What it does\"", forward.Action{Description: "What it does"}},
-		{"query a b\nquery a c", forward.Action{Query: []forward.Pair{{Name: "a", Value: "b"}, {Name: "a", Value: "c"}}}},
-		{"header X-A b", forward.Action{Headers: []forward.Pair{{Name: "X-A", Value: "b"}}}},
-		{"auth none", forward.Action{}},
-		{"auth bearer \"{{token}}\"", forward.Action{Auth: forward.Auth{Kind: forward.AuthBearer, Value: "{{token}}"}}},
-		{"auth basic user \"{{token}}\"", forward.Action{Auth: forward.Auth{Kind: forward.AuthBasic, User: "user", Value: "{{token}}"}}},
-		{"auth api_key query key \"{{token}}\"", forward.Action{Auth: forward.Auth{
-			Kind: forward.AuthAPIKey, In: forward.InQuery, Name: "key", Value: "{{token}}"}}},
-		{"auth api_key header X-Key \"{{token}}\"", forward.Action{Auth: forward.Auth{
-			Kind: forward.AuthAPIKey, In: forward.InHeader, Name: "X-Key", Value: "{{token}}"}}},
-		{"body none", forward.Action{}},
-		{"body json `{}`", forward.Action{Body: forward.Body{Kind: forward.BodyJSON, Text: "{}"}}},
-		{"body xml `<a/>`", forward.Action{Body: forward.Body{Kind: forward.BodyXML, Text: "<a/>"}}},
-		{"body raw text/csv `a;b`", forward.Action{Body: forward.Body{Kind: forward.BodyRaw, Type: "text/csv", Text: "a;b"}}},
-		{"body forward", forward.Action{Body: forward.Body{Kind: forward.BodyForward}}},
-		{"body form {\na b\na c text/csv\n}", forward.Action{Body: forward.Body{Kind: forward.BodyForm,
-			Fields: []forward.Field{{Name: "a", Value: "b"}, {Name: "a", Value: "c", Type: "text/csv"}}}}},
-		{"body urlencoded {\na \"{{caller_id}}\"\n}", forward.Action{Body: forward.Body{Kind: forward.BodyURLEncoded,
-			Fields: []forward.Field{{Name: "a", Value: "{{caller_id}}"}}}}},
-		{"timeout 3s", forward.Action{Timeout: 3 * time.Second}},
-		{"success 2xx 409", forward.Action{Success: []string{"2xx", "409"}}},
-		{"retry_for 1h", forward.Action{RetryFor: time.Hour}},
-		{"retry_for off", forward.Action{RetryFor: -1}},
-		{"retry_interval 2s 10m", forward.Action{RetryFirst: 2 * time.Second, RetryCap: 10 * time.Minute}},
-		{"concurrency 4", forward.Action{Concurrency: 4}},
-		{"rate 5/s", forward.Action{Rate: forward.Rate{Count: 5, Per: time.Second}}},
-		{"rate 100/m", forward.Action{Rate: forward.Rate{Count: 100, Per: time.Minute}}},
-		{"rate 1000/h", forward.Action{Rate: forward.Rate{Count: 1000, Per: time.Hour}}},
-		{"expires 5s", forward.Action{Expires: 5 * time.Second}},
-		{"order_by `[tenant, call_id]`", forward.Action{OrderBy: "[tenant, call_id]"}},
-		{"sign {env.EVENT_RELAY_SECRET} {env.EVENT_RELAY_EMPTY} whsec_c2VjcmV0", forward.Action{
+		{"sign {env.EVENT_RELAY_SECRET} {env.EVENT_RELAY_EMPTY} whsec_c2VjcmV0", config.Action{
 			Sign: []string{"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3", "whsec_c2VjcmV0"}}},
-		{"tls_trust_pool file {env.EVENT_RELAY_FILES}/certificate.pem", forward.Action{TLS: &forward.TLS{CAFiles: []string{certificate}}}},
-		{"tls_client_auth " + certificate + " {env.EVENT_RELAY_FILES}/key.pem", forward.Action{TLS: &forward.TLS{
-			CAFiles: []string{}, ClientCertificateFile: certificate, ClientKeyFile: key}}},
-		{"tls_server_name lan\ntls_insecure_skip_verify", forward.Action{TLS: &forward.TLS{
+		{"tls_trust_pool file {env.EVENT_RELAY_FILES}/certificate.pem", config.Action{TLS: &config.TLS{CAFiles: []string{certificate}}}},
+		{"tls_client_auth " + certificate + " {env.EVENT_RELAY_FILES}/key.pem", config.Action{TLS: &config.TLS{
+			CAFiles: []string{}, ClientCertificateFile: certificate, ClientCertificateKeyFile: key}}},
+		{"tls_server_name lan\ntls_insecure_skip_verify", config.Action{TLS: &config.TLS{
 			CAFiles: []string{}, ServerName: "lan", InsecureSkipVerify: true}}},
 	} {
 		t.Run(test.setting, func(t *testing.T) {
 			test.want.Name, test.want.Place, test.want.Method, test.want.URL = "notify", "Caddyfile:4", "PUT", "https://127.0.0.1/"
-			if test.want.Query == nil {
-				test.want.Query = []forward.Pair{}
-			}
-			if test.want.Headers == nil {
-				test.want.Headers = []forward.Pair{}
-			}
 			app := fromCaddyfile(t, "parameter token MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3\naction notify {\nput https://127.0.0.1/\n"+test.setting+"\n}")
 			before, err := json.Marshal(app)
 			if err != nil {

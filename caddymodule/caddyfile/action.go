@@ -4,9 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
@@ -77,7 +75,7 @@ var actionLevel = level[config.Action]{name: "an action block", settings: []sett
 	}},
 	{name: "tls_pin", usage: "sha256:FINGERPRINT…", wants: "one or more fingerprints", least: 1, most: -1, read: func(l *line, a *config.Action) error {
 		for i, arg := range l.args {
-			if _, err := forward.ParsePin(l.text(i)); err != nil {
+			if _, err := config.ParsePin(l.text(i)); err != nil {
 				return errAt(arg, "%w", err)
 			}
 			tlsOf(a).Pins = append(tlsOf(a).Pins, l.text(i))
@@ -86,7 +84,7 @@ var actionLevel = level[config.Action]{name: "an action block", settings: []sett
 	}},
 	{name: "tls_protocols", usage: "MIN [MAX]", wants: "the lowest version of TLS, and the highest if you like", least: 1, most: 2, read: func(l *line, a *config.Action) error {
 		for i, arg := range l.args {
-			if _, err := forward.ParseProtocol(l.text(i)); err != nil {
+			if _, err := config.ParseProtocol(l.text(i)); err != nil {
 				return errAt(arg, "%w", err)
 			}
 			if i == 0 {
@@ -183,17 +181,19 @@ func readRate(l *line, action *config.Action) error {
 	if err != nil {
 		return l.errf("reading rate: %w", err)
 	}
-	per := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[match[2]]
-	action.Rate = &config.Rate{Count: count, Per: config.Duration(per)}
+	action.Rate = &config.Rate{Count: count}
+	for _, unit := range config.RateUnits {
+		if unit.Name == match[2] {
+			action.Rate.Per = unit.Per
+		}
+	}
 	return nil
 }
 
-var statusPattern = regexp.MustCompile(`^[2-5](xx|[0-9][0-9])$`)
-
 func readSuccess(l *line, action *config.Action) error {
 	for _, arg := range l.args {
-		if !statusPattern.MatchString(arg.Text) {
-			return errAt(arg, "%q is not a status: write a number such as 409, or a class such as 2xx", arg.Text)
+		if _, err := config.ParseStatuses([]string{arg.Text}); err != nil {
+			return errAt(arg, "%w", err)
 		}
 		action.Success = append(action.Success, arg.Text)
 	}

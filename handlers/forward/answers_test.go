@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -90,7 +91,7 @@ func TestAnswers(t *testing.T) {
 			case c.name == "body drips":
 				timeout = time.Second // time enough for the head
 			}
-			w.Use([]*Prepared{prepare(t, Action{URL: serve(t, c.handler), Success: c.success, Timeout: timeout})})
+			w.Use([]*Prepared{prepare(t, config.Action{URL: serve(t, c.handler), Success: c.success, Timeout: config.Duration(timeout)})})
 			id := w.queue.add("test", eventWith(nil), 1)[0]
 			r := w.attempted(t, id, 1)
 			if r.state != c.state || !strings.HasPrefix(r.attempts[0].Error, c.reason) && !strings.Contains(r.attempts[0].Error, c.reason) || c.reason == "" && r.attempts[0].Error != "" {
@@ -131,7 +132,7 @@ func TestHead(t *testing.T) {
 	}()
 	sender := NewSender(mustTargets(t), nil)
 	defer sender.Close()
-	request, err := prepare(t, Action{Method: "HEAD", URL: "http://" + listener.Addr().String() + "/health"}).Render(eventWith(nil), testDelivery)
+	request, err := prepare(t, config.Action{Method: "HEAD", URL: "http://" + listener.Addr().String() + "/health"}).Render(eventWith(nil), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestUnreachable(t *testing.T) {
 		"tls: failed to verify certificate: x509: certificate sig": secure(t),
 	} {
 		w := newWorkbench(t)
-		w.Use([]*Prepared{prepare(t, Action{URL: url})})
+		w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
 		r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
 		if r.state != queue.Pending || !strings.Contains(r.attempts[0].Error, name) {
 			t.Errorf("%s: %s: %s", name, r.state, r.attempts[0].Error)
@@ -185,7 +186,7 @@ func TestRetriesUntilDelivered(t *testing.T) {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	w.Use([]*Prepared{prepare(t, Action{URL: url})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
 	id := w.queue.add("test", eventWith(nil), 1)[0]
 	for n := 1; n < 5; n++ {
 		r := w.attempted(t, id, n)
@@ -203,7 +204,7 @@ func TestRetriesUntilDelivered(t *testing.T) {
 func TestGivesUp(t *testing.T) {
 	w := newWorkbench(t)
 	url := serve(t, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500) })
-	w.Use([]*Prepared{prepare(t, Action{URL: url, RetryFor: time.Minute})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url, RetryFor: config.Duration(time.Minute)})})
 	id := w.queue.add("test", eventWith(map[string]any{"secret": "payload"}), 1)[0]
 	begin := w.clock.Now()
 	r := w.attempted(t, id, 1)
@@ -233,7 +234,7 @@ func TestGivesUp(t *testing.T) {
 func TestRetryOff(t *testing.T) {
 	w := newWorkbench(t)
 	url := serve(t, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500) })
-	w.Use([]*Prepared{prepare(t, Action{URL: url, RetryFor: -1})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url, RetryFor: -1})})
 	r := w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Failed)
 	if r.attempts[0].Error != "the target answered 500 Internal Server Error; retry_for is off" {
 		t.Error(r.attempts[0].Error)

@@ -9,38 +9,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
-
-// check finds what is wrong with credentials apart from their templates.
-func (a Auth) check() error {
-	if !slices.Contains([]string{AuthNone, AuthAPIKey, AuthBasic, AuthBearer}, a.Kind) {
-		return fmt.Errorf("unknown kind %q; there are %s, %s, %s, %s", a.Kind, AuthNone, AuthAPIKey, AuthBasic, AuthBearer)
-	}
-	var wrong []error
-	unwanted := func(what, value string, kinds ...string) {
-		if value != "" && !slices.Contains(kinds, a.Kind) {
-			wrong = append(wrong, fmt.Errorf("%s has no %s", a.Kind, what))
-		}
-	}
-	unwanted("place", a.In, AuthAPIKey)
-	unwanted("name", a.Name, AuthAPIKey)
-	unwanted("user", a.User, AuthBasic)
-	unwanted("value", a.Value, AuthAPIKey, AuthBasic, AuthBearer)
-	if a.Kind == AuthAPIKey {
-		if a.In != InHeader && a.In != InQuery {
-			wrong = append(wrong, fmt.Errorf("an API key stands in the %s or the %s, not in %q", InHeader, InQuery, a.In))
-		}
-		if strings.TrimSpace(a.Name) == "" {
-			wrong = append(wrong, fmt.Errorf("an API key needs the name of the %s or %s value that holds the key", InHeader, InQuery))
-		}
-	}
-	if a.Value == "" && (a.Kind == AuthAPIKey || a.Kind == AuthBearer) {
-		wrong = append(wrong, fmt.Errorf("%s is empty and proves nothing; write auth none if that is meant", a.Kind))
-	}
-	return errors.Join(wrong...)
-}
 
 // credentials are what the requests of a variant prove themselves with.
 type credentials struct {
@@ -60,7 +32,7 @@ type credentials struct {
 // makeAuth makes the credentials, after URL and headers, which must not hold any
 // of the same kind.
 func (b *builder) makeAuth() {
-	if b.action.Auth.Kind == AuthNone || b.auth.wrong() {
+	if b.action.Auth.Kind == config.AuthNone || b.auth.wrong() {
 		return
 	}
 	a := &credentials{kind: b.action.Auth.Kind, user: b.fill(b.auth.user).joined(), value: b.fill(b.auth.value).joined()}
@@ -86,7 +58,7 @@ func (b *builder) makeAuth() {
 			return
 		}
 		b.made.fixed[a.header] = []string{text}
-		if a.kind == AuthBasic {
+		if a.kind == config.AuthBasic {
 			b.secrets = append(b.secrets, strings.TrimPrefix(text, "Basic "))
 		}
 	}
@@ -97,14 +69,14 @@ func (b *builder) makeAuth() {
 // may answer a request without credentials in another way, even with 200, so it is
 // not sent.
 func (a *credentials) isEmpty(user, value string) bool {
-	return strings.TrimSpace(value) == "" && (a.kind != AuthBasic || strings.TrimSpace(user) == "")
+	return strings.TrimSpace(value) == "" && (a.kind != config.AuthBasic || strings.TrimSpace(user) == "")
 }
 
 // emptyAuth returns the error of a request whose credentials come out empty. It
 // names what has to be filled in. It is no error at load: imported configurations
 // have such parameters until an administrator gives them a value.
 func (b *builder) emptyAuth() error {
-	what := map[string]string{AuthBearer: "the bearer token is empty", AuthAPIKey: "the API key is empty", AuthBasic: "user and password are empty"}[b.action.Auth.Kind]
+	what := map[string]string{config.AuthBearer: "the bearer token is empty", config.AuthAPIKey: "the API key is empty", config.AuthBasic: "user and password are empty"}[b.action.Auth.Kind]
 	return b.emptyProof("auth: "+what, slices.Concat(b.auth.user.pieces, b.auth.value.pieces))
 }
 
@@ -141,12 +113,12 @@ func (b *builder) emptyProof(text string, pieces []piece) error {
 func (b *builder) placeAuth(a *credentials) error {
 	name := b.fill(b.auth.name)
 	switch {
-	case a.kind != AuthAPIKey:
+	case a.kind != config.AuthAPIKey:
 		a.header = "Authorization"
 		if b.authorization != "" {
 			return fmt.Errorf("user and password stand in the URL too, which make the same header as auth %s: remove the one or the other", a.kind)
 		}
-	case b.action.Auth.In == InQuery:
+	case b.action.Auth.In == config.InQuery:
 		a.query = append(name.with(escape.QueryName.Encode, percent), piece{text: "="}).joined()
 		return nil
 	default:
@@ -175,12 +147,12 @@ func (a *credentials) headerValue(user, value string) (string, error) {
 		}
 	}
 	switch a.kind {
-	case AuthBasic:
+	case config.AuthBasic:
 		if strings.Contains(user, ":") {
 			return "", errors.New("the user name holds a colon, which auth basic cannot carry: the password would begin there")
 		}
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+value)), nil
-	case AuthBearer:
+	case config.AuthBearer:
 		return "Bearer " + strings.TrimSpace(value), nil
 	}
 	return strings.TrimSpace(value), nil
@@ -220,7 +192,7 @@ func (r *rendering) authenticate(a *credentials, request *Request) error {
 		return fmt.Errorf("auth: %w; not sent", err)
 	}
 	request.Header[a.header] = []string{text}
-	if a.kind == AuthBasic {
+	if a.kind == config.AuthBasic {
 		request.masker = request.masker.And(value, strings.TrimPrefix(text, "Basic "))
 	} else {
 		request.masker = request.masker.And(value)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -18,39 +19,31 @@ import (
 
 func TestAuthLoadErrors(t *testing.T) {
 	for name, c := range map[string]struct {
-		action Action
+		action config.Action
 		want   string
 	}{
-		"kind":            {Action{Auth: Auth{Kind: "digest", Value: "x"}}, `auth: unknown kind "digest"; there are none, api_key, basic, bearer`},
-		"place":           {Action{Auth: Auth{Kind: AuthAPIKey, In: "body", Name: "k", Value: "x"}}, `auth: an API key stands in the header or the query, not in "body"`},
-		"no place":        {Action{Auth: Auth{Kind: AuthAPIKey, Name: "k", Value: "x"}}, `not in ""`},
-		"no name":         {Action{Auth: Auth{Kind: AuthAPIKey, In: InQuery, Value: "x"}}, "auth: an API key needs the name"},
-		"no key":          {Action{Auth: Auth{Kind: AuthAPIKey, In: InQuery, Name: "k"}}, "auth: api_key is empty and proves nothing"},
-		"no token":        {Action{Auth: Auth{Kind: AuthBearer}}, "auth: bearer is empty and proves nothing"},
-		"needless":        {Action{Auth: Auth{Kind: AuthBearer, User: "u", Value: "x"}}, "auth: bearer has no user"},
-		"none":            {Action{Auth: Auth{Value: "x"}}, "auth: none has no value"},
-		"colon":           {Action{Auth: Auth{Kind: AuthBasic, User: "a:b", Value: "x"}}, "auth: the user name holds a colon"},
-		"control in user": {Action{Auth: Auth{Kind: AuthBasic, User: "a\n", Value: "x"}}, "auth: what proves the request holds a control character"},
-		"control":         {Action{Auth: Auth{Kind: AuthBearer, Value: "s3cret\r\nX: y"}}, "auth: what proves the request holds a control character"},
-		"twice":           {Action{Auth: Auth{Kind: AuthBasic, User: "a"}, Headers: []Pair{{"authorization", "x"}}}, "auth: the header Authorization is given too, and auth basic makes it"},
-		"twice, bearer":   {Action{Auth: Auth{Kind: AuthBearer, Value: "x"}, Headers: []Pair{{"Authorization", "{{body.t}}"}}}, "auth: the header Authorization is given too, and auth bearer makes it"},
-		"twice, key":      {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "x"}, Headers: []Pair{{"x-key", "x"}}}, "auth: the header X-Key is given too"},
-		"twice, URL":      {Action{URL: "http://u:p@h/", Auth: Auth{Kind: AuthBearer, Value: "x"}}, "auth: user and password stand in the URL too"},
-		"URL and key":     {Action{URL: "http://u:p@h/", Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "authorization", Value: "x"}}, "Authorization cannot hold an API key"},
-		"Host":            {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "host", Value: "x"}}, "auth: Host cannot hold an API key"},
-		"framing":         {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "Content-Length", Value: "1"}}, "auth: Content-Length belongs to the connection"},
-		"signature":       {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "Webhook-Id", Value: "1"}, Sign: []string{"c2VjcmV0"}}, "auth: Webhook-Id cannot hold an API key"},
-		"event names it":  {Action{Auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-{{body.n}}", Value: "1"}}, "auth: {{body.n}} comes with the event and may not name a header"},
-		"verbatim":        {Action{Auth: Auth{Kind: AuthBearer, Value: "{{verbatim(body.t)}}"}}, "auth: at character 1: {{verbatim(body.t)}}: verbatim is for the values of a body"},
-		"undefined":       {Action{Auth: Auth{Kind: AuthBearer, Value: "{{studio_tokn}}"}}, "studio_tokn in action a, auth; did you mean studio_token?"},
-		"torn":            {Action{Auth: Auth{Kind: AuthBearer, Value: "{studio_token}}"}}, "auth: this looks like what caddy fmt leaves"},
+		"colon":           {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBasic, User: "a:b", Password: "x"}}, "auth: the user name holds a colon"},
+		"control in user": {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBasic, User: "a\n", Password: "x"}}, "auth: what proves the request holds a control character"},
+		"control":         {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "s3cret\r\nX: y"}}, "auth: what proves the request holds a control character"},
+		"twice":           {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBasic, User: "a"}, Headers: []config.NameValue{{Name: "authorization", Value: "x"}}}, "auth: the header Authorization is given too, and auth basic makes it"},
+		"twice, bearer":   {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "x"}, Headers: []config.NameValue{{Name: "Authorization", Value: "{{body.t}}"}}}, "auth: the header Authorization is given too, and auth bearer makes it"},
+		"twice, key":      {config.Action{Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "X-Key", Value: "x"}, Headers: []config.NameValue{{Name: "x-key", Value: "x"}}}, "auth: the header X-Key is given too"},
+		"twice, URL":      {config.Action{URL: "http://u:p@h/", Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "x"}}, "auth: user and password stand in the URL too"},
+		"URL and key":     {config.Action{URL: "http://u:p@h/", Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "authorization", Value: "x"}}, "Authorization cannot hold an API key"},
+		"Host":            {config.Action{Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "host", Value: "x"}}, "auth: Host cannot hold an API key"},
+		"framing":         {config.Action{Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "Content-Length", Value: "1"}}, "auth: Content-Length belongs to the connection"},
+		"signature":       {config.Action{Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "Webhook-Id", Value: "1"}, Sign: []string{"c2VjcmV0"}}, "auth: Webhook-Id cannot hold an API key"},
+		"event names it":  {config.Action{Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "X-{{body.n}}", Value: "1"}}, "auth: {{body.n}} comes with the event and may not name a header"},
+		"verbatim":        {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{verbatim(body.t)}}"}}, "auth: at character 1: {{verbatim(body.t)}}: verbatim is for the values of a body"},
+		"undefined":       {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{studio_tokn}}"}}, "studio_tokn in action a, auth; did you mean studio_token?"},
+		"torn":            {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{studio_token}}"}}, "auth: this looks like what caddy fmt leaves"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.action.Name, c.action.Method = "a", "POST"
 			if c.action.URL == "" {
 				c.action.URL = "http://h/"
 			}
-			_, err := Compile([]Action{c.action}, testLanguage(t), Settings{})
+			_, err := Compile([]config.Action{c.action}, testLanguage(t), Settings{})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("got  %v\nwant …%s", err, c.want)
 			}
@@ -61,19 +54,21 @@ func TestAuthLoadErrors(t *testing.T) {
 // Values of the event can be credentials, and where they cannot, nothing is
 // sent.
 func TestAuthOfTheEvent(t *testing.T) {
-	user := func(value string) (Auth, string) {
-		return Auth{Kind: AuthBasic, User: "{{body}}", Value: "p"}, value
+	user := func(value string) (config.ActionAuth, string) {
+		return config.ActionAuth{Kind: config.AuthBasic, User: "{{body}}", Password: "p"}, value
 	}
-	bearer := func(value string) (Auth, string) { return Auth{Kind: AuthBearer, Value: "{{body}}"}, value }
-	key := func(value string) (Auth, string) {
-		return Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "k-{{body}}"}, value
+	bearer := func(value string) (config.ActionAuth, string) {
+		return config.ActionAuth{Kind: config.AuthBearer, Value: "{{body}}"}, value
 	}
-	query := func(value string) (Auth, string) {
-		return Auth{Kind: AuthAPIKey, In: InQuery, Name: "k{{body}}", Value: "{{body}}"}, value
+	key := func(value string) (config.ActionAuth, string) {
+		return config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "X-Key", Value: "k-{{body}}"}, value
+	}
+	query := func(value string) (config.ActionAuth, string) {
+		return config.ActionAuth{Kind: config.AuthAPIKey, In: config.InQuery, Name: "k{{body}}", Value: "{{body}}"}, value
 	}
 	basic := func(text string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(text)) }
 	for _, c := range []struct {
-		make  func(string) (Auth, string)
+		make  func(string) (config.ActionAuth, string)
 		value string
 		// want is a header's value or the query; an error begins with !.
 		want string
@@ -85,7 +80,7 @@ func TestAuthOfTheEvent(t *testing.T) {
 		{query, "a&b=c", "first=1&ka%26b%3Dc=a%26b%3Dc"}, {query, "\r\n#", "first=1&k%0D%0A%23=%0D%0A%23"},
 	} {
 		auth, value := c.make(c.value)
-		p := prepare(t, Action{URL: "http://h/?first=1", Auth: auth})
+		p := prepare(t, config.Action{URL: "http://h/?first=1", Auth: &auth})
 		request, err := p.Render(eventWith(value), testDelivery)
 		if part, fails := strings.CutPrefix(c.want, "!"); fails {
 			if err == nil || !strings.Contains(err.Error(), part) || !strings.HasSuffix(err.Error(), "; not sent") || len(c.value) > 2 && strings.Contains(err.Error(), c.value) {
@@ -98,7 +93,7 @@ func TestAuthOfTheEvent(t *testing.T) {
 			continue
 		}
 		got := request.Header.Get("Authorization") + request.Header.Get("X-Key")
-		if auth.In == InQuery {
+		if auth.In == config.InQuery {
 			got = request.URL.RawQuery
 		}
 		if got != c.want {
@@ -119,11 +114,11 @@ func TestAuthIsMasked(t *testing.T) {
 	}))
 	defer target.Close()
 	for _, value := range []string{"plainsecret", "{{body}}", "{{spoken}}", "{{studio_token}}", "{{body}}{{spoken}}"} {
-		for _, auth := range []Auth{
-			{Kind: AuthBearer, Value: value}, {Kind: AuthBasic, User: "somebody", Value: value},
-			{Kind: AuthAPIKey, In: InHeader, Name: "x-key", Value: value}, {Kind: AuthAPIKey, In: InQuery, Name: "k", Value: value},
+		for _, auth := range []config.ActionAuth{
+			{Kind: config.AuthBearer, Value: value}, {Kind: config.AuthBasic, User: "somebody", Password: value},
+			{Kind: config.AuthAPIKey, In: config.InHeader, Name: "x-key", Value: value}, {Kind: config.AuthAPIKey, In: config.InQuery, Name: "k", Value: value},
 		} {
-			p := prepare(t, Action{URL: target.URL + "/?a=1", Auth: auth}, language.CustomParameter{Name: "spoken", Value: "open sesame"})
+			p := prepare(t, config.Action{URL: target.URL + "/?a=1", Auth: &auth}, language.CustomParameter{Name: "spoken", Value: "open sesame"})
 			request, err := p.Render(eventWith("fromevent"), testDelivery)
 			if err != nil {
 				t.Fatal(err)
@@ -141,7 +136,7 @@ func TestAuthIsMasked(t *testing.T) {
 					}
 				}
 			}
-			if shown := request.String(); auth.In == InQuery && !strings.Contains(shown, "/?a=1&k=*** HTTP/1.1") || auth.In == InHeader && !strings.Contains(shown, "\nX-Key: ***\n") {
+			if shown := request.String(); auth.In == config.InQuery && !strings.Contains(shown, "/?a=1&k=*** HTTP/1.1") || auth.In == config.InHeader && !strings.Contains(shown, "\nX-Key: ***\n") {
 				t.Errorf("%+v: %s", auth, shown)
 			}
 		}
@@ -151,11 +146,11 @@ func TestAuthIsMasked(t *testing.T) {
 // However long a credential is, its place in the request is masked.
 func TestLongAuthIsMasked(t *testing.T) {
 	value := strings.Repeat("fromevent", 8<<10)
-	for _, auth := range []Auth{
-		{Kind: AuthBearer, Value: "{{body}}"}, {Kind: AuthBasic, Value: "{{body}}"},
-		{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "{{body}}"}, {Kind: AuthAPIKey, In: InQuery, Name: "k", Value: "{{body}}"},
+	for _, auth := range []config.ActionAuth{
+		{Kind: config.AuthBearer, Value: "{{body}}"}, {Kind: config.AuthBasic, Password: "{{body}}"},
+		{Kind: config.AuthAPIKey, In: config.InHeader, Name: "X-Key", Value: "{{body}}"}, {Kind: config.AuthAPIKey, In: config.InQuery, Name: "k", Value: "{{body}}"},
 	} {
-		request, err := prepare(t, Action{URL: "http://h/", Auth: auth}).Render(eventWith(value), testDelivery)
+		request, err := prepare(t, config.Action{URL: "http://h/", Auth: &auth}).Render(eventWith(value), testDelivery)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +162,7 @@ func TestLongAuthIsMasked(t *testing.T) {
 
 // A tenant can have credentials of its own, and without any nothing is sent.
 func TestAuthByTenant(t *testing.T) {
-	p := prepare(t, Action{URL: "http://h/", Auth: Auth{Kind: AuthBasic, User: "{{site}}", Value: "{{site_password}}"}},
+	p := prepare(t, config.Action{URL: "http://h/", Auth: &config.ActionAuth{Kind: config.AuthBasic, User: "{{site}}", Password: "{{site_password}}"}},
 		language.CustomParameter{Name: "site", Value: "all", Tenants: map[string]language.TenantValue{"200": {Value: "two"}}},
 		language.CustomParameter{Name: "site_password", Value: "p", Tenants: map[string]language.TenantValue{"200": {Value: "own", Secret: true}}})
 	for tenant, want := range map[string]string{"": "all:p", "200": "two:own", "300": "all:p"} {
@@ -181,7 +176,7 @@ func TestAuthByTenant(t *testing.T) {
 			t.Errorf("tenant %q: %s:%s, want %s", tenant, user, password, want)
 		}
 	}
-	_, err := Compile([]Action{{Name: "a", Method: "GET", URL: "http://h/", Auth: Auth{Kind: AuthBasic, User: "{{site}}", Value: "x"}}},
+	_, err := Compile([]config.Action{{Name: "a", Method: "GET", URL: "http://h/", Auth: &config.ActionAuth{Kind: config.AuthBasic, User: "{{site}}", Password: "x"}}},
 		testLanguage(t, language.CustomParameter{Name: "site", Value: "all", Tenants: map[string]language.TenantValue{"200": {Value: "a:b"}}}), Settings{})
 	if want := "action a, auth, with site for tenant 200: the user name holds a colon"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
@@ -195,30 +190,30 @@ func TestEmptyAuth(t *testing.T) {
 	blank := language.CustomParameter{Name: "blank", Value: " \t"}
 	some := language.CustomParameter{Name: "some", Value: "x", Tenants: map[string]language.TenantValue{"acme": {}, "other": {Value: "y"}}}
 	for name, c := range map[string]struct {
-		auth   Auth
+		auth   config.ActionAuth
 		tenant string
 		// want is the error, "" if the request is sent.
 		want string
 	}{
-		"bearer":            {auth: Auth{Kind: AuthBearer, Value: "{{empty}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter empty VALUE"},
-		"blank":             {auth: Auth{Kind: AuthBearer, Value: " {{blank}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter blank VALUE"},
-		"two parameters":    {auth: Auth{Kind: AuthBearer, Value: "{{empty}}{{blank}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter empty VALUE, parameter blank VALUE"},
-		"literal":           {auth: Auth{Kind: AuthBearer, Value: " "}, want: "auth: the bearer token is empty; not sent"},
-		"event":             {auth: Auth{Kind: AuthBearer, Value: "{{body.t}}"}, want: "auth: the bearer token is empty, because the event has nothing for {{body.t}}; not sent"},
-		"both":              {auth: Auth{Kind: AuthBearer, Value: "{{empty}}{{body.t}}"}, want: "auth: the bearer token is empty, because the event has nothing for {{body.t}}; not sent: fill in parameter empty VALUE"},
-		"key in header":     {auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "{{empty}}"}, want: "auth: the API key is empty; not sent: fill in parameter empty VALUE"},
-		"key in query":      {auth: Auth{Kind: AuthAPIKey, In: InQuery, Name: "k", Value: "{{empty}}"}, want: "auth: the API key is empty; not sent: fill in parameter empty VALUE"},
-		"key with a prefix": {auth: Auth{Kind: AuthAPIKey, In: InHeader, Name: "X-Key", Value: "k{{empty}}"}},
-		"basic":             {auth: Auth{Kind: AuthBasic, User: "{{empty}}", Value: "{{blank}}"}, want: "auth: user and password are empty; not sent: fill in parameter empty VALUE, parameter blank VALUE"},
-		"basic, event":      {auth: Auth{Kind: AuthBasic, User: "{{body.u}}", Value: "{{empty}}"}, want: "auth: user and password are empty, because the event has nothing for {{body.u}}; not sent: fill in parameter empty VALUE"},
-		"no password":       {auth: Auth{Kind: AuthBasic, User: "u", Value: "{{empty}}"}},
-		"no user":           {auth: Auth{Kind: AuthBasic, User: "{{empty}}", Value: "p"}},
-		"tenant":            {auth: Auth{Kind: AuthBearer, Value: "{{some}}"}, tenant: "acme", want: `auth: the bearer token is empty; not sent: fill in tenant "acme" VALUE in parameter some`},
-		"other tenant":      {auth: Auth{Kind: AuthBearer, Value: "{{some}}"}, tenant: "other"},
-		"no tenant":         {auth: Auth{Kind: AuthBearer, Value: "{{some}}"}},
+		"bearer":            {auth: config.ActionAuth{Kind: config.AuthBearer, Value: "{{empty}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter empty VALUE"},
+		"blank":             {auth: config.ActionAuth{Kind: config.AuthBearer, Value: " {{blank}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter blank VALUE"},
+		"two parameters":    {auth: config.ActionAuth{Kind: config.AuthBearer, Value: "{{empty}}{{blank}}"}, want: "auth: the bearer token is empty; not sent: fill in parameter empty VALUE, parameter blank VALUE"},
+		"literal":           {auth: config.ActionAuth{Kind: config.AuthBearer, Value: " "}, want: "auth: the bearer token is empty; not sent"},
+		"event":             {auth: config.ActionAuth{Kind: config.AuthBearer, Value: "{{body.t}}"}, want: "auth: the bearer token is empty, because the event has nothing for {{body.t}}; not sent"},
+		"both":              {auth: config.ActionAuth{Kind: config.AuthBearer, Value: "{{empty}}{{body.t}}"}, want: "auth: the bearer token is empty, because the event has nothing for {{body.t}}; not sent: fill in parameter empty VALUE"},
+		"key in header":     {auth: config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "X-Key", Value: "{{empty}}"}, want: "auth: the API key is empty; not sent: fill in parameter empty VALUE"},
+		"key in query":      {auth: config.ActionAuth{Kind: config.AuthAPIKey, In: config.InQuery, Name: "k", Value: "{{empty}}"}, want: "auth: the API key is empty; not sent: fill in parameter empty VALUE"},
+		"key with a prefix": {auth: config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "X-Key", Value: "k{{empty}}"}},
+		"basic":             {auth: config.ActionAuth{Kind: config.AuthBasic, User: "{{empty}}", Password: "{{blank}}"}, want: "auth: user and password are empty; not sent: fill in parameter empty VALUE, parameter blank VALUE"},
+		"basic, event":      {auth: config.ActionAuth{Kind: config.AuthBasic, User: "{{body.u}}", Password: "{{empty}}"}, want: "auth: user and password are empty, because the event has nothing for {{body.u}}; not sent: fill in parameter empty VALUE"},
+		"no password":       {auth: config.ActionAuth{Kind: config.AuthBasic, User: "u", Password: "{{empty}}"}},
+		"no user":           {auth: config.ActionAuth{Kind: config.AuthBasic, User: "{{empty}}", Password: "p"}},
+		"tenant":            {auth: config.ActionAuth{Kind: config.AuthBearer, Value: "{{some}}"}, tenant: "acme", want: `auth: the bearer token is empty; not sent: fill in tenant "acme" VALUE in parameter some`},
+		"other tenant":      {auth: config.ActionAuth{Kind: config.AuthBearer, Value: "{{some}}"}, tenant: "other"},
+		"no tenant":         {auth: config.ActionAuth{Kind: config.AuthBearer, Value: "{{some}}"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := prepare(t, Action{URL: "http://h/", Auth: c.auth}, empty, blank, some)
+			p := prepare(t, config.Action{URL: "http://h/", Auth: &c.auth}, empty, blank, some)
 			e := eventWith(map[string]any{})
 			e.Parameters[event.Tenant] = c.tenant
 			_, err := p.Render(e, testDelivery)
@@ -233,7 +228,7 @@ func TestEmptyAuth(t *testing.T) {
 func TestEmptyAuthInURL(t *testing.T) {
 	empty := language.CustomParameter{Name: "empty"}
 	for url, sent := range map[string]bool{"http://{{empty}}:{{empty}}@h/": false, "http://{{empty}}@h/": false, "http://u:{{empty}}@h/": true, "http://{{empty}}:p@h/": true} {
-		_, err := prepare(t, Action{URL: url}, empty).Render(eventWith(nil), testDelivery)
+		_, err := prepare(t, config.Action{URL: url}, empty).Render(eventWith(nil), testDelivery)
 		if (err == nil) != sent || err != nil && !strings.Contains(err.Error(), "url: user and password are empty; not sent") {
 			t.Errorf("%s: %v", url, err)
 		}
@@ -259,7 +254,7 @@ func TestEmptyAuthorizationHeader(t *testing.T) {
 		{"Authorization", "Negotiate", "", ""},
 		{"X-Name", "Bearer {{empty}}", "", ""},
 	} {
-		p := prepare(t, Action{URL: "http://h/", Headers: []Pair{{Name: c.name, Value: c.value}}}, empty, some)
+		p := prepare(t, config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: c.name, Value: c.value}}}, empty, some)
 		e := eventWith(map[string]any{})
 		e.Parameters[event.Tenant] = c.tenant
 		_, err := p.Render(e, testDelivery)

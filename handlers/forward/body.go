@@ -3,11 +3,11 @@ package forward
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"mime"
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
@@ -33,61 +33,24 @@ func (w wellFormed) check(text []byte) error {
 	return nil
 }
 
-// check finds what is wrong with a body apart from its templates.
-func (b Body) check() error {
-	hasText, hasFields := false, false
-	switch b.Kind {
-	case BodyNone, BodyForward:
-	case BodyRaw, BodyJSON, BodyXML:
-		hasText = true
-	case BodyForm, BodyURLEncoded:
-		hasFields = true
-	default:
-		return fmt.Errorf("unknown kind of body %q; there are %s", b.Kind, strings.Join(bodyKinds, ", "))
-	}
-	var wrong []error
-	add := func(format string, arguments ...any) { wrong = append(wrong, fmt.Errorf(format, arguments...)) }
-	if b.Text != "" && !hasText {
-		add("body %s has no text", b.Kind)
-	}
-	if len(b.Fields) > 0 && !hasFields {
-		add("body %s has no fields", b.Kind)
-	}
-	if b.Type != "" && b.Kind != BodyRaw {
-		add("body %s has no type to choose: a header Content-Type can name another", b.Kind)
-	}
-	if escape.CheckHeader(b.Type) != nil {
-		add("%q cannot be a Content-Type", b.Type)
-	}
-	for _, field := range b.Fields {
-		if field.Name == "" {
-			add("a field needs a name")
-		}
-		if field.Type != "" && b.Kind != BodyForm {
-			add("field %s: only the parts of a form have a type", field.Name)
-		}
-	}
-	return errors.Join(wrong...)
-}
-
 // makeBody makes the body, after the headers, because a Content-Type among them
 // decides how values are escaped.
 func (b *builder) makeBody() {
 	body, fixed := b.action.Body, b.made.fixed
 	switch body.Kind {
-	case BodyNone:
+	case config.BodyNone:
 		return
-	case BodyForward:
+	case config.BodyForward:
 		b.made.forward = true
 		return
-	case BodyForm:
+	case config.BodyForm:
 		b.makeForm()
 		return
 	}
 	if len(fixed["Content-Type"]) == 0 {
 		fixed["Content-Type"] = []string{contentType(body)}
 	}
-	if body.Kind == BodyURLEncoded {
+	if body.Kind == config.BodyURLEncoded {
 		b.makeURLEncoded()
 		return
 	}
@@ -96,13 +59,13 @@ func (b *builder) makeBody() {
 	}
 }
 
-func contentType(body Body) string {
+func contentType(body *config.Body) string {
 	switch {
-	case body.Kind == BodyJSON:
+	case body.Kind == config.BodyJSON:
 		return "application/json"
-	case body.Kind == BodyXML:
+	case body.Kind == config.BodyXML:
 		return "application/xml"
-	case body.Kind == BodyURLEncoded:
+	case body.Kind == config.BodyURLEncoded:
 		return "application/x-www-form-urlencoded"
 	case body.Type != "":
 		return body.Type
@@ -143,7 +106,7 @@ func (b *builder) escaped(w writtenText, kind, contentType string) (t template, 
 			unsure, err = checkJSON(w.text, t)
 		}
 		t = t.joined()
-	case how == xmlText && (kind == BodyXML || mediaType(contentType) != "text/html"):
+	case how == xmlText && (kind == config.BodyXML || mediaType(contentType) != "text/html"):
 		if t, err = xmlTemplate(text.joined()); err == nil && whole == oneXML {
 			unsure, err = checkXML(text)
 		}
@@ -180,9 +143,9 @@ func mediaType(contentType string) string {
 func escapeFor(kind, contentType string) (how escaping, whole wellFormed) {
 	media := mediaType(contentType)
 	switch {
-	case kind == BodyXML:
+	case kind == config.BodyXML:
 		return xmlText, oneXML
-	case kind == BodyJSON, media == "application/json", media == "text/json", strings.HasSuffix(media, "+json"):
+	case kind == config.BodyJSON, media == "application/json", media == "text/json", strings.HasSuffix(media, "+json"):
 		return jsonText, oneJSON
 	case strings.Contains(media, "json"):
 		// A list of JSON values: lines, or a sequence.

@@ -10,43 +10,42 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestBodyLoadErrors(t *testing.T) {
-	form := func(fields ...Field) Action { return Action{Body: Body{Kind: BodyForm, Fields: fields}} }
-	xml := func(text string) Action { return Action{Body: Body{Kind: BodyXML, Text: text}} }
-	typed := func(contentType, text string) Action {
-		return Action{Body: Body{Kind: BodyRaw, Type: contentType, Text: text}}
+	form := func(fields ...config.BodyField) config.Action {
+		return config.Action{Body: &config.Body{Kind: config.BodyForm, Fields: fields}}
 	}
-	withHeader := func(action Action, contentType string) Action {
-		action.Headers = []Pair{{"Content-Type", contentType}}
+	xml := func(text string) config.Action {
+		return config.Action{Body: &config.Body{Kind: config.BodyXML, Text: text}}
+	}
+	typed := func(contentType, text string) config.Action {
+		return config.Action{Body: &config.Body{Kind: config.BodyRaw, Type: contentType, Text: text}}
+	}
+	withHeader := func(action config.Action, contentType string) config.Action {
+		action.Headers = []config.NameValue{{Name: "Content-Type", Value: contentType}}
 		return action
 	}
 	for name, c := range map[string]struct {
-		action Action
+		action config.Action
 		want   string
 	}{
-		"text of a form":        {Action{Body: Body{Kind: BodyForm, Text: "x"}}, "body: body form has no text"},
-		"text of forward":       {Action{Body: Body{Kind: BodyForward, Text: "x"}}, "body: body forward has no text"},
-		"fields of JSON":        {Action{Body: Body{Kind: BodyJSON, Text: "1", Fields: []Field{{Name: "a"}}}}, "body: body json has no fields"},
-		"type of XML":           {Action{Body: Body{Kind: BodyXML, Text: "<a/>", Type: "text/xml"}}, "body: body xml has no type to choose: a header Content-Type can name another"},
-		"no name":               {form(Field{Value: "x"}), "body: a field needs a name"},
-		"type of urlencoded":    {Action{Body: Body{Kind: BodyURLEncoded, Fields: []Field{{Name: "a", Type: "text/plain"}}}}, "body: field a: only the parts of a form have a type"},
-		"control in type":       {form(Field{Name: "a", Type: "text/plain\r\nX-Evil: 1"}), "body field a: the type holds a control character"},
-		"control by parameter":  {form(Field{Name: "a", Type: "{{lines}}"}), "body field a: the type holds a control character"},
-		"event chooses type":    {form(Field{Name: "a", Type: "text/{{body.t}}"}), "body field a: {{body.t}} comes with the event and may not choose the Content-Type of a part"},
+		"control in type":       {form(config.BodyField{Name: "a", Type: "text/plain\r\nX-Evil: 1"}), "body field a: the type holds a control character"},
+		"control by parameter":  {form(config.BodyField{Name: "a", Type: "{{lines}}"}), "body field a: the type holds a control character"},
+		"event chooses type":    {form(config.BodyField{Name: "a", Type: "text/{{body.t}}"}), "body field a: {{body.t}} comes with the event and may not choose the Content-Type of a part"},
 		"form of another type":  {withHeader(form(), "multipart/mixed"), "header Content-Type: a form is multipart/form-data, with a boundary that the relay makes"},
-		"verbatim as name":      {form(Field{Name: "{{verbatim(body.n)}}"}), "verbatim is for the values of a body"},
-		"verbatim as form key":  {Action{Body: Body{Kind: BodyURLEncoded, Fields: []Field{{Name: "{{verbatim(body.n)}}"}}}}, "verbatim is for the values of a body"},
-		"verbatim in header":    {Action{Headers: []Pair{{"X-A", "{{verbatim(body.n)}}"}}}, "header X-A: at character 1: {{verbatim(body.n)}}: verbatim is for the values of a body; here every value is escaped, so write it without verbatim"},
-		"verbatim in query":     {Action{Query: []Pair{{"a", "{{verbatim(body.n)}}"}}}, "query a: at character 1: {{verbatim(body.n)}}: verbatim is for"},
+		"verbatim as name":      {form(config.BodyField{Name: "{{verbatim(body.n)}}"}), "verbatim is for the values of a body"},
+		"verbatim as form key":  {config.Action{Body: &config.Body{Kind: config.BodyURLEncoded, Fields: []config.BodyField{{Name: "{{verbatim(body.n)}}"}}}}, "verbatim is for the values of a body"},
+		"verbatim in header":    {config.Action{Headers: []config.NameValue{{Name: "X-A", Value: "{{verbatim(body.n)}}"}}}, "header X-A: at character 1: {{verbatim(body.n)}}: verbatim is for the values of a body; here every value is escaped, so write it without verbatim"},
+		"verbatim in query":     {config.Action{Query: []config.NameValue{{Name: "a", Value: "{{verbatim(body.n)}}"}}}, "query a: at character 1: {{verbatim(body.n)}}: verbatim is for"},
 		"verbatim within":       {typed("", "{{upper(verbatim(body.n))}}"), "verbatim goes around the whole expression"},
-		"part that is JSON":     {form(Field{Name: "a", Type: "application/json", Value: "[1"}), "body field a: at character 3: the body is not well-formed JSON"},
-		"torn field":            {form(Field{Name: "a", Value: "{caller_id}}"}), "body field a: this looks like what caddy fmt leaves"},
-		"undefined in field":    {form(Field{Name: "a", Value: "{{studio_tokn}}"}), "studio_tokn in action a, body field a; did you mean studio_token?"},
+		"part that is JSON":     {form(config.BodyField{Name: "a", Type: "application/json", Value: "[1"}), "body field a: at character 3: the body is not well-formed JSON"},
+		"torn field":            {form(config.BodyField{Name: "a", Value: "{caller_id}}"}), "body field a: this looks like what caddy fmt leaves"},
+		"undefined in field":    {form(config.BodyField{Name: "a", Value: "{{studio_tokn}}"}), "studio_tokn in action a, body field a; did you mean studio_token?"},
 		"raw multipart":         {typed("multipart/form-data; boundary=x", "--x\r\n\r\n{{body.v}}\r\n--x--"), "body: {{body.v}} comes with the event and may not stand in a multipart text, whose boundary it could hold: write body form"},
-		"multipart part":        {form(Field{Name: "a", Type: "multipart/mixed; boundary=x", Value: "--x\r\n\r\n{{body.v}}\r\n--x--"}), "may not stand in a multipart text"},
+		"multipart part":        {form(config.BodyField{Name: "a", Type: "multipart/mixed; boundary=x", Value: "--x\r\n\r\n{{body.v}}\r\n--x--"}), "may not stand in a multipart text"},
 		"XML, empty":            {xml(""), "body: the body is not well-formed XML: a document has one outermost element, not 0"},
 		"XML, unclosed":         {xml("<a>\n<b></a>"), "body: the body is not well-formed XML: XML syntax error on line 2: element <b> closed by </a>"},
 		"XML, not ended":        {xml("<a>{{body.v}}"), "body: the body is not well-formed XML: XML syntax error on line 1: unexpected EOF"},
@@ -65,11 +64,11 @@ func TestBodyLoadErrors(t *testing.T) {
 		"raw XML, name":         {typed("text/xml", "<{{body.v}}/>"), "may not stand there"},
 		"JSON by header":        {withHeader(typed("", "{"), "application/json"), "the body is not well-formed JSON"},
 		"kind over header":      {withHeader(xml("<a>"), "text/plain"), "the body is not well-formed XML"},
-		"forward, Content-Type": {withHeader(Action{Body: Body{Kind: BodyForward}}, "{{headers['content-type']}}"), "may not choose the Content-Type"},
+		"forward, Content-Type": {withHeader(config.Action{Body: &config.Body{Kind: config.BodyForward}}, "{{headers['content-type']}}"), "may not choose the Content-Type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.action.Name, c.action.Method, c.action.URL = "a", "POST", "http://h/"
-			_, err := Compile([]Action{c.action}, testLanguage(t, language.CustomParameter{Name: "lines", Value: "a\r\nb"},
+			_, err := Compile([]config.Action{c.action}, testLanguage(t, language.CustomParameter{Name: "lines", Value: "a\r\nb"},
 				language.CustomParameter{Name: "broken_xml", Value: "</s3cret>", Secret: true}), Settings{})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("got  %v\nwant …%s", err, c.want)
@@ -81,11 +80,11 @@ func TestBodyLoadErrors(t *testing.T) {
 // What bodies are made of an event with odd values. A want that begins with !
 // is part of an error: nothing is sent.
 func TestBodies(t *testing.T) {
-	pair := func(name, value string) Body {
-		return Body{Kind: BodyURLEncoded, Fields: []Field{{Name: name, Value: value}}}
+	pair := func(name, value string) config.Body {
+		return config.Body{Kind: config.BodyURLEncoded, Fields: []config.BodyField{{Name: name, Value: value}}}
 	}
 	for _, c := range []struct {
-		body     Body
+		body     config.Body
 		header   string
 		wantType string
 		want     string
@@ -93,29 +92,29 @@ func TestBodies(t *testing.T) {
 		{pair("a b+{{body.q}}", "{{body.q}}"), "", "application/x-www-form-urlencoded", "a%20b%2B%22%26%3C%3E%27=%22%26%3C%3E%27"},
 		{pair("k", "aZ09-_.~ +/é\r\n%"), "", "application/x-www-form-urlencoded", "k=aZ09-_.~%20%2B%2F%C3%A9%0D%0A%25"},
 		{pair("k", "{{verbatim(body.q)}}{{body.none}}"), "application/x-www-form-urlencoded; charset=utf-8", "application/x-www-form-urlencoded; charset=utf-8", `k="&<>'`},
-		{Body{Kind: BodyURLEncoded, Fields: []Field{{Name: "b", Value: "1"}, {Name: "a", Value: "{{studio_name}}"}, {Name: "b", Value: ""}, {Name: "{{body.none}}", Value: "2"}}}, "",
+		{config.Body{Kind: config.BodyURLEncoded, Fields: []config.BodyField{{Name: "b", Value: "1"}, {Name: "a", Value: "{{studio_name}}"}, {Name: "b", Value: ""}, {Name: "{{body.none}}", Value: "2"}}}, "",
 			"application/x-www-form-urlencoded", "b=1&a=Bob%27s%20%22B%22&b=&=2"},
-		{Body{Kind: BodyURLEncoded}, "", "application/x-www-form-urlencoded", ""},
+		{config.Body{Kind: config.BodyURLEncoded}, "", "application/x-www-form-urlencoded", ""},
 
-		{Body{Kind: BodyXML, Text: "<a b='{{body.q}}'>{{body.q}}{{body.none}}</a>"}, "", "application/xml", "<a b='&quot;&amp;&lt;&gt;&apos;'>&quot;&amp;&lt;&gt;&apos;</a>"},
-		{Body{Kind: BodyXML, Text: "\ufeff<?xml version=\"1.0\" encoding=\"utf-16\"?>\n<a>{{body.control}}</a>\n"}, "text/xml", "text/xml", "\ufeff<?xml version=\"1.0\" encoding=\"utf-16\"?>\n<a>\uFFFD\uFFFD\uFFFD&#x9;&#xA;&#xD;</a>\n"},
-		{Body{Kind: BodyXML, Text: "<a><![CDATA[<{{body.end}}]]{{body.n}}>]]></a>"}, "", "application/xml", "<a><![CDATA[<]]>]]&gt;<![CDATA[]]5>]]></a>"},
-		{Body{Kind: BodyXML, Text: "<a>{{verbatim(body.xml)}}</a>"}, "", "application/xml", "<a><b>1</b></a>"},
-		{Body{Kind: BodyXML, Text: "<a>{{verbatim(body.q)}}</a>"}, "", "", "!body: what was rendered is not well-formed XML; not sent"},
-		{Body{Kind: BodyXML, Text: "<!DOCTYPE a SYSTEM 'x'><a>&own;{{body.q}}</a>"}, "", "application/xml", "<!DOCTYPE a SYSTEM 'x'><a>&own;&quot;&amp;&lt;&gt;&apos;</a>"},
-		{Body{Kind: BodyRaw, Type: "application/soap+xml", Text: "<a/>{{body.q}}<b>"}, "", "application/soap+xml", "<a/>&quot;&amp;&lt;&gt;&apos;<b>"},
-		{Body{Kind: BodyRaw, Type: "text/html", Text: "<br>{{body.q}}"}, "", "text/html", "<br>&quot;&amp;&lt;&gt;&apos;"},
+		{config.Body{Kind: config.BodyXML, Text: "<a b='{{body.q}}'>{{body.q}}{{body.none}}</a>"}, "", "application/xml", "<a b='&quot;&amp;&lt;&gt;&apos;'>&quot;&amp;&lt;&gt;&apos;</a>"},
+		{config.Body{Kind: config.BodyXML, Text: "\ufeff<?xml version=\"1.0\" encoding=\"utf-16\"?>\n<a>{{body.control}}</a>\n"}, "text/xml", "text/xml", "\ufeff<?xml version=\"1.0\" encoding=\"utf-16\"?>\n<a>\uFFFD\uFFFD\uFFFD&#x9;&#xA;&#xD;</a>\n"},
+		{config.Body{Kind: config.BodyXML, Text: "<a><![CDATA[<{{body.end}}]]{{body.n}}>]]></a>"}, "", "application/xml", "<a><![CDATA[<]]>]]&gt;<![CDATA[]]5>]]></a>"},
+		{config.Body{Kind: config.BodyXML, Text: "<a>{{verbatim(body.xml)}}</a>"}, "", "application/xml", "<a><b>1</b></a>"},
+		{config.Body{Kind: config.BodyXML, Text: "<a>{{verbatim(body.q)}}</a>"}, "", "", "!body: what was rendered is not well-formed XML; not sent"},
+		{config.Body{Kind: config.BodyXML, Text: "<!DOCTYPE a SYSTEM 'x'><a>&own;{{body.q}}</a>"}, "", "application/xml", "<!DOCTYPE a SYSTEM 'x'><a>&own;&quot;&amp;&lt;&gt;&apos;</a>"},
+		{config.Body{Kind: config.BodyRaw, Type: "application/soap+xml", Text: "<a/>{{body.q}}<b>"}, "", "application/soap+xml", "<a/>&quot;&amp;&lt;&gt;&apos;<b>"},
+		{config.Body{Kind: config.BodyRaw, Type: "text/html", Text: "<br>{{body.q}}"}, "", "text/html", "<br>&quot;&amp;&lt;&gt;&apos;"},
 
-		{Body{Kind: BodyJSON, Text: `{"a": {{verbatim(body.json)}}, "b": "{{body.q}}"}`}, "", "application/json", `{"a": {"x":[1]}, "b": "\"&<>'"}`},
-		{Body{Kind: BodyJSON, Text: `{"a": "{{verbatim(body.q)}}"}`}, "", "", "!body: what was rendered is not well-formed JSON; not sent"},
-		{Body{Kind: BodyJSON, Text: `{ {{verbatim(body.members)}} }`}, "application/vnd.api+json", "application/vnd.api+json", `{ "y": 1 }`},
-		{Body{Kind: BodyJSON, Text: `[{{verbatim(body.none)}}]`}, "", "application/json", `[]`},
-		{Body{Kind: BodyRaw, Text: "{{verbatim(body.q)}}"}, "", "text/plain; charset=utf-8", `"&<>'`},
-		{Body{Kind: BodyRaw, Type: "multipart/mixed; boundary=x", Text: "{{verbatim(body.q)}}{{studio_name}}"}, "", "multipart/mixed; boundary=x", `"&<>'Bob's "B"`},
+		{config.Body{Kind: config.BodyJSON, Text: `{"a": {{verbatim(body.json)}}, "b": "{{body.q}}"}`}, "", "application/json", `{"a": {"x":[1]}, "b": "\"&<>'"}`},
+		{config.Body{Kind: config.BodyJSON, Text: `{"a": "{{verbatim(body.q)}}"}`}, "", "", "!body: what was rendered is not well-formed JSON; not sent"},
+		{config.Body{Kind: config.BodyJSON, Text: `{ {{verbatim(body.members)}} }`}, "application/vnd.api+json", "application/vnd.api+json", `{ "y": 1 }`},
+		{config.Body{Kind: config.BodyJSON, Text: `[{{verbatim(body.none)}}]`}, "", "application/json", `[]`},
+		{config.Body{Kind: config.BodyRaw, Text: "{{verbatim(body.q)}}"}, "", "text/plain; charset=utf-8", `"&<>'`},
+		{config.Body{Kind: config.BodyRaw, Type: "multipart/mixed; boundary=x", Text: "{{verbatim(body.q)}}{{studio_name}}"}, "", "multipart/mixed; boundary=x", `"&<>'Bob's "B"`},
 	} {
-		action := Action{URL: "http://h/", Body: c.body}
+		action := config.Action{URL: "http://h/", Body: &c.body}
 		if c.header != "" {
-			action.Headers = []Pair{{"content-type", c.header}}
+			action.Headers = []config.NameValue{{Name: "content-type", Value: c.header}}
 		}
 		event := eventWith(map[string]any{"q": `"&<>'`, "n": int64(5), "control": "\x00\x1f\ufffe\t\n\r", "end": "]]>", "xml": "<b>1</b>", "json": `{"x":[1]}`, "members": `"y": 1`})
 		request, err := prepare(t, action).Render(event, testDelivery)
@@ -167,7 +166,7 @@ func readForm(t testing.TB, contentType string, body []byte) []part {
 }
 
 func TestForm(t *testing.T) {
-	p := prepare(t, Action{URL: "http://h/", Headers: []Pair{{"Content-Type", "multipart/form-data"}}, Body: Body{Kind: BodyForm, Fields: []Field{
+	p := prepare(t, config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Content-Type", Value: "multipart/form-data"}}, Body: &config.Body{Kind: config.BodyForm, Fields: []config.BodyField{
 		{Name: "b", Value: "1"}, {Name: "a", Value: "<{{body.text}}>"}, {Name: "b", Value: "{{body.none}}"},
 		{Name: "j", Value: `{"v": "{{body.text}}", "n": {{body.none}}}`, Type: "application/json; charset=utf-8"},
 		{Name: `q"\{{body.text}}`, Value: "{{studio_name}}", Type: " {{studio_host}}/x "},
@@ -202,10 +201,10 @@ func TestForm(t *testing.T) {
 	if second.Header.Get("Content-Type") == first.Header.Get("Content-Type") {
 		t.Error("two requests have the same boundary")
 	}
-	if empty, err := prepare(t, Action{URL: "http://h/", Body: Body{Kind: BodyForm}}).Render(eventWith(nil), testDelivery); err != nil || !strings.HasPrefix(string(empty.Body), "--event-relay-") {
+	if empty, err := prepare(t, config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyForm}}).Render(eventWith(nil), testDelivery); err != nil || !strings.HasPrefix(string(empty.Body), "--event-relay-") {
 		t.Errorf("a form without parts: %v", err)
 	}
-	_, err = prepare(t, Action{URL: "http://h/", Body: Body{Kind: BodyForm, Fields: []Field{{Name: "j", Value: `"{{verbatim(body.text)}}"`, Type: "application/json"}}}}).
+	_, err = prepare(t, config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyForm, Fields: []config.BodyField{{Name: "j", Value: `"{{verbatim(body.text)}}"`, Type: "application/json"}}}}).
 		Render(eventWith(map[string]any{"text": text}), testDelivery)
 	if err == nil || err.Error() != "body field j: what was rendered is not well-formed JSON; not sent" {
 		t.Errorf("a part that is no JSON: %v", err)
@@ -242,9 +241,9 @@ func TestForward(t *testing.T) {
 		{raw: "", stored: []string{"a/b"}, wantType: nil},
 		{raw: raw, stored: []string{"a/b\r\nX-Evil: 1"}, wantError: "body: the event's Content-Type holds a character that a header cannot carry; not sent"},
 	} {
-		action := Action{URL: "http://h/", Body: Body{Kind: BodyForward}}
+		action := config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyForward}}
 		if c.header != "" {
-			action.Headers = []Pair{{"Content-Type", c.header}}
+			action.Headers = []config.NameValue{{Name: "Content-Type", Value: c.header}}
 		}
 		event := eventWith("something else")
 		event.RawBody = []byte(c.raw)

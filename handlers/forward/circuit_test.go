@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -100,16 +101,16 @@ func TestProbes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorkbench(t)
 			told := w.watchTargets()
-			var config *tls.Config
-			action := Action{Concurrency: concurrency, Timeout: 10 * time.Second}
+			var serve *tls.Config
+			action := config.Action{Concurrency: concurrency, Timeout: config.Duration(10 * time.Second)}
 			if c.secure {
-				config = selfSigned(t)
-				action.TLS = &TLS{InsecureSkipVerify: true}
+				serve = selfSigned(t)
+				action.TLS = &config.TLS{InsecureSkipVerify: true}
 			}
 			if c.trouble == holds {
-				action.Timeout = 30 * time.Millisecond
+				action.Timeout = config.Duration(30 * time.Millisecond)
 			}
-			s := newTroubled(t, c.trouble, config)
+			s := newTroubled(t, c.trouble, serve)
 			action.URL = s.url() + "/{{body.n}}"
 			ids := w.queue.add("test", eventWith(map[string]any{"n": "1"}), deliveries)
 			prepared := prepare(t, action)
@@ -152,7 +153,7 @@ func TestProbes(t *testing.T) {
 				t.Errorf("%d connections for %d attempts", n, first+rounds)
 			}
 			s.set(t, answers)
-			action.Timeout = 10 * time.Second
+			action.Timeout = config.Duration(10 * time.Second)
 			w.Use([]*Prepared{prepare(t, action)})
 			w.resting(t, 1)
 			w.advance(r.next.Sub(w.clock.Now()))
@@ -194,7 +195,7 @@ func TestStatusIsAnAnswer(t *testing.T) {
 	s := newTroubled(t, answers, nil)
 	s.answerWith(503)
 	ids := w.queue.add("test", eventWith(nil), 30)
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url(), Concurrency: 2})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), Concurrency: 2})})
 	for _, id := range ids {
 		w.attempted(t, id, 1)
 	}
@@ -207,7 +208,7 @@ func TestStatusIsAnAnswer(t *testing.T) {
 func TestProbeAlone(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, refuses, nil)
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url(), RetryFirst: time.Minute})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), RetryInterval: &config.RetryInterval{First: config.Duration(time.Minute)}})})
 	id := w.queue.add("test", eventWith(nil), 1)[0]
 	r := w.attempted(t, id, 1)
 	if pause := r.delivery.Due.Sub(w.clock.Now()); pause != w.untilProbe(s.url()) || pause < time.Minute {
@@ -224,7 +225,7 @@ func TestProbeAlone(t *testing.T) {
 func TestRequestWithoutAnswer(t *testing.T) {
 	w := newWorkbench(t)
 	s := newPicky(t)
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url + "/{{body.path}}", Concurrency: 1})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url + "/{{body.path}}", Concurrency: 1})})
 	bad := w.queue.add("test", eventWith(map[string]any{"path": "bad"}), 1)[0]
 	good := w.queue.add("test", eventWith(map[string]any{"path": "good"}), 20)
 	w.attempted(t, bad, 1)
@@ -243,8 +244,8 @@ func TestActionWithoutAnswer(t *testing.T) {
 	w := newWorkbench(t)
 	s := newPicky(t)
 	w.Use([]*Prepared{
-		prepare(t, Action{Name: "bad", URL: s.url + "/bad", RetryCap: time.Hour}),
-		prepare(t, Action{Name: "good", URL: s.url + "/good"}),
+		prepare(t, config.Action{Name: "bad", URL: s.url + "/bad", RetryInterval: &config.RetryInterval{Cap: config.Duration(time.Hour)}}),
+		prepare(t, config.Action{Name: "good", URL: s.url + "/good"}),
 	})
 	bad := w.queue.add("bad", eventWith(nil), 1)[0]
 	for n := 1; n < 10; n++ {
@@ -268,7 +269,7 @@ func TestSharedTarget(t *testing.T) {
 	var actions []*Prepared
 	var ids []string
 	for _, name := range []string{"a", "b", "c"} {
-		actions = append(actions, prepare(t, Action{Name: name, URL: s.url(), Concurrency: 1}))
+		actions = append(actions, prepare(t, config.Action{Name: name, URL: s.url(), Concurrency: 1}))
 		ids = append(ids, w.queue.add(name, eventWith(nil), 5)...)
 	}
 	w.Use(actions)
@@ -303,7 +304,7 @@ func TestTenantsTargetsAreIndependent(t *testing.T) {
 	w := newWorkbench(t)
 	told := w.watchTargets()
 	sick, well := newTroubled(t, holds, nil), newTroubled(t, answers, nil)
-	action := prepare(t, Action{URL: "{{site}}/{{body.n}}", Concurrency: 1}, byTenant("site", well.url(), "200", sick.url()))
+	action := prepare(t, config.Action{URL: "{{site}}/{{body.n}}", Concurrency: 1}, byTenant("site", well.url(), "200", sick.url()))
 	w.Use([]*Prepared{action})
 	event := map[string]any{"n": "1"}
 	waiting := w.queue.add("test", tenantEvent("200", event), 1)
@@ -360,7 +361,7 @@ func TestTenantsTargetsAreIndependent(t *testing.T) {
 func TestReloadInProbe(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, holds, nil)
-	with := func(n int) []*Prepared { return []*Prepared{prepare(t, Action{URL: s.url(), Concurrency: n})} }
+	with := func(n int) []*Prepared { return []*Prepared{prepare(t, config.Action{URL: s.url(), Concurrency: n})} }
 	w.Use(with(1))
 	ids := w.queue.add("test", eventWith(nil), 10)
 	eventually(t, "one is in flight", func() bool { return s.holding() == 1 })
@@ -398,7 +399,7 @@ func TestReloadInProbe(t *testing.T) {
 			untouched = append(untouched, id)
 		}
 	}
-	w.Use([]*Prepared{prepare(t, Action{URL: other.url()})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: other.url()})})
 	for _, id := range untouched {
 		w.settledAs(t, id, queue.Delivered)
 	}
@@ -415,14 +416,14 @@ func TestReloadInProbe(t *testing.T) {
 func TestMendedTLS(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, answers, selfSigned(t))
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url()})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url()})})
 	id := w.queue.add("test", eventWith(nil), 1)[0]
 	if r := w.attempted(t, id, 1); !strings.Contains(r.attempts[0].Error, "certificate") {
 		t.Error(r.attempts[0].Error)
 	}
 	next := w.queue.add("test", eventWith(nil), 1)[0]
 	w.resting(t, 1)
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url(), TLS: &TLS{InsecureSkipVerify: true}})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), TLS: &config.TLS{InsecureSkipVerify: true}})})
 	w.settledAs(t, next, queue.Delivered)
 	w.advance(time.Hour)
 	w.settledAs(t, id, queue.Delivered)
@@ -434,9 +435,9 @@ func TestStopInProbe(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, holds, nil)
 	w.Use([]*Prepared{
-		prepare(t, Action{URL: s.url(), Concurrency: 1}),
-		prepare(t, Action{Name: "other", URL: s.url(), Concurrency: 1}),
-		prepare(t, Action{Name: "slow", URL: "http://127.0.0.1:9", Rate: Rate{Count: 1, Per: time.Hour}}),
+		prepare(t, config.Action{URL: s.url(), Concurrency: 1}),
+		prepare(t, config.Action{Name: "other", URL: s.url(), Concurrency: 1}),
+		prepare(t, config.Action{Name: "slow", URL: "http://127.0.0.1:9", Rate: &config.Rate{Count: 1, Per: config.Duration(time.Hour)}}),
 	})
 	ids := append(w.queue.add("test", eventWith(nil), 5), w.queue.add("other", eventWith(nil), 5)...)
 	w.queue.add("slow", eventWith(nil), 2)
@@ -465,7 +466,7 @@ func TestStopInProbe(t *testing.T) {
 func TestProbeNotSent(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, refuses, nil)
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url() + "/{{body.n}}", Concurrency: 1})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url() + "/{{body.n}}", Concurrency: 1})})
 	first := w.queue.add("test", eventWith(map[string]any{"n": "1"}), 1)[0]
 	w.attempted(t, first, 1)
 	unsent := w.queue.add("test", eventWith(nil), 3)
@@ -487,7 +488,7 @@ func TestProbeNotSent(t *testing.T) {
 func TestRetryForStandsStill(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, refuses, nil)
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url(), RetryFor: time.Hour, RetryFirst: 10 * time.Minute, RetryCap: 10 * time.Minute})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), RetryFor: config.Duration(time.Hour), RetryInterval: &config.RetryInterval{First: config.Duration(10 * time.Minute), Cap: config.Duration(10 * time.Minute)}})})
 	id := w.queue.add("test", eventWith(nil), 1)[0]
 	attempt := 1
 	next := func() remembered {
@@ -531,7 +532,7 @@ func TestRetryForAfterRestart(t *testing.T) {
 	w.queue.byID[id].delivery.Attempts = 7
 	w.queue.byID[id].delivery.FirstAttempt = w.clock.Now().Add(-1000 * time.Hour)
 	w.queue.mu.Unlock()
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url(), RetryFor: time.Hour})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), RetryFor: config.Duration(time.Hour)})})
 	if r := w.attempted(t, id, 1); r.state != queue.Pending {
 		t.Errorf("%s: %s", r.state, r.attempts[0].Error)
 	}
@@ -545,7 +546,7 @@ func TestProbesWithoutRetries(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, refuses, nil)
 	ids := w.queue.add("test", eventWith(nil), 10)
-	w.Use([]*Prepared{prepare(t, Action{URL: s.url(), Concurrency: 1, RetryFor: -1})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), Concurrency: 1, RetryFor: -1})})
 	w.resting(t, 1)
 	w.advance(w.untilProbe(s.url()))
 	eventually(t, "two have failed", func() bool { return w.attemptsAt(ids) == 2 })
@@ -708,7 +709,7 @@ func TestOnlyEndpoint(t *testing.T) {
 		{"{{site}}/x", []language.CustomParameter{only("site", "200", "http://a/2")}, "http://a"},
 		{"{{site}}/x", []language.CustomParameter{only("site", "200", "http://a", "300", "http://b")}, ""},
 	} {
-		p := prepare(t, Action{URL: c.url}, c.parameters...)
+		p := prepare(t, config.Action{URL: c.url}, c.parameters...)
 		e, ok := p.onlyEndpoint()
 		if ok != (c.want != "") || ok && e.String() != c.want {
 			t.Errorf("%s: %v %v, want %q", fmt.Sprint(p.Targets()), e, ok, c.want)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -31,9 +32,9 @@ type Settings struct {
 
 // Prepared is a compiled action. It is safe for concurrent use.
 type Prepared struct {
-	action   Action
+	action   config.Action
 	language *language.Language
-	success  *statuses
+	success  *config.Statuses
 	targets  []string
 	secrets  []string
 	masker   *secret.Masker
@@ -56,7 +57,7 @@ type Prepared struct {
 func (p *Prepared) Name() string { return p.action.Name }
 
 // Action returns the action as configured, with defaults filled in.
-func (p *Prepared) Action() Action { return p.action }
+func (p *Prepared) Action() config.Action { return p.action }
 
 // Targets returns the schemes, hosts and ports that the action calls, as URLs,
 // sorted: one, or several if the tenant of an event chooses among them.
@@ -68,7 +69,7 @@ func (p *Prepared) Targets() []string { return p.targets }
 func (p *Prepared) Secrets() []string { return p.secrets }
 
 // Timeout returns how long an attempt may last.
-func (p *Prepared) Timeout() time.Duration { return p.action.Timeout }
+func (p *Prepared) Timeout() time.Duration { return time.Duration(p.action.Timeout) }
 
 // Concurrency returns how many attempts may be in flight at once.
 func (p *Prepared) Concurrency() int { return p.action.Concurrency }
@@ -87,11 +88,11 @@ func (p *Prepared) variantFor(tenant string) *variant {
 	return made
 }
 
-// Compile checks and compiles actions. What is wrong is reported together: each
-// mistake by itself, and all undefined parameters of all actions as one
+// Compile compiles actions that have passed their Check. What is wrong is reported
+// together: each mistake by itself, and all undefined parameters of all actions as one
 // UndefinedError. Each action is checked with the values that its parameters
 // have for each tenant.
-func Compile(actions []Action, language *language.Language, settings Settings) ([]*Prepared, error) {
+func Compile(actions []config.Action, language *language.Language, settings Settings) ([]*Prepared, error) {
 	if settings.UserAgent == "" {
 		settings.UserAgent = "event-relay"
 	}
@@ -100,13 +101,8 @@ func Compile(actions []Action, language *language.Language, settings Settings) (
 	}
 	all := &compilation{language: language, secrets: slices.Concat(settings.Secrets, language.Secrets())}
 	prepared := make([]*Prepared, 0, len(actions))
-	places := map[string]string{}
 	for _, action := range actions {
-		one := &actionCompiler{compilation: all, action: action.withDefaults()}
-		if first, taken := places[action.Name]; taken && action.Name != "" {
-			one.fail("", fmt.Errorf("there is an action of that name already (%s)", first))
-		}
-		places[action.Name] = action.Place
+		one := &actionCompiler{compilation: all, action: action.WithDefaults()}
 		prepared = append(prepared, one.compile(settings))
 	}
 	if len(all.undefined) > 0 {
@@ -141,7 +137,7 @@ type compilation struct {
 // actionCompiler compiles one action.
 type actionCompiler struct {
 	*compilation
-	action Action
+	action config.Action
 }
 
 // fail reports a mistake in a part of the action (empty: the action itself).
@@ -156,16 +152,10 @@ func (c *actionCompiler) fail(place string, err error) {
 func (c *actionCompiler) compile(settings Settings) *Prepared {
 	p := &Prepared{action: c.action, language: c.language}
 	before := len(c.secrets)
-	if err := c.action.check(); err != nil {
-		c.fail("", err)
+	var err error
+	if p.success, err = config.ParseStatuses(c.action.Success); err != nil {
+		c.fail("success", err)
 	}
-	if err := c.action.Auth.check(); err != nil {
-		c.fail("auth", err)
-	}
-	if err := c.action.Body.check(); err != nil {
-		c.fail("body", err)
-	}
-	p.success, _ = parseStatuses(c.action.Success)
 	p.written = c.write(settings.UserAgent)
 	p.signer = c.signer(settings.Now)
 	p.tls = c.tls()

@@ -252,7 +252,7 @@ func (d *Dispatcher) judge(w *worker, j job, result Result, first, began, now ti
 	switch {
 	case down && !result.Reached:
 		judged = j.action.judgeUnreached(result, attempts, j.circuit.spent(first, now), next)
-	case result.Err == nil && j.action.success.has(result.Status):
+	case result.Err == nil && j.action.success.Has(result.Status):
 		return verdict{state: queue.Delivered}
 	default:
 		if j.circuit != nil {
@@ -283,9 +283,8 @@ func (d *Dispatcher) observe(w *worker, j job, result Result, began, now time.Ti
 	if !mayPass(result.Err) {
 		return time.Time{}, false
 	}
-	action := j.action.action
 	next, down, news := j.circuit.fail(w, began, now, result.Reached, func(failures int) time.Duration {
-		return backoff(action.RetryFirst, action.RetryCap, failures, rand.Float64())
+		return backoff(j.action.action.RetryInterval, failures, rand.Float64())
 	})
 	if news {
 		reason, _ := j.action.explain(result)

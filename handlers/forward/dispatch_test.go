@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -87,7 +88,7 @@ func TestDelivers(t *testing.T) {
 		}
 	}
 	ids := w.queue.add("test", eventWith(map[string]any{"id": int64(7)}), 300)
-	w.Use([]*Prepared{prepare(t, Action{URL: url + "/{{body.id}}?x={{body.none}}"})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url + "/{{body.id}}?x={{body.none}}"})})
 	for _, id := range ids {
 		r := w.settledAs(t, id, queue.Delivered)
 		a := r.attempts[0]
@@ -109,7 +110,7 @@ func TestEndsWithoutSending(t *testing.T) {
 	w := newWorkbench(t)
 	var count atomic.Int64
 	url := serve(t, func(http.ResponseWriter, *http.Request) { count.Add(1) })
-	w.Use([]*Prepared{prepare(t, Action{URL: url + "/{{body.number}}"})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url + "/{{body.number}}"})})
 
 	r := w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Failed)
 	if want := "url: {{body.number}} is absent or empty, and the path needs a value there; not sent"; r.attempts[0].Error != want {
@@ -135,7 +136,7 @@ func TestEndsWithoutSending(t *testing.T) {
 // An attempt that brings the code down fails its delivery and nothing else.
 func TestPanic(t *testing.T) {
 	w := newWorkbench(t)
-	broken := prepare(t, Action{URL: "http://127.0.0.1/{{body.id}}"})
+	broken := prepare(t, config.Action{URL: "http://127.0.0.1/{{body.id}}"})
 	broken.standard.path = []pathPart{{}, {segment: template{{tag: &tag{}}}}}
 	w.Use([]*Prepared{broken})
 	for range 3 {
@@ -152,7 +153,7 @@ func TestLeases(t *testing.T) {
 	w := newWorkbench(t)
 	var count atomic.Int64
 	url := serve(t, func(http.ResponseWriter, *http.Request) { count.Add(1) })
-	p := prepare(t, Action{URL: url, Timeout: 10 * time.Minute})
+	p := prepare(t, config.Action{URL: url, Timeout: config.Duration(10 * time.Minute)})
 	w.queue.lease = 30 * time.Second
 	w.Use([]*Prepared{p})
 	w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Delivered)
@@ -178,7 +179,7 @@ func TestTakeFails(t *testing.T) {
 	w.queue.failTakes = 1
 	url := serve(t, func(http.ResponseWriter, *http.Request) {})
 	id := w.queue.add("test", eventWith(nil), 1)[0]
-	w.Use([]*Prepared{prepare(t, Action{URL: url})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
 	eventually(t, "the worker pauses", func() bool { return w.clock.waiting() == 1 })
 	w.advance(takeAgain)
 	w.settledAs(t, id, queue.Delivered)
@@ -187,7 +188,7 @@ func TestTakeFails(t *testing.T) {
 // A queue that closes ends the taking.
 func TestQueueCloses(t *testing.T) {
 	w := newWorkbench(t)
-	w.Use([]*Prepared{prepare(t, Action{URL: "http://127.0.0.1/"})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: "http://127.0.0.1/"})})
 	eventually(t, "somebody takes", func() bool { return w.queue.idle("test") == 1 })
 	_ = w.queue.Close()
 	eventually(t, "nobody takes", func() bool { return w.queue.idle("test") == 0 })

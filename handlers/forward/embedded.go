@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // Embedded is what was found out about a text that stands inside another place,
@@ -47,7 +49,7 @@ const maxEmbedded = 8
 // the text is of interest.
 func FindEmbedded(literals []string, contentType string) Embedded {
 	found := findEmbedded(literals, 0)
-	switch how, _ := escapeFor(BodyRaw, contentType); {
+	switch how, _ := escapeFor(config.BodyRaw, contentType); {
 	case how == jsonText && found.Language == "JSON", how == xmlText && found.Language == "XML":
 		if len(literals) > 1 {
 			found.inPlace()
@@ -247,9 +249,9 @@ func (p *Prepared) Unescaped() (warnings []string) {
 		look(field.value.place, field.value.pieces, field.kind.text)
 	}
 	switch w.action.Body.Kind {
-	case BodyJSON:
+	case config.BodyJSON:
 		contentType = "application/json"
-	case BodyXML:
+	case config.BodyXML:
 		contentType = "application/xml"
 	}
 	look(w.body.place, w.body.pieces, contentType)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -49,7 +50,7 @@ func TestExpiresBeforeNextAttempt(t *testing.T) {
 			w := newWorkbench(t)
 			s := newTroubled(t, c.mode, nil)
 			s.answerWith(503)
-			w.Use([]*Prepared{prepare(t, Action{URL: s.url(), RetryFirst: 10 * time.Second, Expires: 5 * time.Second})})
+			w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), RetryInterval: &config.RetryInterval{First: config.Duration(10 * time.Second)}, Expires: config.Duration(5 * time.Second)})})
 			id := w.queue.addExpiring("test", eventWith(nil), w.clock.Now().Add(5*time.Second), 1)[0]
 			r := w.settledAs(t, id, queue.Expired)
 			if len(r.attempts) != 1 || !strings.HasSuffix(r.attempts[0].Error, c.reason) {
@@ -72,11 +73,11 @@ func TestExpiresBeforeNextAttempt(t *testing.T) {
 // their target was down, nor after their turn came too late, nor do they wait
 // for either to be told so.
 func TestScreenPopsExpire(t *testing.T) {
-	for name, action := range map[string]Action{
-		"target is down":           {RetryFirst: time.Hour, RetryCap: time.Hour},
-		"rate":                     {Rate: Rate{1, time.Hour}},
-		"one of two targets down":  {URL: "{{site}}", RetryFirst: time.Hour, RetryCap: time.Hour},
-		"target is down, and rate": {Rate: Rate{1, 30 * time.Minute}, RetryFirst: time.Hour, RetryCap: time.Hour},
+	for name, action := range map[string]config.Action{
+		"target is down":           {RetryInterval: &config.RetryInterval{First: config.Duration(time.Hour), Cap: config.Duration(time.Hour)}},
+		"rate":                     {Rate: &config.Rate{Count: 1, Per: config.Duration(time.Hour)}},
+		"one of two targets down":  {URL: "{{site}}", RetryInterval: &config.RetryInterval{First: config.Duration(time.Hour), Cap: config.Duration(time.Hour)}},
+		"target is down, and rate": {Rate: &config.Rate{Count: 1, Per: config.Duration(30 * time.Minute)}, RetryInterval: &config.RetryInterval{First: config.Duration(time.Hour), Cap: config.Duration(time.Hour)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkbench(t)
@@ -88,7 +89,7 @@ func TestScreenPopsExpire(t *testing.T) {
 			if action.URL == "" {
 				action.URL = s.url()
 			}
-			action.Expires, action.Concurrency = 5*time.Second, 1
+			action.Expires, action.Concurrency = config.Duration(5*time.Second), 1
 			w.Use([]*Prepared{prepare(t, action, byTenant("site", s.url(), "200", "http://127.0.0.1:9"))})
 			first := w.queue.add("test", eventWith(nil), 1)[0]
 			w.attempted(t, first, 1)

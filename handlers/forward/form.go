@@ -8,6 +8,7 @@ import (
 	"mime"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
@@ -47,7 +48,7 @@ func (b *builder) makeForm() {
 			part.head = append(part.head, piece{text: "Content-Type: " + contentType + "\r\n"})
 		}
 		part.head = append(part.head, piece{text: "\r\n"}).joined()
-		part.value, part.verify = b.escaped(field.value, BodyForm, contentType)
+		part.value, part.verify = b.escaped(field.value, config.BodyForm, contentType)
 		parts = append(parts, part)
 	}
 	b.made.form = parts

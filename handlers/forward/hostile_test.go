@@ -19,12 +19,13 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
 // raw starts a target that is nothing but what is done with each connection, and
 // returns its address. Connections are closed at the end of the test.
-func raw(t testing.TB, config *tls.Config, do func(net.Conn)) string {
+func raw(t testing.TB, serve *tls.Config, do func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -38,8 +39,8 @@ func raw(t testing.TB, config *tls.Config, do func(net.Conn)) string {
 				return
 			}
 			t.Cleanup(func() { _ = connection.Close() })
-			if config != nil {
-				connection = tls.Server(connection, config)
+			if serve != nil {
+				connection = tls.Server(connection, serve)
 			}
 			go do(connection)
 		}
@@ -129,18 +130,18 @@ func TestNothingHoldsAnAttempt(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			action := Action{URL: "http://", Timeout: 300 * time.Millisecond, RetryFor: -1, Concurrency: 1, Body: Body{Kind: BodyRaw, Text: strings.Repeat("b", c.body)}}
-			var config *tls.Config
+			action := config.Action{URL: "http://", Timeout: config.Duration(300 * time.Millisecond), RetryFor: -1, Concurrency: 1, Body: &config.Body{Kind: config.BodyRaw, Text: strings.Repeat("b", c.body)}}
+			var serve *tls.Config
 			if c.http2 {
-				config = selfSigned(t)
-				config.NextProtos = []string{"h2"}
+				serve = selfSigned(t)
+				serve.NextProtos = []string{"h2"}
 				if c.status != 0 {
 					// The handshake and the status arrive in time also on a busy machine.
-					action.Timeout = 2 * time.Second
+					action.Timeout = config.Duration(2 * time.Second)
 				}
-				action.URL, action.TLS = "https://", &TLS{InsecureSkipVerify: true}
+				action.URL, action.TLS = "https://", &config.TLS{InsecureSkipVerify: true}
 			}
-			action.URL += raw(t, config, c.do)
+			action.URL += raw(t, serve, c.do)
 			w := newWorkbench(t)
 			// Two, so that the second shows that the first holds up nothing.
 			ids := w.queue.add("test", eventWith(nil), 2)
@@ -282,19 +283,19 @@ func TestRetryForRunsOnceReached(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var asked atomic.Int64
-			action := Action{URL: "http://", Timeout: 10 * time.Second, RetryFor: time.Hour, RetryFirst: 10 * time.Minute, RetryCap: 10 * time.Minute}
+			action := config.Action{URL: "http://", Timeout: config.Duration(10 * time.Second), RetryFor: config.Duration(time.Hour), RetryInterval: &config.RetryInterval{First: config.Duration(10 * time.Minute), Cap: config.Duration(10 * time.Minute)}}
 			if c.name == "says nothing" {
-				action.Timeout = 100 * time.Millisecond
+				action.Timeout = config.Duration(100 * time.Millisecond)
 			}
-			var config *tls.Config
+			var serve *tls.Config
 			if c.secure {
-				config = selfSigned(t)
-				action.URL, action.TLS = "https://", &TLS{InsecureSkipVerify: true}
+				serve = selfSigned(t)
+				action.URL, action.TLS = "https://", &config.TLS{InsecureSkipVerify: true}
 				if strings.HasPrefix(c.name, "HTTP/2") {
-					config.NextProtos = []string{"h2"}
+					serve.NextProtos = []string{"h2"}
 				}
 			}
-			action.URL += raw(t, config, func(connection net.Conn) { asked.Add(1); c.do(connection) })
+			action.URL += raw(t, serve, func(connection net.Conn) { asked.Add(1); c.do(connection) })
 			w := newWorkbench(t)
 			w.Use([]*Prepared{prepare(t, action)})
 			id := w.queue.add("test", eventWith(nil), 1)[0]
@@ -354,7 +355,7 @@ func TestRefusedClientCertificateIsNotReached(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	w := newWorkbench(t)
-	w.Use([]*Prepared{prepare(t, Action{URL: server.URL, TLS: &TLS{InsecureSkipVerify: true}})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: server.URL, TLS: &config.TLS{InsecureSkipVerify: true}})})
 	r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
 	if reason := r.attempts[0].Error; served || !strings.HasPrefix(reason, "connecting to the target: ") || !strings.HasSuffix(reason, "retry_for stands still") {
 		t.Errorf("got %s", reason)
@@ -387,7 +388,7 @@ func TestKeptConnectionsDoNotMultiply(t *testing.T) {
 	})
 	sender := NewSender(mustTargets(t), nil)
 	defer sender.Close()
-	request, err := prepare(t, Action{URL: "http://" + address, Method: "GET"}).Render(eventWith(nil), testDelivery)
+	request, err := prepare(t, config.Action{URL: "http://" + address, Method: "GET"}).Render(eventWith(nil), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
@@ -66,7 +67,7 @@ func TestOrderUnderRetries(t *testing.T) {
 		}
 	})
 	with := func() []*Prepared {
-		return []*Prepared{prepare(t, Action{URL: url + "/{{body.key}}/{{body.n}}", OrderBy: "body.key", RetryFirst: time.Millisecond, RetryCap: 3 * time.Millisecond})}
+		return []*Prepared{prepare(t, config.Action{URL: url + "/{{body.key}}/{{body.n}}", OrderBy: "body.key", RetryInterval: &config.RetryInterval{First: config.Duration(time.Millisecond), Cap: config.Duration(3 * time.Millisecond)}})}
 	}
 	actions := with()
 	d.Use(actions)

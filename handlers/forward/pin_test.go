@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -50,18 +51,18 @@ func TestPin(t *testing.T) {
 	other := "sha256:" + strings.Repeat("ab", 32)
 	for _, c := range []struct {
 		name string
-		tls  *TLS
+		tls  *config.TLS
 		want string // "" for delivered
 	}{
-		{"pinned", &TLS{Pins: []string{pin}}, ""},
-		{"as openssl prints it", &TLS{Pins: []string{"sha256:" + strings.Join(colons, ":")}}, ""},
-		{"one of two", &TLS{Pins: []string{other, pin}}, ""},
-		{"with a server name", &TLS{Pins: []string{pin}, ServerName: "nas.studio.lan"}, ""},
-		{"another", &TLS{Pins: []string{other}}, "the certificate of the target is not the pinned one: it has " + pin + " (CN=nas.studio.lan, valid until 2001-09-09)"},
+		{"pinned", &config.TLS{Pins: []string{pin}}, ""},
+		{"as openssl prints it", &config.TLS{Pins: []string{"sha256:" + strings.Join(colons, ":")}}, ""},
+		{"one of two", &config.TLS{Pins: []string{other, pin}}, ""},
+		{"with a server name", &config.TLS{Pins: []string{pin}, ServerName: "nas.studio.lan"}, ""},
+		{"another", &config.TLS{Pins: []string{other}}, "the certificate of the target is not the pinned one: it has " + pin + " (CN=nas.studio.lan, valid until 2001-09-09)"},
 		{"none", nil, "compare its fingerprint with what the target itself shows and write tls_pin " + pin},
 	} {
 		w := newWorkbench(t)
-		w.Use([]*Prepared{prepare(t, Action{URL: url, TLS: c.tls})})
+		w.Use([]*Prepared{prepare(t, config.Action{URL: url, TLS: c.tls})})
 		r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
 		if (r.state == queue.Delivered) != (c.want == "") || !strings.Contains(r.attempts[0].Error, c.want) {
 			t.Errorf("%s: %s: %s", c.name, r.state, r.attempts[0].Error)
@@ -73,9 +74,9 @@ func TestPin(t *testing.T) {
 func TestPinChangesTheConnection(t *testing.T) {
 	w := newWorkbench(t)
 	url, pin := appliance(t, &tls.Config{})
-	w.Use([]*Prepared{prepare(t, Action{URL: url, TLS: &TLS{Pins: []string{pin}}})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url, TLS: &config.TLS{Pins: []string{pin}}})})
 	w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Delivered)
-	w.Use([]*Prepared{prepare(t, Action{URL: url, TLS: &TLS{Pins: []string{"sha256:" + strings.Repeat("ab", 32)}}})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url, TLS: &config.TLS{Pins: []string{"sha256:" + strings.Repeat("ab", 32)}}})})
 	if r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1); r.state != queue.Pending {
 		t.Errorf("%s", r.state)
 	}
@@ -93,43 +94,10 @@ func TestProtocols(t *testing.T) {
 		{"", "", "if the target speaks only an old version of TLS, write tls_protocols tls1.0"},
 	} {
 		w := newWorkbench(t)
-		w.Use([]*Prepared{prepare(t, Action{URL: url, TLS: &TLS{Pins: []string{pin}, ProtocolMin: c.least, ProtocolMax: c.most}})})
+		w.Use([]*Prepared{prepare(t, config.Action{URL: url, TLS: &config.TLS{Pins: []string{pin}, ProtocolMin: c.least, ProtocolMax: c.most}})})
 		r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
 		if (r.state == queue.Delivered) != (c.want == "") || !strings.Contains(r.attempts[0].Error, c.want) {
 			t.Errorf("from %s to %s: %s: %s", c.least, c.most, r.state, r.attempts[0].Error)
 		}
 	}
-}
-
-func TestTLSMistakes(t *testing.T) {
-	pin := "sha256:" + strings.Repeat("ab", 32)
-	for want, setting := range map[string]TLS{
-		`"abcd" is no pin`:                  {Pins: []string{"abcd"}},
-		`"sha256:zz" is no pin`:             {Pins: []string{"sha256:zz"}},
-		`"sha1:` + strings.Repeat("ab", 32): {Pins: []string{"sha1:" + strings.Repeat("ab", 32)}},
-		"accepts any: remove":               {Pins: []string{pin}, InsecureSkipVerify: true},
-		"remove tls_trust_pool":             {Pins: []string{pin}, CAFiles: []string{"x"}},
-		`"1.0" is no version`:               {ProtocolMin: "1.0"},
-		"tls1.1, is below the lowest":       {ProtocolMax: "tls1.1"},
-		"tls1.2, is below the lowest":       {ProtocolMin: "tls1.3", ProtocolMax: "tls1.2"},
-	} {
-		if _, err := readTLS(&setting); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-}
-
-func FuzzParsePin(f *testing.F) {
-	for _, seed := range []string{"", "sha256:", "sha256:" + strings.Repeat("ab", 32), "sha256:" + strings.Repeat("AB:", 31) + "AB"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		pin, err := ParsePin(text)
-		if err != nil {
-			return
-		}
-		if again, err := ParsePin(fmt.Sprintf("sha256:%x", pin)); err != nil || again != pin {
-			t.Errorf("%q reads back as %x: %v", text, again, err)
-		}
-	})
 }

@@ -1,6 +1,10 @@
 package forward
 
-import "time"
+import (
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
+)
 
 // limiter says when the next attempt of an action may begin, so that no more of them
 // begin than its rate allows.
@@ -15,11 +19,11 @@ type limiter struct {
 }
 
 // next returns when the next attempt may begin. The zero time means at once.
-func (l *limiter) next(rate Rate) time.Time {
-	if rate.Count <= 0 || l.last.IsZero() {
+func (l *limiter) next(rate *config.Rate) time.Time {
+	if rate == nil || l.last.IsZero() {
 		return time.Time{}
 	}
 	// Rounded up: a nanosecond too early would be one too many.
-	interval := (rate.Per + time.Duration(rate.Count) - 1) / time.Duration(rate.Count)
+	interval := (time.Duration(rate.Per) + time.Duration(rate.Count) - 1) / time.Duration(rate.Count)
 	return l.last.Add(interval)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -37,13 +38,13 @@ func (b *begins) count() int {
 
 // check fails if in any stretch of time more attempts began than the rate
 // allows.
-func (b *begins) check(t testing.TB, rate Rate) {
+func (b *begins) check(t testing.TB, rate config.Rate) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	slices.SortFunc(b.all, time.Time.Compare)
 	for i := range b.all {
-		if j := i + rate.Count; j < len(b.all) && b.all[j].Sub(b.all[i]) < rate.Per {
+		if j := i + rate.Count; j < len(b.all) && b.all[j].Sub(b.all[i]) < time.Duration(rate.Per) {
 			t.Errorf("%d attempts began within %s", rate.Count+1, b.all[j].Sub(b.all[i]))
 		}
 	}
@@ -53,14 +54,14 @@ func (b *begins) check(t testing.TB, rate Rate) {
 // lease is held meanwhile. Another action does not notice.
 func TestRate(t *testing.T) {
 	const deliveries = 30
-	for _, rate := range []Rate{{5, time.Second}, {100, time.Minute}, {7, time.Hour}, {1, time.Second}} {
+	for _, rate := range []config.Rate{{Count: 5, Per: config.Duration(time.Second)}, {Count: 100, Per: config.Duration(time.Minute)}, {Count: 7, Per: config.Duration(time.Hour)}, {Count: 1, Per: config.Duration(time.Second)}} {
 		t.Run(fmt.Sprintf("%d in %s", rate.Count, rate.Per), func(t *testing.T) {
 			w := newWorkbench(t)
 			began := w.watchBegins("test")
 			s := newTroubled(t, answers, nil)
 			w.Use([]*Prepared{
-				prepare(t, Action{URL: s.url(), Rate: rate, RetryFor: 1000 * time.Hour}),
-				prepare(t, Action{Name: "other", URL: s.url()}),
+				prepare(t, config.Action{URL: s.url(), Rate: &rate, RetryFor: config.Duration(1000 * time.Hour)}),
+				prepare(t, config.Action{Name: "other", URL: s.url()}),
 			})
 			ids := w.queue.add("test", eventWith(nil), deliveries)
 			for n := 1; n <= deliveries; n++ {
@@ -71,7 +72,7 @@ func TestRate(t *testing.T) {
 				if got := began.count(); got != n {
 					t.Fatalf("%d attempts began, want %d", got, n)
 				}
-				step := rate.Per / time.Duration(rate.Count) / 3
+				step := time.Duration(rate.Per) / time.Duration(rate.Count) / 3
 				w.advance(step)
 				w.advance(step)
 				if w.clock.waiting() != 1 {
@@ -82,7 +83,7 @@ func TestRate(t *testing.T) {
 			s.answerWith(200)
 			for range 4 * deliveries {
 				w.calm(t)
-				w.advance(rate.Per / time.Duration(rate.Count))
+				w.advance(time.Duration(rate.Per) / time.Duration(rate.Count))
 			}
 			for _, id := range ids {
 				w.settledAs(t, id, queue.Delivered)
@@ -101,8 +102,8 @@ func TestRateOverReloads(t *testing.T) {
 	w := newWorkbench(t)
 	began := w.watchBegins("test")
 	s := newTroubled(t, answers, nil)
-	with := func(rate Rate) []*Prepared {
-		return []*Prepared{prepare(t, Action{URL: s.url(), Rate: rate})}
+	with := func(rate *config.Rate) []*Prepared {
+		return []*Prepared{prepare(t, config.Action{URL: s.url(), Rate: rate})}
 	}
 	ids := w.queue.add("test", eventWith(nil), 60)
 	now := func(n int) {
@@ -113,14 +114,14 @@ func TestRateOverReloads(t *testing.T) {
 			t.Fatalf("%d attempts began, want %d", got, n)
 		}
 	}
-	slow, quick := Rate{1, time.Minute}, Rate{10, time.Second}
-	w.Use(with(slow))
+	slow, quick := config.Rate{Count: 1, Per: config.Duration(time.Minute)}, config.Rate{Count: 10, Per: config.Duration(time.Second)}
+	w.Use(with(&slow))
 	now(1)
 	for range 10 {
-		w.Use(with(slow))
+		w.Use(with(&slow))
 	}
 	w.Use(nil)
-	w.Use(with(slow))
+	w.Use(with(&slow))
 	w.advance(time.Minute - 1)
 	now(1)
 	w.advance(1)
@@ -129,19 +130,19 @@ func TestRateOverReloads(t *testing.T) {
 	// says.
 	w.advance(10 * time.Second)
 	now(2)
-	w.Use(with(quick))
+	w.Use(with(&quick))
 	now(3)
 	w.advance(99 * time.Millisecond)
 	now(3)
 	w.advance(time.Millisecond)
 	now(4)
-	w.Use(with(slow))
+	w.Use(with(&slow))
 	w.advance(50 * time.Second)
 	now(4)
 	// What was not used is not made up for.
 	w.advance(time.Hour)
 	now(5)
-	w.Use(with(Rate{}))
+	w.Use(with(nil))
 	for _, id := range ids {
 		w.settledAs(t, id, queue.Delivered)
 	}
@@ -151,8 +152,8 @@ func TestRateOverReloads(t *testing.T) {
 func TestLimiter(t *testing.T) {
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		rate := Rate{Count: 1 + random.IntN(20), Per: time.Duration(1 + random.Int64N(int64(time.Minute)))}
-		if rate.Per < time.Duration(rate.Count) {
+		rate := config.Rate{Count: 1 + random.IntN(20), Per: config.Duration(time.Duration(1 + random.Int64N(int64(time.Minute))))}
+		if rate.Per < config.Duration(rate.Count) {
 			continue
 		}
 		var p limiter
@@ -160,7 +161,7 @@ func TestLimiter(t *testing.T) {
 		now := newClock().Now()
 		for range 500 {
 			now = now.Add(time.Duration(random.Int64N(int64(2*rate.Per)/int64(rate.Count) + 1)))
-			if !now.Before(p.next(rate)) {
+			if !now.Before(p.next(&rate)) {
 				p.last = now
 				b.all = append(b.all, now)
 			}

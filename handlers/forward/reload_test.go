@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -57,7 +58,7 @@ func (c *crowd) inFlight() int {
 func TestConcurrency(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
-	with := func(n int) []*Prepared { return []*Prepared{prepare(t, Action{URL: c.url, Concurrency: n})} }
+	with := func(n int) []*Prepared { return []*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: n})} }
 	ids := w.queue.add("test", eventWith(nil), 200)
 	w.Use(with(5))
 	eventually(t, "five are in flight", func() bool { return c.inFlight() == 5 })
@@ -98,7 +99,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 		case 0:
 			w.Use(nil)
 		default:
-			w.Use([]*Prepared{prepare(t, Action{URL: c.url, Concurrency: 1 + i%4})})
+			w.Use([]*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: 1 + i%4})})
 		}
 	}
 	for _, id := range ids {
@@ -117,7 +118,7 @@ func TestUse(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
 	with := func(path string) []*Prepared {
-		return []*Prepared{prepare(t, Action{URL: c.url + path, Concurrency: 1})}
+		return []*Prepared{prepare(t, config.Action{URL: c.url + path, Concurrency: 1})}
 	}
 	ids := w.queue.add("test", eventWith(nil), 3)
 	w.Use(with("/old"))
@@ -145,7 +146,7 @@ func TestTakenBeforeReload(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
 	ids := w.queue.add("test", eventWith(nil), 4)
-	with := func(n int) []*Prepared { return []*Prepared{prepare(t, Action{URL: c.url, Concurrency: n})} }
+	with := func(n int) []*Prepared { return []*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: n})} }
 	w.queue.taken = func() { w.Use(with(1)) }
 	w.Use(with(4))
 	eventually(t, "one is in flight", func() bool { return c.inFlight() == 1 })
@@ -185,7 +186,7 @@ func TestTargetsChangeWithActions(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
 	ids := w.queue.add("test", eventWith(nil), 3)
-	action := []*Prepared{prepare(t, Action{URL: c.url, Concurrency: 1})}
+	action := []*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: 1})}
 	w.Use(action)
 	eventually(t, "one is in flight", func() bool { return c.inFlight() == 1 })
 	w.sender.Restrict(mustTargets(t, "10.0.0.0/8"))
@@ -207,8 +208,8 @@ func TestActionsAreIndependent(t *testing.T) {
 	slow, quick := newCrowd(t), newCrowd(t)
 	close(quick.gate)
 	w.Use([]*Prepared{
-		prepare(t, Action{Name: "slow", URL: slow.url, Concurrency: 2}),
-		prepare(t, Action{Name: "quick", URL: quick.url, Concurrency: 2}),
+		prepare(t, config.Action{Name: "slow", URL: slow.url, Concurrency: 2}),
+		prepare(t, config.Action{Name: "quick", URL: quick.url, Concurrency: 2}),
 	})
 	w.queue.add("slow", eventWith(nil), 10)
 	eventually(t, "the slow one is full", func() bool { return slow.inFlight() == 2 })
@@ -223,7 +224,7 @@ func TestStopWaits(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
 	ids := w.queue.add("test", eventWith(nil), 5)
-	w.Use([]*Prepared{prepare(t, Action{URL: c.url, Concurrency: 2})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: 2})})
 	eventually(t, "two are in flight", func() bool { return c.inFlight() == 2 })
 	stopped := make(chan error)
 	go func() { stopped <- w.Stop(context.Background()) }()
@@ -232,7 +233,7 @@ func TestStopWaits(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	w.Use([]*Prepared{prepare(t, Action{URL: c.url})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: c.url})})
 	delivered := 0
 	for _, id := range ids {
 		if r := w.queue.get(id); r.state == queue.Delivered {
@@ -252,7 +253,7 @@ func TestStopBreaksOff(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
 	ids := w.queue.add("test", eventWith(nil), 3)
-	w.Use([]*Prepared{prepare(t, Action{URL: c.url}), prepare(t, Action{Name: "idle", URL: c.url})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: c.url}), prepare(t, config.Action{Name: "idle", URL: c.url})})
 	eventually(t, "all are in flight", func() bool { return c.inFlight() == 3 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -277,7 +278,7 @@ func TestIdle(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
 	close(c.gate)
-	w.Use([]*Prepared{prepare(t, Action{URL: c.url, Concurrency: 100})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: 100})})
 	for _, id := range w.queue.add("test", eventWith(nil), 300) {
 		w.settledAs(t, id, queue.Delivered)
 	}

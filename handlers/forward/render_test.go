@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -16,7 +17,7 @@ func TestRenderURL(t *testing.T) {
 		"on": true, "list": [1, "a b"], "dots": "..", "half": "a..b", "empty": "", "blank": " ", "plus": "+", "up": "../x"}`
 	cases := []struct {
 		name, url string
-		query     []Pair
+		query     []config.NameValue
 		want      string // "error: …" for a request that is not sent
 	}{
 		{"plain", "http://h/a/b", nil, "/a/b"},
@@ -41,9 +42,9 @@ func TestRenderURL(t *testing.T) {
 		{"secret is no template", "http://h/{{tricky}}", nil, "/%7B%7Bbody.id%7D%7D"},
 		{"query", "http://h/?a={{body.name}}&{{body.plus}}=1", nil, "/?a=A%2FB%20C%26D%3D%C3%A9%3F%23%25&%2B=1"},
 		{"query, absent", "http://h/?a={{body.nothing}}&b=2", nil, "/?a=&b=2"},
-		{"settings", "http://h/", []Pair{{"dry run", "a b&c=d+e%20;#'é"}, {"n[]", "2020-01-01T00:00:00Z,/?@"}, {"n[]", ""}},
+		{"settings", "http://h/", []config.NameValue{{Name: "dry run", Value: "a b&c=d+e%20;#'é"}, {Name: "n[]", Value: "2020-01-01T00:00:00Z,/?@"}, {Name: "n[]", Value: ""}},
 			"/?dry%20run=a%20b%26c=d%2Be%2520%3B%23%27%C3%A9&n[]=2020-01-01T00:00:00Z,/?@&n[]="},
-		{"settings after the URL's", "http://h/?a=1", []Pair{{"b", "{{body.name}}"}, {"{{body.plus}}=", "{{studio_token}}"}},
+		{"settings after the URL's", "http://h/?a=1", []config.NameValue{{Name: "b", Value: "{{body.name}}"}, {Name: "{{body.plus}}=", Value: "{{studio_token}}"}},
 			"/?a=1&b=A%2FB%20C%26D%3D%C3%A9%3F%23%25&%2B%3D=s3cret/%22tok%26en"},
 
 		{"absent", "http://h/a/{{body.nothing}}", nil, "error: url: {{body.nothing}} is absent or empty, and the path needs a value there; not sent"},
@@ -58,7 +59,7 @@ func TestRenderURL(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			p := prepare(t, Action{URL: c.url, Query: c.query})
+			p := prepare(t, config.Action{URL: c.url, Query: c.query})
 			request, err := p.Render(decoded(t, body), testDelivery)
 			if err != nil {
 				if want, fails := strings.CutPrefix(c.want, "error: "); !fails || !strings.HasPrefix(err.Error(), want) {
@@ -95,26 +96,26 @@ func TestRenderBody(t *testing.T) {
 		want                          string
 		empty                         []string
 	}{
-		{"quoted", BodyJSON, "", `{"a": "{{body.name}}", "b": "x{{body.id}}y{{body.none}}"}`,
+		{"quoted", config.BodyJSON, "", `{"a": "{{body.name}}", "b": "x{{body.id}}y{{body.none}}"}`,
 			`{"a": "Bob \"B\" \\ <&>\u0000\n\u2028é�", "b": "x9007199254740993y"}`, []string{"body.none"}},
-		{"bare", BodyJSON, "", `{"a": {{body.name}}, "b": [{{body.id}}, {{body.num}}, {{body.huge}}, {{body.on}}], "c": {{body.none}}, "d": {{body.list}}, "e": {{body.list[5]}}}`,
+		{"bare", config.BodyJSON, "", `{"a": {{body.name}}, "b": [{{body.id}}, {{body.num}}, {{body.huge}}, {{body.on}}], "c": {{body.none}}, "d": {{body.list}}, "e": {{body.list[5]}}}`,
 			`{"a": "Bob \"B\" \\ <&>\u0000\n\u2028é�", "b": [9007199254740993, 1.10, 1e400, false], "c": null, "d": [1,{"a":"\u0001<"}], "e": null}`, []string{"body.none", "body.list[5]"}},
-		{"whole", BodyJSON, "", `{{body.list}}`, `[1,{"a":"\u0001<"}]`, nil},
-		{"list in quotes", BodyJSON, "", `["{{body.list}}"]`, `["[1,{\"a\":\"\\u0001<\"}]"]`, nil},
-		{"key", BodyJSON, "", `{"{{body.name}}": 1, {{caller_id}}: 2}`, `{"Bob \"B\" \\ <&>\u0000\n\u2028é�": 1, "0044 20": 2}`, nil},
-		{"bare key that is no text", BodyJSON, "", `{ {{body.id}}: 2}`, "error: body: what was rendered is not well-formed JSON; not sent", nil},
-		{"number that JSON cannot spell", BodyJSON, "", `[{{duration}}]`, `["007"]`, nil},
-		{"text of digits", BodyJSON, "", `{{caller_id}}`, `"0044 20"`, nil},
-		{"parameter as it is", BodyJSON, "", `{"a": {{studio_path == "" ? 1 : 2}}, "b": "{{studio_host}}"}`, `{"a": 2, "b": "127.0.0.1"}`, nil},
-		{"raw", BodyRaw, "", "n={{body.name}}\r\n{{body.list}}{{body.none}}", "n=Bob \"B\" \\ <&>\x00\n\u2028é�\r\n[1,{\"a\":\"\\u0001<\"}]", []string{"body.none"}},
-		{"raw, JSON", BodyRaw, "Application/JSON; charset=utf-8", `["{{body.name}}", {{body.none}}]`, `["Bob \"B\" \\ <&>\u0000\n\u2028é�", null]`, []string{"body.none"}},
-		{"raw, JSON lines", BodyRaw, "application/x-ndjson", "{{body.id}}\n{{body.on}}\n", "9007199254740993\nfalse\n", nil},
-		{"raw, XML", BodyRaw, "application/soap+xml", "<a b='{{body.name}}'/>", "<a b='Bob &quot;B&quot; \\ &lt;&amp;&gt;�&#xA;\u2028é�'/>", nil},
-		{"raw, urlencoded", BodyRaw, "application/x-www-form-urlencoded", "a b={{body.list}}", "a b=%5B1%2C%7B%22a%22%3A%22%5Cu0001%3C%22%7D%5D", nil},
+		{"whole", config.BodyJSON, "", `{{body.list}}`, `[1,{"a":"\u0001<"}]`, nil},
+		{"list in quotes", config.BodyJSON, "", `["{{body.list}}"]`, `["[1,{\"a\":\"\\u0001<\"}]"]`, nil},
+		{"key", config.BodyJSON, "", `{"{{body.name}}": 1, {{caller_id}}: 2}`, `{"Bob \"B\" \\ <&>\u0000\n\u2028é�": 1, "0044 20": 2}`, nil},
+		{"bare key that is no text", config.BodyJSON, "", `{ {{body.id}}: 2}`, "error: body: what was rendered is not well-formed JSON; not sent", nil},
+		{"number that JSON cannot spell", config.BodyJSON, "", `[{{duration}}]`, `["007"]`, nil},
+		{"text of digits", config.BodyJSON, "", `{{caller_id}}`, `"0044 20"`, nil},
+		{"parameter as it is", config.BodyJSON, "", `{"a": {{studio_path == "" ? 1 : 2}}, "b": "{{studio_host}}"}`, `{"a": 2, "b": "127.0.0.1"}`, nil},
+		{"raw", config.BodyRaw, "", "n={{body.name}}\r\n{{body.list}}{{body.none}}", "n=Bob \"B\" \\ <&>\x00\n\u2028é�\r\n[1,{\"a\":\"\\u0001<\"}]", []string{"body.none"}},
+		{"raw, JSON", config.BodyRaw, "Application/JSON; charset=utf-8", `["{{body.name}}", {{body.none}}]`, `["Bob \"B\" \\ <&>\u0000\n\u2028é�", null]`, []string{"body.none"}},
+		{"raw, JSON lines", config.BodyRaw, "application/x-ndjson", "{{body.id}}\n{{body.on}}\n", "9007199254740993\nfalse\n", nil},
+		{"raw, XML", config.BodyRaw, "application/soap+xml", "<a b='{{body.name}}'/>", "<a b='Bob &quot;B&quot; \\ &lt;&amp;&gt;�&#xA;\u2028é�'/>", nil},
+		{"raw, urlencoded", config.BodyRaw, "application/x-www-form-urlencoded", "a b={{body.list}}", "a b=%5B1%2C%7B%22a%22%3A%22%5Cu0001%3C%22%7D%5D", nil},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			p := prepare(t, Action{URL: "http://h/", Body: Body{Kind: c.kind, Type: c.contentType, Text: c.text}})
+			p := prepare(t, config.Action{URL: "http://h/", Body: &config.Body{Kind: c.kind, Type: c.contentType, Text: c.text}})
 			e := decoded(t, eventBody)
 			e.Parameters[event.Duration] = json.Number("007")
 			request, err := p.Render(e, testDelivery)
@@ -130,7 +131,7 @@ func TestRenderBody(t *testing.T) {
 			if strings.Join(request.Empty, ",") != strings.Join(c.empty, ",") {
 				t.Errorf("empty are %q, want %q", request.Empty, c.empty)
 			}
-			if c.kind == BodyJSON && !json.Valid(request.Body) {
+			if c.kind == config.BodyJSON && !json.Valid(request.Body) {
 				t.Error("not well-formed")
 			}
 		})
@@ -139,19 +140,19 @@ func TestRenderBody(t *testing.T) {
 
 func TestContentType(t *testing.T) {
 	cases := []struct {
-		body    Body
-		headers []Pair
+		body    config.Body
+		headers []config.NameValue
 		want    string
 	}{
-		{Body{}, nil, ""},
-		{Body{Kind: BodyJSON, Text: "1"}, nil, "application/json"},
-		{Body{Kind: BodyJSON, Text: "1"}, []Pair{{"content-type", "application/vnd.x+json"}}, "application/vnd.x+json"},
-		{Body{Kind: BodyRaw, Text: "1"}, nil, "text/plain; charset=utf-8"},
-		{Body{Kind: BodyRaw, Type: "text/csv", Text: "1"}, nil, "text/csv"},
-		{Body{Kind: BodyRaw, Type: "text/csv", Text: "1"}, []Pair{{"Content-Type", "text/tsv"}}, "text/tsv"},
+		{config.Body{}, nil, ""},
+		{config.Body{Kind: config.BodyJSON, Text: "1"}, nil, "application/json"},
+		{config.Body{Kind: config.BodyJSON, Text: "1"}, []config.NameValue{{Name: "content-type", Value: "application/vnd.x+json"}}, "application/vnd.x+json"},
+		{config.Body{Kind: config.BodyRaw, Text: "1"}, nil, "text/plain; charset=utf-8"},
+		{config.Body{Kind: config.BodyRaw, Type: "text/csv", Text: "1"}, nil, "text/csv"},
+		{config.Body{Kind: config.BodyRaw, Type: "text/csv", Text: "1"}, []config.NameValue{{Name: "Content-Type", Value: "text/tsv"}}, "text/tsv"},
 	}
 	for _, c := range cases {
-		request, err := prepare(t, Action{URL: "http://h/", Body: c.body, Headers: c.headers}).Render(eventWith(nil), testDelivery)
+		request, err := prepare(t, config.Action{URL: "http://h/", Body: &c.body, Headers: c.headers}).Render(eventWith(nil), testDelivery)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +161,7 @@ func TestContentType(t *testing.T) {
 		}
 	}
 	// A header decides about escaping as the type of the body does.
-	p := prepare(t, Action{URL: "http://h/", Headers: []Pair{{"Content-Type", "application/json"}}, Body: Body{Kind: BodyRaw, Text: `"{{body}}"`}})
+	p := prepare(t, config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Content-Type", Value: "application/json"}}, Body: &config.Body{Kind: config.BodyRaw, Text: `"{{body}}"`}})
 	request, err := p.Render(eventWith(`"`), testDelivery)
 	if err != nil || string(request.Body) != `"\""` {
 		t.Errorf("got %s, %v", request.Body, err)
@@ -168,9 +169,9 @@ func TestContentType(t *testing.T) {
 }
 
 func TestRenderHeaders(t *testing.T) {
-	p := prepare(t, Action{URL: "http://h/", Headers: []Pair{
-		{"X-Project", " {{body.id}} "}, {"SOAPAction", "urn:x"}, {"x-project", "two"}, {"X-None", "{{body.none}}"},
-		{"X-Text", "Jürgen {{body.name}}"}, {"{{studio_host == '' ? 'X-No' : 'X-Yes'}}", "1"}, {"Host", "{{studio_host}}:81"}, {"user-agent", "mine"},
+	p := prepare(t, config.Action{URL: "http://h/", Headers: []config.NameValue{
+		{Name: "X-Project", Value: " {{body.id}} "}, {Name: "SOAPAction", Value: "urn:x"}, {Name: "x-project", Value: "two"}, {Name: "X-None", Value: "{{body.none}}"},
+		{Name: "X-Text", Value: "Jürgen {{body.name}}"}, {Name: "{{studio_host == '' ? 'X-No' : 'X-Yes'}}", Value: "1"}, {Name: "Host", Value: "{{studio_host}}:81"}, {Name: "user-agent", Value: "mine"},
 	}})
 	event := decoded(t, `{"id": 7, "name": "日本"}`)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -214,7 +215,7 @@ func TestRenderHeaders(t *testing.T) {
 // TestTestEventsAreMarked checks that requests for test events say so, and
 // others do not, whatever the event came with.
 func TestTestEventsAreMarked(t *testing.T) {
-	p := prepare(t, Action{URL: "http://h/", Headers: []Pair{{"X-Other", "{{test}}"}}})
+	p := prepare(t, config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "X-Other", Value: "{{test}}"}}})
 	for _, test := range []bool{true, false} {
 		event := decoded(t, `{}`)
 		event.Test = test
@@ -237,9 +238,9 @@ func TestTestEventsAreMarked(t *testing.T) {
 // with the event.
 func TestRenderErrorsHoldNoValues(t *testing.T) {
 	event := eventWith(map[string]any{"v": "gehe\tim/../x"})
-	for _, action := range []Action{
+	for _, action := range []config.Action{
 		{URL: "http://h/{{body.v}}"},
-		{URL: "http://h/", Headers: []Pair{{"X", "{{body.v}}"}}},
+		{URL: "http://h/", Headers: []config.NameValue{{Name: "X", Value: "{{body.v}}"}}},
 	} {
 		_, err := prepare(t, action).Render(event, testDelivery)
 		if err == nil || strings.Contains(err.Error(), "gehe") {
@@ -248,10 +249,10 @@ func TestRenderErrorsHoldNoValues(t *testing.T) {
 	}
 }
 
-var benchAction = Action{
-	URL: "{{studio_api}}/folders/{{body.project.id}}", Query: []Pair{{"number", "{{caller_id}}"}, {"dry_run", "no"}},
-	Headers: []Pair{{"X-Project", "{{body.project.id}}"}, {"Authorization", "Bearer {{studio_token}}"}},
-	Body:    Body{Kind: BodyJSON, Text: `{"project": {{body.project.id}}, "name": "{{body.project.name}}", "by": "{{calling_name}}"}`},
+var benchAction = config.Action{
+	URL: "{{studio_api}}/folders/{{body.project.id}}", Query: []config.NameValue{{Name: "number", Value: "{{caller_id}}"}, {Name: "dry_run", Value: "no"}},
+	Headers: []config.NameValue{{Name: "X-Project", Value: "{{body.project.id}}"}, {Name: "Authorization", Value: "Bearer {{studio_token}}"}},
+	Body:    &config.Body{Kind: config.BodyJSON, Text: `{"project": {{body.project.id}}, "name": "{{body.project.name}}", "by": "{{calling_name}}"}`},
 }
 
 func benchEvent() *event.Event {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -34,7 +35,7 @@ type verdict struct {
 // target that is down is tested next at a time; zero means that it is up, and then
 // the random number, 0 ≤ random < 1, spreads the retries.
 func (p *Prepared) judge(result Result, attempts int, first, now, next time.Time, random float64) verdict {
-	if p.success.has(result.Status) {
+	if p.success.Has(result.Status) {
 		return verdict{state: queue.Delivered}
 	}
 	reason, retry := p.explain(result)
@@ -44,18 +45,19 @@ func (p *Prepared) judge(result Result, attempts int, first, now, next time.Time
 	if p.action.RetryFor < 0 {
 		return verdict{state: queue.Failed, reason: reason + "; retry_for is off"}
 	}
-	pause := backoff(p.action.RetryFirst, p.action.RetryCap, attempts, random)
+	interval := p.action.RetryInterval
+	pause := backoff(interval, attempts, random)
 	if asked, ok := retryAfter(result.RetryAfter, now); ok {
-		pause = max(pause, min(asked, max(p.action.RetryCap, longestRetryAfter)))
+		pause = max(pause, min(asked, max(time.Duration(interval.Cap), longestRetryAfter)))
 	}
-	again, end := now.Add(pause), first.Add(p.action.RetryFor)
+	again, end := now.Add(pause), first.Add(time.Duration(p.action.RetryFor))
 	if !next.IsZero() {
 		again = next
 	}
 	if again.After(end) {
 		// The last attempt is made right at the end, unless that would follow
 		// this one too closely.
-		if end.Sub(now) < p.action.RetryFirst {
+		if end.Sub(now) < time.Duration(interval.First) {
 			return verdict{state: queue.Failed, reason: fmt.Sprintf("%s; given up after %s, as retry_for says", reason, attemptCount(attempts))}
 		}
 		again = end
@@ -71,7 +73,7 @@ func (p *Prepared) judgeUnreached(result Result, attempts int, spent time.Durati
 	switch {
 	case p.action.RetryFor < 0:
 		return verdict{state: queue.Failed, reason: reason + "; retry_for is off"}
-	case spent >= p.action.RetryFor:
+	case spent >= time.Duration(p.action.RetryFor):
 		return verdict{state: queue.Failed, reason: fmt.Sprintf("%s; given up after %s, as retry_for says", reason, attemptCount(attempts))}
 	}
 	return verdict{state: queue.Pending, again: next, reason: reason + "; until it can be reached, one delivery at a time is tried, and retry_for stands still"}
@@ -122,8 +124,8 @@ func remedyTLS(err error) string {
 	var refused *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &refused) && len(refused.UnverifiedCertificates) > 0:
-		return fmt.Sprintf("; to accept this certificate alone, compare its fingerprint with what the target itself shows and write tls_pin %s%x",
-			pinPrefix, sha256.Sum256(refused.UnverifiedCertificates[0].Raw))
+		return fmt.Sprintf("; to accept this certificate alone, compare its fingerprint with what the target itself shows and write tls_pin sha256:%x",
+			sha256.Sum256(refused.UnverifiedCertificates[0].Raw))
 	case strings.Contains(err.Error(), "protocol version not supported"):
 		return "; if the target speaks only an old version of TLS, write tls_protocols tls1.0"
 	}
@@ -171,7 +173,8 @@ func printable(text string) string {
 // backoff returns the pause after a number of attempts: random between the
 // first pause and a bound that doubles with each attempt up to the cap. That is
 // full jitter: after an outage, what waits does not come back all at once.
-func backoff(first, limit time.Duration, attempts int, random float64) time.Duration {
+func backoff(interval *config.RetryInterval, attempts int, random float64) time.Duration {
+	first, limit := time.Duration(interval.First), time.Duration(interval.Cap)
 	bound := first
 	for range attempts {
 		if bound >= limit/2 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -13,7 +14,7 @@ func TestBackoff(t *testing.T) {
 	for attempts, bound := range map[int]time.Duration{1: 2e9, 2: 4e9, 3: 8e9, 8: 256e9, 9: limit, 10: limit, 100: limit, 1e6: limit} {
 		lowest, highest := limit, time.Duration(0)
 		for range 2000 {
-			pause := backoff(first, limit, attempts, rand.Float64())
+			pause := backoff(&config.RetryInterval{First: config.Duration(first), Cap: config.Duration(limit)}, attempts, rand.Float64())
 			lowest, highest = min(lowest, pause), max(highest, pause)
 		}
 		if lowest < first || highest > bound {
@@ -24,10 +25,10 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("after %d attempts the pause is only between %s and %s", attempts, lowest, highest)
 		}
 	}
-	if got := backoff(time.Second, time.Second, 1e6, 0.99); got != time.Second {
+	if got := backoff(&config.RetryInterval{First: config.Duration(time.Second), Cap: config.Duration(time.Second)}, 1e6, 0.99); got != time.Second {
 		t.Errorf("first and cap equal: %s", got)
 	}
-	if got := backoff(time.Hour, 1<<63-1, 1e6, 0.99); got < time.Hour {
+	if got := backoff(&config.RetryInterval{First: config.Duration(time.Hour), Cap: 1<<63 - 1}, 1e6, 0.99); got < time.Hour {
 		t.Errorf("a huge cap: %s", got)
 	}
 }
@@ -52,7 +53,7 @@ func TestRetryAfter(t *testing.T) {
 
 // When the next attempt is made, and when none is.
 func TestJudgeTime(t *testing.T) {
-	p := prepare(t, Action{URL: "http://h/", RetryFor: time.Hour, RetryFirst: time.Second, RetryCap: time.Minute})
+	p := prepare(t, config.Action{URL: "http://h/", RetryFor: config.Duration(time.Hour), RetryInterval: &config.RetryInterval{First: config.Duration(time.Second), Cap: config.Duration(time.Minute)}})
 	first := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	cases := []struct {
 		name       string

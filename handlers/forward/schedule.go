@@ -23,7 +23,7 @@ const longestOrderKey = 128
 // the event.
 func (p *Prepared) Schedule(bound *language.Bound, received time.Time) (orderKey string, expires time.Time, err error) {
 	if p.action.Expires > 0 {
-		expires = received.Add(p.action.Expires)
+		expires = received.Add(time.Duration(p.action.Expires))
 	}
 	if p.orderBy == nil {
 		return "", expires, nil

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 func TestScheduleOrder(t *testing.T) {
@@ -16,7 +18,7 @@ func TestScheduleOrder(t *testing.T) {
 	}
 	key := func(expression string) string {
 		t.Helper()
-		p := prepare(t, Action{URL: "http://h/", OrderBy: expression})
+		p := prepare(t, config.Action{URL: "http://h/", OrderBy: expression})
 		event := eventWith(body)
 		key, expires, err := p.Schedule(p.language.Bind(event), event.Received)
 		if err != nil || !expires.IsZero() {
@@ -42,7 +44,7 @@ func TestScheduleOrder(t *testing.T) {
 // An order_by that fails leaves the delivery without a key, but not without its
 // end, and says nothing of the event's values.
 func TestScheduleOrderFails(t *testing.T) {
-	p := prepare(t, Action{URL: "http://h/", OrderBy: `body.text + 1`, Expires: time.Minute})
+	p := prepare(t, config.Action{URL: "http://h/", OrderBy: `body.text + 1`, Expires: config.Duration(time.Minute)})
 	event := eventWith(map[string]any{"text": "payload"})
 	event.Received = newClock().Now()
 	key, expires, err := p.Schedule(p.language.Bind(event), event.Received)
@@ -57,7 +59,7 @@ func TestScheduleOrderFails(t *testing.T) {
 func TestScheduleExpires(t *testing.T) {
 	received := newClock().Now()
 	for _, d := range []time.Duration{0, 5 * time.Second} {
-		p := prepare(t, Action{URL: "http://h/", Expires: d})
+		p := prepare(t, config.Action{URL: "http://h/", Expires: config.Duration(d)})
 		_, expires, err := p.Schedule(p.language.Bind(eventWith(nil)), received)
 		if err != nil || expires.IsZero() != (d == 0) || d > 0 && !expires.Equal(received.Add(d)) {
 			t.Errorf("%s: %s, %v", d, expires, err)
@@ -68,7 +70,7 @@ func TestScheduleExpires(t *testing.T) {
 // What is wrong with order_by is found when the configuration is loaded.
 func TestOrderByLoadErrors(t *testing.T) {
 	load := func(by string) error {
-		_, err := Compile([]Action{{Name: "a", Place: "Caddyfile:7", Method: "POST", URL: "http://h/{{body.id}}", OrderBy: by}}, testLanguage(t), Settings{})
+		_, err := Compile([]config.Action{{Name: "a", Place: "Caddyfile:7", Method: "POST", URL: "http://h/{{body.id}}", OrderBy: by}}, testLanguage(t), Settings{})
 		return err
 	}
 	for by, want := range map[string]string{
@@ -91,8 +93,8 @@ func TestOrderByLoadErrors(t *testing.T) {
 }
 
 func BenchmarkSchedule(b *testing.B) {
-	for name, action := range map[string]Action{
-		"nothing": {}, "expires": {Expires: time.Minute}, "order_by": {OrderBy: "body.project.id"}, "order_by of a sum": {OrderBy: `source + "/" + string(body.project.id)`},
+	for name, action := range map[string]config.Action{
+		"nothing": {}, "expires": {Expires: config.Duration(time.Minute)}, "order_by": {OrderBy: "body.project.id"}, "order_by of a sum": {OrderBy: `source + "/" + string(body.project.id)`},
 	} {
 		b.Run(name, func(b *testing.B) {
 			action.URL = "http://h/"

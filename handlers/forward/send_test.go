@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -19,30 +21,30 @@ var update = flag.Bool("update", false, "write the golden files")
 // All methods with all kinds of bodies and of credentials, as the bytes that a
 // target receives.
 func TestOnTheWire(t *testing.T) {
-	fields := []Field{{Name: "name", Value: "{{body.name}}"}, {Name: "a b&{{body.id}}", Value: "1 + 1\r\n= 2"}, {Name: "name", Value: `{"id": {{body.id}}}`, Type: "application/json"}}
-	untyped := []Field{fields[0], fields[1], {Name: "name", Value: "{{body.none}}"}}
+	fields := []config.BodyField{{Name: "name", Value: "{{body.name}}"}, {Name: "a b&{{body.id}}", Value: "1 + 1\r\n= 2"}, {Name: "name", Value: `{"id": {{body.id}}}`, Type: "application/json"}}
+	untyped := []config.BodyField{fields[0], fields[1], {Name: "name", Value: "{{body.none}}"}}
 	bodies := []struct {
 		name string
-		body Body
+		body config.Body
 	}{
-		{"none", Body{}},
-		{"form", Body{Kind: BodyForm, Fields: fields}},
-		{"urlencoded", Body{Kind: BodyURLEncoded, Fields: untyped}},
-		{"raw", Body{Kind: BodyRaw, Text: "line 1\r\n{{body.name}}\n"}},
-		{"raw csv", Body{Kind: BodyRaw, Type: "text/csv", Text: "{{body.id}};{{body.none}}"}},
-		{"json", Body{Kind: BodyJSON, Text: "{\n  \"project\": {{body.id}}, \"name\": \"{{body.name}}\"\n}"}},
-		{"xml", Body{Kind: BodyXML, Text: "<p id=\"{{body.id}}\"><![CDATA[{{body.name}}]]><b>{{body.name}}</b></p>"}},
-		{"forward", Body{Kind: BodyForward}},
+		{"none", config.Body{}},
+		{"form", config.Body{Kind: config.BodyForm, Fields: fields}},
+		{"urlencoded", config.Body{Kind: config.BodyURLEncoded, Fields: untyped}},
+		{"raw", config.Body{Kind: config.BodyRaw, Text: "line 1\r\n{{body.name}}\n"}},
+		{"raw csv", config.Body{Kind: config.BodyRaw, Type: "text/csv", Text: "{{body.id}};{{body.none}}"}},
+		{"json", config.Body{Kind: config.BodyJSON, Text: "{\n  \"project\": {{body.id}}, \"name\": \"{{body.name}}\"\n}"}},
+		{"xml", config.Body{Kind: config.BodyXML, Text: "<p id=\"{{body.id}}\"><![CDATA[{{body.name}}]]><b>{{body.name}}</b></p>"}},
+		{"forward", config.Body{Kind: config.BodyForward}},
 	}
 	auths := []struct {
 		name string
-		auth Auth
+		auth config.ActionAuth
 	}{
-		{"none", Auth{}},
-		{"api_key header", Auth{Kind: AuthAPIKey, In: InHeader, Name: "x-api-key", Value: "{{studio_token}}"}},
-		{"api_key query", Auth{Kind: AuthAPIKey, In: InQuery, Name: "api key", Value: "{{studio_token}}"}},
-		{"basic", Auth{Kind: AuthBasic, User: "Bob {{body.id}}", Value: "{{studio_password}}é"}},
-		{"bearer", Auth{Kind: AuthBearer, Value: "{{studio_token}}"}},
+		{"none", config.ActionAuth{}},
+		{"api_key header", config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "x-api-key", Value: "{{studio_token}}"}},
+		{"api_key query", config.ActionAuth{Kind: config.AuthAPIKey, In: config.InQuery, Name: "api key", Value: "{{studio_token}}"}},
+		{"basic", config.ActionAuth{Kind: config.AuthBasic, User: "Bob {{body.id}}", Password: "{{studio_password}}é"}},
+		{"bearer", config.ActionAuth{Kind: config.AuthBearer, Value: "{{studio_token}}"}},
 	}
 	sender := NewSender(mustTargets(t), nil)
 	defer sender.Close()
@@ -51,11 +53,11 @@ func TestOnTheWire(t *testing.T) {
 	event.RawBody = []byte(`{"id":   4711}`)
 	event.Headers = map[string][]string{"Content-Type": {"application/json; charset=utf-8"}}
 	var got bytes.Buffer
-	send := func(title string, action Action) {
+	send := func(title string, action config.Action) {
 		t.Helper()
 		action.URL = "http://" + target.address + "/folders/{{body.name}}/%zz^|?a=b c"
-		action.Query = []Pair{{"q", "{{body.name}}"}, {"q", "two"}}
-		action.Headers = []Pair{{"X-Project", "{{body.id}}"}, {"X-Project", "b"}}
+		action.Query = []config.NameValue{{Name: "q", Value: "{{body.name}}"}, {Name: "q", Value: "two"}}
+		action.Headers = []config.NameValue{{Name: "X-Project", Value: "{{body.id}}"}, {Name: "X-Project", Value: "b"}}
 		request, err := prepare(t, action).Render(event, testDelivery)
 		if err != nil {
 			t.Fatal(err)
@@ -69,10 +71,10 @@ func TestOnTheWire(t *testing.T) {
 		}
 		fmt.Fprintf(&got, "=== %s\n%s\n", title, text)
 	}
-	for _, method := range Methods {
+	for _, method := range config.Methods {
 		for _, body := range bodies {
 			for _, auth := range auths {
-				send(fmt.Sprintf("%s, body %s, auth %s", method, body.name, auth.name), Action{Method: method, Body: body.body, Auth: auth.auth})
+				send(fmt.Sprintf("%s, body %s, auth %s", method, body.name, auth.name), config.Action{Method: method, Body: &body.body, Auth: &auth.auth})
 			}
 		}
 	}
@@ -104,14 +106,14 @@ func firstDifference(got, want string) string {
 
 // The request as the activity shows it, with every form of a secret masked.
 func TestShownRequest(t *testing.T) {
-	p := prepare(t, Action{
+	p := prepare(t, config.Action{
 		URL:   "http://user:pass%20word+1@h:81/{{studio_password}}/{{body.name}}?t={{studio_token}}",
-		Query: []Pair{{"token", "{{studio_token}}"}},
-		Headers: []Pair{
-			{"X-Basic", `{{toBase64("somebody:" + studio_password)}}`}, {"X-Upper", "{{upper(studio_token)}}"},
-			{"Cookie", "id=plain"}, {"X-Name", "{{body.name}}"},
+		Query: []config.NameValue{{Name: "token", Value: "{{studio_token}}"}},
+		Headers: []config.NameValue{
+			{Name: "X-Basic", Value: `{{toBase64("somebody:" + studio_password)}}`}, {Name: "X-Upper", Value: "{{upper(studio_token)}}"},
+			{Name: "Cookie", Value: "id=plain"}, {Name: "X-Name", Value: "{{body.name}}"},
 		},
-		Body: Body{Kind: BodyRaw, Type: "application/json", Text: `{"a": {{ tojson(studio_token) }}, "b": "{{body.name}}"}`},
+		Body: &config.Body{Kind: config.BodyRaw, Type: "application/json", Text: `{"a": {{ tojson(studio_token) }}, "b": "{{body.name}}"}`},
 	})
 	request, err := p.Render(decoded(t, `{"name": "Bob Lee"}`), testDelivery)
 	if err != nil {
@@ -140,7 +142,7 @@ X-Upper: ***
 
 // What is kept of requests is bounded, and no half of a secret stands at a cut.
 func TestShownRequestIsCut(t *testing.T) {
-	p := prepare(t, Action{URL: "http://h/", Body: Body{Kind: BodyRaw, Text: "{{body}}{{studio_token}}"}})
+	p := prepare(t, config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyRaw, Text: "{{body}}{{studio_token}}"}})
 	for _, filler := range []string{"x", "é", "\xff", testToken} {
 		request, err := p.Render(eventWith(strings.Repeat(filler, 10000)), testDelivery)
 		if err != nil {
@@ -159,7 +161,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 		http.Redirect(w, r, "/login?next="+testToken, http.StatusFound)
 	}))
 	defer target.Close()
-	p := prepare(t, Action{URL: target.URL + "/a"})
+	p := prepare(t, config.Action{URL: target.URL + "/a"})
 	result := send(t, p)
 	judged := p.judge(result, 1, time.Now(), time.Now(), time.Time{}, 0)
 	if want := "the target answered 302 Found, which points to /login; redirects are not followed"; judged.state != "failed" || judged.reason != want {
@@ -196,7 +198,7 @@ func TestHugeAnswer(t *testing.T) {
 		written <- total
 	}))
 	defer target.Close()
-	result := send(t, prepare(t, Action{URL: target.URL}))
+	result := send(t, prepare(t, config.Action{URL: target.URL}))
 	if result.Status != 200 || len(result.Response) > responseKept || !strings.HasPrefix(result.Response, "xxx") {
 		t.Errorf("status %d, %d bytes, %v", result.Status, len(result.Response), result.Err)
 	}
@@ -213,7 +215,7 @@ func TestAnswerIsMasked(t *testing.T) {
 		_, _ = io.WriteString(w, "bad token: "+r.Header.Get("X-Token")+"\xff")
 	}))
 	defer target.Close()
-	result := send(t, prepare(t, Action{URL: target.URL, Headers: []Pair{{"X-Token", "{{studio_token}}"}}}))
+	result := send(t, prepare(t, config.Action{URL: target.URL, Headers: []config.NameValue{{Name: "X-Token", Value: "{{studio_token}}"}}}))
 	if result.Status != 403 || result.Response != "bad token: ***\uFFFD" {
 		t.Errorf("got %+v", result)
 	}
@@ -229,7 +231,7 @@ func TestClosedIdleConnection(t *testing.T) {
 	defer target.Close()
 	sender := NewSender(mustTargets(t), nil)
 	defer sender.Close()
-	p := prepare(t, Action{URL: target.URL, Body: Body{Kind: BodyRaw, Text: "x"}})
+	p := prepare(t, config.Action{URL: target.URL, Body: &config.Body{Kind: config.BodyRaw, Text: "x"}})
 	for range 20 {
 		request, err := p.Render(eventWith(nil), testDelivery)
 		if err != nil {
@@ -294,7 +296,7 @@ func TestHTTP2(t *testing.T) {
 	sender := NewSender(mustTargets(t), nil)
 	defer sender.Close()
 	sender.current.Load().TLSClientConfig = target.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	p := prepare(t, Action{URL: target.URL + "/{{body}}^|?{{body}}", Body: Body{Kind: BodyJSON, Text: "{{body}}"}})
+	p := prepare(t, config.Action{URL: target.URL + "/{{body}}^|?{{body}}", Body: &config.Body{Kind: config.BodyJSON, Text: "{{body}}"}})
 	request, err := p.Render(eventWith("a/b"), testDelivery)
 	if err != nil {
 		t.Fatal(err)

@@ -14,39 +14,40 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // shapeActions have a value of the event in every place where one may stand.
-var shapeActions = []Action{
+var shapeActions = []config.Action{
 	{
 		URL: "{{studio_api}}/folders/{{body.v}}/job-{{body.v}}.json?first={{body.v}}&fixed=1", Method: "POST",
-		Query:   []Pair{{"q", "a {{body.v}}"}, {"fixed", "two"}, {"n{{body.v}}", "1"}},
-		Headers: []Pair{{"X-Fixed", "1"}},
-		Body:    Body{Kind: BodyJSON, Text: `{"quoted": "<{{body.v}}>", "bare": {{body.v}}, "list": [{{body.v}}, "{{body.v}}"], "k{{body.v}}": 1, "fixed": {"a": null}}`},
+		Query:   []config.NameValue{{Name: "q", Value: "a {{body.v}}"}, {Name: "fixed", Value: "two"}, {Name: "n{{body.v}}", Value: "1"}},
+		Headers: []config.NameValue{{Name: "X-Fixed", Value: "1"}},
+		Body:    &config.Body{Kind: config.BodyJSON, Text: `{"quoted": "<{{body.v}}>", "bare": {{body.v}}, "list": [{{body.v}}, "{{body.v}}"], "k{{body.v}}": 1, "fixed": {"a": null}}`},
 	},
 	{
 		URL: "http://127.0.0.1:8080/x", Method: "PUT",
-		Headers: []Pair{{"X-Value", "v={{body.v}}"}, {"X-Fixed", "1"}, {"X-Value", "{{body.v}}"}},
-		Body:    Body{Kind: BodyRaw, Type: "text/xml", Text: `<a b="{{body.v}}">{{body.v}}<fixed/></a>`},
+		Headers: []config.NameValue{{Name: "X-Value", Value: "v={{body.v}}"}, {Name: "X-Fixed", Value: "1"}, {Name: "X-Value", Value: "{{body.v}}"}},
+		Body:    &config.Body{Kind: config.BodyRaw, Type: "text/xml", Text: `<a b="{{body.v}}">{{body.v}}<fixed/></a>`},
 	},
 	{
 		URL: "http://127.0.0.1:8080/x?{{body.v}}", Method: "PATCH",
-		Body: Body{Kind: BodyRaw, Text: "raw {{body.v}} end"},
+		Body: &config.Body{Kind: config.BodyRaw, Text: "raw {{body.v}} end"},
 	},
 	{
-		URL: "http://127.0.0.1:8080/x", Method: "POST", Auth: Auth{Kind: AuthBasic, User: "u{{body.v}}", Value: "{{body.v}}"},
-		Body: Body{Kind: BodyURLEncoded, Fields: []Field{{Name: "a", Value: "a {{body.v}}"}, {Name: "fixed", Value: "&"}, {Name: "n{{body.v}}", Value: "1"}}},
+		URL: "http://127.0.0.1:8080/x", Method: "POST", Auth: &config.ActionAuth{Kind: config.AuthBasic, User: "u{{body.v}}", Password: "{{body.v}}"},
+		Body: &config.Body{Kind: config.BodyURLEncoded, Fields: []config.BodyField{{Name: "a", Value: "a {{body.v}}"}, {Name: "fixed", Value: "&"}, {Name: "n{{body.v}}", Value: "1"}}},
 	},
 	{
-		URL: "http://127.0.0.1:8080/x", Method: "POST", Auth: Auth{Kind: AuthAPIKey, In: InQuery, Name: "k{{body.v}}", Value: "{{body.v}}"},
-		Body: Body{Kind: BodyForm, Fields: []Field{
+		URL: "http://127.0.0.1:8080/x", Method: "POST", Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InQuery, Name: "k{{body.v}}", Value: "{{body.v}}"},
+		Body: &config.Body{Kind: config.BodyForm, Fields: []config.BodyField{
 			{Name: "a", Value: "<{{body.v}}>"}, {Name: "n{{body.v}}", Value: "{{body.v}}", Type: "text/plain"}, {Name: "fixed", Value: "{{body.v}}"}, {Name: "j", Value: `["{{body.v}}"]`, Type: "application/json"},
 		}},
 	},
 	{
-		URL: "http://127.0.0.1:8080/x", Method: "DELETE", Auth: Auth{Kind: AuthBearer, Value: "{{body.v}}"},
-		Body: Body{Kind: BodyXML, Text: `<a b='{{body.v}}'><![CDATA[{{body.v}}]]><fixed/></a>`},
+		URL: "http://127.0.0.1:8080/x", Method: "DELETE", Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{body.v}}"},
+		Body: &config.Body{Kind: config.BodyXML, Text: `<a b='{{body.v}}'><![CDATA[{{body.v}}]]><fixed/></a>`},
 	},
 }
 

@@ -7,14 +7,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 const vectorSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-func signed(t *testing.T, action Action, now func() time.Time) *Prepared {
+func signed(t *testing.T, action config.Action, now func() time.Time) *Prepared {
 	t.Helper()
 	action.Name, action.Method, action.URL = "a", "POST", "http://h/"
-	prepared, err := Compile([]Action{action}, testLanguage(t), Settings{Now: now})
+	prepared, err := Compile([]config.Action{action}, testLanguage(t), Settings{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +25,7 @@ func signed(t *testing.T, action Action, now func() time.Time) *Prepared {
 
 // The example of the specification's reference implementations.
 func TestSignVector(t *testing.T) {
-	p := signed(t, Action{Sign: []string{vectorSecret}, Body: Body{Kind: BodyRaw, Text: `{"test": 2432232314}`}},
+	p := signed(t, config.Action{Sign: []string{vectorSecret}, Body: &config.Body{Kind: config.BodyRaw, Text: `{"test": 2432232314}`}},
 		func() time.Time { return time.Unix(1614265330, 999) })
 	request, err := p.Render(eventWith(nil), "msg_p5jXN8AQM9LWM0D4loKWxJek")
 	if err != nil {
@@ -44,11 +46,11 @@ func TestSignVector(t *testing.T) {
 func TestSign(t *testing.T) {
 	clock := newClock()
 	second := "c2Vjb25k"
-	for _, body := range []Body{
-		{}, {Kind: BodyForm, Fields: []Field{{Name: "a", Value: "{{body}}"}}}, {Kind: BodyURLEncoded, Fields: []Field{{Name: "a", Value: "{{body}}"}}},
-		{Kind: BodyRaw, Text: "{{body}}"}, {Kind: BodyJSON, Text: "{{body}}"}, {Kind: BodyXML, Text: "<a>{{body}}</a>"}, {Kind: BodyForward},
+	for _, body := range []config.Body{
+		{}, {Kind: config.BodyForm, Fields: []config.BodyField{{Name: "a", Value: "{{body}}"}}}, {Kind: config.BodyURLEncoded, Fields: []config.BodyField{{Name: "a", Value: "{{body}}"}}},
+		{Kind: config.BodyRaw, Text: "{{body}}"}, {Kind: config.BodyJSON, Text: "{{body}}"}, {Kind: config.BodyXML, Text: "<a>{{body}}</a>"}, {Kind: config.BodyForward},
 	} {
-		p := signed(t, Action{Sign: []string{vectorSecret, second}, Body: body}, clock.Now)
+		p := signed(t, config.Action{Sign: []string{vectorSecret, second}, Body: &body}, clock.Now)
 		event := eventWith("é")
 		event.RawBody = []byte("raw\xff")
 		clock.advance(time.Second)
@@ -90,21 +92,21 @@ func parseSeconds(t *testing.T, text string) time.Duration {
 // action goes beside the signature.
 func TestSignLoadErrors(t *testing.T) {
 	for _, c := range []struct {
-		action Action
+		action config.Action
 		want   string
 	}{
-		{Action{Sign: []string{vectorSecret, "whsec_s3cret!"}}, "action a, sign: secret 2 is not base64; it looks like whsec_MfKQ9r8G…"},
-		{Action{Sign: []string{""}}, "sign: secret 1 is not base64"},
-		{Action{Sign: []string{"whsec_"}}, "sign: secret 1 is not base64"},
-		{Action{Sign: []string{"{{studio_s3cret}}"}}, "sign: secret 1 is not base64"},
-		{Action{Sign: []string{vectorSecret}, Headers: []Pair{{"webhook-id", "1"}}}, "header webhook-id: sign makes this header: remove the one or the other"},
-		{Action{Sign: []string{vectorSecret}, Headers: []Pair{{"WEBHOOK-SIGNATURE", "{{body.s}}"}}}, "header WEBHOOK-SIGNATURE: sign makes this header"},
+		{config.Action{Sign: []string{vectorSecret, "whsec_s3cret!"}}, "action a, sign: secret 2 is not base64; it looks like whsec_MfKQ9r8G…"},
+		{config.Action{Sign: []string{""}}, "sign: secret 1 is not base64"},
+		{config.Action{Sign: []string{"whsec_"}}, "sign: secret 1 is not base64"},
+		{config.Action{Sign: []string{"{{studio_s3cret}}"}}, "sign: secret 1 is not base64"},
+		{config.Action{Sign: []string{vectorSecret}, Headers: []config.NameValue{{Name: "webhook-id", Value: "1"}}}, "header webhook-id: sign makes this header: remove the one or the other"},
+		{config.Action{Sign: []string{vectorSecret}, Headers: []config.NameValue{{Name: "WEBHOOK-SIGNATURE", Value: "{{body.s}}"}}}, "header WEBHOOK-SIGNATURE: sign makes this header"},
 	} {
 		c.action.Name, c.action.Method, c.action.URL = "a", "POST", "http://h/"
-		_, err := Compile([]Action{c.action}, testLanguage(t), Settings{})
+		_, err := Compile([]config.Action{c.action}, testLanguage(t), Settings{})
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}
-	prepare(t, Action{URL: "http://h/", Headers: []Pair{{"Webhook-Id", "own"}}})
+	prepare(t, config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Webhook-Id", Value: "own"}}})
 }

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -40,7 +42,7 @@ func testLanguage(t testing.TB, more ...language.CustomParameter) *language.Lang
 }
 
 // prepare compiles one action, with the parameters of testLanguage.
-func prepare(t testing.TB, action Action, more ...language.CustomParameter) *Prepared {
+func prepare(t testing.TB, action config.Action, more ...language.CustomParameter) *Prepared {
 	t.Helper()
 	if action.Name == "" {
 		action.Name = "test"
@@ -48,7 +50,10 @@ func prepare(t testing.TB, action Action, more ...language.CustomParameter) *Pre
 	if action.Method == "" {
 		action.Method = "POST"
 	}
-	prepared, err := Compile([]Action{action}, testLanguage(t, more...), Settings{Secrets: []string{testToken, testPassword}, UserAgent: "event-relay/test"})
+	if err := errors.Join(action.Check()...); err != nil {
+		t.Fatalf("checking: %v", err)
+	}
+	prepared, err := Compile([]config.Action{action}, testLanguage(t, more...), Settings{Secrets: []string{testToken, testPassword}, UserAgent: "event-relay/test"})
 	if err != nil {
 		t.Fatalf("compiling: %v", err)
 	}

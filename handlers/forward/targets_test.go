@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -212,7 +213,7 @@ func TestConstantTargets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Compile([]Action{{Name: "test", Place: "Caddyfile:7", Method: "POST", URL: c.url}}, testLanguage(t, c.more...), Settings{Targets: targets})
+		_, err = Compile([]config.Action{{Name: "test", Place: "Caddyfile:7", Method: "POST", URL: c.url}}, testLanguage(t, c.more...), Settings{Targets: targets})
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q, %s: got %v\nwant %s", c.targets, c.url, err, c.want)
 		}
@@ -337,7 +338,7 @@ func TestResolvedTargets(t *testing.T) {
 		{"nowhere.test", "no such host", false},
 	}
 	for _, c := range cases {
-		p := prepare(t, Action{URL: "http://" + c.host + ":" + port + "/"})
+		p := prepare(t, config.Action{URL: "http://" + c.host + ":" + port + "/"})
 		request, err := p.Render(eventWith(nil), testDelivery)
 		if err != nil {
 			t.Fatal(err)
@@ -366,7 +367,7 @@ func TestRestrictEndsKeptConnections(t *testing.T) {
 	defer target.Close()
 	sender := NewSender(mustTargets(t, "127.0.0.0/8"), nil)
 	defer sender.Close()
-	request, err := prepare(t, Action{URL: target.URL}).Render(eventWith(nil), testDelivery)
+	request, err := prepare(t, config.Action{URL: target.URL}).Render(eventWith(nil), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -56,51 +57,51 @@ func TestRenderByTenant(t *testing.T) {
 	const unsent = ` and no default; not sent: add the one or the other to the parameter`
 	cases := []struct {
 		name   string
-		action Action
+		action config.Action
 		// want are, for the tenants 200, 300, 999 and none, what must be in the
 		// bytes sent, or "error: …".
 		want [4]string
 	}{
-		{"whole base", Action{URL: "{{site_api}}/{{body.v}}"}, [4]string{
+		{"whole base", config.Action{URL: "{{site_api}}/{{body.v}}"}, [4]string{
 			"POST /a%2Fb HTTP/1.1\r\nHost: leeds.lan\r\n", "POST /v2?k=../York/a%2Fb HTTP/1.1\r\nHost: york.lan:81\r\n",
 			"POST /v1/a%2Fb HTTP/1.1\r\nHost: london.lan:8080\r\n", "POST /v1/a%2Fb HTTP/1.1\r\nHost: london.lan:8080\r\n"}},
-		{"host in an expression", Action{URL: `http://{{ lower(site_host ?? "other") + ".example" }}:81/x`}, [4]string{
+		{"host in an expression", config.Action{URL: `http://{{ lower(site_host ?? "other") + ".example" }}:81/x`}, [4]string{
 			"Host: leeds.lan.example:81\r\n", "Host: york.lan.example:81\r\n", "Host: other.example:81\r\n", "Host: other.example:81\r\n"}},
-		{"host without default", Action{URL: "http://{{site_host}}:81/x"}, [4]string{
+		{"host without default", config.Action{URL: "http://{{site_host}}:81/x"}, [4]string{
 			"Host: leeds.lan:81\r\n", "Host: york.lan:81\r\n",
 			`error: url: parameter site_host has no value for tenant "999"` + unsent, `error: url: parameter site_host has no value for events without a tenant` + unsent}},
-		{"host glued", Action{URL: "http://a{{site_only}}/x"}, [4]string{
+		{"host glued", config.Action{URL: "http://a{{site_only}}/x"}, [4]string{
 			"Host: atwo\r\n", `error: url: parameter site_only has no value for tenant "300"` + unsent,
 			`error: url: parameter site_only has no value for tenant "999"` + unsent, `error: url: parameter site_only has no value for events without a tenant` + unsent}},
-		{"URL that holds one without default", Action{URL: "{{site_url}}"}, [4]string{
+		{"URL that holds one without default", config.Action{URL: "{{site_url}}"}, [4]string{
 			"POST /Leeds%20&%20Co HTTP/1.1\r\nHost: leeds.lan\r\n", "POST /../York HTTP/1.1\r\nHost: york.lan\r\n",
 			`error: url: parameter site_url has no value for tenant "999"` + unsent, `error: url: parameter site_url has no value for events without a tenant` + unsent}},
-		{"path", Action{URL: "http://h/{{site}}/{{body.v}}"}, [4]string{
+		{"path", config.Action{URL: "http://h/{{site}}/{{body.v}}"}, [4]string{
 			"POST /Leeds%20&%20Co/a%2Fb HTTP", "POST /../York/a%2Fb HTTP", "POST /London/a%2Fb HTTP", "POST /London/a%2Fb HTTP"}},
-		{"path without default", Action{URL: "http://h/{{site_only}}"}, [4]string{
+		{"path without default", config.Action{URL: "http://h/{{site_only}}"}, [4]string{
 			"POST /two HTTP", "error: url: {{site_only}} is absent or empty, and the path needs a value there; not sent",
 			"error: url: {{site_only}} is absent or empty", "error: url: {{site_only}} is absent or empty"}},
-		{"value among the event's", Action{URL: `http://h/{{site + body.v}}`}, [4]string{
+		{"value among the event's", config.Action{URL: `http://h/{{site + body.v}}`}, [4]string{
 			"POST /Leeds%20%26%20Coa%2Fb HTTP", "error: url: {{site + body.v}} makes a path segment of dots", "POST /Londona%2Fb HTTP", "POST /Londona%2Fb HTTP"}},
-		{"query", Action{URL: "http://h/?a={{site_only}}", Query: []Pair{{"{{site}}", "{{site}}"}, {"o", "{{site_only}}"}}}, [4]string{
+		{"query", config.Action{URL: "http://h/?a={{site_only}}", Query: []config.NameValue{{Name: "{{site}}", Value: "{{site}}"}, {Name: "o", Value: "{{site_only}}"}}}, [4]string{
 			"POST /?a=two&Leeds%20%26%20Co=Leeds%20%26%20Co&o=two HTTP", "POST /?a=&../York=../York&o= HTTP",
 			"POST /?a=&London=London&o= HTTP", "POST /?a=&London=London&o= HTTP"}},
-		{"header", Action{URL: "http://h/", Headers: []Pair{{"X-Site", "{{site}} {{body.v}}"}, {"X-Site", "{{site_only}}"}}}, [4]string{
+		{"header", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "X-Site", Value: "{{site}} {{body.v}}"}, {Name: "X-Site", Value: "{{site_only}}"}}}, [4]string{
 			"\r\nX-Site: Leeds & Co a/b\r\nX-Site: two\r\n", "\r\nX-Site: ../York a/b\r\nX-Site: \r\n", "\r\nX-Site: London a/b\r\nX-Site: \r\n", "\r\nX-Site: London a/b\r\nX-Site: \r\n"}},
-		{"name of a header", Action{URL: "http://h/", Headers: []Pair{{"{{site_header}}", "{{site_host ?? 'x'}}"}}}, [4]string{
+		{"name of a header", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "{{site_header}}", Value: "{{site_host ?? 'x'}}"}}}, [4]string{
 			"\r\nX-Leeds: leeds.lan\r\n", "\r\nHost: york.lan\r\n", "\r\nX-London: x\r\n", "\r\nX-London: x\r\n"}},
-		{"name of a header without default", Action{URL: "http://h/", Headers: []Pair{{"X-{{site_only}}", "1"}}}, [4]string{
+		{"name of a header without default", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "X-{{site_only}}", Value: "1"}}}, [4]string{
 			"\r\nX-two: 1\r\n", `error: header X-{{site_only}}: parameter site_only has no value for tenant "300"` + unsent,
 			`error: header X-{{site_only}}: parameter site_only has no value for tenant "999"`, `error: header X-{{site_only}}: parameter site_only has no value for events`}},
-		{"Host", Action{URL: "http://h/", Headers: []Pair{{"Host", "{{site_host}}"}}}, [4]string{
+		{"Host", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Host", Value: "{{site_host}}"}}}, [4]string{
 			"\r\nHost: leeds.lan\r\n", "\r\nHost: york.lan\r\n",
 			`error: header Host: parameter site_host has no value for tenant "999"`, `error: header Host: parameter site_host has no value for events`}},
-		{"authorization", Action{URL: "http://h/", Headers: []Pair{{"Authorization", "Bearer {{site_token}}"}}}, [4]string{
+		{"authorization", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Authorization", Value: "Bearer {{site_token}}"}}}, [4]string{
 			"\r\nAuthorization: Bearer t0ken/of&leeds\r\n", "\r\nAuthorization: Bearer open\r\n", "\r\nAuthorization: Bearer open\r\n", "\r\nAuthorization: Bearer open\r\n"}},
-		{"JSON", Action{URL: "http://h/", Body: Body{Kind: BodyJSON, Text: `{"a": {{site_json}}, "b": "{{site_cut}}", "v": "{{body.v}}", "q": ["{{site_only}}"]}`}}, [4]string{
+		{"JSON", config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyJSON, Text: `{"a": {{site_json}}, "b": "{{site_cut}}", "v": "{{body.v}}", "q": ["{{site_only}}"]}`}}, [4]string{
 			`{"a": {"deep": [true]}, "b": "", "v": "a/b", "q": ["two"]}`, `{"a": "x", "more": "y", "b": "b", "c": "d", "v": "a/b", "q": [""]}`,
 			`{"a": 1, "b": "a", "v": "a/b", "q": [""]}`, `{"a": 1, "b": "a", "v": "a/b", "q": [""]}`}},
-		{"type decides escaping", Action{URL: "http://h/", Headers: []Pair{{"Content-Type", "{{site_type}}"}}, Body: Body{Kind: BodyRaw, Text: `["{{body.q}}"]`}}, [4]string{
+		{"type decides escaping", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Content-Type", Value: "{{site_type}}"}}, Body: &config.Body{Kind: config.BodyRaw, Text: `["{{body.q}}"]`}}, [4]string{
 			`["\"<"]`, `["&quot;&lt;"]`, `[""<"]`, `[""<"]`}},
 	}
 	for _, c := range cases {
@@ -117,7 +118,7 @@ func TestRenderByTenant(t *testing.T) {
 				if got := string(onWire(t, request)); !strings.Contains(got, c.want[i]) {
 					t.Errorf("%q: got\n%s\nwant %s", tenant, got, c.want[i])
 				}
-				if slices.Contains(request.Empty, "site_only") != (tenant != "200" && strings.Contains(fmt.Sprint(c.action), "site_only")) {
+				if slices.Contains(request.Empty, "site_only") != (tenant != "200" && strings.Contains(fmt.Sprint(c.action, c.action.Body), "site_only")) {
 					t.Errorf("%q: empty are %q", tenant, request.Empty)
 				}
 			}
@@ -134,13 +135,13 @@ func TestTenantIsAsIfAlone(t *testing.T) {
 			parameters = append(parameters, p)
 		}
 	}
-	actions := []Action{
-		{URL: "{{site_api}}", Query: []Pair{{"a{{site}}", "{{site_json}}{{body.v}}"}}},
-		{URL: " {{ site_api }}/{{site}}/{{body.v}}?{{site_cut}}={{body.v}}#{{site}}", Headers: []Pair{{"Authorization", "{{site_token}}"}, {"{{site_header}}", "h"}}},
-		{URL: "http://{{lower(site_type[:4])}}.lan:8{{len(site_json)}}{{site_cut}}/{{site_type}}/{{body.v}}", Body: Body{Kind: BodyRaw, Type: "text/csv", Text: "{{site}}{{site_cut}};{{body.v}}"}},
-		{URL: "http://h{{site_cut == '' ? '/' + site : '/x'}}", Headers: []Pair{{"content-type", "{{site_type}}"}, {"X-A", "{{body.v}} {{site_token}}"}, {"x-a", "{{site}}"}},
-			Body: Body{Kind: BodyRaw, Text: `["{{body.v}}", {{site_json == "1" ? "[]" : "{}"}}]`}},
-		{URL: "{{site_api}}", Body: Body{Kind: BodyJSON, Text: `{"{{site_type}}": {{site_json}}, "a{{body.v}}": "{{site_cut}}{{body.v}}", {{caller_id}}: [{{body}}]}`}},
+	actions := []config.Action{
+		{URL: "{{site_api}}", Query: []config.NameValue{{Name: "a{{site}}", Value: "{{site_json}}{{body.v}}"}}},
+		{URL: " {{ site_api }}/{{site}}/{{body.v}}?{{site_cut}}={{body.v}}#{{site}}", Headers: []config.NameValue{{Name: "Authorization", Value: "{{site_token}}"}, {Name: "{{site_header}}", Value: "h"}}},
+		{URL: "http://{{lower(site_type[:4])}}.lan:8{{len(site_json)}}{{site_cut}}/{{site_type}}/{{body.v}}", Body: &config.Body{Kind: config.BodyRaw, Type: "text/csv", Text: "{{site}}{{site_cut}};{{body.v}}"}},
+		{URL: "http://h{{site_cut == '' ? '/' + site : '/x'}}", Headers: []config.NameValue{{Name: "content-type", Value: "{{site_type}}"}, {Name: "X-A", Value: "{{body.v}} {{site_token}}"}, {Name: "x-a", Value: "{{site}}"}},
+			Body: &config.Body{Kind: config.BodyRaw, Text: `["{{body.v}}", {{site_json == "1" ? "[]" : "{}"}}]`}},
+		{URL: "{{site_api}}", Body: &config.Body{Kind: config.BodyJSON, Text: `{"{{site_type}}": {{site_json}}, "a{{body.v}}": "{{site_cut}}{{body.v}}", {{caller_id}}: [{{body}}]}`}},
 	}
 	for i, action := range actions {
 		// In a host there is no place for the quotes of site_cut.
@@ -194,23 +195,23 @@ func TestLoadErrorsByTenant(t *testing.T) {
 	secret.Tenants["200"] = language.TenantValue{Value: "gehe im\n", Secret: true}
 	cases := []struct {
 		name   string
-		action Action
+		action config.Action
 		want   string
 	}{
-		{"no URL", Action{URL: "{{api}}/x"}, `action make (Caddyfile:7), url, with api for tenant 200: the URL must begin with http:// or https://, not "{{api}}/x"`},
-		{"bad host", Action{URL: "http://{{host}}/x"}, "action make (Caddyfile:7), url, with host for tenant 200: with the parameters put in, host and port are not valid"},
-		{"bad port", Action{URL: "http://h:{{ port }}/x"}, "url, with port for tenants 200, 300: with the parameters put in, host and port are not valid"},
-		{"bad default", Action{URL: "http://{{secret}}{{odd}}/x"}, "url, with odd, secret for tenant 200 and those without a value of their own: "},
-		{"bad default only", Action{URL: "http://{{odd}}/x"}, "url, with odd for tenants without a value of their own: "},
-		{"event glued to a tenant's", Action{URL: "http://{{slash}}{{body.v}}"}, "url, with slash for tenant 200: {{body.v}} comes with the event and may not choose the host or port"},
-		{"event after a tenant's fragment", Action{URL: "http://h/{{hash}}{{body.v}}"}, "url, with hash for tenant 200: {{body.v}} stands after #"},
-		{"many", Action{URL: "{{many}}/x"}, "url, with many for tenants 1000, 1001, 1002 and 997 more: the URL must begin with"},
-		{"control character", Action{URL: "http://h/", Headers: []Pair{{"X-A", "a {{secret}}b"}}}, "header X-A, with secret for tenant 200: the value holds a control character"},
-		{"name of a header", Action{URL: "http://h/", Headers: []Pair{{"{{secret}}", "x"}}}, "header {{secret}}, with secret for tenant 200: with the parameters put in, the name of the header is not valid"},
-		{"JSON", Action{URL: "http://h/", Body: Body{Kind: BodyJSON, Text: `{"a": {{json}}}`}}, `body, with json for tenant 200: at character 7: the body is not well-formed JSON: invalid character`},
-		{"JSON by its type", Action{URL: "http://h/", Headers: []Pair{{"Content-Type", "{{media}}"}}, Body: Body{Kind: BodyRaw, Text: "{"}}, "body, with media for tenant 200: at character"},
-		{"whatever the tenant", Action{URL: "{{good}}/x", Headers: []Pair{{"X A", "1"}}}, `action make (Caddyfile:7), header X A: "X A" cannot be the name`},
-		{"an expression", Action{URL: "{{good}}/{{int(port)}}"}, "url: at character 10: compiling `int(port)`: for tenant 300: `int(port)`: the text is not a number"},
+		{"no URL", config.Action{URL: "{{api}}/x"}, `action make (Caddyfile:7), url, with api for tenant 200: the URL must begin with http:// or https://, not "{{api}}/x"`},
+		{"bad host", config.Action{URL: "http://{{host}}/x"}, "action make (Caddyfile:7), url, with host for tenant 200: with the parameters put in, host and port are not valid"},
+		{"bad port", config.Action{URL: "http://h:{{ port }}/x"}, "url, with port for tenants 200, 300: with the parameters put in, host and port are not valid"},
+		{"bad default", config.Action{URL: "http://{{secret}}{{odd}}/x"}, "url, with odd, secret for tenant 200 and those without a value of their own: "},
+		{"bad default only", config.Action{URL: "http://{{odd}}/x"}, "url, with odd for tenants without a value of their own: "},
+		{"event glued to a tenant's", config.Action{URL: "http://{{slash}}{{body.v}}"}, "url, with slash for tenant 200: {{body.v}} comes with the event and may not choose the host or port"},
+		{"event after a tenant's fragment", config.Action{URL: "http://h/{{hash}}{{body.v}}"}, "url, with hash for tenant 200: {{body.v}} stands after #"},
+		{"many", config.Action{URL: "{{many}}/x"}, "url, with many for tenants 1000, 1001, 1002 and 997 more: the URL must begin with"},
+		{"control character", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "X-A", Value: "a {{secret}}b"}}}, "header X-A, with secret for tenant 200: the value holds a control character"},
+		{"name of a header", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "{{secret}}", Value: "x"}}}, "header {{secret}}, with secret for tenant 200: with the parameters put in, the name of the header is not valid"},
+		{"JSON", config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyJSON, Text: `{"a": {{json}}}`}}, `body, with json for tenant 200: at character 7: the body is not well-formed JSON: invalid character`},
+		{"JSON by its type", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Content-Type", Value: "{{media}}"}}, Body: &config.Body{Kind: config.BodyRaw, Text: "{"}}, "body, with media for tenant 200: at character"},
+		{"whatever the tenant", config.Action{URL: "{{good}}/x", Headers: []config.NameValue{{Name: "X A", Value: "1"}}}, `action make (Caddyfile:7), header X A: "X A" cannot be the name`},
+		{"an expression", config.Action{URL: "{{good}}/{{int(port)}}"}, "url: at character 10: compiling `int(port)`: for tenant 300: `int(port)`: the text is not a number"},
 	}
 	definitions := []language.CustomParameter{
 		byTenant("api", "http://h", "200", "gehe im", "300", "http://i"), byTenant("host", "h", "200", "a b", "300", "i"),
@@ -223,7 +224,7 @@ func TestLoadErrorsByTenant(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			c.action.Name, c.action.Place, c.action.Method = "make", "Caddyfile:7", "POST"
-			_, err := Compile([]Action{c.action}, testLanguage(t, definitions...), Settings{})
+			_, err := Compile([]config.Action{c.action}, testLanguage(t, definitions...), Settings{})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "gehe") {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
@@ -242,7 +243,7 @@ func TestSecretsOfTenants(t *testing.T) {
 	token.Tenants["200"] = language.TenantValue{Value: "leeds-secret", Secret: true}
 	token.Tenants["300"] = language.TenantValue{Value: "york-secret", Secret: true}
 	api := byTenant("api", "http://h", "200", "http://jo:url-password@h")
-	p := prepare(t, Action{URL: "{{api}}/{{body.echo}}", Headers: []Pair{{"X-A", "{{upper(token)}}"}, {"X-B", "{{token}}"}}}, token, api)
+	p := prepare(t, config.Action{URL: "{{api}}/{{body.echo}}", Headers: []config.NameValue{{Name: "X-A", Value: "{{upper(token)}}"}, {Name: "X-B", Value: "{{token}}"}}}, token, api)
 	for _, tenant := range []string{"200", "300", ""} {
 		for _, echo := range []string{"leeds-secret", "york-secret", "default-secret", "LEEDS-SECRET", "YORK-SECRET", "DEFAULT-SECRET", "url-password"} {
 			request, err := p.Render(tenantEvent(tenant, map[string]any{"echo": echo}), testDelivery)
@@ -287,7 +288,7 @@ func TestVariantsConcurrently(t *testing.T) {
 func FuzzTenant(f *testing.F) {
 	var prepared []*Prepared
 	for _, url := range []string{"{{site_api}}{{ '/' }}{{body.v}}", "http://{{site_host}}:81/{{tenant}}/{{body.v}}", "{{site_url}}?{{tenant}}", "http://{{ upper(site_host ?? 'x') }}/"} {
-		prepared = append(prepared, prepare(f, Action{URL: url, Headers: []Pair{{"Host", "{{site_host ?? 'fixed'}}"}}}, tenantParameters()...))
+		prepared = append(prepared, prepare(f, config.Action{URL: url, Headers: []config.NameValue{{Name: "Host", Value: "{{site_host ?? 'fixed'}}"}}}, tenantParameters()...))
 	}
 	for _, value := range append(hostile, "200", "300", "200/../x", "200@evil", "200.evil", "evil", "site_host", "http://evil", "default", "*") {
 		f.Add(value, value)
@@ -323,9 +324,9 @@ func manyTenants(n int) []language.CustomParameter {
 	return []language.CustomParameter{site, token, {Name: "site_api", Value: "http://{{site}}:8080/v1"}}
 }
 
-var benchTenantAction = Action{
+var benchTenantAction = config.Action{
 	Method: "POST", URL: "{{site_api}}/folders/{{body.project.id}}", Query: benchAction.Query,
-	Headers: []Pair{{"X-Project", "{{body.project.id}}"}, {"Authorization", "Bearer {{site_token}}"}}, Body: benchAction.Body,
+	Headers: []config.NameValue{{Name: "X-Project", Value: "{{body.project.id}}"}, {Name: "Authorization", Value: "Bearer {{site_token}}"}}, Body: benchAction.Body,
 }
 
 // BenchmarkTenants is the loading of 20 actions that depend on the tenant, and
@@ -333,7 +334,7 @@ var benchTenantAction = Action{
 func BenchmarkTenants(b *testing.B) {
 	for _, n := range []int{0, 1000} {
 		definitions := language.Definitions{Parameters: manyTenants(n)}
-		actions := make([]Action, 20)
+		actions := make([]config.Action, 20)
 		for i := range actions {
 			actions[i] = benchTenantAction
 			actions[i].Name = fmt.Sprint("action", i)

@@ -8,7 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // tlsSetting is a TLS setting with what its files hold.
@@ -41,7 +42,7 @@ func (c *actionCompiler) tls() *tlsSetting {
 	return setting
 }
 
-func readTLS(from *TLS) (*tlsSetting, error) {
+func readTLS(from *config.TLS) (*tlsSetting, error) {
 	// What makes two settings differ, each part with its length before it.
 	hash := sha256.New()
 	add := func(part []byte) {
@@ -57,46 +58,37 @@ func readTLS(from *TLS) (*tlsSetting, error) {
 		add(content)
 		return content
 	}
-	config := &tls.Config{ServerName: from.ServerName, InsecureSkipVerify: from.InsecureSkipVerify}
-	if strings.ContainsAny(from.ServerName, "/ \t\r\n") {
-		wrong = append(wrong, fmt.Errorf("%q is no server name: write the name in the target's certificate alone", from.ServerName))
-	}
-	if err := pin(config, from); err != nil {
+	connection := &tls.Config{ServerName: from.ServerName, InsecureSkipVerify: from.InsecureSkipVerify}
+	if err := pin(connection, from); err != nil {
 		wrong = append(wrong, err)
 	}
-	if err := limitProtocols(config, from); err != nil {
+	if err := limitProtocols(connection, from); err != nil {
 		wrong = append(wrong, err)
 	}
 	for _, name := range from.CAFiles {
 		content := read("a CA file", name)
-		if config.RootCAs == nil {
-			config.RootCAs = x509.NewCertPool()
+		if connection.RootCAs == nil {
+			connection.RootCAs = x509.NewCertPool()
 		}
-		if content != nil && !config.RootCAs.AppendCertsFromPEM(content) {
+		if content != nil && !connection.RootCAs.AppendCertsFromPEM(content) {
 			wrong = append(wrong, fmt.Errorf("reading a CA file: %s holds no certificate in PEM form", name))
 		}
 	}
-	certificate, key := from.ClientCertificateFile, from.ClientKeyFile
-	switch {
-	case (certificate == "") != (key == ""):
-		wrong = append(wrong, errors.New("a client certificate needs its key and a key its certificate: name both files or none"))
-	case certificate != "":
+	certificate, key := from.ClientCertificateFile, from.ClientCertificateKeyFile
+	if certificate != "" {
 		certificatePEM, keyPEM := read("the client certificate", certificate), read("the client key", key)
-		if certificatePEM == nil || keyPEM == nil {
-			break
-		}
 		pair, err := tls.X509KeyPair(certificatePEM, keyPEM)
-		if err != nil {
+		if err != nil && certificatePEM != nil && keyPEM != nil {
 			wrong = append(wrong, fmt.Errorf("reading the client certificate %s with its key %s: %w", certificate, key, err))
 		}
-		config.Certificates = []tls.Certificate{pair}
+		connection.Certificates = []tls.Certificate{pair}
 	}
 	if len(wrong) > 0 {
 		return nil, errors.Join(wrong...)
 	}
 	add([]byte(from.ServerName))
 	add(fmt.Appendf(nil, "%d %t %q %s %s", len(from.CAFiles), from.InsecureSkipVerify, from.Pins, from.ProtocolMin, from.ProtocolMax))
-	setting := &tlsSetting{config: config}
+	setting := &tlsSetting{config: connection}
 	hash.Sum(setting.key[:0])
 	return setting, nil
 }

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -121,23 +122,23 @@ func TestTLS(t *testing.T) {
 	defer sender.Close()
 	for name, c := range map[string]struct {
 		url  string
-		tls  *TLS
+		tls  *config.TLS
 		want string
 	}{
 		"system":          {open, nil, "!certificate"},
-		"empty":           {open, &TLS{}, "!certificate"},
-		"authority alone": {open, &TLS{CAFiles: []string{a.file}}, "!doesn't contain any IP SANs"},
-		"name alone":      {open, &TLS{ServerName: "relay.test"}, "!unknown authority"},
-		"both":            {open, &TLS{CAFiles: []string{a.file}, ServerName: "relay.test"}, ""},
-		"several files":   {open, &TLS{CAFiles: []string{other.file, a.file}, ServerName: "relay.test"}, ""},
-		"other authority": {open, &TLS{CAFiles: []string{other.file}, ServerName: "relay.test"}, "!unknown authority"},
-		"other name":      {open, &TLS{CAFiles: []string{a.file}, ServerName: "other.test"}, "!not other.test"},
-		"unverified":      {open, &TLS{InsecureSkipVerify: true}, ""},
-		"no client":       {closed, &TLS{InsecureSkipVerify: true}, "!"}, // the words depend on which side is faster
-		"client":          {closed, &TLS{InsecureSkipVerify: true, ClientCertificateFile: clientFile, ClientKeyFile: clientKey}, "client"},
+		"empty":           {open, &config.TLS{}, "!certificate"},
+		"authority alone": {open, &config.TLS{CAFiles: []string{a.file}}, "!doesn't contain any IP SANs"},
+		"name alone":      {open, &config.TLS{ServerName: "relay.test"}, "!unknown authority"},
+		"both":            {open, &config.TLS{CAFiles: []string{a.file}, ServerName: "relay.test"}, ""},
+		"several files":   {open, &config.TLS{CAFiles: []string{other.file, a.file}, ServerName: "relay.test"}, ""},
+		"other authority": {open, &config.TLS{CAFiles: []string{other.file}, ServerName: "relay.test"}, "!unknown authority"},
+		"other name":      {open, &config.TLS{CAFiles: []string{a.file}, ServerName: "other.test"}, "!not other.test"},
+		"unverified":      {open, &config.TLS{InsecureSkipVerify: true}, ""},
+		"no client":       {closed, &config.TLS{InsecureSkipVerify: true}, "!"}, // the words depend on which side is faster
+		"client":          {closed, &config.TLS{InsecureSkipVerify: true, ClientCertificateFile: clientFile, ClientCertificateKeyFile: clientKey}, "client"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			request, err := prepare(t, Action{URL: c.url, TLS: c.tls}).Render(eventWith(nil), testDelivery)
+			request, err := prepare(t, config.Action{URL: c.url, TLS: c.tls}).Render(eventWith(nil), testDelivery)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,28 +156,25 @@ func TestTLS(t *testing.T) {
 
 func TestTLSLoadErrors(t *testing.T) {
 	a := newAuthority(t)
-	_, _, file, key := a.issue("client", &x509.Certificate{})
+	_, _, file, _ := a.issue("client", &x509.Certificate{})
 	_, _, _, otherKey := a.issue("other", &x509.Certificate{})
 	empty, missing := filepath.Join(a.directory, "empty.pem"), filepath.Join(a.directory, "missing.pem")
 	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		tls  TLS
+		tls  config.TLS
 		want []string
 	}{
-		"missing CA":     {TLS{CAFiles: []string{missing}}, []string{"action a, tls: reading a CA file: open " + missing + ": no such file"}},
-		"empty CA":       {TLS{CAFiles: []string{a.file, empty}}, []string{"tls: reading a CA file: " + empty + " holds no certificate in PEM form"}},
-		"several":        {TLS{CAFiles: []string{missing, empty}}, []string{"open " + missing, empty + " holds no"}},
-		"no key":         {TLS{ClientCertificateFile: file}, []string{"tls: a client certificate needs its key and a key its certificate: name both files or none"}},
-		"no certificate": {TLS{ClientKeyFile: key}, []string{"tls: a client certificate needs its key"}},
-		"missing key":    {TLS{ClientCertificateFile: file, ClientKeyFile: missing}, []string{"tls: reading the client key: open " + missing}},
-		"other key":      {TLS{ClientCertificateFile: file, ClientKeyFile: otherKey}, []string{"tls: reading the client certificate " + file + " with its key " + otherKey}},
-		"empty key":      {TLS{ClientCertificateFile: file, ClientKeyFile: empty}, []string{"with its key " + empty}},
-		"server name":    {TLS{ServerName: "https://h/"}, []string{`tls: "https://h/" is no server name`}},
+		"missing CA":  {config.TLS{CAFiles: []string{missing}}, []string{"action a, tls: reading a CA file: open " + missing + ": no such file"}},
+		"empty CA":    {config.TLS{CAFiles: []string{a.file, empty}}, []string{"tls: reading a CA file: " + empty + " holds no certificate in PEM form"}},
+		"several":     {config.TLS{CAFiles: []string{missing, empty}}, []string{"open " + missing, empty + " holds no"}},
+		"missing key": {config.TLS{ClientCertificateFile: file, ClientCertificateKeyFile: missing}, []string{"tls: reading the client key: open " + missing}},
+		"other key":   {config.TLS{ClientCertificateFile: file, ClientCertificateKeyFile: otherKey}, []string{"tls: reading the client certificate " + file + " with its key " + otherKey}},
+		"empty key":   {config.TLS{ClientCertificateFile: file, ClientCertificateKeyFile: empty}, []string{"with its key " + empty}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Compile([]Action{{Name: "a", Method: "GET", URL: "https://h/", TLS: &c.tls}}, testLanguage(t), Settings{})
+			_, err := Compile([]config.Action{{Name: "a", Method: "GET", URL: "https://h/", TLS: &c.tls}}, testLanguage(t), Settings{})
 			for _, want := range c.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want %s", err, want)
@@ -194,11 +192,11 @@ func TestTLSConnectionsAreKept(t *testing.T) {
 	sender := NewSender(mustTargets(t), nil)
 	defer sender.Close()
 	// load is what a reload does: it compiles all anew.
-	load := func(settings ...*TLS) []*Prepared {
+	load := func(settings ...*config.TLS) []*Prepared {
 		t.Helper()
-		var actions []Action
+		var actions []config.Action
 		for i, setting := range settings {
-			actions = append(actions, Action{Name: fmt.Sprint(i), Method: "GET", URL: url, TLS: setting})
+			actions = append(actions, config.Action{Name: fmt.Sprint(i), Method: "GET", URL: url, TLS: setting})
 		}
 		prepared, err := Compile(actions, testLanguage(t), Settings{})
 		if err != nil {
@@ -230,8 +228,8 @@ func TestTLSConnectionsAreKept(t *testing.T) {
 			t.Errorf("%s: %d transports, want %d", what, len(g.byTLS), transports)
 		}
 	}
-	byName := func() *TLS { return &TLS{CAFiles: []string{a.file}, ServerName: "relay.test"} }
-	unverified := &TLS{InsecureSkipVerify: true}
+	byName := func() *config.TLS { return &config.TLS{CAFiles: []string{a.file}, ServerName: "relay.test"} }
+	unverified := &config.TLS{InsecureSkipVerify: true}
 	send(load(byName(), byName()))
 	expect("two actions", 1, 1)
 	send(load(byName()))
@@ -263,7 +261,7 @@ func TestTLSTargetsAreChecked(t *testing.T) {
 	url, connections := a.secureTarget(tls.NoClientCert)
 	sender := NewSender(mustTargets(t), nil)
 	defer sender.Close()
-	request, err := prepare(t, Action{URL: url, TLS: &TLS{InsecureSkipVerify: true}}).Render(eventWith(nil), testDelivery)
+	request, err := prepare(t, config.Action{URL: url, TLS: &config.TLS{InsecureSkipVerify: true}}).Render(eventWith(nil), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,11 +280,11 @@ func TestTLSConnectionsOfADispatcher(t *testing.T) {
 	w := newWorkbench(t)
 	url, connections := newAuthority(t).secureTarget(tls.NoClientCert)
 	id := w.queue.add("test", eventWith(nil), 1)[0]
-	w.Use([]*Prepared{prepare(t, Action{URL: url, TLS: &TLS{InsecureSkipVerify: true}})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url, TLS: &config.TLS{InsecureSkipVerify: true}})})
 	eventually(t, "it is delivered", func() bool { return w.queue.get(id).state == queue.Delivered })
 	if open := connections.open.Load(); open != 1 {
 		t.Errorf("%d connections are open", open)
 	}
-	w.Use([]*Prepared{prepare(t, Action{URL: url})})
+	w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
 	eventually(t, "the connection is closed", func() bool { return connections.open.Load() == 0 })
 }

@@ -161,7 +161,7 @@ func (w *worker) take() job {
 		n, wait := w.most(with, n)
 		if n == 0 {
 			now := d.now()
-			if every := with.action.action.Expires; every > 0 {
+			if every := time.Duration(with.action.action.Expires); every > 0 {
 				if look.IsZero() {
 					look = now.Add(max(every, lookLeast))
 				}
@@ -210,7 +210,7 @@ type waiting struct {
 func (w *worker) most(with resources, n int) (int, waiting) {
 	rate, circuit := with.action.action.Rate, with.circuit
 	n = min(n, mostTaken)
-	if rate.Count > 0 {
+	if rate != nil {
 		if next := w.limiter.next(rate); w.dispatcher.now().Before(next) {
 			return 0, waiting{until: next}
 		}
@@ -299,7 +299,7 @@ func (w *worker) admit(with resources, lease *queue.Lease, now time.Time) (job, 
 		d.expire(lease)
 		return job{}, ended
 	}
-	if rate := with.action.action.Rate; rate.Count > 0 && now.Before(w.limiter.next(rate)) {
+	if rate := with.action.action.Rate; rate != nil && now.Before(w.limiter.next(rate)) {
 		d.giveBack(lease)
 		return job{}, givenBack
 	}

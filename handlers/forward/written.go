@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // writtenAction is an action's templates as the administrator wrote them, their
 // expressions compiled: what its variants are made from. It is not changed once
 // it is made.
 type writtenAction struct {
-	action         Action
+	action         config.Action
 	userAgent      string
 	url, body      writtenText
 	query, headers []writtenPair
@@ -88,9 +90,9 @@ func (c *actionCompiler) write(userAgent string) *writtenAction {
 		w.headers = append(w.headers, c.pair("header", pair))
 	}
 	auth := c.action.Auth
-	w.auth = writtenAuth{c.fragment("auth", auth.Name), c.fragment("auth", auth.User), c.fragment("auth", auth.Value)}
+	w.auth = writtenAuth{c.fragment("auth", auth.Name), c.fragment("auth", auth.User), c.fragment("auth", auth.Secret())}
 	body := c.action.Body
-	w.body = c.bodyText("body", body.Text, body.Kind == BodyJSON && looksTorn(body.Text))
+	w.body = c.bodyText("body", body.Text, body.Kind == config.BodyJSON && looksTorn(body.Text))
 	for _, field := range body.Fields {
 		place := "body field " + field.Name
 		w.fields = append(w.fields, writtenField{
@@ -110,7 +112,7 @@ func (c *actionCompiler) bodyText(place, text string, torn bool) writtenText {
 	return c.parse(writtenText{place: place, text: text, inBody: true}, torn)
 }
 
-func (c *actionCompiler) pair(kind string, pair Pair) writtenPair {
+func (c *actionCompiler) pair(kind string, pair config.NameValue) writtenPair {
 	place := kind + " " + pair.Name
 	if looksTorn(pair.Name) || looksTorn(pair.Value) {
 		c.fail(place, errTorn)

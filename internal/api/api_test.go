@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
@@ -50,7 +49,7 @@ func newBench(t testing.TB) *bench {
 			Name: "icfm", Preset: "icfm",
 			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
-		Actions: []forward.Action{{Name: "record", Method: "POST", URL: service.URL + "/record"}},
+		Actions: []config.Action{{Name: "record", Method: "POST", URL: service.URL + "/record"}},
 		Rules: []rules.Rule{
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Do: []string{"record"}},
 		},

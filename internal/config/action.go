@@ -3,8 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
@@ -104,67 +105,6 @@ type NameValue struct {
 	Value string `json:"value"`
 }
 
-// ActionAuth is what an action's request carries to prove who asks. All but
-// kind and place are templates; a secret gets into them as a custom parameter.
-type ActionAuth struct {
-	// What kind of proof it is: `api_key` (a value in a header or in the
-	// query), `basic` (user and password in the Authorization header), `bearer`
-	// (a token in the Authorization header) or `none`. Default: `none`.
-	Kind string `json:"kind,omitempty"`
-
-	// Where an `api_key` stands: `header` or `query`.
-	In string `json:"in,omitempty"`
-
-	// The name of the header or query key of an `api_key`.
-	Name string `json:"name,omitempty"`
-
-	// The value of an `api_key`, or the token of `bearer`.
-	Value string `json:"value,omitempty"`
-
-	// The user of `basic`.
-	User string `json:"user,omitempty"`
-
-	// The password of `basic`.
-	Password string `json:"password,omitempty"`
-}
-
-// Body is the body of an action's request.
-type Body struct {
-	// What the body is: `json` (the text is a JSON document, and what is put
-	// into it is escaped as JSON), `xml` (the same with XML), `raw` (the text
-	// is sent as it is), `form` (the fields, as multipart/form-data),
-	// `urlencoded` (the fields, as application/x-www-form-urlencoded),
-	// `forward` (the body of the event's request as it came, with its
-	// Content-Type) or `none`. Default: `none`.
-	Kind string `json:"kind,omitempty"`
-
-	// The Content-Type of a `raw` body. If it says JSON or XML, what is put into
-	// the text is escaped for that. A `Content-Type` header of the action goes
-	// before it. Default: `text/plain; charset=utf-8`.
-	Type string `json:"type,omitempty"`
-
-	// The text of a `json`, `xml` or `raw` body, a template.
-	Text string `json:"text,omitempty"`
-
-	// The fields of a `form` or `urlencoded` body, in this order.
-	Fields []BodyField `json:"fields,omitempty"`
-}
-
-// BodyField is a field of a form. Names may be given more than once.
-type BodyField struct {
-	// The name, a template.
-	Name string `json:"name"`
-
-	// The value, a template.
-	Value string `json:"value"`
-
-	// The Content-Type of the field's part in a `form` body, a template that may
-	// hold nothing but custom parameters. If it says JSON or XML, what is put
-	// into the value is escaped for that. Default: none, so that the part says
-	// nothing about it.
-	Type string `json:"type,omitempty"`
-}
-
 // RetryInterval bounds the pause between two attempts of a delivery. It
 // doubles from attempt to attempt; the pause itself is chosen at random below
 // it, so that many deliveries do not come back at the same moment.
@@ -185,55 +125,49 @@ type Rate struct {
 	Per Duration `json:"per"`
 }
 
-// TLS says how a target is recognised. It is a part of what the `http`
-// transport of Caddy's reverse_proxy has, by the same names. File names may
-// hold placeholders such as `{env.CREDENTIALS_DIRECTORY}`.
-type TLS struct {
-	// Files with the certificates, in PEM format, of which one must have signed
-	// the target's, in place of those that the system trusts.
-	CAFiles []string `json:"ca_files,omitempty"`
+// Methods are the methods that an action can have. An answer to HEAD has no body;
+// its status counts as any other.
+var Methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
-	// The file with the certificate, in PEM format, that the relay shows to the
-	// target, and those between it and its root.
-	ClientCertificateFile string `json:"client_certificate_file,omitempty"`
+// RetryOff is the RetryFor of an action whose deliveries are attempted once.
+const RetryOff = -1
 
-	// The file with the key of that certificate, in PEM format.
-	ClientCertificateKeyFile string `json:"client_certificate_key_file,omitempty"`
-
-	// The name that the target's certificate must have. Default: the host of
-	// the URL.
-	ServerName string `json:"server_name,omitempty"`
-
-	// The certificates of which the target must show one, by their SHA-256
-	// fingerprints: `sha256:` and 64 hex digits, with or without colons. Then
-	// nothing else about the certificate is checked: neither who signed it, nor
-	// its names, nor its dates. Several let a certificate be replaced. Cannot be
-	// given together with `ca_files` or `insecure_skip_verify`. Default: none.
-	Pins []string `json:"pins,omitempty"`
-
-	// The lowest version of TLS that is spoken: `tls1.0`, `tls1.1`, `tls1.2` or
-	// `tls1.3`. Below `tls1.2`, the ciphers of that time are offered too.
-	// Default: `tls1.2`.
-	ProtocolMin string `json:"protocol_min,omitempty"`
-
-	// The highest version of TLS that is spoken. Default: `tls1.3`.
-	ProtocolMax string `json:"protocol_max,omitempty"`
-
-	// Whether any certificate is taken, so that anybody between the relay and
-	// the target can read and answer requests. Default: `false`.
-	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
+// WithDefaults returns a copy of the action in which each setting has a value,
+// but for those without which there is no bound.
+func (a Action) WithDefaults() Action {
+	a.Method = strings.ToUpper(a.Method)
+	if a.Method == "" {
+		a.Method = http.MethodPost
+	}
+	if a.Auth == nil || a.Auth.Kind == "" {
+		a.Auth = &ActionAuth{Kind: AuthNone}
+	}
+	if a.Body == nil || a.Body.Kind == "" {
+		a.Body = &Body{Kind: BodyNone}
+	}
+	for _, setting := range DeliverySettings {
+		if setting.setDefault != nil {
+			setting.setDefault(&a)
+		}
+	}
+	return a
 }
 
-// Check finds what the parser of the Caddyfile refuses.
-func (a *Action) Check(wrong *Findings) {
+// Check finds everything that is wrong with the values of the action. What its
+// expressions say is found when they are compiled.
+func (a *Action) Check() Findings {
+	var wrong Findings
 	if err := names.Check("action", a.Name); err != nil {
 		wrong.Add(a.Place, err)
-		return
+		return wrong
 	}
 	add := func(part string, err error) {
 		if err != nil {
 			wrong.Add(a.Place, fmt.Errorf("reading %s of action %s: %w", part, a.Name, err))
 		}
+	}
+	if method := strings.ToUpper(a.Method); method != "" && !slices.Contains(Methods, method) {
+		add("the method", fmt.Errorf("unknown method %q; there are %s", a.Method, strings.Join(Methods, ", ")))
 	}
 	add("the URL", CheckTemplate(a.URL))
 	for _, pair := range a.Query {
@@ -250,19 +184,15 @@ func (a *Action) Check(wrong *Findings) {
 	if a.Body != nil {
 		add("the body", a.Body.Check())
 	}
-	if a.RetryFor != RetryOff {
-		add("retry_for", checkSign("it", time.Duration(a.RetryFor)))
+	for _, setting := range DeliverySettings {
+		if setting.check != nil {
+			add(setting.Name, setting.check(a))
+		}
 	}
-	if a.Rate != nil && (a.Rate.Count <= 0 || a.Rate.Per <= 0) {
-		add("rate", errors.New("it needs a count and a time, per, that are above zero"))
+	if a.TLS != nil {
+		add("tls", a.TLS.Check())
 	}
-	add("expires", checkSign("it", time.Duration(a.Expires)))
-	for _, secret := range a.Sign {
-		add("sign", CheckSigning(secret))
-	}
-	if a.TLS != nil && (a.TLS.ClientCertificateFile == "") != (a.TLS.ClientCertificateKeyFile == "") {
-		add("tls", errors.New("a client's certificate and its key come together; name both files or none"))
-	}
+	return wrong
 }
 
 // CheckSigning finds what cannot be a secret of sign. A parameter cannot: its
@@ -273,49 +203,3 @@ func CheckSigning(secret string) error {
 	}
 	return CheckValue(secret)
 }
-
-// Check finds what would be lost, as the place of a password depends on the
-// kind, and what CheckValues finds.
-func (a *ActionAuth) Check() error {
-	switch {
-	case a.Kind == "basic" && a.Value != "":
-		return errors.New("basic has no value; it takes user and password")
-	case a.Kind != "basic" && a.Password != "":
-		return fmt.Errorf("only basic has a password, not %q", a.Kind)
-	}
-	return a.CheckValues()
-}
-
-// CheckValues finds credentials that prove nothing, and placeholders in them.
-// User or password may be empty: there are services that want a key for the one
-// and nothing for the other.
-func (a *ActionAuth) CheckValues() error {
-	if a.Kind == "basic" && a.User+a.Password == "" {
-		return errors.New("basic has neither user nor password, which proves nothing; write auth none if that is meant")
-	}
-	for _, text := range []string{a.Name, a.Value, a.User, a.Password} {
-		if err := CheckTemplate(text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Check finds placeholders in the templates of the body, and a template where
-// there can be none.
-func (b *Body) Check() error {
-	if strings.Contains(b.Type, "{{") {
-		return errors.New("the type of a raw body is no template; a header Content-Type may hold parameters")
-	}
-	for _, field := range b.Fields {
-		for _, text := range []string{field.Name, field.Value, field.Type} {
-			if err := CheckTemplate(text); err != nil {
-				return fmt.Errorf("field %s: %w", field.Name, err)
-			}
-		}
-	}
-	return CheckTemplate(b.Text)
-}
-
-// RetryOff is the RetryFor of an action whose deliveries are attempted once.
-const RetryOff = -1

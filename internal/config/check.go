@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,27 @@ func (f *Findings) Add(place string, err error) {
 func checkSign[T int | int64 | time.Duration](setting string, value T) error {
 	if value < 0 {
 		return fmt.Errorf("%s must be above zero, not %v; without it the default counts", setting, value)
+	}
+	return nil
+}
+
+// given says whether a field of a structure has a value.
+type given struct {
+	field string
+	is    bool
+}
+
+// refuseOthers returns an error for a field that has no meaning for a kind: it
+// would be lost without a word.
+func refuseOthers(kind string, takes []string, fields ...given) error {
+	for _, field := range fields {
+		if field.is && !slices.Contains(takes, field.field) {
+			taken := "nothing"
+			if len(takes) > 0 {
+				taken = strings.Join(takes, ", ")
+			}
+			return fmt.Errorf("%s has no %s; it takes: %s", kind, field.field, taken)
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,18 @@ func (d *Duration) UnmarshalJSON(text []byte) error {
 	parsed, err := ParseDuration(written)
 	*d = Duration(parsed)
 	return err
+}
+
+// String returns the duration as people write it: 24h and not 24h0m0s.
+func (d Duration) String() string {
+	text := time.Duration(d).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // ParseDuration reads a duration as time.ParseDuration does. A day, "d", is 24

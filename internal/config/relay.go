@@ -126,7 +126,11 @@ func (r *Relay) Check() Findings {
 		r.Sources[i].Check(&wrong)
 	}
 	for i := range r.Actions {
-		r.Actions[i].Check(&wrong)
+		action := &r.Actions[i]
+		wrong = append(wrong, action.Check()...)
+		if action.Name != "" && slices.ContainsFunc(r.Actions[:i], func(a Action) bool { return a.Name == action.Name }) {
+			wrong.Add(action.Place, fmt.Errorf("action %s is defined twice; rename or remove one of them", action.Name))
+		}
 	}
 	return wrong
 }

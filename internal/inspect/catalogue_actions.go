@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -87,72 +85,23 @@ func rulesDoing(g *relay.Generation, action string) []string {
 }
 
 // settingsOf returns the delivery settings of an action.
-func settingsOf(g *relay.Generation, action forward.Action) [][2]string {
-	settings := [][2]string{
-		{"timeout", durationText(action.Timeout)},
-		{"success", strings.Join(action.Success, " ")},
-		{"retry_for", durationText(action.RetryFor)},
-		{"retry_interval", durationText(action.RetryFirst) + " " + durationText(action.RetryCap)},
-		{"concurrency", strconv.Itoa(action.Concurrency)},
-		{"rate", "no bound"},
-		{"expires", "never"},
-		{"order_by", "in any order"},
-		{"sign", "not signed"},
-	}
-	set := func(name, value string) {
-		i := slices.IndexFunc(settings, func(s [2]string) bool { return s[0] == name })
-		settings[i][1] = value
-	}
-	if action.RetryFor < 0 {
-		set("retry_for", "off")
-	}
-	if rate := action.Rate; rate.Count > 0 {
-		per := map[time.Duration]string{time.Second: "s", time.Minute: "m", time.Hour: "h"}[rate.Per]
-		if per == "" {
-			per = durationText(rate.Per)
+func settingsOf(g *relay.Generation, action config.Action) [][2]string {
+	var settings [][2]string
+	for _, setting := range config.DeliverySettings {
+		// What a Caddyfile cannot say is shown all the same.
+		arguments, _ := setting.Arguments(&action)
+		text := strings.Join(arguments, " ")
+		switch {
+		case arguments == nil && setting.Without == "":
+			continue
+		case arguments == nil:
+			text = setting.Without
+		case setting.Secret:
+			text = strings.TrimSpace(strings.Repeat("*** ", len(arguments)))
+		case len(arguments) == 0:
+			text = "on"
 		}
-		set("rate", fmt.Sprintf("%d/%s", rate.Count, per))
-	}
-	if action.Expires > 0 {
-		set("expires", durationText(action.Expires))
-	}
-	if action.OrderBy != "" {
-		set("order_by", g.Mask(action.OrderBy))
-	}
-	if len(action.Sign) > 0 {
-		set("sign", strings.TrimSpace(strings.Repeat("*** ", len(action.Sign))))
-	}
-	if tls := action.TLS; tls != nil {
-		if len(tls.CAFiles) > 0 {
-			settings = append(settings, [2]string{"tls_trust_pool", "file " + strings.Join(tls.CAFiles, " ")})
-		}
-		if tls.ClientCertificateFile != "" {
-			settings = append(settings, [2]string{"tls_client_auth", tls.ClientCertificateFile + " " + tls.ClientKeyFile})
-		}
-		if tls.ServerName != "" {
-			settings = append(settings, [2]string{"tls_server_name", tls.ServerName})
-		}
-		if len(tls.Pins) > 0 {
-			settings = append(settings, [2]string{"tls_pin", strings.Join(tls.Pins, " ")})
-		}
-		if tls.ProtocolMin != "" || tls.ProtocolMax != "" {
-			settings = append(settings, [2]string{"tls_protocols", strings.TrimSpace(tls.ProtocolMin + " " + tls.ProtocolMax)})
-		}
-		if tls.InsecureSkipVerify {
-			settings = append(settings, [2]string{"tls_insecure_skip_verify", "on"})
-		}
+		settings = append(settings, [2]string{setting.Name, g.Mask(text)})
 	}
 	return settings
-}
-
-// durationText writes a duration as people do: 24h and not 24h0m0s.
-func durationText(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/google/uuid"
+
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
@@ -19,7 +20,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
-	"github.com/google/uuid"
 )
 
 // secretToken must be seen nowhere.
@@ -41,12 +41,12 @@ func listedConfiguration() relay.Configuration {
 			{Name: "written", Value: "in-the-caddyfile"},
 			{Name: "spare", Value: "never used, but for icfm-credential"},
 		},
-		Actions: []forward.Action{
+		Actions: []config.Action{
 			{Name: "pay", Place: "Caddyfile:20", Description: "Tell of the payment", Method: "POST", URL: "http://me:hush@127.0.0.1:8080/orders/{{order_id}}",
-				Headers: []forward.Pair{{Name: "X-Token", Value: "{{token}}"}}, Query: []forward.Pair{{Name: "n", Value: "{{number ?? 0}}"}},
-				Body: forward.Body{Kind: forward.BodyJSON, Text: `{"sum": {{body.data.sum * 2}}, "lines": {{body.lines[0].text}}, "who": {{caller_id}} }`},
-				Rate: forward.Rate{Count: 5, Per: time.Second}, RetryFor: -1, OrderBy: "order_id", Expires: 36 * time.Hour, Sign: []string{"whsec_" + "c2VjcmV0c2VjcmV0"}},
-			{Name: "idle", Method: "GET", URL: "{{api}}/idle", Auth: forward.Auth{Kind: forward.AuthBearer, Value: "{{written}}"}},
+				Headers: []config.NameValue{{Name: "X-Token", Value: "{{token}}"}}, Query: []config.NameValue{{Name: "n", Value: "{{number ?? 0}}"}},
+				Body: &config.Body{Kind: config.BodyJSON, Text: `{"sum": {{body.data.sum * 2}}, "lines": {{body.lines[0].text}}, "who": {{caller_id}} }`},
+				Rate: &config.Rate{Count: 5, Per: config.Duration(time.Second)}, RetryFor: -1, OrderBy: "order_id", Expires: config.Duration(36 * time.Hour), Sign: []string{"whsec_" + "c2VjcmV0c2VjcmV0"}},
+			{Name: "idle", Method: "GET", URL: "{{api}}/idle", Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{written}}"}},
 		},
 		Rules: []rules.Rule{
 			{Place: "Caddyfile:30", Description: "Paid orders", Events: []string{"order_paid"}, When: []string{`body.data.sum > 0`, `body.data.state == "paid"`}, Do: []string{"pay"}},

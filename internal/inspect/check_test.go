@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -107,7 +107,7 @@ func TestWarnOfUndefined(t *testing.T) {
 			runtime := relaytest.Open(t, t.TempDir())
 			configuration := listedConfiguration()
 			configuration.Parameters = append(configuration.Parameters, c.parameters...)
-			configuration.Actions[0].Headers = append(configuration.Actions[0].Headers, forward.Pair{Name: "X-P", Value: c.value})
+			configuration.Actions[0].Headers = append(configuration.Actions[0].Headers, config.NameValue{Name: "X-P", Value: c.value})
 			generation := relaytest.Push(t, runtime, configuration)
 			got := strings.Join(warnOfUndefined(generation), "\n")
 			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
@@ -153,7 +153,7 @@ func TestCheckAsksTheStore(t *testing.T) {
 func TestWarnsOfTagsInJSONInAnotherPlace(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	configuration := listedConfiguration()
-	configuration.Actions[0].Query = []forward.Pair{
+	configuration.Actions[0].Query = []config.NameValue{
 		{Name: "bare", Value: `{"a":"{{caller_id}}"}`}, {Name: "escaped", Value: `{"a":"{{json_text(caller_id)}}"}`}, {Name: "plain", Value: "{{caller_id}}"},
 	}
 	generation := relaytest.Push(t, runtime, configuration)

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -28,7 +28,7 @@ func TestExplainRequest(t *testing.T) {
 	target := relaytest.NewService(t)
 	configured := relaytest.Configuration(target, "/record/{{body.id}}")
 	configured.Parameters = []language.CustomParameter{{Name: "token", Value: "very-s3cret", Secret: true}}
-	configured.Actions[0].Headers = []forward.Pair{{Name: "X-Token", Value: "{{token}}"}, {Name: "X-Echo", Value: "{{body.echo}}"}}
+	configured.Actions[0].Headers = []config.NameValue{{Name: "X-Token", Value: "{{token}}"}, {Name: "X-Echo", Value: "{{body.echo}}"}}
 	configured.Rules[0].When = append(configured.Rules[0].When, `body.echo == token or body.id != 0`)
 	configured.Sources[0].Allow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 	generation := relaytest.Compile(t, configured)

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
@@ -21,7 +20,7 @@ func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Compile(t, relay.Configuration{
 		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
-		Actions: []forward.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
+		Actions: []config.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
 		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 	})
 	received, err := generation.Receiver.Receive(httptest.NewRequest("POST", "/job_completed", strings.NewReader("{}")), receive.Origin{})

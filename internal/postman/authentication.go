@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
@@ -103,7 +102,7 @@ func (c *conversion) auth(it *item) *authentication {
 	case "apikey":
 		in := get("in").known()
 		if in == "query" && c.nameOnly("API key", parameters["value"]) {
-			return &authentication{kind: forward.AuthAPIKey, in: in, name: get("key"), nameOnly: true}
+			return &authentication{kind: config.AuthAPIKey, in: in, name: get("key"), nameOnly: true}
 		}
 		return c.apiKey(get("key"), c.parse(textOf(parameters["value"])), in)
 	case "oauth2":
@@ -135,9 +134,9 @@ func (c *conversion) apiKey(name, value template, in string) *authentication {
 		return nil
 	}
 	if in != "query" {
-		in = forward.InHeader
+		in = config.InHeader
 	}
-	return &authentication{kind: forward.AuthAPIKey, in: in, name: name, value: value}
+	return &authentication{kind: config.AuthAPIKey, in: in, name: name, value: value}
 }
 
 func (c *conversion) oauth2(get func(string) template, given json.RawMessage) *authentication {
@@ -149,9 +148,9 @@ func (c *conversion) oauth2(get func(string) template, given json.RawMessage) *a
 	c.note(Flagged, "the token of authentication oauth2 is used as it is; it expires, and nothing renews it")
 	if get("addTokenTo").known() == "queryParams" {
 		if c.nameOnly("token of authentication oauth2", given) {
-			return &authentication{kind: forward.AuthAPIKey, in: forward.InQuery, name: literalOf("access_token"), nameOnly: true}
+			return &authentication{kind: config.AuthAPIKey, in: config.InQuery, name: literalOf("access_token"), nameOnly: true}
 		}
-		return &authentication{kind: forward.AuthAPIKey, in: forward.InQuery, name: literalOf("access_token"), value: token}
+		return &authentication{kind: config.AuthAPIKey, in: config.InQuery, name: literalOf("access_token"), value: token}
 	}
 	prefix, fixed := get("headerPrefix").fixed()
 	prefix = strings.TrimSpace(prefix)
@@ -183,9 +182,9 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 			value = template{{literal: "Basic "}, {expression: "toBase64(" + c.expression(all) + ")"}}
 		}
 		return append(c.replace(fields, "Authorization"), field{name: literalOf("Authorization"), value: value})
-	case a.kind == forward.AuthAPIKey && a.value.isEmpty():
+	case a.kind == config.AuthAPIKey && a.value.isEmpty():
 		// A key without a value is none, but the name is sent.
-		if a.in == forward.InQuery {
+		if a.in == config.InQuery {
 			c.dropQuery(a.name)
 			if a.nameOnly {
 				c.addToURL(c.write(a.name, anywhere))
@@ -198,13 +197,13 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 		c.note(Flagged, "the API key has no value: as Postman does, its name is sent")
 		name, _ := a.name.fixed()
 		return append(c.replace(fields, name), field{name: a.name})
-	case a.kind == forward.AuthAPIKey && a.in == forward.InQuery:
+	case a.kind == config.AuthAPIKey && a.in == config.InQuery:
 		c.dropQuery(a.name)
 		c.action.Auth = &config.ActionAuth{Kind: a.kind, In: a.in, Name: c.write(a.name, anywhere), Value: c.write(a.value, anywhere)}
 		if !means(a.value, "!$()*,:@/?[]=") {
 			c.note(Changed, "the API key arrives as it reads: the relay encodes + and %% in it, and Postman does not")
 		}
-	case a.kind == forward.AuthAPIKey:
+	case a.kind == config.AuthAPIKey:
 		if name, fixed := a.name.fixed(); fixed {
 			fields = c.replace(fields, name)
 		}
@@ -213,7 +212,7 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 		fields = c.replace(fields, "Authorization")
 		c.action.Auth = &config.ActionAuth{Kind: a.kind}
 		secret := c.write(a.value, anywhere)
-		if a.kind == forward.AuthBasic {
+		if a.kind == config.AuthBasic {
 			c.action.Auth.User, c.action.Auth.Password = c.write(a.user, anywhere), secret
 		} else {
 			c.action.Auth.Value = secret

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
@@ -147,11 +146,11 @@ func (c *conversion) text(t template, kind string, fields []field, it *item) []f
 	c.action.Body = b
 	switch {
 	case own == "" && kind == "application/json" && !blank:
-		b.Kind = forward.BodyJSON
+		b.Kind = config.BodyJSON
 	case own == "" && kind == "application/xml" && !blank:
-		b.Kind = forward.BodyXML
+		b.Kind = config.BodyXML
 	default:
-		b.Kind = forward.BodyRaw
+		b.Kind = config.BodyRaw
 		if own == "" {
 			b.Type = mendWhole(string(literalWriter(kind)))
 		}
@@ -269,7 +268,7 @@ func (c *conversion) urlEncoded(data json.RawMessage, fields []field) []field {
 	if list == nil {
 		return fields
 	}
-	c.action.Body = &config.Body{Kind: forward.BodyURLEncoded, Fields: list}
+	c.action.Body = &config.Body{Kind: config.BodyURLEncoded, Fields: list}
 	return c.dropType(fields)
 }
 
@@ -310,14 +309,14 @@ func (c *conversion) form(data json.RawMessage, fields []field) []field {
 		}
 		return fields
 	}
-	c.action.Body = &config.Body{Kind: forward.BodyForm, Fields: list}
+	c.action.Body = &config.Body{Kind: config.BodyForm, Fields: list}
 	return c.dropType(fields)
 }
 
 // dropType drops a Content-Type that the body sets by itself. Postman keeps one
 // of an urlencoded body that says no other thing.
 func (c *conversion) dropType(fields []field) []field {
-	if c.action.Body != nil && c.action.Body.Kind == forward.BodyURLEncoded && strings.HasPrefix(contentTypeOf(fields), "application/x-www-form-urlencoded") {
+	if c.action.Body != nil && c.action.Body.Kind == config.BodyURLEncoded && strings.HasPrefix(contentTypeOf(fields), "application/x-www-form-urlencoded") {
 		return fields
 	}
 	rest, found := without(fields, func(f *field) bool { return f.is("Content-Type") })

@@ -1,6 +1,7 @@
 package postman
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,8 +149,8 @@ func (c *conversion) convert(name string) {
 		return
 	}
 	c.action = config.Action{Name: name, Method: it.Method, Description: describeItem(it)}
-	if !slices.Contains(forward.Methods, it.Method) {
-		c.leaveOut("an action cannot have the method %q; there are %s", oneLine(it.Method), strings.Join(forward.Methods, ", "))
+	if !slices.Contains(config.Methods, it.Method) {
+		c.leaveOut("an action cannot have the method %q; there are %s", oneLine(it.Method), strings.Join(config.Methods, ", "))
 		return
 	}
 	c.vars.overflow = false
@@ -270,14 +271,17 @@ func (r *Import) check() {
 			if err != nil {
 				return err
 			}
-			_, err := forward.Compile([]forward.Action{forward.FromConfig(&one.Action)}, language, forward.Settings{})
+			if err := errors.Join(one.Action.Check()...); err != nil {
+				return err
+			}
+			_, err := forward.Compile([]config.Action{one.Action}, language, forward.Settings{})
 			return err
 		}
 		wrong := compile()
-		if wrong != nil && one.Action.Body != nil && one.Action.Body.Kind == forward.BodyXML {
+		if wrong != nil && one.Action.Body != nil && one.Action.Body.Kind == config.BodyXML {
 			// Postman calls XML whatever its user does; as raw text it is not
 			// checked.
-			one.Action.Body.Kind, one.Action.Body.Type = forward.BodyRaw, "application/xml"
+			one.Action.Body.Kind, one.Action.Body.Type = config.BodyRaw, "application/xml"
 			wrong = compile()
 		}
 		if wrong == nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
@@ -27,13 +27,13 @@ func importText(t *testing.T, data string, options Options) *Import {
 
 // one imports a collection of one request, given as JSON, and perhaps more of
 // the collection before it.
-func one(t *testing.T, before, request string) (*Import, forward.Action) {
+func one(t *testing.T, before, request string) (*Import, config.Action) {
 	t.Helper()
 	imported := importText(t, `{`+before+`"item": [{"name": "a", "request": `+request+`}]}`, Options{})
 	if len(imported.Imported) != 1 {
 		t.Fatalf("not imported: %+v", imported.Findings)
 	}
-	return imported, forward.FromConfig(&imported.Imported[0].Action)
+	return imported, imported.Imported[0].Action.WithDefaults()
 }
 
 func (r *Import) has(kind Kind, text string) bool {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -181,9 +182,9 @@ func sendAll(t *testing.T, recorder *recorder, collection *Collection, g *golden
 	if err != nil {
 		t.Fatal(err)
 	}
-	actions := make([]forward.Action, len(imported.Imported))
+	actions := make([]config.Action, len(imported.Imported))
 	for i, one := range imported.Imported {
-		actions[i] = forward.FromConfig(&one.Action)
+		actions[i] = one.Action
 	}
 	prepared, err := forward.Compile(actions, language, forward.Settings{})
 	if err != nil {

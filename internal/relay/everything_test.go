@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/api"
@@ -71,8 +70,8 @@ type everything struct {
 // generation is the configuration in its nth version. What is kept for the sender
 // differs between them, so that deciding again has something to do.
 func (e *everything) generation(n int) *relay.Generation {
-	action := func(name, url string) forward.Action {
-		return forward.Action{Name: name, Method: "POST", URL: url + "/" + name, RetryFirst: 20 * time.Millisecond, RetryCap: 50 * time.Millisecond}
+	action := func(name, url string) config.Action {
+		return config.Action{Name: name, Method: "POST", URL: url + "/" + name, RetryInterval: &config.RetryInterval{First: config.Duration(20 * time.Millisecond), Cap: config.Duration(50 * time.Millisecond)}}
 	}
 	generation, err := relay.Compile(relay.Configuration{
 		Version: fmt.Sprint(n),
@@ -80,7 +79,7 @@ func (e *everything) generation(n int) *relay.Generation {
 			Name: "icfm", Preset: "icfm",
 			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
-		Actions: []forward.Action{
+		Actions: []config.Action{
 			action("record", e.good.URL), action("paused", e.good.URL), action("cancelled", e.good.URL), action("moved", e.bad.URL),
 		},
 		Rules: []rules.Rule{

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
@@ -31,7 +32,7 @@ type Configuration struct {
 	Off        bool
 	Sources    []receive.Source
 	Parameters []language.CustomParameter
-	Actions    []forward.Action
+	Actions    []config.Action
 	Rules      []rules.Rule
 
 	// Targets are the networks and hosts that actions may call, as
@@ -197,7 +198,7 @@ func (g *Generation) SecretWarnings() []string {
 	return warnings
 }
 
-func actionNames(actions []forward.Action) []string {
+func actionNames(actions []config.Action) []string {
 	names := make([]string, len(actions))
 	for i, action := range actions {
 		names[i] = action.Name

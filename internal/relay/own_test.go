@@ -29,10 +29,10 @@ import (
 func ownConfiguration(service, mail string) Configuration {
 	return Configuration{
 		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
-		Actions: []forward.Action{
-			{Name: "record", Method: "POST", URL: service + "/record", RetryFor: -1, Timeout: 5 * time.Second},
-			{Name: "mail", Method: "POST", URL: mail + "/mail", Body: forward.Body{Kind: forward.BodyForward},
-				Headers: []forward.Pair{{Name: "X-Event", Value: "{{event}}"}}, RetryFor: -1, Timeout: 5 * time.Second},
+		Actions: []config.Action{
+			{Name: "record", Method: "POST", URL: service + "/record", RetryFor: -1, Timeout: config.Duration(5 * time.Second)},
+			{Name: "mail", Method: "POST", URL: mail + "/mail", Body: &config.Body{Kind: config.BodyForward},
+				Headers: []config.NameValue{{Name: "X-Event", Value: "{{event}}"}}, RetryFor: -1, Timeout: config.Duration(5 * time.Second)},
 		},
 		Rules: []rules.Rule{
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, Do: []string{"record"}},
@@ -243,7 +243,8 @@ func TestTargetsDownAndUpAreTold(t *testing.T) {
 	runtime := openRuntime(t, t.TempDir())
 	away := unreachable(t)
 	configuration := ownConfiguration(away, mail.URL)
-	configuration.Actions[0].RetryFor, configuration.Actions[0].RetryFirst, configuration.Actions[0].RetryCap = time.Hour, time.Millisecond, 10*time.Millisecond
+	configuration.Actions[0].RetryFor = config.Duration(time.Hour)
+	configuration.Actions[0].RetryInterval = &config.RetryInterval{First: config.Duration(time.Millisecond), Cap: config.Duration(10 * time.Millisecond)}
 	var emitted atomic.Value
 	configuration.Emit = func(name string, data map[string]any) {
 		if name == EmitTargetDown {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
@@ -34,7 +35,7 @@ func TestOrderBy(t *testing.T) {
 	t.Cleanup(target.Close)
 	ordered := relaytest.Configuration(target, "/record")
 	ordered.Actions[0].OrderBy = `body.job + 0`
-	ordered.Actions[0].RetryFirst, ordered.Actions[0].RetryCap = time.Millisecond, time.Millisecond
+	ordered.Actions[0].RetryInterval = &config.RetryInterval{First: config.Duration(time.Millisecond), Cap: config.Duration(time.Millisecond)}
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Push(t, runtime, ordered)
 	var want []string
@@ -60,7 +61,7 @@ func TestOrderBy(t *testing.T) {
 func TestExpires(t *testing.T) {
 	target := relaytest.NewService(t)
 	late := relaytest.Configuration(target, "/record")
-	late.Actions[0].Expires = time.Nanosecond
+	late.Actions[0].Expires = config.Duration(time.Nanosecond)
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Push(t, runtime, late)
 	id := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Approved"}`)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -157,7 +158,7 @@ func TestResendIDs(t *testing.T) {
 func TestResendExpired(t *testing.T) {
 	target := relaytest.NewService(t)
 	short := relaytest.Configuration(target, "/record")
-	short.Actions[0].Expires = 10 * time.Minute
+	short.Actions[0].Expires = config.Duration(10 * time.Minute)
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Push(t, runtime, short)
 	received, err := generation.Receiver.Receive(httptest.NewRequest(http.MethodPost, "/listen.php?key=icfm-key", strings.NewReader(relaytest.Approved)), receive.Origin{Mount: "/listen.php"})

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
@@ -40,7 +39,7 @@ func TestSend(t *testing.T) {
 		DedupeWindow: time.Hour,
 	}}
 	configured.Addresses = map[string]string{"erp": "https://events.studio.example/listen.php"}
-	configured.Actions[0].Query = []forward.Pair{{Name: "order", Value: "{{order}}"}, {Name: "test", Value: "{{test}}"}}
+	configured.Actions[0].Query = []config.NameValue{{Name: "order", Value: "{{order}}"}, {Name: "test", Value: "{{test}}"}}
 	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{"order_paid"}, When: []string{`order != nil`}, Do: []string{"record"}}}
 	runtime := relaytest.Open(t, t.TempDir())
 	relaytest.Push(t, runtime, configured)
@@ -105,7 +104,7 @@ func TestSendOwn(t *testing.T) {
 	target := relaytest.NewService(t)
 	configured := relaytest.Configuration(target, "/record")
 	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{relay.TargetIsDown}, When: []string{`test and source == "relay"`}, Do: []string{"record"}}}
-	configured.Actions[0].Query = []forward.Pair{{Name: "target", Value: "{{body.target}}"}, {Name: "note", Value: "{{query.note}}"}}
+	configured.Actions[0].Query = []config.NameValue{{Name: "target", Value: "{{body.target}}"}, {Name: "note", Value: "{{query.note}}"}}
 	runtime := relaytest.Open(t, t.TempDir())
 	relaytest.Push(t, runtime, configured)
 	sent, err := replay.Send(t.Context(), runtime, replay.TestEvent{Source: relay.OwnSource, Event: "Target Down", Body: `{"target":"x"}`, Values: map[string]string{"note": "trial"}})

@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
@@ -121,7 +119,6 @@ func (w *Writer) Action(a *config.Action) {
 	w.auth(a.Auth)
 	w.body(a.Body)
 	w.delivery(a)
-	w.tls(a.TLS)
 	w.close()
 }
 
@@ -172,90 +169,14 @@ func (w *Writer) body(body *config.Body) {
 	}
 }
 
-// delivery writes the settings that are given. Zero stands for the default.
+// delivery writes the delivery settings that are given.
 func (w *Writer) delivery(a *config.Action) {
-	duration := func(setting string, d config.Duration) {
-		if d > 0 {
-			w.line(setting, durationText(d))
+	for _, setting := range config.DeliverySettings {
+		switch arguments, err := setting.Arguments(a); {
+		case err != nil:
+			w.fail(setting.Name, err)
+		case arguments != nil:
+			w.line(setting.Name, arguments...)
 		}
 	}
-	duration("timeout", a.Timeout)
-	if len(a.Success) > 0 {
-		w.line("success", a.Success...)
-	}
-	if duration("retry_for", a.RetryFor); a.RetryFor < 0 {
-		w.line("retry_for off")
-	}
-	if interval := a.RetryInterval; interval != nil {
-		switch first, longest := interval.First, interval.Cap; {
-		case first > 0 && longest > 0:
-			w.line("retry_interval", durationText(first), durationText(longest))
-		case first > 0 || longest > 0:
-			w.fail("retry_interval", errors.New("a Caddyfile says both the first pause and the longest, or neither"))
-		}
-	}
-	if a.Concurrency > 0 {
-		w.line("concurrency", strconv.Itoa(a.Concurrency))
-	}
-	if a.Rate != nil {
-		w.rate(a.Rate)
-	}
-	duration("expires", a.Expires)
-	if a.OrderBy != "" {
-		w.line("order_by", a.OrderBy)
-	}
-	if len(a.Sign) > 0 {
-		w.line("sign", a.Sign...)
-	}
-}
-
-func (w *Writer) rate(rate *config.Rate) {
-	for unit, per := range map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour} {
-		if time.Duration(rate.Per) == per {
-			w.line("rate", strconv.Itoa(rate.Count)+"/"+unit)
-			return
-		}
-	}
-	w.fail("rate", fmt.Errorf("a Caddyfile counts by the second, minute or hour, not by %s", time.Duration(rate.Per)))
-}
-
-func (w *Writer) tls(tls *config.TLS) {
-	if tls == nil {
-		return
-	}
-	if len(tls.CAFiles) > 0 {
-		w.line("tls_trust_pool file", tls.CAFiles...)
-	}
-	if tls.ClientCertificateFile != "" {
-		w.line("tls_client_auth", tls.ClientCertificateFile, tls.ClientCertificateKeyFile)
-	}
-	if tls.ServerName != "" {
-		w.line("tls_server_name", tls.ServerName)
-	}
-	if len(tls.Pins) > 0 {
-		w.line("tls_pin", tls.Pins...)
-	}
-	switch {
-	case tls.ProtocolMax != "" && tls.ProtocolMin == "":
-		w.fail("tls_protocols", errors.New("a Caddyfile says the lowest version with the highest"))
-	case tls.ProtocolMax != "":
-		w.line("tls_protocols", tls.ProtocolMin, tls.ProtocolMax)
-	case tls.ProtocolMin != "":
-		w.line("tls_protocols", tls.ProtocolMin)
-	}
-	if tls.InsecureSkipVerify {
-		w.line("tls_insecure_skip_verify")
-	}
-}
-
-// durationText writes a duration as people do: 24h and not 24h0m0s.
-func durationText(d config.Duration) string {
-	text := time.Duration(d).String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

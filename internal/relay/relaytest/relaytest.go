@@ -16,7 +16,6 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
@@ -79,8 +78,8 @@ func Configuration(s *Service, path string) relay.Configuration {
 			Name: "icfm", Preset: "icfm",
 			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
-		Actions: []forward.Action{{
-			Name: "record", Method: "POST", URL: s.URL + path, Query: []forward.Pair{{Name: "id", Value: "{{body.id}}"}},
+		Actions: []config.Action{{
+			Name: "record", Method: "POST", URL: s.URL + path, Query: []config.NameValue{{Name: "id", Value: "{{body.id}}"}},
 		}},
 		Rules: []rules.Rule{
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Do: []string{"record"}},
