@@ -14,7 +14,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
-	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -57,7 +56,7 @@ func (a *App) compile(admin []netip.AddrPort, sites sites.Sites) (*relay.Generat
 func (a *App) configuration() (relay.Configuration, error) {
 	configuration := relay.Configuration{
 		Off:       a.Disabled,
-		Rules:     a.rules(),
+		Rules:     a.Rules,
 		Targets:   a.Targets,
 		UserAgent: userAgent(),
 		Version:   Version(),
@@ -208,18 +207,4 @@ func (a *App) credential(source string, credential config.Credential) (config.Cr
 		credential.Password = secrets[0]
 	}
 	return credential, err
-}
-
-func (a *App) rules() []rules.Rule {
-	converted := make([]rules.Rule, len(a.Rules))
-	for i, rule := range a.Rules {
-		converted[i] = rules.Rule{
-			Place: rule.Place, Events: rule.Events, Description: rule.Description, Inactive: rule.Disabled,
-			When: rule.When, Do: rule.Do, Ignore: rule.Ignore, IgnoreReason: rule.Reason,
-		}
-		if rule.Place == "" {
-			converted[i].Place = fmt.Sprintf("rule %d", i+1)
-		}
-	}
-	return converted
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -36,7 +37,7 @@ func TestSourceApart(t *testing.T) {
 		{"unknown", "pbx", "unknown", true},
 		{"unknown", "relay", "unknown", false},
 	} {
-		ruleset, err := New(l, sources, []Rule{{Events: []string{test.rule}, Do: []string{"tell"}}}, []string{"tell"})
+		ruleset, err := New(l, sources, []config.Rule{{Events: []string{test.rule}, Do: []string{"tell"}}}, []string{"tell"})
 		if err != nil {
 			t.Errorf("on %s: %v", test.rule, err)
 			continue
@@ -46,11 +47,11 @@ func TestSourceApart(t *testing.T) {
 			t.Errorf("on %s, %s:%s is %+v, want it named: %v", test.rule, test.source, test.event, verdict, test.names)
 		}
 	}
-	_, err = New(l, sources, []Rule{{Events: []string{"relay:target_dwon"}, Ignore: true}}, nil)
+	_, err = New(l, sources, []config.Rule{{Events: []string{"relay:target_dwon"}, Ignore: true}}, nil)
 	if text := fmt.Sprint(err); !strings.Contains(text, "did you mean target_down?") || strings.Contains(text, "add: event") {
 		t.Errorf("a misspelt event: %v", err)
 	}
-	if _, err := New(l, sources, []Rule{{Events: []string{"target_*"}, Ignore: true}}, nil); err == nil {
+	if _, err := New(l, sources, []config.Rule{{Events: []string{"target_*"}, Ignore: true}}, nil); err == nil {
 		t.Error("a glob that matches only events of a source apart was taken")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -22,11 +23,11 @@ func BenchmarkDecide(b *testing.B) {
 	for _, count := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("rules=%d", count), func(b *testing.B) {
 			events := []event.Type{{Name: "project_status_change"}}
-			rules := []Rule{{Place: "f:1", Events: []string{"project_status_change"}, When: []string{`body.status in ["Approved", "Confirmed"]`}, Do: []string{"a"}}}
+			rules := []config.Rule{{Place: "f:1", Events: []string{"project_status_change"}, When: []string{`body.status in ["Approved", "Confirmed"]`}, Do: []string{"a"}}}
 			for i := range count - 1 {
 				name := fmt.Sprintf("event_%d", i)
 				events = append(events, event.Type{Name: name})
-				rules = append(rules, Rule{Place: "f:2", Events: []string{name}, When: []string{`body.status == "x"`}, Do: []string{"a"}})
+				rules = append(rules, config.Rule{Place: "f:2", Events: []string{name}, When: []string{`body.status == "x"`}, Do: []string{"a"}})
 			}
 			l := newLanguage(b, language.Definitions{})
 			s, err := New(l, []Source{{Name: "icfm", Events: events}}, rules, []string{"a"})

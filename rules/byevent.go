@@ -2,6 +2,8 @@ package rules
 
 import (
 	"slices"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // EventRules are the rules that name an event, by their place among the rules.
@@ -49,4 +51,4 @@ func (s *Ruleset) ByEvent() []EventRules {
 
 // Rules returns the rules as they were configured. The result must not be
 // changed.
-func (s *Ruleset) Rules() []Rule { return s.written }
+func (s *Ruleset) Rules() []config.Rule { return s.written }

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 	"testing"
 )
@@ -11,9 +12,9 @@ func TestByEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ruleset, err := New(language, rulesSources, []Rule{
+	ruleset, err := New(language, rulesSources, []config.Rule{
 		{Events: []string{"project_*", "project_created"}, Do: []string{"tell"}},
-		{Events: []string{"pbx:hangup"}, Inactive: true, Ignore: true},
+		{Events: []string{"pbx:hangup"}, Disabled: true, Ignore: true},
 		{Events: []string{"*", "icfm:unknown"}, Do: []string{"tell"}},
 	}, rulesActions)
 	if err != nil {

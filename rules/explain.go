@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -83,7 +84,7 @@ func (s *Ruleset) Explain(bound *language.Bound) Explanation {
 			Do: rule.Do, Ignore: rule.Ignore,
 		}
 		switch {
-		case rule.Inactive:
+		case rule.Disabled:
 			explained.Outcome, explained.Reason = RuleInactive, "the rule is switched off (active off)"
 		case endedBy != "":
 			explained.Outcome, explained.Reason = RuleNotRead, "the ignore at "+endedBy+" ended the reading"
@@ -107,7 +108,7 @@ func (s *Ruleset) Explain(bound *language.Bound) Explanation {
 }
 
 // meansEvent reports whether a rule names the event.
-func (s *Ruleset) meansEvent(names *rulesetBuilder, rule *Rule, event *event.Event) bool {
+func (s *Ruleset) meansEvent(names *rulesetBuilder, rule *config.Rule, event *event.Event) bool {
 	wanted := eventKey{event.Source, event.Name}
 	rules := s.byEvent[wanted]
 	for _, name := range rule.Events {

@@ -9,17 +9,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestExplainRules(t *testing.T) {
 	l := newLanguage(t, language.Definitions{})
-	ruleset, err := New(l, rulesSources, []Rule{
+	ruleset, err := New(l, rulesSources, []config.Rule{
 		{Place: "f:1", Events: []string{"dmg_*"}, When: []string{`body.x == 1`, `body.y == 2`}, Do: []string{"tell"}},
 		{Place: "f:2", Events: []string{"project_created"}, Do: []string{"tell"}},
 		{Place: "f:3", Events: []string{"dmg_input_added", "*"}, Description: "All", When: []string{`body.y == 2`}, Do: []string{"screen_pop", "tell"}},
-		{Place: "f:4", Events: []string{"icfm:dmg_*"}, Inactive: true, Ignore: true},
+		{Place: "f:4", Events: []string{"icfm:dmg_*"}, Disabled: true, Ignore: true},
 		{Place: "f:5", Events: []string{"*"}, When: []string{`body.y > "1"`}, Do: []string{"create_folder"}},
 		{Place: "f:6", Events: []string{"*"}, When: []string{`body.y < 3`}, Do: []string{"tell", "create_folder"}},
 		{Place: "f:7", Events: []string{"dmg_*"}, Ignore: true},
@@ -144,16 +145,16 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 	outcomes := map[RuleOutcome]int{}
 	decisions := map[Decision]int{}
 	for range 1500 {
-		var written []Rule
+		var written []config.Rule
 		for i := range 1 + g.IntN(5) {
-			rule := Rule{Place: fmt.Sprintf("f:%d", i+1), Events: []string{g.of("*", "dmg_*", "icfm:hangup", "project_created", "unknown")}, Inactive: g.IntN(8) == 0}
+			rule := config.Rule{Place: fmt.Sprintf("f:%d", i+1), Events: []string{g.of("*", "dmg_*", "icfm:hangup", "project_created", "unknown")}, Disabled: g.IntN(8) == 0}
 			for range g.IntN(3) {
 				rule.When = append(rule.When, g.condition(g.IntN(4)))
 			}
 			if rule.Ignore = g.IntN(4) == 0; !rule.Ignore {
 				rule.Do = [][]string{{"tell"}, {"screen_pop", "tell"}, {"create_folder"}}[g.IntN(3)]
 			}
-			if _, err := New(l, rulesSources, []Rule{rule}, rulesActions); err == nil {
+			if _, err := New(l, rulesSources, []config.Rule{rule}, rulesActions); err == nil {
 				written = append(written, rule)
 			}
 		}

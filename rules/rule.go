@@ -6,42 +6,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
-
-// Rule is one rule as configured: for which events, under which conditions, and
-// what to do.
-type Rule struct {
-	// Place is where the rule stands (file:line), for verdicts and errors.
-	Place string
-
-	// Events name the events that the rule is for: name, glob_*, source:name or
-	// source:glob_*. Names compare by names.Normal. A name without a source must
-	// be declared by one source only; a glob without a source matches the
-	// declared events of all sources that are not Apart, so that * is everything
-	// that comes from outside. UnknownName, with or without a source, is for
-	// events whose name could not be told; no glob matches it.
-	Events []string
-
-	// Description says what the rule is for. It becomes the reason of verdicts.
-	Description string
-
-	// Inactive rules are checked and then left out.
-	Inactive bool
-
-	// When are the conditions, all of which must be true. None means always.
-	When []string
-
-	// Do are the actions to carry out, Ignore says that there are to be none and
-	// that no later rule is read. A rule has one or the other.
-	Do     []string
-	Ignore bool
-
-	// IgnoreReason becomes the reason of the verdict, if not empty.
-	IgnoreReason string
-}
 
 // Ruleset is the rules of one configuration, found by event. It is safe for
 // concurrent use.
@@ -54,7 +23,7 @@ type Ruleset struct {
 	// ByEvent alone.
 	language *language.Language
 	sources  []Source
-	written  []Rule
+	written  []config.Rule
 }
 
 type eventKey struct{ source, event string }
@@ -78,7 +47,14 @@ type compiledRule struct {
 // New checks and compiles rules against the names of the language, the events
 // that the sources declare and the names of the actions. Everything that is
 // wrong is reported together, each with the place of its rule.
-func New(l *language.Language, sources []Source, rules []Rule, actions []string) (*Ruleset, error) {
+//
+// The events of a rule are written name, glob_*, source:name or source:glob_*.
+// They compare by names.Normal. A name without a source must be declared by one
+// source only; a glob without a source matches the declared events of all sources
+// that are not Apart, so that * is everything that comes from outside. UnknownName,
+// with or without a source, is for events whose name could not be told; no glob
+// matches it. Rules that are switched off are checked and then left out.
+func New(l *language.Language, sources []Source, rules []config.Rule, actions []string) (*Ruleset, error) {
 	b := newRulesetBuilder(l, sources, actions)
 	written := slices.Clone(rules)
 	for i := range written {
@@ -166,7 +142,7 @@ func sourcesOf(keys []eventKey) []string {
 	return sources
 }
 
-func (b *rulesetBuilder) add(rule Rule) {
+func (b *rulesetBuilder) add(rule config.Rule) {
 	fail := func(err error) { b.errs = append(b.errs, fmt.Errorf("%s: %w", rule.Place, err)) }
 
 	var keys []eventKey
@@ -185,7 +161,7 @@ func (b *rulesetBuilder) add(rule Rule) {
 		place:        rule.Place,
 		description:  rule.Description,
 		ignore:       rule.Ignore,
-		ignoreReason: rule.IgnoreReason,
+		ignoreReason: rule.Reason,
 	}
 	for _, condition := range rule.When {
 		x, err := b.language.CompileCondition(condition)
@@ -218,7 +194,7 @@ func (b *rulesetBuilder) add(rule Rule) {
 			b.byEvent[key] = rules
 		}
 		switch {
-		case rule.Inactive:
+		case rule.Disabled:
 			rules.inactive = true
 		case len(rules.rules) == 0 || rules.rules[len(rules.rules)-1] != compiled:
 			rules.rules = append(rules.rules, compiled)

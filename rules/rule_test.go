@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -22,7 +23,7 @@ func TestDecide(t *testing.T) {
 	approved := `body.status == "Approved"`
 	for _, test := range []struct {
 		name  string
-		rules []Rule
+		rules []config.Rule
 		event string // source:name
 		body  string
 		want  Verdict
@@ -32,29 +33,29 @@ func TestDecide(t *testing.T) {
 			want: Verdict{Decision: Ignored, Reason: "no rule names this event"},
 		}, {
 			name: "other event", event: "icfm:project_created",
-			rules: []Rule{{Place: "f:1", Events: []string{"project_status_change"}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"project_status_change"}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Ignored, Reason: "no rule names this event"},
 		}, {
 			name: "without conditions", event: "icfm:project_created",
-			rules: []Rule{{Place: "f:1", Events: []string{"project_created"}, Do: []string{"tell", "create_folder", "tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"project_created"}, Do: []string{"tell", "create_folder", "tell"}}},
 			want: Verdict{Decision: Act, Rule: "f:1", Reason: "a rule without conditions",
 				Actions: []ActionCall{{"tell", "f:1"}, {"create_folder", "f:1"}}},
 		}, {
 			name: "conditions hold", event: "icfm:project_created", body: `{"status":"Approved","n":2}`,
-			rules: []Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{approved, `body.n > 1`}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{approved, `body.n > 1`}, Do: []string{"tell"}}},
 			want: Verdict{Decision: Act, Rule: "f:1", Reason: "all conditions of a rule held",
 				Actions: []ActionCall{{"tell", "f:1"}}},
 		}, {
 			name: "one condition is false", event: "icfm:project_created", body: `{"status":"Approved","n":1}`,
-			rules: []Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{approved, `body.n > 1`}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{approved, `body.n > 1`}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Ignored, Reason: "no condition held"},
 		}, {
 			name: "one condition is unknown", event: "icfm:project_created", body: `{"n":1}`,
-			rules: []Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.stauts != "x"`, `body.n > 1`}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.stauts != "x"`, `body.n > 1`}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Ignored, Reason: "no condition held", Absent: []string{"body.stauts"}},
 		}, {
 			name: "several rules add actions, each once", event: "icfm:project_created", body: `{"status":"Approved"}`,
-			rules: []Rule{
+			rules: []config.Rule{
 				{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.status == "x"`}, Do: []string{"create_folder"}},
 				{Place: "f:2", Events: []string{"project_*"}, When: []string{approved}, Do: []string{"tell"}, Description: "Tell it"},
 				{Place: "f:3", Events: []string{"*"}, Do: []string{"screen_pop", "tell"}},
@@ -64,18 +65,18 @@ func TestDecide(t *testing.T) {
 				Actions: []ActionCall{{"tell", "f:2"}, {"screen_pop", "f:3"}}},
 		}, {
 			name: "ignore ends the reading", event: "icfm:dmg_input_added",
-			rules: []Rule{
-				{Place: "f:1", Events: []string{"dmg_*"}, Ignore: true, IgnoreReason: "media tasks are not automated"},
+			rules: []config.Rule{
+				{Place: "f:1", Events: []string{"dmg_*"}, Ignore: true, Reason: "media tasks are not automated"},
 				{Place: "f:2", Events: []string{"*"}, Do: []string{"tell"}},
 			},
 			want: Verdict{Decision: Ignored, Rule: "f:1", Reason: "media tasks are not automated"},
 		}, {
 			name: "ignore without words", event: "icfm:dmg_input_added",
-			rules: []Rule{{Place: "f:1", Events: []string{"dmg_*"}, Ignore: true}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"dmg_*"}, Ignore: true}},
 			want:  Verdict{Decision: Ignored, Rule: "f:1", Reason: "a rule says ignore"},
 		}, {
 			name: "ignore that does not hold", event: "icfm:dmg_input_added", body: `{}`,
-			rules: []Rule{
+			rules: []config.Rule{
 				{Place: "f:1", Events: []string{"dmg_*"}, When: []string{`body.x == 1`}, Ignore: true},
 				{Place: "f:2", Events: []string{"*"}, Do: []string{"tell"}},
 			},
@@ -83,7 +84,7 @@ func TestDecide(t *testing.T) {
 				Actions: []ActionCall{{"tell", "f:2"}}, Absent: []string{"body.x"}},
 		}, {
 			name: "ignore after actions keeps them", event: "icfm:dmg_input_added",
-			rules: []Rule{
+			rules: []config.Rule{
 				{Place: "f:1", Events: []string{"*"}, Do: []string{"tell"}},
 				{Place: "f:2", Events: []string{"dmg_*"}, Ignore: true},
 				{Place: "f:3", Events: []string{"*"}, Do: []string{"screen_pop"}},
@@ -91,20 +92,20 @@ func TestDecide(t *testing.T) {
 			want: Verdict{Decision: Act, Rule: "f:1", Reason: "a rule without conditions", Actions: []ActionCall{{"tell", "f:1"}}},
 		}, {
 			name: "inactive", event: "icfm:project_created",
-			rules: []Rule{
-				{Place: "f:1", Events: []string{"project_created"}, Inactive: true, Ignore: true},
-				{Place: "f:2", Events: []string{"project_created"}, Inactive: true, Do: []string{"tell"}},
+			rules: []config.Rule{
+				{Place: "f:1", Events: []string{"project_created"}, Disabled: true, Ignore: true},
+				{Place: "f:2", Events: []string{"project_created"}, Disabled: true, Do: []string{"tell"}},
 			},
 			want: Verdict{Decision: Ignored, Reason: "all rules that name this event are inactive"},
 		}, {
 			name: "failing condition", event: "icfm:project_created", body: `{"n":"45"}`,
-			rules: []Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.n > 30`}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.n > 30`}, Do: []string{"tell"}}},
 			want: Verdict{Decision: RuleError, Rule: "f:1",
 				Reason: "condition failed: f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()",
 				Errors: []string{"f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()"}},
 		}, {
 			name: "failing condition and an action", event: "icfm:project_created", body: `{"n":"45"}`,
-			rules: []Rule{
+			rules: []config.Rule{
 				{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.n > 30`}, Ignore: true},
 				{Place: "f:2", Events: []string{"project_created"}, Do: []string{"tell"}},
 				{Place: "f:3", Events: []string{"project_created"}, When: []string{`body.n`}, Do: []string{"tell"}},
@@ -117,7 +118,7 @@ func TestDecide(t *testing.T) {
 				}},
 		}, {
 			name: "source and event", event: "pbx:hangup",
-			rules: []Rule{
+			rules: []config.Rule{
 				{Place: "f:1", Events: []string{"icfm:hangup"}, Do: []string{"tell"}},
 				{Place: "f:2", Events: []string{"pbx:hangup"}, Do: []string{"screen_pop"}},
 				{Place: "f:3", Events: []string{"icfm:*"}, Do: []string{"create_folder"}},
@@ -125,37 +126,37 @@ func TestDecide(t *testing.T) {
 			want: Verdict{Decision: Act, Rule: "f:2", Reason: "a rule without conditions", Actions: []ActionCall{{"screen_pop", "f:2"}}},
 		}, {
 			name: "one rule, several names for the event", event: "pbx:hangup",
-			rules: []Rule{{Place: "f:1", Events: []string{"pbx:hangup", "hang*", "pbx:*", "*"}, When: []string{`body.n > 30`}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"pbx:hangup", "hang*", "pbx:*", "*"}, When: []string{`body.n > 30`}, Do: []string{"tell"}}},
 			body:  `{"n":"45"}`,
 			want: Verdict{Decision: RuleError, Rule: "f:1",
 				Reason: "condition failed: f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()",
 				Errors: []string{"f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()"}},
 		}, {
 			name: "names compare without case", event: "icfm:Order.Paid",
-			rules: []Rule{{Place: "f:1", Events: []string{"order.paid"}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"order.paid"}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Act, Rule: "f:1", Reason: "a rule without conditions", Actions: []ActionCall{{"tell", "f:1"}}},
 		}, {
 			name: "names compare with blanks", event: "pbx:incoming_call",
-			rules: []Rule{{Place: "f:1", Events: []string{"Incoming Call"}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"Incoming Call"}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Act, Rule: "f:1", Reason: "a rule without conditions", Actions: []ActionCall{{"tell", "f:1"}}},
 		}, {
 			name: "event that the source does not declare", event: "pbx:project_created",
-			rules: []Rule{{Place: "f:1", Events: []string{"*", "project_created"}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"*", "project_created"}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Ignored, Reason: `unknown event "project_created"`},
 		}, {
 			name: "event without a name", event: "pbx:unknown",
-			rules: []Rule{{Place: "f:1", Events: []string{"*"}, Do: []string{"tell"}}},
+			rules: []config.Rule{{Place: "f:1", Events: []string{"*"}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Ignored, Reason: "the request does not say which event it is"},
 		}, {
 			name: "rule for events without a name", event: "pbx:unknown",
-			rules: []Rule{
+			rules: []config.Rule{
 				{Place: "f:1", Events: []string{"icfm:unknown"}, Do: []string{"screen_pop"}},
 				{Place: "f:2", Events: []string{"unknown"}, Do: []string{"tell"}},
 			},
 			want: Verdict{Decision: Act, Rule: "f:2", Reason: "a rule without conditions", Actions: []ActionCall{{"tell", "f:2"}}},
 		}, {
 			name: "constant conditions", event: "pbx:hangup",
-			rules: []Rule{
+			rules: []config.Rule{
 				{Place: "f:1", Events: []string{"pbx:hangup"}, When: []string{`false`}, Do: []string{"tell"}},
 				{Place: "f:2", Events: []string{"pbx:hangup"}, When: []string{`1 < 2`}, Do: []string{"screen_pop"}},
 			},
@@ -211,7 +212,7 @@ func TestRuleNames(t *testing.T) {
 // The actions of a verdict may be shared, but adding to them must not show.
 func TestVerdictsAreApart(t *testing.T) {
 	l := newLanguage(t, language.Definitions{})
-	s, err := New(l, rulesSources, []Rule{
+	s, err := New(l, rulesSources, []config.Rule{
 		{Place: "f:1", Events: []string{"incoming_call"}, Do: []string{"tell"}},
 		{Place: "f:2", Events: []string{"incoming_call"}, When: []string{"body.more"}, Do: []string{"screen_pop"}},
 	}, rulesActions)
@@ -230,42 +231,42 @@ func TestVerdictsAreApart(t *testing.T) {
 
 func TestRulesetErrors(t *testing.T) {
 	l := newLanguage(t, language.Definitions{})
-	good := Rule{Events: []string{"incoming_call"}, Do: []string{"tell"}}
+	good := config.Rule{Events: []string{"incoming_call"}, Do: []string{"tell"}}
 	for _, test := range []struct {
 		name   string
-		change func(r *Rule)
+		change func(r *config.Rule)
 		want   string
 	}{
-		{"no event", func(r *Rule) { r.Events = nil }, "the rule names no event"},
-		{"unknown event", func(r *Rule) { r.Events = []string{"project_craeted"} },
+		{"no event", func(r *config.Rule) { r.Events = nil }, "the rule names no event"},
+		{"unknown event", func(r *config.Rule) { r.Events = []string{"project_craeted"} },
 			"unknown event project_craeted; did you mean project_created? What exists: project_created, project_status_change, dmg_input_added, dmg_work_started, Order.Paid, hangup, incoming_call. To use an event that the preset lacks, add: event project_craeted"},
-		{"strange event", func(r *Rule) { r.Events = []string{"zzzzzzzz"} }, "unknown event zzzzzzzz. What exists: "},
-		{"event of another source", func(r *Rule) { r.Events = []string{"pbx:project_created"} },
+		{"strange event", func(r *config.Rule) { r.Events = []string{"zzzzzzzz"} }, "unknown event zzzzzzzz. What exists: "},
+		{"event of another source", func(r *config.Rule) { r.Events = []string{"pbx:project_created"} },
 			"source pbx: unknown event project_created. What exists: incoming_call, hangup."},
-		{"several sources", func(r *Rule) { r.Events = []string{"hangup"} },
+		{"several sources", func(r *config.Rule) { r.Events = []string{"hangup"} },
 			"event hangup is declared by several sources; write one of: icfm:hangup, pbx:hangup"},
-		{"unknown source", func(r *Rule) { r.Events = []string{"icmf:project_created"} }, "unknown source icmf; did you mean icfm? What exists: icfm, pbx"},
-		{"glob without match", func(r *Rule) { r.Events = []string{"gekko_*"} }, "no event matches gekko_*. What exists: "},
-		{"glob without match in source", func(r *Rule) { r.Events = []string{"pbx:dmg_*"} }, "no event matches dmg_*. What exists: incoming_call, hangup"},
-		{"only * is special", func(r *Rule) { r.Events = []string{"[ip]*"} }, "no event matches [ip]*"},
-		{"unknown action", func(r *Rule) { r.Do = []string{"screen_popp"} }, "unknown action screen_popp; did you mean screen_pop? What exists: create_folder, screen_pop, tell. To define it, add: action screen_popp"},
-		{"do and ignore", func(r *Rule) { r.Ignore = true }, "both do and ignore"},
-		{"neither", func(r *Rule) { r.Do = nil }, "neither do nor ignore"},
-		{"condition", func(r *Rule) { r.When = []string{`caller_di == "x"`} }, `unknown name "caller_di"`},
-		{"inactive", func(r *Rule) { r.Inactive = true; r.When = []string{`caller_di == "x"`} }, `unknown name "caller_di"`},
-		{"constant condition", func(r *Rule) { r.When = []string{`"yes"`} }, "the condition `\"yes\"` is text, but must be true or false"},
-		{"nil condition", func(r *Rule) { r.When = []string{`nil`} }, "the condition `nil` is nothing, but must be true or false"},
+		{"unknown source", func(r *config.Rule) { r.Events = []string{"icmf:project_created"} }, "unknown source icmf; did you mean icfm? What exists: icfm, pbx"},
+		{"glob without match", func(r *config.Rule) { r.Events = []string{"gekko_*"} }, "no event matches gekko_*. What exists: "},
+		{"glob without match in source", func(r *config.Rule) { r.Events = []string{"pbx:dmg_*"} }, "no event matches dmg_*. What exists: incoming_call, hangup"},
+		{"only * is special", func(r *config.Rule) { r.Events = []string{"[ip]*"} }, "no event matches [ip]*"},
+		{"unknown action", func(r *config.Rule) { r.Do = []string{"screen_popp"} }, "unknown action screen_popp; did you mean screen_pop? What exists: create_folder, screen_pop, tell. To define it, add: action screen_popp"},
+		{"do and ignore", func(r *config.Rule) { r.Ignore = true }, "both do and ignore"},
+		{"neither", func(r *config.Rule) { r.Do = nil }, "neither do nor ignore"},
+		{"condition", func(r *config.Rule) { r.When = []string{`caller_di == "x"`} }, `unknown name "caller_di"`},
+		{"inactive", func(r *config.Rule) { r.Disabled = true; r.When = []string{`caller_di == "x"`} }, `unknown name "caller_di"`},
+		{"constant condition", func(r *config.Rule) { r.When = []string{`"yes"`} }, "the condition `\"yes\"` is text, but must be true or false"},
+		{"nil condition", func(r *config.Rule) { r.When = []string{`nil`} }, "the condition `nil` is nothing, but must be true or false"},
 	} {
 		rule := good
 		rule.Place = "Caddyfile:12"
 		test.change(&rule)
-		_, err := New(l, rulesSources, []Rule{rule}, rulesActions)
+		_, err := New(l, rulesSources, []config.Rule{rule}, rulesActions)
 		if err == nil || !strings.HasPrefix(err.Error(), "Caddyfile:12: ") || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
 	}
 
-	_, err := New(l, rulesSources, []Rule{
+	_, err := New(l, rulesSources, []config.Rule{
 		{Place: "a:1", Events: []string{"none_1", "none_2"}, When: []string{"none_3", "1 +"}, Do: []string{"none_4", "none_5"}},
 		good,
 		{Events: []string{"none_6"}, Ignore: true},
@@ -287,11 +288,11 @@ func TestRulesetErrors(t *testing.T) {
 // that the index holds no more than the event's own.
 func TestRulesAreIndexed(t *testing.T) {
 	var events []event.Type
-	var rules []Rule
+	var rules []config.Rule
 	for i := range 1000 {
 		name := fmt.Sprintf("event_%d", i)
 		events = append(events, event.Type{Name: name})
-		rules = append(rules, Rule{Place: name, Events: []string{name}, When: []string{`test`}, Do: []string{"tell"}})
+		rules = append(rules, config.Rule{Place: name, Events: []string{name}, When: []string{`test`}, Do: []string{"tell"}})
 	}
 	l := newLanguage(t, language.Definitions{})
 	s, err := New(l, []Source{{Name: "s", Events: events}}, rules, rulesActions)

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -15,8 +16,8 @@ func TestDecideByTenant(t *testing.T) {
 		{Name: "only", NoDefault: true, Tenants: map[string]language.TenantValue{"200": {Value: "two"}}},
 	}}
 	l := newLanguage(t, definitions)
-	rule := func(when string) []Rule {
-		return []Rule{{Place: "f:1", Events: []string{"project_status_change"}, When: []string{when}, Do: []string{"tell"}}}
+	rule := func(when string) []config.Rule {
+		return []config.Rule{{Place: "f:1", Events: []string{"project_status_change"}, When: []string{when}, Do: []string{"tell"}}}
 	}
 	for when, want := range map[string]map[string]Verdict{
 		`on == "yes"`:   {"200": {Decision: Act}, "300": {Decision: Ignored}, "": {Decision: Ignored}},

@@ -18,7 +18,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // bench is a relay with an API in front of it.
@@ -50,7 +49,7 @@ func newBench(t testing.TB) *bench {
 			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []config.Action{{Name: "record", Method: "POST", URL: service.URL + "/record"}},
-		Rules: []rules.Rule{
+		Rules: []config.Rule{
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Do: []string{"record"}},
 		},
 		Retention: relay.Retention{Age: time.Hour, Size: 1 << 30},

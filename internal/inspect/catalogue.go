@@ -64,10 +64,10 @@ func Catalogue(runtime *relay.Runtime) []SourceEvents {
 		for _, i := range named.Rules {
 			rule := &written[i]
 			listed.Rules = append(listed.Rules, RuleListed{
-				Place: rule.Place, Description: rule.Description, Inactive: rule.Inactive,
-				When: rule.When, Do: rule.Do, Ignore: rule.Ignore, Reason: rule.IgnoreReason,
+				Place: rule.Place, Description: rule.Description, Inactive: rule.Disabled,
+				When: rule.When, Do: rule.Do, Ignore: rule.Ignore, Reason: rule.Reason,
 			})
-			listed.Active = listed.Active || !rule.Inactive && len(rule.Do) > 0 && listed.Switch == nil && !everything
+			listed.Active = listed.Active || !rule.Disabled && len(rule.Do) > 0 && listed.Switch == nil && !everything
 		}
 		i := slices.IndexFunc(catalogue, func(s SourceEvents) bool { return s.Source == named.Source })
 		catalogue[i].Events = append(catalogue[i].Events, listed)

@@ -78,7 +78,7 @@ func Example(ctx context.Context, runtime *relay.Runtime, action string) (Exampl
 func eventsAsking(g *relay.Generation, action string) (asking []rules.EventRules) {
 	written := g.Ruleset.Rules()
 	for _, event := range g.Ruleset.ByEvent() {
-		if slices.ContainsFunc(event.Rules, func(i int) bool { return !written[i].Inactive && slices.Contains(written[i].Do, action) }) {
+		if slices.ContainsFunc(event.Rules, func(i int) bool { return !written[i].Disabled && slices.Contains(written[i].Do, action) }) {
 			asking = append(asking, event)
 		}
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
-	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -48,10 +47,10 @@ func listedConfiguration() relay.Configuration {
 				Rate: &config.Rate{Count: 5, Per: config.Duration(time.Second)}, RetryFor: -1, OrderBy: "order_id", Expires: config.Duration(36 * time.Hour), Sign: []string{"whsec_" + "c2VjcmV0c2VjcmV0"}},
 			{Name: "idle", Method: "GET", URL: "{{api}}/idle", Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{written}}"}},
 		},
-		Rules: []rules.Rule{
+		Rules: []config.Rule{
 			{Place: "Caddyfile:30", Description: "Paid orders", Events: []string{"order_paid"}, When: []string{`body.data.sum > 0`, `body.data.state == "paid"`}, Do: []string{"pay"}},
-			{Place: "Caddyfile:34", Events: []string{"dmg_*"}, Ignore: true, IgnoreReason: "not automated"},
-			{Place: "Caddyfile:38", Events: []string{"job_saved"}, Inactive: true, Do: []string{"pay"}},
+			{Place: "Caddyfile:34", Events: []string{"dmg_*"}, Ignore: true, Reason: "not automated"},
+			{Place: "Caddyfile:38", Events: []string{"job_saved"}, Disabled: true, Do: []string{"pay"}},
 			{Place: "Caddyfile:40", Events: []string{"relay:*", "icfm:unknown"}, Do: []string{"pay"}},
 		},
 		Retention: relay.Retention{Age: time.Hour, Size: 1 << 30},

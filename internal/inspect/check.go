@@ -104,7 +104,7 @@ func questions(g *relay.Generation) []*question {
 	written := g.Ruleset.Rules()
 	byEvent := g.Ruleset.ByEvent()
 	for i, rule := range written {
-		if rule.Inactive {
+		if rule.Disabled {
 			continue
 		}
 		var events []rules.EventRules
@@ -271,7 +271,7 @@ func warnOfSwitches(g *relay.Generation, switches []queue.Switch) (warnings []st
 		}
 	}
 	for i, rule := range written {
-		if !rule.Inactive && events[i] > 0 && len(disabled[i]) == events[i] {
+		if !rule.Disabled && events[i] > 0 && len(disabled[i]) == events[i] {
 			warnings = append(warnings, fmt.Sprintf("rule %s: all its events are switched off (%s); to turn one on: caddy event-relay enable EVENT",
 				rule.Place, strings.Join(disabled[i], ", ")))
 		}

@@ -11,7 +11,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // TestSeriesEndsWithThePresentBacklog looks at the backlog before any minute has
@@ -21,7 +20,7 @@ func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
 	generation := relaytest.Compile(t, relay.Configuration{
 		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
 		Actions: []config.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
-		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
+		Rules:   []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 	})
 	received, err := generation.Receiver.Receive(httptest.NewRequest("POST", "/job_completed", strings.NewReader("{}")), receive.Origin{})
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // snapshotted is a configuration whose text decides: it says for which status
@@ -23,7 +23,7 @@ func snapshotted(t *testing.T, status string) relay.Configuration {
 		t.Fatal(err)
 	}
 	configuration := relaytest.Configuration(relaytest.NewService(t), "/record")
-	configuration.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"},
+	configuration.Rules = []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"},
 		When: []string{fmt.Sprintf(`body.status == "%s"`, status)}, Do: []string{"record"}}}
 	configuration.Off = true // so that nothing is sent
 	configuration.Snapshot = text

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/preset"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -47,7 +48,7 @@ func TestThirdSender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ruleset, err := rules.New(l, []rules.Source{{Name: "gate", Events: source.Known()}}, []rules.Rule{
+	ruleset, err := rules.New(l, []rules.Source{{Name: "gate", Events: source.Known()}}, []config.Rule{
 		{Events: []string{"rang"}, When: []string{`caller_id == "Ada" && date == "2026-03-13"`}, Do: []string{"open"}},
 	}, []string{"open"})
 	if err != nil {

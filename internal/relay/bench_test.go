@@ -11,7 +11,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // storesNothing is an engine that takes entries at no cost.
@@ -26,7 +25,7 @@ func (storesNothing) Put(_ context.Context, entries []queue.Entry) ([]queue.Rece
 func BenchmarkAccept(b *testing.B) {
 	generation, err := Compile(Configuration{
 		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
-		Rules:   []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Ignore: true}},
+		Rules:   []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Ignore: true}},
 	})
 	if err != nil {
 		b.Fatal(err)

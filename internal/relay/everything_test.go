@@ -24,7 +24,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // counting is a service that counts the requests it answers with 200, by their
@@ -82,7 +81,7 @@ func (e *everything) generation(n int) *relay.Generation {
 		Actions: []config.Action{
 			action("record", e.good.URL), action("paused", e.good.URL), action("cancelled", e.good.URL), action("moved", e.bad.URL),
 		},
-		Rules: []rules.Rule{
+		Rules: []config.Rule{
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.to == "record"`}, Do: []string{"record"}},
 			{Place: "Caddyfile:2", Events: []string{"job_saved"}, When: []string{`body.to == "paused"`}, Do: []string{"paused"}},
 			{Place: "Caddyfile:3", Events: []string{"job_saved"}, When: []string{`body.to == "cancelled"`}, Do: []string{"cancelled"}},

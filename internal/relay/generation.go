@@ -33,7 +33,7 @@ type Configuration struct {
 	Sources    []receive.Source
 	Parameters []language.CustomParameter
 	Actions    []config.Action
-	Rules      []rules.Rule
+	Rules      []config.Rule
 
 	// Targets are the networks and hosts that actions may call, as
 	// forward.NewTargets reads them. Admin are addresses of Caddy's admin API,

@@ -34,7 +34,7 @@ func ownConfiguration(service, mail string) Configuration {
 			{Name: "mail", Method: "POST", URL: mail + "/mail", Body: &config.Body{Kind: config.BodyForward},
 				Headers: []config.NameValue{{Name: "X-Event", Value: "{{event}}"}}, RetryFor: -1, Timeout: config.Duration(5 * time.Second)},
 		},
-		Rules: []rules.Rule{
+		Rules: []config.Rule{
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, Do: []string{"record"}},
 			{Place: "Caddyfile:2", Events: []string{"relay:*"}, Do: []string{"mail"}},
 		},

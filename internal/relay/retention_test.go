@@ -11,7 +11,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // TestRetentionIsThatOfTheNewestGeneration prunes under three configurations:
@@ -27,7 +26,7 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 		generation, err := Compile(Configuration{
 			Sources:   []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
 			Actions:   []config.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
-			Rules:     []rules.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
+			Rules:     []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 			Retention: retention,
 		})
 		if err != nil {

@@ -39,7 +39,7 @@ func TestSwitches(t *testing.T) {
 		t.Run(string(test.kind)+" "+test.name, func(t *testing.T) {
 			target := relaytest.NewService(t)
 			configured := relaytest.Configuration(target, "/record")
-			configured.Rules = append(configured.Rules, rules.Rule{Place: "Caddyfile:3", Events: []string{"job_completed"}, Do: []string{"record"}})
+			configured.Rules = append(configured.Rules, config.Rule{Place: "Caddyfile:3", Events: []string{"job_completed"}, Do: []string{"record"}})
 			directory := t.TempDir()
 			runtime := relaytest.Open(t, directory)
 			generation := relaytest.Push(t, runtime, configured)

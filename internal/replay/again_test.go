@@ -20,7 +20,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
-	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -241,7 +240,7 @@ func TestDecide(t *testing.T) {
 	relaytest.WaitEnded(t, runtime)
 
 	mended := wrong
-	mended.Rules = []rules.Rule{{Place: "Caddyfile:9", Description: "mended", Events: []string{"job_saved"}, When: []string{`string(body.status) in ["7", "Pencil"] or body.id == "disabled"`}, Do: []string{"record"}}}
+	mended.Rules = []config.Rule{{Place: "Caddyfile:9", Description: "mended", Events: []string{"job_saved"}, When: []string{`string(body.status) in ["7", "Pencil"] or body.id == "disabled"`}, Do: []string{"record"}}}
 	relaytest.Push(t, runtime, mended)
 	want := map[string]string{"good": "action ignored stops", "error": "rule_error action fires", "pencil": "ignored action fires", "disabled": "disabled action fires"}
 	for _, dry := range []bool{true, false} {

@@ -40,7 +40,7 @@ func TestSend(t *testing.T) {
 	}}
 	configured.Addresses = map[string]string{"erp": "https://events.studio.example/listen.php"}
 	configured.Actions[0].Query = []config.NameValue{{Name: "order", Value: "{{order}}"}, {Name: "test", Value: "{{test}}"}}
-	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{"order_paid"}, When: []string{`order != nil`}, Do: []string{"record"}}}
+	configured.Rules = []config.Rule{{Place: "Caddyfile:1", Events: []string{"order_paid"}, When: []string{`order != nil`}, Do: []string{"record"}}}
 	runtime := relaytest.Open(t, t.TempDir())
 	relaytest.Push(t, runtime, configured)
 
@@ -103,7 +103,7 @@ func TestSend(t *testing.T) {
 func TestSendOwn(t *testing.T) {
 	target := relaytest.NewService(t)
 	configured := relaytest.Configuration(target, "/record")
-	configured.Rules = []rules.Rule{{Place: "Caddyfile:1", Events: []string{relay.TargetIsDown}, When: []string{`test and source == "relay"`}, Do: []string{"record"}}}
+	configured.Rules = []config.Rule{{Place: "Caddyfile:1", Events: []string{relay.TargetIsDown}, When: []string{`test and source == "relay"`}, Do: []string{"record"}}}
 	configured.Actions[0].Query = []config.NameValue{{Name: "target", Value: "{{body.target}}"}, {Name: "note", Value: "{{query.note}}"}}
 	runtime := relaytest.Open(t, t.TempDir())
 	relaytest.Push(t, runtime, configured)

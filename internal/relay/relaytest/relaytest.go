@@ -24,7 +24,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	queuesqlite "github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // Service is a LAN service that remembers what it was sent. Until Answer is
@@ -81,9 +80,9 @@ func Configuration(s *Service, path string) relay.Configuration {
 		Actions: []config.Action{{
 			Name: "record", Method: "POST", URL: s.URL + path, Query: []config.NameValue{{Name: "id", Value: "{{body.id}}"}},
 		}},
-		Rules: []rules.Rule{
+		Rules: []config.Rule{
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Do: []string{"record"}},
-			{Place: "Caddyfile:2", Events: []string{"dmg_*"}, Ignore: true, IgnoreReason: "not automated"},
+			{Place: "Caddyfile:2", Events: []string{"dmg_*"}, Ignore: true, Reason: "not automated"},
 		},
 		Retention: relay.Retention{Age: time.Hour, Size: 1 << 30},
 	}
