@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/command"
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -38,14 +37,14 @@ func (a *App) QueueDirectory() (string, error) { return a.queueDirectory() }
 
 // Source returns a source by its name. No other is looked at: the environment of
 // a command may lack the secrets of others.
-func (a *App) Source(name string) (receive.Source, error) {
+func (a *App) Source(name string) (config.Source, error) {
 	source, err := a.sourceNamed(name)
 	if err != nil {
-		return receive.Source{}, fmt.Errorf("setting up a source: %w", err)
+		return config.Source{}, fmt.Errorf("setting up a source: %w", err)
 	}
 	var wrong config.Findings
 	source.Check(&wrong)
-	converted := a.source(source, &wrong)
+	converted := a.source(*source, &wrong)
 	return converted, errors.Join(wrong...)
 }
 

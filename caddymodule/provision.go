@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -70,7 +68,7 @@ func (a *App) configuration() (relay.Configuration, error) {
 		configuration.Parameters = append(configuration.Parameters, a.customParameter(&a.Parameters[i], &wrong))
 	}
 	for i := range a.Sources {
-		configuration.Sources = append(configuration.Sources, a.source(&a.Sources[i], &wrong))
+		configuration.Sources = append(configuration.Sources, a.source(a.Sources[i], &wrong))
 	}
 	for i := range a.Actions {
 		configuration.Actions = append(configuration.Actions, a.action(a.Actions[i], &wrong))
@@ -147,43 +145,19 @@ func (a *App) customParameter(parameter *config.Parameter, wrong *config.Finding
 	return converted
 }
 
-func (a *App) source(source *config.Source, wrong *config.Findings) receive.Source {
-	converted := receive.Source{
-		Name: source.Name, Place: source.Place, Preset: source.Preset, NameFrom: source.NameFrom, Batch: source.Batch,
-		Redact: source.Redact, MaxBody: source.MaxBody, Respond: source.Respond,
-	}
-	if source.Dedupe != nil {
-		converted.DedupeWindow, converted.DedupeKey = time.Duration(source.Dedupe.Window), source.Dedupe.Key
-	}
-	for _, e := range source.Events {
-		converted.Events = append(converted.Events, event.Type(e))
-	}
-	for _, field := range source.Fields {
-		converted.Fields = append(converted.Fields, receive.Field(field))
-	}
-	if source.Timezone != "" {
-		location, err := config.Timezone(source.Timezone)
-		if err != nil {
-			wrong.Add(source.Place, fmt.Errorf("reading timezone of source %s: %w", source.Name, err))
-		}
-		converted.Timezone = location
-	}
-	for _, network := range source.Allow {
-		prefixes, err := config.Networks(network)
-		if err != nil {
-			wrong.Add(source.Place, fmt.Errorf("reading allow of source %s: %w", source.Name, err))
-		}
-		converted.Allow = append(converted.Allow, prefixes...)
-	}
+// source returns a copy of a source with its secrets resolved.
+func (a *App) source(source config.Source, wrong *config.Findings) config.Source {
 	if err := auth.CheckOpen(source.Auth); err != nil {
 		wrong.Add(source.Place, fmt.Errorf("reading auth of source %s: %w", source.Name, err))
 	}
-	for i := range source.Auth {
-		credential, err := a.credential(source.Name, source.Auth[i])
+	credentials := make([]config.Credential, len(source.Auth))
+	for i, credential := range source.Auth {
+		resolved, err := a.credential(source.Name, credential)
 		wrong.Add(source.Place, err)
-		converted.Credentials = append(converted.Credentials, credential)
+		credentials[i] = resolved
 	}
-	return converted
+	source.Auth = credentials
+	return source
 }
 
 // credential resolves the secrets of a credential.

@@ -20,10 +20,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -48,48 +46,44 @@ func fromCaddyfile(t *testing.T, block string) *App {
 }
 
 // TestSourceReachesReceive follows each setting of a source from the Caddyfile
-// to what the room of receiving is given.
+// to what package receive is given.
 func TestSourceReachesReceive(t *testing.T) {
 	t.Setenv("EVENT_RELAY_SECRET", "from outside")
 	t.Setenv("EVENT_RELAY_EMPTY", "")
-	london, err := time.LoadLocation("Europe/London")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, test := range []struct {
 		setting string
-		want    receive.Source
+		want    config.Source
 	}{
-		{"name_from `body.type`", receive.Source{NameFrom: "body.type"}},
-		{"event paid \"An order\"", receive.Source{Events: []event.Type{{Name: "paid", Description: "An order"}}}},
-		{"field order `body.id`", receive.Source{Fields: []receive.Field{{Name: "order", Expression: "body.id"}}}},
-		{"batch `body.events`", receive.Source{Batch: "body.events"}},
-		{"timezone Europe/London", receive.Source{Timezone: london}},
-		{"dedupe 10m", receive.Source{DedupeWindow: 10 * time.Minute}},
-		{"dedupe 10m `body.id`", receive.Source{DedupeWindow: 10 * time.Minute, DedupeKey: "body.id"}},
-		{"redact body.phone\nredact caller_id", receive.Source{Redact: []string{"body.phone", "caller_id"}}},
-		{"max_body 2MiB", receive.Source{MaxBody: 2 << 20}},
-		{"respond 202", receive.Source{Respond: 202}},
-		{"auth bearer {env.EVENT_RELAY_SECRET} {env.EVENT_RELAY_EMPTY} plain", receive.Source{Credentials: []config.Credential{
+		{"name_from `body.type`", config.Source{NameFrom: "body.type"}},
+		{"event paid \"An order\"", config.Source{Events: []config.EventType{{Name: "paid", Description: "An order"}}}},
+		{"field order `body.id`", config.Source{Fields: []config.Field{{Name: "order", Expression: "body.id"}}}},
+		{"batch `body.events`", config.Source{Batch: "body.events"}},
+		{"timezone Europe/London", config.Source{Timezone: "Europe/London"}},
+		{"dedupe 10m", config.Source{Dedupe: &config.Dedupe{Window: config.Duration(10 * time.Minute)}}},
+		{"dedupe 10m `body.id`", config.Source{Dedupe: &config.Dedupe{Window: config.Duration(10 * time.Minute), Key: "body.id"}}},
+		{"redact body.phone\nredact caller_id", config.Source{Redact: []string{"body.phone", "caller_id"}}},
+		{"max_body 2MiB", config.Source{MaxBody: 2 << 20}},
+		{"respond 202", config.Source{Respond: 202}},
+		{"auth bearer {env.EVENT_RELAY_SECRET} {env.EVENT_RELAY_EMPTY} plain", config.Source{Auth: []config.Credential{
 			{Kind: auth.Bearer, Values: []string{"from outside", "plain"}}}}},
-		{"auth basic user {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []config.Credential{
+		{"auth basic user {env.EVENT_RELAY_SECRET}", config.Source{Auth: []config.Credential{
 			{Kind: auth.Basic, User: "user", Password: "from outside"}}}},
-		{"auth api_key body token {env.EVENT_RELAY_SECRET}", receive.Source{Credentials: []config.Credential{
+		{"auth api_key body token {env.EVENT_RELAY_SECRET}", config.Source{Auth: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"from outside"}}}}},
-		{"auth path plain", receive.Source{Credentials: []config.Credential{{Kind: auth.Path, Values: []string{"plain"}}}}},
-		{"auth hmac X-Signature sha256 {env.EVENT_RELAY_SECRET} plain", receive.Source{Credentials: []config.Credential{
+		{"auth path plain", config.Source{Auth: []config.Credential{{Kind: auth.Path, Values: []string{"plain"}}}}},
+		{"auth hmac X-Signature sha256 {env.EVENT_RELAY_SECRET} plain", config.Source{Auth: []config.Credential{
 			{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"from outside", "plain"}}}}},
-		{"auth hmac X-Signature sha1 plain {\ntimestamp X-Time 1m\n}", receive.Source{Credentials: []config.Credential{
+		{"auth hmac X-Signature sha1 plain {\ntimestamp X-Time 1m\n}", config.Source{Auth: []config.Credential{
 			{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha1", Timestamp: "X-Time", Tolerance: config.Duration(time.Minute), Values: []string{"plain"}}}}},
-		{"auth standard_webhooks whsec_c2VjcmV0 {\ntolerance 1m\n}", receive.Source{Credentials: []config.Credential{
+		{"auth standard_webhooks whsec_c2VjcmV0 {\ntolerance 1m\n}", config.Source{Auth: []config.Credential{
 			{Kind: auth.StandardWebhooks, Tolerance: config.Duration(time.Minute), Values: []string{"whsec_c2VjcmV0"}}}}},
 	} {
 		t.Run(test.setting, func(t *testing.T) {
 			credential := ""
 			test.want.Name = "erp"
-			if test.want.Credentials == nil {
+			if test.want.Auth == nil {
 				credential = "auth none\n"
-				test.want.Credentials = []config.Credential{{Kind: auth.None}}
+				test.want.Auth = []config.Credential{{Kind: auth.None}}
 			}
 			app := fromCaddyfile(t, "source erp {\n"+credential+test.setting+"\n}")
 			configuration, err := app.configuration()

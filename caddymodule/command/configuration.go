@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -73,7 +72,7 @@ type App interface {
 	// QueueDirectory returns the absolute directory of the queue.
 	QueueDirectory() (string, error)
 	// Source returns a source by its name, without looking at others.
-	Source(name string) (receive.Source, error)
+	Source(name string) (config.Source, error)
 }
 
 // readApp decodes the relay's part of a configuration from JSON.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/preset"
 )
 
@@ -80,7 +81,7 @@ func setup(flags caddycmd.Flags, name, public string) (preset.Handover, error) {
 	if err != nil {
 		return preset.Handover{}, fmt.Errorf("setting up source %s: %w", name, err)
 	}
-	return source.Setup(address).Handover()
+	return receive.Setup(source, address).Handover()
 }
 
 // publicURL returns where a source's requests go: what the administrator gave,

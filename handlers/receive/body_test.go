@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -42,7 +43,7 @@ func TestJSONVectors(t *testing.T) {
 			`-1e-999999999`, strings.Repeat("1", 100_000), `0.` + strings.Repeat("1", 100_000), depth(400), depth(600), "{}\x00", "\x00", "[1]\f", "\u00a0{}",
 		},
 	}
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for expected, texts := range vectors {
 		for _, text := range texts {
 			name := text[:min(len(text), 40)]
@@ -69,7 +70,7 @@ func TestJSONVectors(t *testing.T) {
 
 // TestRecovery posts broken JSON to see what is read from it.
 func TestRecovery(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, test := range []struct{ text, want string }{
 		{`{"n":"Bob "B" Lee","x":1}`, `{"n":"Bob \"B\" Lee","x":1}`},
 		{`{"n":""Bob"","x":1}`, `{"n":"\"Bob\"","x":1}`},
@@ -152,7 +153,7 @@ func TestRecovery(t *testing.T) {
 // memory, if anything did more than one look at each byte. Each takes minutes
 // then.
 func TestHostileBodies(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	fill := func(pattern string) string { return strings.Repeat(pattern, (1<<19)/len(pattern)) }
 	for _, body := range []string{
 		`{"a":"` + fill(`"`), `{"a":"` + fill(`\"`), `{"a":"` + fill(`",`), `{"a":"` + fill(`", `), `{"a":"` + fill(`","b`), `{"a":"` + fill(`","b"`),
@@ -191,7 +192,7 @@ func nested(n int) string {
 
 // TestOpenings checks how often text in text is opened.
 func TestOpenings(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	e := r.one(t, post("?event=x", "application/json", `{"a":"`+nested(6)+`"}`))
 	if _, isText := r.value(t, e, "body.a.a.a.a.a").(string); !isText {
 		t.Errorf("got %#v", e.Body)
@@ -201,7 +202,7 @@ func TestOpenings(t *testing.T) {
 
 // TestBodies posts bodies of all kinds, declared rightly and wrongly.
 func TestBodies(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	part := func(head, body string) string {
 		return "--b\r\nContent-Disposition: form-data; " + head + "\r\n\r\n" + body + "\r\n"
 	}
@@ -268,7 +269,7 @@ func TestBodies(t *testing.T) {
 // TestDeepXML checks that deeply nested XML is cut off and what came before is
 // kept.
 func TestDeepXML(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	e := r.one(t, post("", "text/xml", "<r><event>x</event>"+strings.Repeat("<a>", 100_000)))
 	if e.Name != "x" || !strings.Contains(e.ParseError, "deep") {
 		t.Errorf("got %s, %q", e.Name, e.ParseError)
@@ -295,7 +296,7 @@ func TestBatches(t *testing.T) {
 		{"body.list", "", "application/x-www-form-urlencoded", `list=%5B%7B%22event%22:%22a%22%7D%5D`, []string{"a"}, []string{`{"event":"a"}`}},
 		{"body.r.i", "", "text/xml", `<r><event>e</event><i><event>a</event></i><i><n>2</n></i></r>`, []string{"a", "e"}, []string{`{"event":"a"}`, `{"n":"2"}`}},
 	} {
-		r := newRelay(t, receive.Options{}, open(receive.Source{Batch: test.batch}))
+		r := newRelay(t, receive.Options{}, open(config.Source{Batch: test.batch}))
 		received, err := r.Receive(post(test.rest, test.contentType, test.body), origin)
 		if err != nil {
 			t.Fatal(err)
@@ -315,7 +316,7 @@ func TestBatches(t *testing.T) {
 
 // TestNames checks where an event's name is found.
 func TestNames(t *testing.T) {
-	declared := []event.Type{{Name: "ringing"}, {Name: "Order Paid"}, {Name: "30011"}}
+	declared := []config.EventType{{Name: "ringing"}, {Name: "Order Paid"}, {Name: "30011"}}
 	long := strings.Repeat("é", 200)
 	for _, test := range []struct{ rest, header, body, nameFrom, want string }{
 		{"", "", `{"event":"a","event_name":"b"}`, "", "a"},
@@ -352,7 +353,7 @@ func TestNames(t *testing.T) {
 		{"/p", "h", `{"event":"a"}`, `headers["X-Event"] + "!"`, "h!"},
 		{"", "", `{"event":"a","kind":["k"]}`, "body.kind", "unknown"},
 	} {
-		r := newRelay(t, receive.Options{}, open(receive.Source{Events: declared, NameFrom: test.nameFrom}))
+		r := newRelay(t, receive.Options{}, open(config.Source{Events: declared, NameFrom: test.nameFrom}))
 		request := post(test.rest, "application/json", test.body)
 		if test.header != "" {
 			request.Header.Set("X-Event", test.header)
@@ -365,7 +366,7 @@ func TestNames(t *testing.T) {
 
 // TestMounts checks what follows the mount, however the path is written.
 func TestMounts(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, test := range []struct{ mount, path, want string }{
 		{"/listen.php", "//listen.php//x", "x"}, {"/listen.php", "/a/../listen.php/x/", "x"}, {"/a/b", "/a/b/x", "x"}, {"/a/b/", "/a/b/x", "x"},
 		{"", "/x", "x"}, {"/", "/x", "x"}, {"/", "/", "unknown"}, {"/a", "/a/x%20y", "x y"}, {"/a%20b", "/a%20b/x", "x"}, {"/a b", "/a%20b/x", "x"},

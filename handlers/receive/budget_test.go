@@ -25,12 +25,12 @@ import (
 // unprovenSources prove their requests in the head, by the body and by a
 // signature. With bodies of 1 KiB, one client's share is at least 134,147 bytes,
 // which is 32 requests of the least charge.
-func unprovenSources() []receive.Source {
-	return []receive.Source{
-		{Name: "head", Credentials: bearer("a"), MaxBody: 1 << 10},
-		{Name: "body", MaxBody: 1 << 10, Credentials: []config.Credential{
+func unprovenSources() []config.Source {
+	return []config.Source{
+		{Name: "head", Auth: bearer("a"), MaxBody: 1 << 10},
+		{Name: "body", MaxBody: 1 << 10, Auth: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}},
-		{Name: "signed", MaxBody: 1 << 10, Credentials: []config.Credential{
+		{Name: "signed", MaxBody: 1 << 10, Auth: []config.Credential{
 			{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}},
 	}
 }
@@ -127,7 +127,7 @@ func TestUnprovenBytes(t *testing.T) {
 // TestLeastRate checks when the next bytes are due of a sender that has not
 // proven itself, and that no limit is left once the body is there.
 func TestLeastRate(t *testing.T) {
-	r := newRelay(t, receive.Options{BodyTimeout: time.Hour}, receive.Source{Name: "b", Credentials: []config.Credential{
+	r := newRelay(t, receive.Options{BodyTimeout: time.Hour}, config.Source{Name: "b", Auth: []config.Credential{
 		{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}})
 	limits := 0
 	from := origin

@@ -16,16 +16,9 @@ func bearer(values ...string) []config.Credential {
 	return []config.Credential{{Kind: auth.Bearer, Values: values}}
 }
 
-func networks(texts ...string) (list []netip.Prefix) {
-	for _, text := range texts {
-		list = append(list, netip.MustParsePrefix(text))
-	}
-	return list
-}
-
 func TestAllow(t *testing.T) {
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: bearer("k"),
-		Allow: networks("203.0.113.0/24", "2001:db8::/32", "::ffff:198.51.100.0/120")})
+	r := newRelay(t, receive.Options{}, config.Source{Name: "s", Auth: bearer("k"),
+		Allow: []string{"203.0.113.0/24", "2001:db8::/32", "::ffff:198.51.100.0/120"}})
 	for _, test := range []struct {
 		client, token string
 		status        int
@@ -63,7 +56,7 @@ func TestAllow(t *testing.T) {
 // TestAllowEveryAddress checks that a source without allow takes requests whose
 // address is not known.
 func TestAllowEveryAddress(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	received, err := r.Receive(post("?event=x", "", ""), receive.Origin{Mount: "/listen.php"})
 	if err != nil || received.Events[0].IP != "" {
 		t.Fatal(received, err)
@@ -72,19 +65,19 @@ func TestAllowEveryAddress(t *testing.T) {
 
 // TestChoice checks which source gets a request on a shared URL.
 func TestChoice(t *testing.T) {
-	known := func(name string, credentials []config.Credential, events ...string) receive.Source {
-		s := receive.Source{Name: name, Credentials: credentials}
+	known := func(name string, credentials []config.Credential, events ...string) config.Source {
+		s := config.Source{Name: name, Auth: credentials}
 		for _, e := range events {
-			s.Events = append(s.Events, event.Type{Name: e})
+			s.Events = append(s.Events, config.EventType{Name: e})
 		}
 		return s
 	}
-	sources := []receive.Source{
+	sources := []config.Source{
 		known("a", bearer("shared", "a"), "common", "only_a"),
 		known("b", bearer("shared", "b"), "common", "only_b"),
-		{Name: "c", Credentials: bearer("shared"), Events: []event.Type{{Name: "made of body"}}, NameFrom: `"made of " + body.kind`},
-		{Name: "d", Credentials: bearer("shared"), Allow: networks("192.0.2.0/24"), Events: []event.Type{{Name: "only_d"}}},
-		{Name: "e", Credentials: bearer("shared"), Batch: "body.list", Events: []event.Type{{Name: "only_e"}}},
+		{Name: "c", Auth: bearer("shared"), Events: []config.EventType{{Name: "made of body"}}, NameFrom: `"made of " + body.kind`},
+		{Name: "d", Auth: bearer("shared"), Allow: []string{"192.0.2.0/24"}, Events: []config.EventType{{Name: "only_d"}}},
+		{Name: "e", Auth: bearer("shared"), Batch: "body.list", Events: []config.EventType{{Name: "only_e"}}},
 	}
 	r := newRelay(t, receive.Options{}, sources...)
 	for _, test := range []struct{ token, body, source, event string }{
@@ -116,8 +109,8 @@ func TestChoice(t *testing.T) {
 // nothing behind for the next: neither what it redacts nor where it splits.
 func TestChoiceUndisturbed(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: bearer("k"), Redact: []string{"body.kind", "query.q", "X-Kept"}},
-		receive.Source{Name: "b", Credentials: bearer("k"), NameFrom: `body.kind + query.q + headers["X-Kept"]`, Events: []event.Type{{Name: "made"}}})
+		config.Source{Name: "a", Auth: bearer("k"), Redact: []string{"body.kind", "query.q", "X-Kept"}},
+		config.Source{Name: "b", Auth: bearer("k"), NameFrom: `body.kind + query.q + headers["X-Kept"]`, Events: []config.EventType{{Name: "made"}}})
 	request := post("?q=d", "application/json", `{"kind":"ma"}`)
 	request.Header.Set("Authorization", "Bearer k")
 	request.Header.Set("X-Kept", "e")
@@ -128,7 +121,7 @@ func TestChoiceUndisturbed(t *testing.T) {
 
 // TestHandlerSources checks that a handler takes only its own sources.
 func TestHandlerSources(t *testing.T) {
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: bearer("a")}, receive.Source{Name: "b", Credentials: bearer("b")})
+	r := newRelay(t, receive.Options{}, config.Source{Name: "a", Auth: bearer("a")}, config.Source{Name: "b", Auth: bearer("b")})
 	for _, test := range []struct {
 		sources []string
 		status  int
@@ -144,13 +137,13 @@ func TestHandlerSources(t *testing.T) {
 }
 
 func TestCheckSharing(t *testing.T) {
-	none, a, b := open(receive.Source{Name: "none"}), receive.Source{Name: "a", Credentials: bearer("a")}, receive.Source{Name: "b", Credentials: bearer("b")}
-	for _, alone := range [][]receive.Source{{none}, {a}, {a, b}, {}} {
+	none, a, b := open(config.Source{Name: "none"}), config.Source{Name: "a", Auth: bearer("a")}, config.Source{Name: "b", Auth: bearer("b")}
+	for _, alone := range [][]config.Source{{none}, {a}, {a, b}, {}} {
 		if err := receive.CheckSharing(alone); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, shared := range [][]receive.Source{{none, a}, {a, b, none}} {
+	for _, shared := range [][]config.Source{{none, a}, {a, b, none}} {
 		if err := receive.CheckSharing(shared); err == nil || !strings.Contains(err.Error(), `"none"`) {
 			t.Errorf("got %v", err)
 		}
@@ -178,9 +171,9 @@ func TestReceiveAs(t *testing.T) {
 // TestReceiveTest checks that the administrator names the event, and that the
 // source's own expressions see a test of that name.
 func TestReceiveTest(t *testing.T) {
-	r := newRelay(t, receive.Options{}, receive.Source{
-		Name: "erp", Events: []event.Type{{Name: "Order-Paid"}, {Name: "order_lost"}}, Credentials: bearer("a"),
-		NameFrom: "body.type", Fields: []receive.Field{{Name: "label", Expression: `test ? event + ":" + query.n : nil`}},
+	r := newRelay(t, receive.Options{}, config.Source{
+		Name: "erp", Events: []config.EventType{{Name: "Order-Paid"}, {Name: "order_lost"}}, Auth: bearer("a"),
+		NameFrom: "body.type", Fields: []config.Field{{Name: "label", Expression: `test ? event + ":" + query.n : nil`}},
 	})
 	for _, body := range []string{`{"type":"order_lost"}`, `{}`, ``, `[{"type":"order_lost"},{}]`} {
 		received, err := r.ReceiveTest("erp", "order paid", post("?n=7&event=order_lost", "application/json", body))
@@ -199,7 +192,7 @@ func TestReceiveTest(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, method := range []string{"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"} {
 		request := post("?event=x", "application/json", `{"a":1}`)
 		request.Method = method
@@ -222,7 +215,7 @@ func TestMethods(t *testing.T) {
 
 // TestPing checks what is a ping and what is an event without a name.
 func TestPing(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, test := range []struct {
 		method, rest, body string
 		ping               bool

@@ -102,7 +102,7 @@ func TestCredentials(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{test.credential}})
+			r := newRelay(t, receive.Options{}, config.Source{Name: "s", Auth: []config.Credential{test.credential}})
 			request := post(test.rest, "", test.body)
 			if test.change != nil {
 				test.change(request)
@@ -157,7 +157,7 @@ func TestSignedTime(t *testing.T) {
 		"too large":     {"99999999999999999999", "99999999999999999999." + body, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{{
+			r := newRelay(t, receive.Options{}, config.Source{Name: "s", Auth: []config.Credential{{
 				Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "x-time", Tolerance: config.Duration(time.Minute), Values: []string{"k"}}}})
 			request := post("", "", body)
 			request.Header.Set("X-Sig", hex.EncodeToString(mac(sha256.New, "k", test.signed)))
@@ -175,7 +175,7 @@ func TestSignedTime(t *testing.T) {
 // request was read for the sake of another.
 func TestSignedTimeOfOne(t *testing.T) {
 	const body = `{"event":"x"}`
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{
+	r := newRelay(t, receive.Options{}, config.Source{Name: "s", Auth: []config.Credential{
 		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
 		{Kind: auth.HMAC, Name: "X-Other", Algorithm: "sha256", Values: []string{"k"}}}})
 	request := post("", "", body)
@@ -188,8 +188,8 @@ func TestSignedTimeOfOne(t *testing.T) {
 }
 
 // standard returns a source with two secrets of Standard Webhooks.
-func standard() receive.Source {
-	return receive.Source{Name: "s", Credentials: []config.Credential{{Kind: auth.StandardWebhooks,
+func standard() config.Source {
+	return config.Source{Name: "s", Auth: []config.Credential{{Kind: auth.StandardWebhooks,
 		Values: []string{"whsec_" + base64.StdEncoding.EncodeToString([]byte("new-key")), base64.StdEncoding.EncodeToString([]byte("old-key"))}}}}
 }
 
@@ -312,7 +312,7 @@ func TestStandardWebhooksReplay(t *testing.T) {
 // TestUses checks which value counts as used, and that it stays so in the next
 // configuration.
 func TestUses(t *testing.T) {
-	sources := []receive.Source{{Name: "a", Credentials: []config.Credential{
+	sources := []config.Source{{Name: "a", Auth: []config.Credential{
 		{Kind: auth.Bearer, Values: []string{"one", "", "two"}},
 		{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"three"}},
 	}}}
@@ -322,7 +322,7 @@ func TestUses(t *testing.T) {
 	r.one(t, request)
 
 	// In the next configuration the values stand the other way round.
-	sources[0].Credentials[0].Values = []string{"two", "new"}
+	sources[0].Auth[0].Values = []string{"two", "new"}
 	next := newRelay(t, receive.Options{}, sources...)
 	next.Inherit(r.Receiver)
 	for name, test := range map[string]struct {

@@ -24,7 +24,7 @@ var eventIDs = []string{"eventid", "eventuuid", "deliveryid"}
 // must be able to repeat what was not stored, and a restart must not forget.
 func (q *request) setDedupe(s *source, received *Received) {
 	proof := q.proofOf(s)
-	window := max(proof.window, s.DedupeWindow)
+	window := max(proof.window, s.window)
 	if window == 0 {
 		return
 	}
@@ -36,8 +36,8 @@ func (q *request) setDedupe(s *source, received *Received) {
 		case proof.id != "":
 			key.add("signed", proof.id, strconv.Itoa(i))
 		case s.dedupeKey != nil && q.ownKey(s, e, key):
-		case s.DedupeWindow > 0 && proof.signedOnly && bodyKey(e, key):
-		case s.DedupeWindow > 0 && !proof.signedOnly && usualKey(e, key):
+		case s.window > 0 && proof.signedOnly && bodyKey(e, key):
+		case s.window > 0 && !proof.signedOnly && usualKey(e, key):
 		default:
 			continue
 		}

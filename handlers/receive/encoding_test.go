@@ -107,7 +107,7 @@ func TestContentEncoding(t *testing.T) {
 		"many that lack": {lines: []string{strings.Repeat(" ,", 10_000), "gzip"}, body: encoded(t, body, "gzip")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, open(receive.Source{}))
+			r := newRelay(t, receive.Options{}, open(config.Source{}))
 			request := post("?event=x", "application/json", test.body)
 			request.Header["Content-Encoding"] = test.lines
 			if test.status != 0 {
@@ -132,14 +132,14 @@ func TestContentEncoding(t *testing.T) {
 		})
 	}
 	t.Run("without a body", func(t *testing.T) {
-		r := newRelay(t, receive.Options{}, open(receive.Source{}))
+		r := newRelay(t, receive.Options{}, open(config.Source{}))
 		request := post("?event=x", "", "")
 		request.Body = http.NoBody
 		request.Header.Set("Content-Encoding", "br")
 		r.one(t, request)
 	})
 	t.Run("without credentials", func(t *testing.T) {
-		r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: bearer("a")})
+		r := newRelay(t, receive.Options{}, config.Source{Name: "a", Auth: bearer("a")})
 		request := post("?event=x", "", "x")
 		request.Header.Set("Content-Encoding", "br")
 		if _, err := r.Receive(request, origin); status(err) != http.StatusUnauthorized {
@@ -153,7 +153,7 @@ func TestContentEncoding(t *testing.T) {
 // byte, and what is decoded is what was sent.
 func TestDamagedContent(t *testing.T) {
 	body := `{"event":"x","list":["` + strings.Repeat(`abc", "`, 40) + `"]}`
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for name, encoding := range map[string]string{"gzip": "gzip", "zlib": "deflate", "deflate": "deflate", "zstd": "zstd", "sized": "zstd"} {
 		send := func(sent string) (*receive.Received, error) {
 			request := post("?event=x", "text/plain", sent)
@@ -195,7 +195,7 @@ func TestDamagedContent(t *testing.T) {
 // it holds.
 func TestDecodedLimit(t *testing.T) {
 	const limit = 300_000
-	r := newRelay(t, receive.Options{}, open(receive.Source{MaxBody: limit}))
+	r := newRelay(t, receive.Options{}, open(config.Source{MaxBody: limit}))
 	words := rand.New(rand.NewPCG(1, 2))
 	var text strings.Builder
 	for text.Len() < 2*limit {
@@ -222,8 +222,8 @@ func TestDecodedLimit(t *testing.T) {
 // without the memory that it asks for, with proven credentials and without.
 func TestBomb(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: bearer("a")},
-		receive.Source{Name: "b", Credentials: []config.Credential{
+		config.Source{Name: "a", Auth: bearer("a")},
+		config.Source{Name: "b", Auth: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"b"}}}})
 	huge := strings.Repeat("x", 40<<20)
 	for encoding, bomb := range map[string]string{
@@ -258,7 +258,7 @@ func TestBomb(t *testing.T) {
 // as meant.
 func TestSignedCompressed(t *testing.T) {
 	const body = `{"event":"x"}`
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{
+	r := newRelay(t, receive.Options{}, config.Source{Name: "s", Auth: []config.Credential{
 		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}})
 	packed := encoded(t, body, "zstd", "gzip")
 	for name, signed := range map[string]string{"as sent": packed, "as meant": body} {

@@ -301,7 +301,7 @@ func (q *request) setParameters(s *source, e *event.Event, fields map[string]any
 	if e.Parameters[event.Tenant] == nil {
 		e.Parameters[event.Tenant] = ""
 	}
-	setTimes(&e.Parameters, given, e.Received, s.Timezone)
+	setTimes(&e.Parameters, given, e.Received, s.timezone)
 
 	for _, f := range s.fields {
 		value, err := q.receiver.language.Bind(e).Evaluate(f.expression)
@@ -330,7 +330,7 @@ func (q *request) setParameters(s *source, e *event.Event, fields map[string]any
 			}
 		case event.Date, event.Time, event.UnixTime:
 			given[f.parameter] = typed
-			setTimes(&e.Parameters, given, e.Received, s.Timezone)
+			setTimes(&e.Parameters, given, e.Received, s.timezone)
 		}
 	}
 	for _, p := range s.redact.parameters {

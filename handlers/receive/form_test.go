@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestFormKeys posts forms whose keys have brackets, urlencoded and as
 // multipart. They must give what the same data as JSON gives.
 func TestFormKeys(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, test := range []struct{ form, want string }{
 		{"project[id]=5&project[name]=N", `{"project":{"id":"5","name":"N"}}`},
 		{"a[b][c][d]=1&a[b][c][e]=2&a[f]=3", `{"a":{"b":{"c":{"d":"1","e":"2"}},"f":"3"}}`},
@@ -70,7 +71,7 @@ func TestFormBounds(t *testing.T) {
 	for i := range 12_000 {
 		fmt.Fprintf(&form, "a[%d][b]=%d&", i, i)
 	}
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	body := r.one(t, post("?event=e", "application/x-www-form-urlencoded", form.String())).Body.(map[string]any)
 	nested := body["a"].([]any)
 	if len(nested)+len(body)-1 != 12_000 || len(nested) > 10_000 || body["a[11999][b]"] != "11999" {
@@ -81,7 +82,7 @@ func TestFormBounds(t *testing.T) {
 // TestFormNames checks that an event's name and parameters are found below data
 // and payload of a form and of a query as in JSON.
 func TestFormNames(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{Preset: "pbxware"}))
+	r := newRelay(t, receive.Options{}, open(config.Source{Preset: "pbxware"}))
 	for _, test := range []struct{ rest, body, event, caller string }{
 		{"", "data[event]=project_created&data[project][id]=5", "project_created", ""},
 		{"", "data[event_type]=a&payload[event]=b", "a", ""},
@@ -104,7 +105,7 @@ func TestFormNames(t *testing.T) {
 // TestPlusOfNumbers checks that the plus of a number survives where its sender
 // did not escape it.
 func TestPlusOfNumbers(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, test := range []struct{ pairs, key, want string }{
 		{"caller_id=+442079460123", "caller_id", "+442079460123"},
 		{"caller_id=%2B442079460123", "caller_id", "+442079460123"},

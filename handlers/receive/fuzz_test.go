@@ -26,13 +26,13 @@ func FuzzRequest(f *testing.F) {
 		f.Add(must(os.ReadFile(file)))
 	}
 	sources := senders()
-	sources = append(sources, receive.Source{
-		Name: "odd", Preset: "pbxware", Credentials: []config.Credential{
+	sources = append(sources, config.Source{
+		Name: "odd", Preset: "pbxware", Auth: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"odd-token-of-some-length"}},
 			{Kind: auth.Path, Values: []string{"odd-token-of-some-length"}},
 		},
-		NameFrom: "body.kind", Batch: "body.list", DedupeWindow: 1, Redact: []string{"body.a.b", "query.q", "caller_id"},
-		Fields: []receive.Field{{"leading", "body.list[0]"}, {"date", "body.day"}},
+		NameFrom: "body.kind", Batch: "body.list", Dedupe: &config.Dedupe{Window: 1}, Redact: []string{"body.a.b", "query.q", "caller_id"},
+		Fields: []config.Field{{Name: "leading", Expression: "body.list[0]"}, {Name: "date", Expression: "body.day"}},
 	})
 	f.Add([]byte("POST /listen.php/odd-token-of-some-length HTTP/1.1\r\nHost: x\r\nContent-Length: 66\r\n\r\n{\"kind\":\"k\",\"list\":[{\"a\":{\"b\":1}},{\"token\":\"x\"}],\"day\":\"2026-01-01\"}"))
 	r := newRelay(f, receive.Options{}, sources...)
@@ -74,7 +74,7 @@ func FuzzBody(f *testing.F) {
 	f.Add("application/json", "gzip", []byte(encoded(f, `{"event":"x"}`, "gzip")))
 	f.Add("application/json", "zstd, deflate", []byte(encoded(f, `{"event":"x"}`, "zstd", "zlib")))
 	f.Add("text/plain; charset=shift_jis", "deflate", []byte("\x83\x65"))
-	r := newRelay(f, receive.Options{}, open(receive.Source{Preset: "pbxware", DedupeWindow: 1}))
+	r := newRelay(f, receive.Options{}, open(config.Source{Preset: "pbxware", Dedupe: &config.Dedupe{Window: 1}}))
 	f.Fuzz(func(t *testing.T, contentType, encoding string, body []byte) {
 		request := post("", contentType, string(body))
 		request.Header.Set("Content-Encoding", encoding)

@@ -48,9 +48,9 @@ func (u unread) Read([]byte) (int, error) {
 func (unread) Close() error { return nil }
 
 func TestTooLarge(t *testing.T) {
-	small := receive.Source{Name: "small", Credentials: bearer("small"), MaxBody: 100}
-	large := receive.Source{Name: "large", Credentials: bearer("large"), MaxBody: 200}
-	signed := receive.Source{Name: "signed", MaxBody: 300, Credentials: []config.Credential{
+	small := config.Source{Name: "small", Auth: bearer("small"), MaxBody: 100}
+	large := config.Source{Name: "large", Auth: bearer("large"), MaxBody: 200}
+	signed := config.Source{Name: "signed", MaxBody: 300, Auth: []config.Credential{
 		{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Values: []string{"k"}}}}
 	r := newRelay(t, receive.Options{}, small, large, signed)
 
@@ -90,7 +90,7 @@ func TestTooLarge(t *testing.T) {
 	} {
 		both := config.Credential{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Key", Values: []string{"both"}}
 		small, large := small, large
-		small.Credentials, large.Credentials = append(bearer("small"), both), append(bearer("large"), both)
+		small.Auth, large.Auth = append(bearer("small"), both), append(bearer("large"), both)
 		request := post("?event=x", "", strings.Repeat("x", 150))
 		test.change(request)
 		received, err := newRelay(t, receive.Options{}, small, large, signed).Receive(request, origin)
@@ -116,7 +116,7 @@ func TestTooLarge(t *testing.T) {
 // TestLargestBody checks that a body of exactly the limit is kept whole, however
 // it arrives.
 func TestLargestBody(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, size := range []int{1, 4095, 4096, 64 << 10, 64<<10 + 1, 700_000, 1 << 20} {
 		for _, length := range []int64{int64(size), -1} {
 			body := strings.Repeat("x", size)
@@ -137,8 +137,8 @@ func (o onebyone) Read(p []byte) (int, error) { return o.r.Read(p[:min(len(p), 1
 // TestRefusedUnread checks what is refused without reading the body.
 func TestRefusedUnread(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: bearer("a"), Allow: networks("203.0.113.0/24")},
-		receive.Source{Name: "b", Allow: networks("203.0.113.0/24"), Credentials: []config.Credential{
+		config.Source{Name: "a", Auth: bearer("a"), Allow: []string{"203.0.113.0/24"}},
+		config.Source{Name: "b", Allow: []string{"203.0.113.0/24"}, Auth: []config.Credential{
 			{Kind: auth.HMAC, Name: "X-Sig", Algorithm: "sha256", Timestamp: "X-Time", Values: []string{"k"}},
 			{Kind: auth.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
 	for name, test := range map[string]struct {
@@ -186,7 +186,7 @@ func server(t *testing.T, r relay) (*httptest.Server, <-chan error) {
 // TestSlowBody checks that a body that does not come is answered 408 and ends
 // the connection, also after a request that was in time.
 func TestSlowBody(t *testing.T) {
-	r := newRelay(t, receive.Options{BodyTimeout: 20 * time.Millisecond}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{BodyTimeout: 20 * time.Millisecond}, open(config.Source{}))
 	s, outcomes := server(t, r)
 	connection, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
@@ -209,7 +209,7 @@ func TestSlowBody(t *testing.T) {
 
 // TestSenderGone checks that a sender which hangs up is told apart.
 func TestSenderGone(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	s, outcomes := server(t, r)
 	connection, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
@@ -224,7 +224,7 @@ func TestSenderGone(t *testing.T) {
 
 // TestBrokenFraming checks that garbage for chunks is refused.
 func TestBrokenFraming(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	s, outcomes := server(t, r)
 	connection, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
@@ -241,7 +241,7 @@ func TestBrokenFraming(t *testing.T) {
 // it would end the request while its event is being stored; and that it stays
 // where reading failed, so that it also bounds what the server reads of the rest.
 func TestDeadlines(t *testing.T) {
-	r := newRelay(t, receive.Options{BodyTimeout: time.Minute}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{BodyTimeout: time.Minute}, open(config.Source{}))
 	for name, test := range map[string]struct {
 		body io.Reader
 		want []bool // is there a limit?
@@ -272,7 +272,7 @@ func TestDeadlines(t *testing.T) {
 func TestDeadlineUnsupported(t *testing.T) {
 	from := origin
 	from.SetReadDeadline = http.NewResponseController(httptest.NewRecorder()).SetReadDeadline
-	if _, err := newRelay(t, receive.Options{}, open(receive.Source{})).Receive(post("?event=x", "", "{}"), from); err != nil {
+	if _, err := newRelay(t, receive.Options{}, open(config.Source{})).Receive(post("?event=x", "", "{}"), from); err != nil {
 		t.Error(err)
 	}
 }
@@ -283,7 +283,7 @@ func TestCancelled(t *testing.T) {
 	cancel()
 	request := post("", "", "").WithContext(ctx)
 	request.Body, request.ContentLength = io.NopCloser(failing{}), -1
-	if _, err := newRelay(t, receive.Options{}, open(receive.Source{})).Receive(request, origin); !errors.Is(err, receive.ErrSenderGone) {
+	if _, err := newRelay(t, receive.Options{}, open(config.Source{})).Receive(request, origin); !errors.Is(err, receive.ErrSenderGone) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -294,7 +294,7 @@ func (failing) Read([]byte) (int, error) { return 0, errors.New("stream was rese
 
 // TestBatchLimit checks the bound on events in one request.
 func TestBatchLimit(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{Batch: "body.list"}))
+	r := newRelay(t, receive.Options{}, open(config.Source{Batch: "body.list"}))
 	for n, want := range map[int]int{10_000: 0, 10_001: http.StatusRequestEntityTooLarge} {
 		list := "[1" + strings.Repeat(",1", n-1) + "]"
 		for _, body := range []string{list, `{"list":` + list + `}`} {

@@ -9,56 +9,56 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestTimes checks date, time and unix_time, whichever of them an event brings.
 // The clock stands at 2026-03-13 12:00:00 UTC.
 func TestTimes(t *testing.T) {
-	london, auckland := must(time.LoadLocation("Europe/London")), must(time.LoadLocation("Pacific/Auckland"))
 	type number = json.Number
 	for _, test := range []struct {
-		zone       *time.Location
+		zone       string
 		body       string
 		date, time string
 		unix       any
 	}{
-		{nil, `{}`, "2026-03-13", "12:00:00", int64(1773403200)},
-		{auckland, `{}`, "2026-03-14", "01:00:00", int64(1773403200)},
-		{nil, `{"unix_time":"1773398807"}`, "2026-03-13", "10:46:47", int64(1773398807)},
-		{london, `{"unix_time":1782900000}`, "2026-07-01", "11:00:00", int64(1782900000)},
-		{auckland, `{"date":"2026-07-01","time":"11:00:00"}`, "2026-07-01", "11:00:00", int64(1782860400)},
-		{london, `{"date":"2026-07-01","time":"11:00:00"}`, "2026-07-01", "11:00:00", int64(1782900000)},
-		{london, `{"date":"2026-07-01","time":"11:00:00","unix_time":5}`, "2026-07-01", "11:00:00", int64(5)},
-		{nil, `{"date":"2026-07-01"}`, "2026-07-01", "12:00:00", int64(1773403200)},
-		{nil, `{"time":"11:00:00"}`, "2026-03-13", "11:00:00", int64(1773403200)},
-		{nil, `{"time":"11:00:00","unix_time":1773398807}`, "2026-03-13", "11:00:00", int64(1773398807)},
+		{"", `{}`, "2026-03-13", "12:00:00", int64(1773403200)},
+		{"Pacific/Auckland", `{}`, "2026-03-14", "01:00:00", int64(1773403200)},
+		{"", `{"unix_time":"1773398807"}`, "2026-03-13", "10:46:47", int64(1773398807)},
+		{"Europe/London", `{"unix_time":1782900000}`, "2026-07-01", "11:00:00", int64(1782900000)},
+		{"Pacific/Auckland", `{"date":"2026-07-01","time":"11:00:00"}`, "2026-07-01", "11:00:00", int64(1782860400)},
+		{"Europe/London", `{"date":"2026-07-01","time":"11:00:00"}`, "2026-07-01", "11:00:00", int64(1782900000)},
+		{"Europe/London", `{"date":"2026-07-01","time":"11:00:00","unix_time":5}`, "2026-07-01", "11:00:00", int64(5)},
+		{"", `{"date":"2026-07-01"}`, "2026-07-01", "12:00:00", int64(1773403200)},
+		{"", `{"time":"11:00:00"}`, "2026-03-13", "11:00:00", int64(1773403200)},
+		{"", `{"time":"11:00:00","unix_time":1773398807}`, "2026-03-13", "11:00:00", int64(1773398807)},
 		// Other forms are read if their meaning is certain.
-		{london, `{"date":"15/07/2026","time":"9:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
-		{london, `{"date":"15.07.2026","time":"09:05:00"}`, "2026-07-15", "09:05:00", int64(1784102700)},
-		{london, `{"date":"07/15/2026","time":"9:05 PM"}`, "2026-07-15", "21:05:00", int64(1784145900)},
-		{nil, `{"date":"07.07.2026","time":"12:00 am"}`, "2026-07-07", "00:00:00", int64(1783382400)},
-		{london, `{"date":"2026-07-15","time":"09:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
-		{london, `{"date":"2026-07-15 09:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
-		{nil, `{"date":"2026-07-15T09:00:00+01:00"}`, "2026-07-15", "09:00:00", int64(1784102400)},
-		{nil, `{"date":"2026-07-15T23:30:00-0500"}`, "2026-07-15", "23:30:00", int64(1784176200)},
-		{london, `{"date":"2026-07-15 00:00:00","time":"9.05"}`, "2026-07-15", "9.05", int64(1773403200)},
-		{nil, `{"time":"2026-03-13T10:41:57Z"}`, "2026-03-13", "10:41:57", int64(1773398517)},
-		{nil, `{"date":"13 Mar 2026","time":"10:41:57"}`, "2026-03-13", "10:41:57", int64(1773398517)},
+		{"Europe/London", `{"date":"15/07/2026","time":"9:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{"Europe/London", `{"date":"15.07.2026","time":"09:05:00"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{"Europe/London", `{"date":"07/15/2026","time":"9:05 PM"}`, "2026-07-15", "21:05:00", int64(1784145900)},
+		{"", `{"date":"07.07.2026","time":"12:00 am"}`, "2026-07-07", "00:00:00", int64(1783382400)},
+		{"Europe/London", `{"date":"2026-07-15","time":"09:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{"Europe/London", `{"date":"2026-07-15 09:05"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{"", `{"date":"2026-07-15T09:00:00+01:00"}`, "2026-07-15", "09:00:00", int64(1784102400)},
+		{"", `{"date":"2026-07-15T23:30:00-0500"}`, "2026-07-15", "23:30:00", int64(1784176200)},
+		{"Europe/London", `{"date":"2026-07-15 00:00:00","time":"9.05"}`, "2026-07-15", "9.05", int64(1773403200)},
+		{"", `{"time":"2026-03-13T10:41:57Z"}`, "2026-03-13", "10:41:57", int64(1773398517)},
+		{"", `{"date":"13 Mar 2026","time":"10:41:57"}`, "2026-03-13", "10:41:57", int64(1773398517)},
 		// What is not certain stays as it was sent.
-		{nil, `{"date":"03/04/2026","time":"11:00","unix_time":"soon"}`, "03/04/2026", "11:00:00", int64(1773403200)},
-		{nil, `{"date":"2026-02-30","time":"24:00:00"}`, "2026-02-30", "24:00:00", int64(1773403200)},
-		{nil, `{"date":5,"time":"noon"}`, "5", "noon", int64(1773403200)},
-		{nil, `{"date":"13/13/2026"}`, "13/13/2026", "12:00:00", int64(1773403200)},
-		{nil, `{"date":"1.2.26"}`, "1.2.26", "12:00:00", int64(1773403200)},
-		{nil, `{"unix_time":"1773398517.113"}`, "2026-03-13", "10:41:57", number("1773398517.113")},
-		{london, `{"unix_time":"1784102700000"}`, "2026-07-15", "09:05:00", int64(1784102700)},
-		{nil, `{"unix_time":1784102700999}`, "2026-07-15", "08:05:00", int64(1784102700)},
-		{nil, `{"unix_time":1e400}`, "2026-03-13", "12:00:00", number("1e400")},
-		{nil, `{"unix_time":-1}`, "2026-03-13", "12:00:00", int64(-1)},
-		{nil, `{"unix_time":9223372036854775807}`, "2026-03-13", "12:00:00", int64(9223372036854775807)},
+		{"", `{"date":"03/04/2026","time":"11:00","unix_time":"soon"}`, "03/04/2026", "11:00:00", int64(1773403200)},
+		{"", `{"date":"2026-02-30","time":"24:00:00"}`, "2026-02-30", "24:00:00", int64(1773403200)},
+		{"", `{"date":5,"time":"noon"}`, "5", "noon", int64(1773403200)},
+		{"", `{"date":"13/13/2026"}`, "13/13/2026", "12:00:00", int64(1773403200)},
+		{"", `{"date":"1.2.26"}`, "1.2.26", "12:00:00", int64(1773403200)},
+		{"", `{"unix_time":"1773398517.113"}`, "2026-03-13", "10:41:57", number("1773398517.113")},
+		{"Europe/London", `{"unix_time":"1784102700000"}`, "2026-07-15", "09:05:00", int64(1784102700)},
+		{"", `{"unix_time":1784102700999}`, "2026-07-15", "08:05:00", int64(1784102700)},
+		{"", `{"unix_time":1e400}`, "2026-03-13", "12:00:00", number("1e400")},
+		{"", `{"unix_time":-1}`, "2026-03-13", "12:00:00", int64(-1)},
+		{"", `{"unix_time":9223372036854775807}`, "2026-03-13", "12:00:00", int64(9223372036854775807)},
 	} {
-		r := newRelay(t, receive.Options{}, open(receive.Source{Timezone: test.zone}))
+		r := newRelay(t, receive.Options{}, open(config.Source{Timezone: test.zone}))
 		e := r.one(t, post("?event=x", "application/json", test.body))
 		got := []any{e.Parameters[event.Date], e.Parameters[event.Time], e.Parameters[event.UnixTime]}
 		if want := []any{test.date, test.time, test.unix}; !reflect.DeepEqual(got, want) {
@@ -71,7 +71,7 @@ func TestTimes(t *testing.T) {
 // TestTyping checks that numbers are numbers and text is text, however they were
 // sent, and from where.
 func TestTyping(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, test := range []struct {
 		rest, contentType, body string
 		parameter               event.Parameter
@@ -152,7 +152,7 @@ func TestTyping(t *testing.T) {
 
 // TestNotes checks that what could not be read can be seen.
 func TestNotes(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}), open(receive.Source{Name: "hidden", Redact: []string{"duration"}}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}), open(config.Source{Name: "hidden", Redact: []string{"duration"}}))
 	for _, test := range []struct {
 		body string
 		want []string
@@ -199,7 +199,7 @@ func FuzzReadTime(f *testing.F) {
 
 // TestPublisher checks what the preset reads beyond the tags.
 func TestPublisher(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{Preset: "pbxware"}))
+	r := newRelay(t, receive.Options{}, open(config.Source{Preset: "pbxware"}))
 	for _, test := range []struct {
 		body      string
 		parameter event.Parameter
@@ -231,20 +231,20 @@ func TestPublisher(t *testing.T) {
 
 // TestFields checks what a source reads from its events by its own expressions.
 func TestFields(t *testing.T) {
-	source := open(receive.Source{Preset: "pbxware", Fields: []receive.Field{
-		{"order", "body.data.id"},
-		{"label", `"order " + string(order)`},
-		{"missing", "body.nothing.at.all"},
-		{"failing", `body.data.id > "x"`},
-		{"half", "body.data.id / 2"},
-		{"things", "body.list"},
-		{"caller_id", "body.from"},
-		{"called_number", `caller_id + "!"`},
-		{"duration", "body.seconds"},
-		{"tenant", "body.customer"},
-		{"date", "body.day"},
-		{"unix_time", "body.ts"},
-		{"seen", "unix_time"},
+	source := open(config.Source{Preset: "pbxware", Fields: []config.Field{
+		{Name: "order", Expression: "body.data.id"},
+		{Name: "label", Expression: `"order " + string(order)`},
+		{Name: "missing", Expression: "body.nothing.at.all"},
+		{Name: "failing", Expression: `body.data.id > "x"`},
+		{Name: "half", Expression: "body.data.id / 2"},
+		{Name: "things", Expression: "body.list"},
+		{Name: "caller_id", Expression: "body.from"},
+		{Name: "called_number", Expression: `caller_id + "!"`},
+		{Name: "duration", Expression: "body.seconds"},
+		{Name: "tenant", Expression: "body.customer"},
+		{Name: "date", Expression: "body.day"},
+		{Name: "unix_time", Expression: "body.ts"},
+		{Name: "seen", Expression: "unix_time"},
 	}})
 	r := newRelay(t, receive.Options{}, source)
 	e := r.one(t, post("?event=x&caller_id=1&tenant=2&date=2026-01-01&time=10:00:00", "application/json",
@@ -296,7 +296,7 @@ func TestDedupeKeys(t *testing.T) {
 		{name: "own absent", expression: "body.o", a: request{"", `{"n":1}`}, b: request{"", `{"n":2}`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, open(receive.Source{DedupeWindow: time.Minute, DedupeKey: test.expression}))
+			r := newRelay(t, receive.Options{}, open(config.Source{Dedupe: &config.Dedupe{Window: config.Duration(time.Minute), Key: test.expression}}))
 			key := func(q request) string {
 				received, err := r.Receive(post(q.rest, "application/json", q.body), origin)
 				if err != nil || received.DedupeWindow != time.Minute || len(received.DedupeKeys) != 1 {
@@ -316,14 +316,14 @@ func TestDedupeKeys(t *testing.T) {
 // which does not ask for dedupe has none.
 func TestDedupeSources(t *testing.T) {
 	keys := map[string]bool{}
-	for _, source := range []receive.Source{{Name: "a", DedupeWindow: time.Minute}, {Name: "b", DedupeWindow: time.Minute}} {
+	for _, source := range []config.Source{{Name: "a", Dedupe: &config.Dedupe{Window: config.Duration(time.Minute)}}, {Name: "b", Dedupe: &config.Dedupe{Window: config.Duration(time.Minute)}}} {
 		received := must(newRelay(t, receive.Options{}, open(source)).Receive(post("", "", `{"n":1}`), origin))
 		keys[received.DedupeKeys[0]] = true
 	}
 	if len(keys) != 2 {
 		t.Error("two sources share a key")
 	}
-	received := must(newRelay(t, receive.Options{}, open(receive.Source{})).Receive(post("", "", `{"event_id":1}`), origin))
+	received := must(newRelay(t, receive.Options{}, open(config.Source{})).Receive(post("", "", `{"event_id":1}`), origin))
 	if received.DedupeKeys != nil || received.DedupeWindow != 0 {
 		t.Errorf("got %+v", received)
 	}

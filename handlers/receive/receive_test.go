@@ -21,7 +21,7 @@ import (
 var now = time.Date(2026, 3, 13, 12, 0, 0, 0, time.UTC)
 
 // languageOf returns the language that the fields of sources make.
-func languageOf(t testing.TB, sources []receive.Source) *language.Language {
+func languageOf(t testing.TB, sources []config.Source) *language.Language {
 	t.Helper()
 	var definitions language.Definitions
 	for _, s := range sources {
@@ -44,7 +44,7 @@ type relay struct {
 	language *language.Language
 }
 
-func newRelay(t testing.TB, options receive.Options, sources ...receive.Source) relay {
+func newRelay(t testing.TB, options receive.Options, sources ...config.Source) relay {
 	t.Helper()
 	if options.Now == nil {
 		options.Now = func() time.Time { return now }
@@ -115,11 +115,11 @@ func parse(t testing.TB, text string) *http.Request {
 }
 
 // open is a source that takes everything.
-func open(s receive.Source) receive.Source {
+func open(s config.Source) config.Source {
 	if s.Name == "" {
 		s.Name = "open"
 	}
-	s.Credentials = []config.Credential{{Kind: auth.None}}
+	s.Auth = []config.Credential{{Kind: auth.None}}
 	return s
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -96,7 +97,7 @@ type Received struct {
 
 // New checks the sources and returns a Receiver. The language must know the
 // sources' fields. All that is wrong is reported together.
-func New(sources []Source, language *language.Language, options Options) (*Receiver, error) {
+func New(sources []config.Source, language *language.Language, options Options) (*Receiver, error) {
 	if options.BodyTimeout == 0 {
 		options.BodyTimeout = DefaultBodyTimeout
 	}
@@ -113,11 +114,11 @@ func New(sources []Source, language *language.Language, options Options) (*Recei
 	}
 	var problems []error
 	var largest int64
-	for i, config := range sources {
-		if slices.ContainsFunc(sources[:i], func(o Source) bool { return o.Name == config.Name }) {
-			problems = append(problems, fmt.Errorf("%s is defined twice; rename one", config.title()))
+	for i, settings := range sources {
+		if slices.ContainsFunc(sources[:i], func(o config.Source) bool { return o.Name == settings.Name }) {
+			problems = append(problems, fmt.Errorf("%s is defined twice; rename one", title(settings)))
 		}
-		s, err := compileSource(config, language)
+		s, err := compileSource(settings, language)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -280,7 +281,7 @@ func (q *request) admit() error {
 		if !q.atMount(s) {
 			continue
 		}
-		if len(s.Allow) == 0 || slices.ContainsFunc(s.Allow, func(p netip.Prefix) bool { return contains(p, q.client) }) {
+		if len(s.allow) == 0 || slices.ContainsFunc(s.allow, func(p netip.Prefix) bool { return contains(p, q.client) }) {
 			q.allowed = append(q.allowed, s)
 		}
 	}

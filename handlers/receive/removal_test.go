@@ -49,10 +49,10 @@ func TestCredentialsRemoved(t *testing.T) {
 		}
 	}
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: credentials(secret)},
-		receive.Source{Name: "b", Credentials: append(credentials("b-"+secret), config.Credential{
+		config.Source{Name: "a", Auth: credentials(secret)},
+		config.Source{Name: "b", Auth: append(credentials("b-"+secret), config.Credential{
 			Kind: auth.APIKey, In: auth.InQuery, Name: "other", Values: []string{"short"}})},
-		receive.Source{Name: "elsewhere", Allow: networks("192.0.2.0/24"), Credentials: []config.Credential{
+		config.Source{Name: "elsewhere", Allow: []string{"192.0.2.0/24"}, Auth: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InQuery, Name: "third", Values: []string{"elsewhere-secret"}},
 			{Kind: auth.APIKey, In: auth.InBody, Name: "third", Values: []string{"elsewhere-secret"}},
 			{Kind: auth.Path, Values: []string{"elsewhere-secret"}},
@@ -114,7 +114,7 @@ func TestRepeatedForms(t *testing.T) {
 		`a%20secret\/of+some\u0026length=%C3%A9`,
 		plain,
 	}
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []config.Credential{
+	r := newRelay(t, receive.Options{}, config.Source{Name: "a", Auth: []config.Credential{
 		queryKey(secret), {Kind: auth.Bearer, Values: []string{plain}}}})
 	for _, form := range forms {
 		request := post("?key=a+secret%2Fof%2Bsome%26length%3D%C3%A9&again="+url.QueryEscape(form), "application/json",
@@ -164,7 +164,7 @@ func TestRepeatedElsewhere(t *testing.T) {
 			for name, values := range test.header {
 				request.Header[name] = values
 			}
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []config.Credential{test.credential}})
+			r := newRelay(t, receive.Options{}, config.Source{Name: "a", Auth: []config.Credential{test.credential}})
 			e := r.one(t, request)
 			if got := r.value(t, e, "body.note"); got != test.want {
 				t.Errorf("the note is %q, want %q", got, test.want)
@@ -173,7 +173,7 @@ func TestRepeatedElsewhere(t *testing.T) {
 			checkEvent(t, e)
 		})
 	}
-	e := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []config.Credential{queryKey("project")}}).
+	e := newRelay(t, receive.Options{}, config.Source{Name: "a", Auth: []config.Credential{queryKey("project")}}).
 		one(t, post("?key=project", "application/json", `{ "note": "the project" }`))
 	if string(e.RawBody) != `{ "note": "the project" }` {
 		t.Errorf("a word that is a key is blanked: %s", e.RawBody)
@@ -193,8 +193,8 @@ func utf16LE(text string) string {
 // source only is data of this one.
 func TestOthersKeysAreData(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: []config.Credential{queryKey("a-key")}},
-		receive.Source{Name: "b", Credentials: bearer("b")})
+		config.Source{Name: "a", Auth: []config.Credential{queryKey("a-key")}},
+		config.Source{Name: "b", Auth: bearer("b")})
 	request := post("?key=data", "application/json", "{}")
 	request.Header.Set("Authorization", "Bearer b")
 	if e := r.one(t, request); e.Query["key"][0] != "data" {
@@ -206,9 +206,9 @@ func TestOthersKeysAreData(t *testing.T) {
 // mount expects its credential is data here, unless it holds that credential.
 func TestHeadersOfOtherMounts(t *testing.T) {
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "here", Credentials: []config.Credential{
+		config.Source{Name: "here", Auth: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Here", Values: []string{"here-key"}}}},
-		receive.Source{Name: "there", Credentials: []config.Credential{
+		config.Source{Name: "there", Auth: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-There", Values: []string{"there-key"}},
 			{Kind: auth.HMAC, Name: "X-Sum", Algorithm: "sha256", Values: []string{"k"}},
 			{Kind: auth.StandardWebhooks, Values: []string{"whsec_a2V5"}}}})
@@ -246,7 +246,7 @@ func TestHeadersOfOtherMounts(t *testing.T) {
 // TestKept checks that what is no credential stays as it came.
 func TestKept(t *testing.T) {
 	const body = ` {"b": 1.10, "a": "é\u00e9", "event": "x"} `
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "a", Credentials: []config.Credential{queryKey("a-key")}})
+	r := newRelay(t, receive.Options{}, config.Source{Name: "a", Auth: []config.Credential{queryKey("a-key")}})
 	request := post("?key=a-key&a=1&a=2&b=", "application/json", body)
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	request.Header.Set("Traceparent", trace)
@@ -266,7 +266,7 @@ func TestKept(t *testing.T) {
 }
 
 func TestRedact(t *testing.T) {
-	source := open(receive.Source{Preset: "pbxware", Redact: []string{
+	source := open(config.Source{Preset: "pbxware", Redact: []string{
 		"body.customer.phone", `body.customer["first name"]`, "body.people.phone", "query.phone", "headers.x-phone", "X-Other", "caller_id"}})
 	for name, test := range map[string]struct {
 		rest, contentType, body string
@@ -336,7 +336,7 @@ func TestRedactMapped(t *testing.T) {
 		{"unix_time", []string{"1700000000"}, false, event.Date, "2026-01-02"},
 		{"call_id tenant", []string{"call-7.1", "leg-7.2", "code-200"}, false, event.CallerID, "tel-1"},
 	} {
-		r := newRelay(t, receive.Options{}, open(receive.Source{Preset: "pbxware", Redact: strings.Fields(test.redact)}))
+		r := newRelay(t, receive.Options{}, open(config.Source{Preset: "pbxware", Redact: strings.Fields(test.redact)}))
 		fields := fmt.Sprintf(flat, strconv.FormatBool(test.incoming))
 		text, _ := json.Marshal("{" + fields + "}")
 		for form, body := range map[string]string{

@@ -25,32 +25,32 @@ func queryKey(value string) config.Credential {
 // senders are the sources that the fixtures are posted to, all on one URL. The
 // presets need a credential only; what another sender needs beyond it is its
 // configuration.
-func senders() []receive.Source {
-	sources := []receive.Source{
-		{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{queryKey("icfm-key")}},
-		{Name: "pbx", Preset: "pbxware", Credentials: []config.Credential{
+func senders() []config.Source {
+	sources := []config.Source{
+		{Name: "icfm", Preset: "icfm", Auth: []config.Credential{queryKey("icfm-key")}},
+		{Name: "pbx", Preset: "pbxware", Auth: []config.Credential{
 			{Kind: auth.Bearer, Values: []string{"pbx-token"}},
 			{Kind: auth.Basic, User: "pbx", Password: "pa:ss"},
 			{Kind: auth.APIKey, In: auth.InHeader, Name: "X-Api-Key", Values: []string{"pbx-key"}},
 			{Kind: auth.APIKey, In: auth.InQuery, Name: "api_key", Values: []string{"pbx-key"}},
 			{Kind: auth.Path, Values: []string{"pbx-token"}},
 		}},
-		{Name: "aircall", Credentials: []config.Credential{
+		{Name: "aircall", Auth: []config.Credential{
 			{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{"aircall-token"}},
 		}},
 		// The name is a number under "type": only one that is declared counts.
-		{Name: "yeastar", Events: []event.Type{{Name: "30011"}, {Name: "30016"}}},
+		{Name: "yeastar", Events: []config.EventType{{Name: "30011"}, {Name: "30016"}}},
 		// The name is under "status", where only one that is declared counts.
-		{Name: "vonage", Events: []event.Type{{Name: "ringing"}}},
+		{Name: "vonage", Events: []config.EventType{{Name: "ringing"}}},
 		// The list of events is not at the top.
 		{Name: "shotgrid", Batch: "body.data.deliveries"},
 	}
 	for _, name := range []string{"sipgate", "threecx", "kazoo", "linuxbox", "telnyx", "printiq", "smartcode", "wephone", "monema"} {
-		sources = append(sources, receive.Source{Name: name})
+		sources = append(sources, config.Source{Name: name})
 	}
 	for i, s := range sources {
-		if s.Credentials == nil {
-			sources[i].Credentials = []config.Credential{queryKey(strings.Replace(s.Name, "threecx", "3cx", 1) + "-key")}
+		if s.Auth == nil {
+			sources[i].Auth = []config.Credential{queryKey(strings.Replace(s.Name, "threecx", "3cx", 1) + "-key")}
 		}
 	}
 	return sources

@@ -27,7 +27,7 @@ var signatures = map[string]struct {
 		},
 	},
 	"standard_webhooks": {
-		standard().Credentials[0],
+		standard().Auth[0],
 		func(request *http.Request, body string) { signStandard(request, "new-key", "msg_1", now, body) },
 	},
 }
@@ -56,8 +56,8 @@ func TestSignedOnlyBody(t *testing.T) {
 			{`headers["X-Topic"]`, "/x", `{"event":"paid"}`, with("X-Topic", "cancelled"), "cancelled", nil},
 			{"", "/cancelled?caller_id=100", `{"event":"paid"}`, token, "cancelled", "100"},
 		} {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", NameFrom: test.nameFrom,
-				Credentials: append(bearer("t"), way.credential)})
+			r := newRelay(t, receive.Options{}, config.Source{Name: "s", NameFrom: test.nameFrom,
+				Auth: append(bearer("t"), way.credential)})
 			request := post(test.rest, "application/json", test.body)
 			way.sign(request, test.body)
 			if test.change != nil {
@@ -78,8 +78,8 @@ func TestSignedOnlyChoice(t *testing.T) {
 	way := signatures["hmac"]
 	credentials := []config.Credential{way.credential}
 	r := newRelay(t, receive.Options{},
-		receive.Source{Name: "a", Credentials: credentials, Events: []event.Type{{Name: "paid"}}},
-		receive.Source{Name: "b", Credentials: credentials, Events: []event.Type{{Name: "cancelled"}}})
+		config.Source{Name: "a", Auth: credentials, Events: []config.EventType{{Name: "paid"}}},
+		config.Source{Name: "b", Auth: credentials, Events: []config.EventType{{Name: "cancelled"}}})
 	const body = `{"event":"paid"}`
 	request := post("/cancelled", "application/json", body)
 	way.sign(request, body)
@@ -93,7 +93,7 @@ func TestSignedOnlyChoice(t *testing.T) {
 func TestSignedReplay(t *testing.T) {
 	for name, way := range signatures {
 		for _, body := range []string{`{"event":"paid","n":1}`, `{"event":"paid","event_id":"e1"}`, `[{"event":"paid","n":1}]`, `{"event":"paid","call_id":"1.2"}`} {
-			r := newRelay(t, receive.Options{}, receive.Source{Name: "s", DedupeWindow: time.Hour, Credentials: []config.Credential{way.credential}})
+			r := newRelay(t, receive.Options{}, config.Source{Name: "s", Dedupe: &config.Dedupe{Window: config.Duration(time.Hour)}, Auth: []config.Credential{way.credential}})
 			key := func(rest, body string, changes ...func(*http.Request)) string {
 				request := post(rest, "application/json", body)
 				way.sign(request, body)
@@ -132,7 +132,7 @@ func TestSignedReplay(t *testing.T) {
 // by nothing: two such events are not the same.
 func TestSignedNothing(t *testing.T) {
 	way := signatures["hmac"]
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", DedupeWindow: time.Hour, Credentials: []config.Credential{way.credential}})
+	r := newRelay(t, receive.Options{}, config.Source{Name: "s", Dedupe: &config.Dedupe{Window: config.Duration(time.Hour)}, Auth: []config.Credential{way.credential}})
 	const body = `{"event":"paid"}`
 	request := post("?call_id=1.2", "application/json", body)
 	way.sign(request, body)

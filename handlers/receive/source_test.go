@@ -7,49 +7,48 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // TestWrongSources checks what New refuses, and that it says where and why.
 func TestWrongSources(t *testing.T) {
 	key := bearer("k")
-	credential := func(c config.Credential) receive.Source {
-		return receive.Source{Name: "s", Credentials: []config.Credential{c}}
+	credential := func(c config.Credential) config.Source {
+		return config.Source{Name: "s", Auth: []config.Credential{c}}
 	}
 	for _, test := range []struct {
-		source receive.Source
+		source config.Source
 		says   []string
 	}{
-		{receive.Source{Name: "s"}, []string{`source "s": auth: no credentials`, "add auth bearer", "auth none"}},
-		{receive.Source{Name: "", Credentials: key}, []string{"name"}},
-		{receive.Source{Name: "a:b", Credentials: key}, []string{"name"}},
-		{receive.Source{Name: "relay", Credentials: key}, []string{"choose another"}},
-		{receive.Source{Name: "s", Preset: "icmf", Credentials: key}, []string{`source "s": preset`, "did you mean icfm?"}},
-		{receive.Source{Name: "s", Preset: "zzzzzz", Credentials: key}, []string{"What exists: icfm, pbxware"}},
-		{receive.Source{Name: "s", Credentials: key, Events: []event.Type{{Name: "a b"}, {Name: "A-B"}}}, []string{"event", `"a b" and "A-B" are the same name`}},
-		{receive.Source{Name: "s", Credentials: key, Events: []event.Type{{}}}, []string{"an event needs a name"}},
-		{receive.Source{Name: "s", Credentials: key, NameFrom: "body."}, []string{`source "s": name_from: `}},
-		{receive.Source{Name: "s", Credentials: key, NameFrom: "boddy.x", Batch: "bodi.y"}, []string{`name_from: `, `batch: `, "boddy", "bodi"}},
-		{receive.Source{Name: "s", Credentials: key, Fields: []receive.Field{{"a", "body.x +"}}}, []string{`source "s": field a: `}},
-		{receive.Source{Name: "s", Credentials: key, Fields: []receive.Field{{"a", "body.x"}, {"a", "body.y"}}}, []string{"field a", "twice"}},
-		{receive.Source{Name: "s", Credentials: key, Fields: []receive.Field{{"a", ""}}}, []string{"field a", "such as body.a"}},
-		{receive.Source{Name: "s", Credentials: key, DedupeKey: "body.id"}, []string{"dedupe", "needs a window"}},
-		{receive.Source{Name: "s", Credentials: key, DedupeKey: "bodi.id", DedupeWindow: 1}, []string{"dedupe", "bodi"}},
-		{receive.Source{Name: "s", Credentials: key, DedupeWindow: -1}, []string{"dedupe"}},
-		{receive.Source{Name: "s", Credentials: append(key, standard().Credentials...), DedupeKey: "body.id", DedupeWindow: 1}, []string{`source "s": dedupe: `, "window alone", "two sources"}},
-		{receive.Source{Name: "s", Place: "Caddyfile:7", Credentials: key, NameFrom: "boddy.x", Redact: []string{"body"}}, []string{`source "s" (Caddyfile:7): name_from: `, `source "s" (Caddyfile:7): redact: `}},
-		{receive.Source{Name: "s", Place: "Caddyfile:7", Credentials: []config.Credential{{Kind: auth.Path}}}, []string{`source "s" (Caddyfile:7): auth path: no value`}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{"caller_id"}, Fields: []receive.Field{{"caller_id", "body.phone"}}}, []string{`source "s": redact: caller_id is filled by field caller_id`, "such as body.from"}},
-		{receive.Source{Name: "s", Credentials: key, MaxBody: -1}, []string{"max_body"}},
-		{receive.Source{Name: "s", Credentials: key, Respond: 302}, []string{"respond", "302 is not among 200, 202 and 204"}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{"body"}}, []string{"redact", "body.KEY"}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{"query.a.b"}}, []string{"redact"}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{"body.a + 1"}}, []string{"redact", "is no path"}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{""}}, []string{"redact"}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{"body..a"}}, []string{"redact"}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{`body["a`}}, []string{"redact"}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{`["a"]`}}, []string{"redact"}},
-		{receive.Source{Name: "s", Credentials: key, Redact: []string{`body["a"]b`}}, []string{"redact"}},
+		{config.Source{Name: "s"}, []string{`source "s": auth: no credentials`, "add auth bearer", "auth none"}},
+		{config.Source{Name: "", Auth: key}, []string{"name"}},
+		{config.Source{Name: "a:b", Auth: key}, []string{"name"}},
+		{config.Source{Name: "relay", Auth: key}, []string{"choose another"}},
+		{config.Source{Name: "s", Preset: "icmf", Auth: key}, []string{`source "s": preset`, "did you mean icfm?"}},
+		{config.Source{Name: "s", Preset: "zzzzzz", Auth: key}, []string{"What exists: icfm, pbxware"}},
+		{config.Source{Name: "s", Auth: key, Events: []config.EventType{{Name: "a b"}, {Name: "A-B"}}}, []string{"event", `"a b" and "A-B" are the same name`}},
+		{config.Source{Name: "s", Auth: key, Events: []config.EventType{{}}}, []string{"an event needs a name"}},
+		{config.Source{Name: "s", Auth: key, NameFrom: "body."}, []string{`source "s": name_from: `}},
+		{config.Source{Name: "s", Auth: key, NameFrom: "boddy.x", Batch: "bodi.y"}, []string{`name_from: `, `batch: `, "boddy", "bodi"}},
+		{config.Source{Name: "s", Auth: key, Fields: []config.Field{{Name: "a", Expression: "body.x +"}}}, []string{`source "s": field a: `}},
+		{config.Source{Name: "s", Auth: key, Fields: []config.Field{{Name: "a", Expression: "body.x"}, {Name: "a", Expression: "body.y"}}}, []string{"field a", "twice"}},
+		{config.Source{Name: "s", Auth: key, Fields: []config.Field{{Name: "a", Expression: ""}}}, []string{"field a", "such as body.a"}},
+		{config.Source{Name: "s", Auth: key, Dedupe: &config.Dedupe{Key: "body.id"}}, []string{"dedupe", "needs a window"}},
+		{config.Source{Name: "s", Auth: key, Dedupe: &config.Dedupe{Window: 1, Key: "bodi.id"}}, []string{"dedupe", "bodi"}},
+		{config.Source{Name: "s", Auth: key, Dedupe: &config.Dedupe{Window: -1}}, []string{"dedupe"}},
+		{config.Source{Name: "s", Auth: append(key, standard().Auth...), Dedupe: &config.Dedupe{Window: 1, Key: "body.id"}}, []string{`source "s": dedupe: `, "window alone", "two sources"}},
+		{config.Source{Name: "s", Place: "Caddyfile:7", Auth: key, NameFrom: "boddy.x", Redact: []string{"body"}}, []string{`source "s" (Caddyfile:7): name_from: `, `source "s" (Caddyfile:7): redact: `}},
+		{config.Source{Name: "s", Place: "Caddyfile:7", Auth: []config.Credential{{Kind: auth.Path}}}, []string{`source "s" (Caddyfile:7): auth path: no value`}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{"caller_id"}, Fields: []config.Field{{Name: "caller_id", Expression: "body.phone"}}}, []string{`source "s": redact: caller_id is filled by field caller_id`, "such as body.from"}},
+		{config.Source{Name: "s", Auth: key, MaxBody: -1}, []string{"max_body"}},
+		{config.Source{Name: "s", Auth: key, Respond: 302}, []string{"respond", "302 is not among 200, 202 and 204"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{"body"}}, []string{"redact", "body.KEY"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{"query.a.b"}}, []string{"redact"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{"body.a + 1"}}, []string{"redact", "is no path"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{""}}, []string{"redact"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{"body..a"}}, []string{"redact"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{`body["a`}}, []string{"redact"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{`["a"]`}}, []string{"redact"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{`body["a"]b`}}, []string{"redact"}},
 
 		{credential(config.Credential{Kind: auth.Bearer}), []string{`source "s": auth bearer: no value`}},
 		{credential(config.Credential{Kind: auth.Bearer, Values: []string{"", ""}}), []string{"only empty ones", "environment variable"}},
@@ -66,8 +65,8 @@ func TestWrongSources(t *testing.T) {
 		{credential(config.Credential{Kind: auth.StandardWebhooks, Values: []string{"whsec_zz$$secret"}}), []string{"value 1", "not base64"}},
 		{credential(config.Credential{Kind: auth.StandardWebhooks, Values: []string{"whsec_"}}), []string{"not base64"}},
 	} {
-		language := languageOf(t, []receive.Source{{Name: "s", Preset: "pbxware"}})
-		_, err := receive.New([]receive.Source{test.source}, language, receive.Options{})
+		language := languageOf(t, []config.Source{{Name: "s", Preset: "pbxware"}})
+		_, err := receive.New([]config.Source{test.source}, language, receive.Options{})
 		if err == nil {
 			t.Errorf("%+v is accepted", test.source)
 			continue
@@ -85,10 +84,10 @@ func TestWrongSources(t *testing.T) {
 
 // TestAllProblemsTogether checks that nobody has to mend one thing at a time.
 func TestAllProblemsTogether(t *testing.T) {
-	_, err := receive.New([]receive.Source{
+	_, err := receive.New([]config.Source{
 		{Name: "a", Respond: 5},
-		{Name: "b", Credentials: []config.Credential{{Kind: auth.Bearer}, {Kind: auth.Path}}},
-		{Name: "b", Credentials: bearer("k")},
+		{Name: "b", Auth: []config.Credential{{Kind: auth.Bearer}, {Kind: auth.Path}}},
+		{Name: "b", Auth: bearer("k")},
 	}, languageOf(t, nil), receive.Options{})
 	if err == nil {
 		t.Fatal("accepted")
@@ -103,7 +102,7 @@ func TestAllProblemsTogether(t *testing.T) {
 // TestKnown checks that a source's own events come before those of its preset,
 // and replace them.
 func TestKnown(t *testing.T) {
-	known := receive.Source{Preset: "pbxware", Events: []event.Type{{Name: "voicemail"}, {Name: "Hangup", Description: "ours"}}}.Known()
+	known := receive.Known(config.Source{Preset: "pbxware", Events: []config.EventType{{Name: "voicemail"}, {Name: "Hangup", Description: "ours"}}})
 	names := map[string]string{}
 	for _, e := range known {
 		names[e.Name] = e.Description
@@ -114,7 +113,7 @@ func TestKnown(t *testing.T) {
 	if _, both := names["hangup"]; both {
 		t.Error("the preset's event is there as well")
 	}
-	if len(receive.Source{Preset: "icfm"}.Known()) != 51 {
+	if len(receive.Known(config.Source{Preset: "icfm"})) != 51 {
 		t.Error("events of icfm are missing")
 	}
 }

@@ -60,7 +60,7 @@ func TestSeveralValues(t *testing.T) {
 		"cut off XML of one": {"list(body.o.i)", "text/xml", "<o><i><event>a</event></i>", []string{"a!"}, []string{"<o><i><event>a</event></i>"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRelay(t, receive.Options{}, open(receive.Source{Batch: test.batch}))
+			r := newRelay(t, receive.Options{}, open(config.Source{Batch: test.batch}))
 			received, err := r.Receive(post("", test.contentType, test.body), origin)
 			if err != nil {
 				t.Fatal(err)
@@ -86,13 +86,13 @@ func TestSeveralValues(t *testing.T) {
 // another. It makes no second event: of a PBX never, elsewhere unless the values
 // name their events themselves or have a line each.
 func TestCallersBraces(t *testing.T) {
-	pbx, named, beside := open(receive.Source{Preset: "pbxware"}), open(receive.Source{NameFrom: "body.kind"}), open(receive.Source{NameFrom: `query.kind ?? "x"`})
-	other := open(receive.Source{})
+	pbx, named, beside := open(config.Source{Preset: "pbxware"}), open(config.Source{NameFrom: "body.kind"}), open(config.Source{NameFrom: `query.kind ?? "x"`})
+	other := open(config.Source{})
 	const template = `{"event":"incoming_call","calling_name":"NAME","called_number":"100"}`
 	lines := "{\n\"event\": \"incoming_call\",\n\"calling_name\": \"NAME\",\n\"called_number\": \"100\"\n}\n"
 	nested := "{\"event\":\"incoming_call\",\"calling_name\":\"NAME\",\"to\":\n{\"called_number\":\"100\"}}"
 	for _, test := range []struct {
-		source               receive.Source
+		source               config.Source
 		rest, template, name string
 		events               string
 	}{
@@ -142,7 +142,7 @@ func TestCallersBraces(t *testing.T) {
 // TestBrokenKept posts broken JSON, as JSONTestSuite has it (n_*.json). Whatever
 // it is, one event keeps it byte for byte.
 func TestBrokenKept(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{}))
+	r := newRelay(t, receive.Options{}, open(config.Source{}))
 	for _, text := range []string{
 		`[1 true]`, "[a\xe5]", `["": 1]`, `[""],`, `[,1]`, `[1,,2]`, `["x",,]`, `["x"]]`, `["",]`, `["x"`, `[x`, `[3[4]]`, "[\xff]", `[1:2]`, `[,]`, `[-]`, `[   , ""]`,
 		"[\"a\",\n4\n,1,", `[1,]`, `[1,,]`, "[\"\va\"\\f]", `[*]`, `[""`, `[1,`, "[1,\n1\n,1", `[{}`, `[fals]`, `[nul]`, `[tru]`, "123\x00", `[++1234]`, `[+1]`, `[+Inf]`,
@@ -175,7 +175,7 @@ func TestBrokenKept(t *testing.T) {
 // TestEventsBound checks that no form of body gives more events than one
 // request may hold.
 func TestEventsBound(t *testing.T) {
-	r := newRelay(t, receive.Options{}, open(receive.Source{Batch: "body.list"}))
+	r := newRelay(t, receive.Options{}, open(config.Source{Batch: "body.list"}))
 	for _, test := range []struct {
 		body func(n int) string
 	}{
@@ -202,7 +202,7 @@ func TestEventsBound(t *testing.T) {
 // the request, and that it is removed from all of them.
 func TestValuesWithKeys(t *testing.T) {
 	const key = "a-key-of-some-length"
-	r := newRelay(t, receive.Options{}, receive.Source{Name: "s", Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{key}}}})
+	r := newRelay(t, receive.Options{}, config.Source{Name: "s", Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InBody, Name: "token", Values: []string{key}}}})
 	body := fmt.Sprintf("{\"event\":\"a\",\"token\":%q}\n{\"event\":\"b\",\"token\":%q}", key, key)
 	received, err := r.Receive(post("", "application/json", body), origin)
 	if err != nil || len(received.Events) != 2 {

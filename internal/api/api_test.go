@@ -44,9 +44,9 @@ func newBench(t testing.TB) *bench {
 		}
 	})
 	generation, err := relay.Compile(relay.Configuration{
-		Sources: []receive.Source{{
+		Sources: []config.Source{{
 			Name: "icfm", Preset: "icfm",
-			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
+			Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []config.Action{{Name: "record", Method: "POST", URL: service.URL + "/record"}},
 		Rules: []config.Rule{

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/names"
@@ -115,6 +117,25 @@ type Field struct {
 	Expression string `json:"expression"`
 }
 
+// DefaultMaxBody is the largest body that a source accepts unless it says
+// otherwise: 1 MiB, twice what the PBX vendor's own sample receiver takes.
+const DefaultMaxBody = 1 << 20
+
+// Location returns the time zone of the source's dates and times.
+func (s *Source) Location() (*time.Location, error) { return Timezone(cmp.Or(s.Timezone, "UTC")) }
+
+// Networks returns the networks that the source sends from, none for any.
+func (s *Source) Networks() (allowed []netip.Prefix, err error) {
+	for _, text := range s.Allow {
+		prefixes, err := Networks(text)
+		if err != nil {
+			return nil, err
+		}
+		allowed = append(allowed, prefixes...)
+	}
+	return allowed, nil
+}
+
 // Check finds what the parser of the Caddyfile refuses.
 func (s *Source) Check(wrong *Findings) {
 	if err := names.Check("source", s.Name); err != nil {
@@ -128,6 +149,12 @@ func (s *Source) Check(wrong *Findings) {
 	}
 	for _, field := range s.Fields {
 		add("fields", names.CheckIdentifier("field", field.Name))
+	}
+	_, err := s.Location()
+	add("timezone", err)
+	for _, network := range s.Allow {
+		_, err := Networks(network)
+		add("allow", err)
 	}
 	add("quiet", checkSign("it", time.Duration(s.Quiet)))
 	if s.Dedupe != nil && s.Dedupe.Window <= 0 {

@@ -3,6 +3,7 @@ package inspect
 import (
 	"slices"
 
+	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -75,7 +76,7 @@ func Catalogue(runtime *relay.Runtime) []SourceEvents {
 	for i, source := range generation.Configuration.Sources {
 		if url := generation.Configuration.Addresses[source.Name]; url != "" {
 			catalogue[i].URL = url
-			catalogue[i].Try = source.Setup(url).Try(worthTrying(catalogue[i].Events))
+			catalogue[i].Try = receive.Setup(source, url).Try(worthTrying(catalogue[i].Events))
 		}
 	}
 	return catalogue

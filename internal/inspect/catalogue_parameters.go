@@ -169,7 +169,10 @@ func usesOf(g *relay.Generation) uses {
 	}
 	for _, source := range g.Configuration.Sources {
 		user := "source " + source.Name
-		compiled(user, source.NameFrom, source.Batch, source.DedupeKey)
+		compiled(user, source.NameFrom, source.Batch)
+		if source.Dedupe != nil {
+			compiled(user, source.Dedupe.Key)
+		}
 		for _, field := range source.Fields {
 			compiled(user, field.Expression)
 		}

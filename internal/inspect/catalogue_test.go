@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -27,10 +26,10 @@ const secretToken = "s3cr3t-t0ken"
 // listedConfiguration has one of everything that is listed.
 func listedConfiguration() relay.Configuration {
 	return relay.Configuration{
-		Sources: []receive.Source{
-			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
-			{Name: "erp", Place: "Caddyfile:7", Events: []event.Type{{Name: "order_paid", Description: "An order has been paid"}},
-				Credentials: []config.Credential{{Kind: auth.None}}, Fields: []receive.Field{{Name: "order_id", Expression: "body.data.id"}}},
+		Sources: []config.Source{
+			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
+			{Name: "erp", Place: "Caddyfile:7", Events: []config.EventType{{Name: "order_paid", Description: "An order has been paid"}},
+				Auth: []config.Credential{{Kind: auth.None}}, Fields: []config.Field{{Name: "order_id", Expression: "body.data.id"}}},
 		},
 		Parameters: []language.CustomParameter{
 			{Name: "base", Value: "http://127.0.0.1:8080"},

@@ -30,7 +30,7 @@ func TestExplainRequest(t *testing.T) {
 	configured.Parameters = []language.CustomParameter{{Name: "token", Value: "very-s3cret", Secret: true}}
 	configured.Actions[0].Headers = []config.NameValue{{Name: "X-Token", Value: "{{token}}"}, {Name: "X-Echo", Value: "{{body.echo}}"}}
 	configured.Rules[0].When = append(configured.Rules[0].When, `body.echo == token or body.id != 0`)
-	configured.Sources[0].Allow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	configured.Sources[0].Allow = []string{"203.0.113.0/24"}
 	generation := relaytest.Compile(t, configured)
 
 	for _, test := range []struct {

@@ -18,7 +18,7 @@ import (
 func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Compile(t, relay.Configuration{
-		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
+		Sources: []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: auth.None}}}},
 		Actions: []config.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
 		Rules:   []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 	})

@@ -3,7 +3,6 @@ package preset_test
 import (
 	"encoding/json"
 	"flag"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +20,7 @@ const public = "https://events.studio.example/listen.php"
 
 // posted is a source, and where its events come in.
 type posted struct {
-	source receive.Source
+	source config.Source
 	url    string
 }
 
@@ -38,38 +37,38 @@ func secret(kind string, values ...string) config.Credential {
 // TestSetupIsWrittenAsAgreed compares what is handed over with golden files: it
 // goes to people, who should read it before it changes.
 func TestSetupIsWrittenAsAgreed(t *testing.T) {
-	erp := receive.Source{
+	erp := config.Source{
 		Name: "erp", NameFrom: "body.data.type",
-		Events: []event.Type{{Name: "order_paid", Description: "An order has been paid"}, {Name: "order_cancelled"}},
-		Credentials: credentials(config.Credential{
+		Events: []config.EventType{{Name: "order_paid", Description: "An order has been paid"}, {Name: "order_cancelled"}},
+		Auth: credentials(config.Credential{
 			Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha512", Timestamp: "X-Time", Values: []string{"it's a secret"},
 		}),
 	}
 	for name, setup := range map[string]posted{
-		"icfm_query_key": {receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
+		"icfm_query_key": {config.Source{Name: "icfm", Preset: "icfm", Auth: credentials(
 			secret(auth.Bearer, "not in the URL"), key(auth.InQuery, "key", "a&b c/ü", "old"),
 		)}, public},
-		"icfm_path": {receive.Source{Name: "film", Preset: "icfm", Allow: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Credentials: credentials(
+		"icfm_path": {config.Source{Name: "film", Preset: "icfm", Allow: []string{"203.0.113.0/24"}, Auth: credentials(
 			secret(auth.Path, "to/ken"),
 		)}, "http://localhost:8080/listen.php"},
-		"icfm_header": {receive.Source{Name: "icfm", Preset: "icfm", Credentials: credentials(
+		"icfm_header": {config.Source{Name: "icfm", Preset: "icfm", Auth: credentials(
 			key(auth.InBody, "token", "unusable"), config.Credential{Kind: auth.Basic, User: "ceta", Password: "pa:ss"},
 		)}, "http://events.studio.example"},
-		"pbx_bearer": {receive.Source{Name: "pbx", Preset: "pbxware", Credentials: credentials(
+		"pbx_bearer": {config.Source{Name: "pbx", Preset: "pbxware", Auth: credentials(
 			secret(auth.Path), secret(auth.Bearer, "pbx-token"), secret(auth.Path, "pbx-token"),
 		)}, public},
-		"pbx_path": {receive.Source{Name: "pbx", Preset: "pbxware", NameFrom: "query.evt", Credentials: credentials(
+		"pbx_path": {config.Source{Name: "pbx", Preset: "pbxware", NameFrom: "query.evt", Auth: credentials(
 			secret(auth.Path, ":to/{ken"),
 		)}, "https://[2001:db8::1]:8443/a%20b/"},
 		"signed":            {erp, public},
-		"standard_webhooks": {receive.Source{Name: "shop", Credentials: credentials(secret(auth.StandardWebhooks, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))}, public},
-		"key_in_body":       {receive.Source{Name: "aircall", NameFrom: `headers["X-Kind"]`, Credentials: credentials(key(auth.InBody, "token", "sesame"))}, public},
-		"key_in_header":     {receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(auth.InHeader, "X-Key", "sesame"))}, public},
-		"key_in_query":      {receive.Source{Name: "crm", NameFrom: "query.what", Credentials: credentials(key(auth.InQuery, "key", "sesame"))}, public},
-		"open":              {receive.Source{Name: "lab", NameFrom: `upper(body.kind)`, Credentials: credentials(secret(auth.None))}, public},
+		"standard_webhooks": {config.Source{Name: "shop", Auth: credentials(secret(auth.StandardWebhooks, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))}, public},
+		"key_in_body":       {config.Source{Name: "aircall", NameFrom: `headers["X-Kind"]`, Auth: credentials(key(auth.InBody, "token", "sesame"))}, public},
+		"key_in_header":     {config.Source{Name: "crm", NameFrom: "query.what", Auth: credentials(key(auth.InHeader, "X-Key", "sesame"))}, public},
+		"key_in_query":      {config.Source{Name: "crm", NameFrom: "query.what", Auth: credentials(key(auth.InQuery, "key", "sesame"))}, public},
+		"open":              {config.Source{Name: "lab", NameFrom: `upper(body.kind)`, Auth: credentials(secret(auth.None))}, public},
 	} {
 		t.Run(name, func(t *testing.T) {
-			handover, err := setup.source.Setup(setup.url).Handover()
+			handover, err := receive.Setup(setup.source, setup.url).Handover()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,18 +99,18 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 		setup posted
 		want  string
 	}{
-		"PBX that would have to sign":  {posted{receive.Source{Preset: "pbxware", Credentials: credentials(hmac)}, public}, "add: auth bearer"},
-		"iCFM that would have to sign": {posted{receive.Source{Preset: "icfm", Credentials: credentials(hmac)}, public}, "add: auth api_key query key"},
-		"secret that is a tag":         {posted{receive.Source{Preset: "pbxware", Credentials: credentials(secret(auth.Bearer, "secret-1{{"))}, public}, "choose another secret"},
-		"no credential":                {posted{receive.Source{}, public}, "add: auth"},
-		"secret that is no base64":     {posted{receive.Source{Credentials: credentials(secret(auth.StandardWebhooks, "secret-1!"))}, public}, "not base64"},
-		"another scheme":               {posted{receive.Source{Credentials: bearer}, "ftp://events.studio.example"}, "https://"},
-		"no host":                      {posted{receive.Source{Credentials: bearer}, "/listen.php"}, "https://"},
-		"query":                        {posted{receive.Source{Credentials: bearer}, public + "?a=b"}, "leave out"},
-		"no URL":                       {posted{receive.Source{Credentials: bearer}, "https://%zz"}, "reading the URL"},
+		"PBX that would have to sign":  {posted{config.Source{Preset: "pbxware", Auth: credentials(hmac)}, public}, "add: auth bearer"},
+		"iCFM that would have to sign": {posted{config.Source{Preset: "icfm", Auth: credentials(hmac)}, public}, "add: auth api_key query key"},
+		"secret that is a tag":         {posted{config.Source{Preset: "pbxware", Auth: credentials(secret(auth.Bearer, "secret-1{{"))}, public}, "choose another secret"},
+		"no credential":                {posted{config.Source{}, public}, "add: auth"},
+		"secret that is no base64":     {posted{config.Source{Auth: credentials(secret(auth.StandardWebhooks, "secret-1!"))}, public}, "not base64"},
+		"another scheme":               {posted{config.Source{Auth: bearer}, "ftp://events.studio.example"}, "https://"},
+		"no host":                      {posted{config.Source{Auth: bearer}, "/listen.php"}, "https://"},
+		"query":                        {posted{config.Source{Auth: bearer}, public + "?a=b"}, "leave out"},
+		"no URL":                       {posted{config.Source{Auth: bearer}, "https://%zz"}, "reading the URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := c.setup.source.Setup(c.setup.url).Handover()
+			_, err := receive.Setup(c.setup.source, c.setup.url).Handover()
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("the error is %v, which does not say %q", err, c.want)
 			}
@@ -125,8 +124,8 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 // TestCollectionOfThePBX checks what an importer relies on: the shapes of format
 // v2.1, one action for each event, and all tags in each.
 func TestCollectionOfThePBX(t *testing.T) {
-	source := receive.Source{Preset: "pbxware", Credentials: credentials(secret(auth.Bearer, "pbx-token"))}
-	handover, err := source.Setup(public).Handover()
+	source := config.Source{Preset: "pbxware", Auth: credentials(secret(auth.Bearer, "pbx-token"))}
+	handover, err := receive.Setup(source, public).Handover()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,19 +43,19 @@ var doorbell = preset.Preset{
 // event, have it decided, and tell the other side what to do.
 func TestThirdSender(t *testing.T) {
 	preset.Add(t, doorbell)
-	source := receive.Source{Name: "gate", Preset: "doorbell", Credentials: credentials(secret(auth.Bearer, "gate-token"))}
+	source := config.Source{Name: "gate", Preset: "doorbell", Auth: credentials(secret(auth.Bearer, "gate-token"))}
 	l, err := language.New(language.Definitions{Sources: []language.Source{{Name: "gate"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ruleset, err := rules.New(l, []rules.Source{{Name: "gate", Events: source.Known()}}, []config.Rule{
+	ruleset, err := rules.New(l, []rules.Source{{Name: "gate", Events: receive.Known(source)}}, []config.Rule{
 		{Events: []string{"rang"}, When: []string{`caller_id == "Ada" && date == "2026-03-13"`}, Do: []string{"open"}},
 	}, []string{"open"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	receiveOne := func(source receive.Source) *event.Event {
-		receiver, err := receive.New([]receive.Source{source}, l, receive.Options{})
+	receiveOne := func(source config.Source) *event.Event {
+		receiver, err := receive.New([]config.Source{source}, l, receive.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +88,7 @@ func TestThirdSender(t *testing.T) {
 		t.Errorf("caller_id was not removed: %v, %s", e.Parameters[event.CallerID], e.RawBody)
 	}
 
-	setup := source.Setup("https://studio.example/in")
+	setup := receive.Setup(source, "https://studio.example/in")
 	handover, err := setup.Handover()
 	if err != nil || !strings.Contains(string(handover.Document), "Enter this URL in the bell's settings: https://studio.example/in") {
 		t.Errorf("what is handed over is %q, %v", handover.Document, err)

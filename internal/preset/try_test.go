@@ -26,12 +26,12 @@ func TestTryHoldsNoSecret(t *testing.T) {
 		{"standard webhooks", config.Credential{Kind: auth.StandardWebhooks, Values: []string{secret}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			source := receive.Source{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{test.credential}}
-			line := source.Setup("https://e.example/in").Try("job_saved")
+			source := config.Source{Name: "icfm", Preset: "icfm", Auth: []config.Credential{test.credential}}
+			line := receive.Setup(source, "https://e.example/in").Try("job_saved")
 			if strings.Contains(line, secret) || !strings.Contains(line, test.want) || test.want == "" && line != "" {
 				t.Errorf("got %q, want it to have %q", line, test.want)
 			}
-			if source.Credentials[0].Values != nil && source.Credentials[0].Values[0] != secret {
+			if source.Auth[0].Values != nil && source.Auth[0].Values[0] != secret {
 				t.Error("the source itself was changed")
 			}
 		})

@@ -24,7 +24,7 @@ func (storesNothing) Put(_ context.Context, entries []queue.Entry) ([]queue.Rece
 // counting.
 func BenchmarkAccept(b *testing.B) {
 	generation, err := Compile(Configuration{
-		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
+		Sources: []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: auth.None}}}},
 		Rules:   []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Ignore: true}},
 	})
 	if err != nil {

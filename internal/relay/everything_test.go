@@ -74,9 +74,9 @@ func (e *everything) generation(n int) *relay.Generation {
 	}
 	generation, err := relay.Compile(relay.Configuration{
 		Version: fmt.Sprint(n),
-		Sources: []receive.Source{{
+		Sources: []config.Source{{
 			Name: "icfm", Preset: "icfm",
-			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
+			Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []config.Action{
 			action("record", e.good.URL), action("paused", e.good.URL), action("cancelled", e.good.URL), action("moved", e.bad.URL),

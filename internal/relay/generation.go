@@ -30,7 +30,7 @@ import (
 type Configuration struct {
 	// Off keeps the relay from doing anything about events but storing them.
 	Off        bool
-	Sources    []receive.Source
+	Sources    []config.Source
 	Parameters []language.CustomParameter
 	Actions    []config.Action
 	Rules      []config.Rule
@@ -136,7 +136,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	definitions := language.Definitions{Parameters: configuration.Parameters}
 	for _, source := range configuration.Sources {
 		definitions.Sources = append(definitions.Sources, languageSource(source))
-		g.Declared = append(g.Declared, rules.Source{Name: source.Name, Events: source.Known()})
+		g.Declared = append(g.Declared, rules.Source{Name: source.Name, Events: receive.Known(source)})
 	}
 	definitions.Sources = append(definitions.Sources, language.Source{Name: OwnSource})
 	g.Declared = append(g.Declared, ownSource())
@@ -178,8 +178,10 @@ func Compile(configuration Configuration) (*Generation, error) {
 
 // languageSource is what expressions know of a source. Fields that stand for a system
 // parameter are that parameter.
-func languageSource(source receive.Source) language.Source {
-	known := language.Source{Name: source.Name, Timezone: source.Timezone}
+func languageSource(source config.Source) language.Source {
+	known := language.Source{Name: source.Name}
+	// What is wrong with a time zone is reported with the rest of its source.
+	known.Timezone, _ = source.Location()
 	for _, field := range source.Fields {
 		if _, overrides := event.ParameterByName(field.Name); !overrides {
 			known.Fields = append(known.Fields, field.Name)
@@ -210,7 +212,7 @@ func actionNames(actions []config.Action) []string {
 func (c *Configuration) credentials() []string {
 	var secrets []string
 	for _, source := range c.Sources {
-		for _, credential := range source.Credentials {
+		for _, credential := range source.Auth {
 			secrets = append(secrets, credential.Secrets()...)
 		}
 	}
@@ -221,7 +223,7 @@ func (c *Configuration) credentials() []string {
 // or all if none is named, and checks that they may share it.
 func (g *Generation) HandlerSources(names []string) ([]string, error) {
 	known := g.sourceNames()
-	var chosen []receive.Source
+	var chosen []config.Source
 	for _, name := range names {
 		i := slices.Index(known, name)
 		if i < 0 {

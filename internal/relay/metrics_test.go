@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -24,7 +25,7 @@ func TestMetricsOutliveConfigurations(t *testing.T) {
 	}
 	defer runtime.Close()
 	written := relaytest.Configuration(target, "/record")
-	written.Sources[0].DedupeWindow, written.Sources[0].DedupeKey = time.Hour, "body.id"
+	written.Sources[0].Dedupe = &config.Dedupe{Window: config.Duration(time.Hour), Key: "body.id"}
 	first := relaytest.Compile(t, written)
 	var stack relay.Stack
 	stack.Push(runtime, first)

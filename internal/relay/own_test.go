@@ -28,7 +28,7 @@ import (
 // mail service.
 func ownConfiguration(service, mail string) Configuration {
 	return Configuration{
-		Sources: []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
+		Sources: []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: auth.None}}}},
 		Actions: []config.Action{
 			{Name: "record", Method: "POST", URL: service + "/record", RetryFor: -1, Timeout: config.Duration(5 * time.Second)},
 			{Name: "mail", Method: "POST", URL: mail + "/mail", Body: &config.Body{Kind: config.BodyForward},
@@ -469,7 +469,7 @@ func TestMetricsTellWhatIsWrong(t *testing.T) {
 	configuration := ownConfiguration(lan, "http://127.0.0.1:9001")
 	// Nothing is to be sent, by which more targets would be found down.
 	configuration.Rules = nil
-	configuration.Sources = append(configuration.Sources, receive.Source{Name: "erp", Credentials: []config.Credential{{Kind: auth.None}}})
+	configuration.Sources = append(configuration.Sources, config.Source{Name: "erp", Auth: []config.Credential{{Kind: auth.None}}})
 	configuration.Quiet = map[string]time.Duration{"icfm": time.Millisecond, "erp": time.Hour}
 	runtime := openRuntime(t, t.TempDir())
 	generation, err := Compile(configuration)

@@ -6,10 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -122,7 +120,7 @@ func TestRemovedGenerationRevivesTheOneBelow(t *testing.T) {
 // together, each with its place.
 func TestCompileReportsEverything(t *testing.T) {
 	wrong := relaytest.Configuration(relaytest.NewService(t), "/record")
-	wrong.Sources[0].Credentials = nil
+	wrong.Sources[0].Auth = nil
 	wrong.Actions[0].Query[0].Value = "{{studio_tokn}}"
 	wrong.Rules[0].Do = []string{"recrod"}
 	wrong.Rules[1].Events = []string{"job_svaed"}
@@ -138,8 +136,8 @@ func TestCompileReportsEverything(t *testing.T) {
 func TestHandlerSources(t *testing.T) {
 	target := relaytest.NewService(t)
 	two := relaytest.Configuration(target, "/record")
-	two.Sources = append(two.Sources, receive.Source{Name: "lobby", Events: []event.Type{{Name: "door_opened"}},
-		Credentials: []config.Credential{{Kind: auth.None}}})
+	two.Sources = append(two.Sources, config.Source{Name: "lobby", Events: []config.EventType{{Name: "door_opened"}},
+		Auth: []config.Credential{{Kind: auth.None}}})
 	generation := relaytest.Compile(t, two)
 	for _, test := range []struct {
 		sources []string
@@ -164,7 +162,7 @@ func TestSwitchedOffRelayMarksNothingAsDone(t *testing.T) {
 	target := relaytest.NewService(t)
 	runtime := relaytest.Open(t, t.TempDir())
 	on := relaytest.Configuration(target, "/record")
-	on.Sources[0].DedupeWindow, on.Sources[0].DedupeKey = time.Hour, "body.id"
+	on.Sources[0].Dedupe = &config.Dedupe{Window: config.Duration(time.Hour), Key: "body.id"}
 	off := on
 	off.Off = true
 	body := `{"event":"job_saved","id":1,"status":"Approved"}`

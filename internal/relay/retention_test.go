@@ -24,7 +24,7 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 	defer runtime.Close()
 	with := func(retention Retention) *Generation {
 		generation, err := Compile(Configuration{
-			Sources:   []receive.Source{{Name: "icfm", Preset: "icfm", Credentials: []config.Credential{{Kind: auth.None}}}},
+			Sources:   []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: auth.None}}}},
 			Actions:   []config.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
 			Rules:     []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 			Retention: retention,

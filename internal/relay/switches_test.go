@@ -10,10 +10,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -128,7 +126,7 @@ func TestSwitchedOffEventMarksNothingAsDone(t *testing.T) {
 	target := relaytest.NewService(t)
 	runtime := relaytest.Open(t, t.TempDir())
 	deduped := relaytest.Configuration(target, "/record")
-	deduped.Sources[0].DedupeWindow, deduped.Sources[0].DedupeKey = time.Hour, "body.id"
+	deduped.Sources[0].Dedupe = &config.Dedupe{Window: config.Duration(time.Hour), Key: "body.id"}
 	generation := relaytest.Push(t, runtime, deduped)
 	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchEvent, Name: "job_saved", Off: true}, 0)
 	relaytest.Post(t, runtime, generation, relaytest.Approved)
@@ -197,8 +195,8 @@ func TestSwitchOutlivesItsConfiguration(t *testing.T) {
 func TestWrongSwitches(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	two := relaytest.Configuration(relaytest.NewService(t), "/record")
-	two.Sources = append(two.Sources, receive.Source{Name: "erp", Events: []event.Type{{Name: "job_saved"}, {Name: "order_paid"}},
-		Credentials: []config.Credential{{Kind: auth.Bearer, Values: []string{"x"}}}})
+	two.Sources = append(two.Sources, config.Source{Name: "erp", Events: []config.EventType{{Name: "job_saved"}, {Name: "order_paid"}},
+		Auth: []config.Credential{{Kind: auth.Bearer, Values: []string{"x"}}}})
 	two.Rules[0].Events = []string{"icfm:job_saved"}
 	relaytest.Push(t, runtime, two)
 	for _, test := range []struct {

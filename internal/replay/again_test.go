@@ -218,7 +218,7 @@ func decide(t *testing.T, runtime *relay.Runtime, options replay.DecideOptions) 
 func TestDecide(t *testing.T) {
 	target := relaytest.NewService(t)
 	wrong := relaytest.Configuration(target, "/record")
-	wrong.Sources[0].DedupeWindow, wrong.Sources[0].DedupeKey = time.Hour, "body.id"
+	wrong.Sources[0].Dedupe = &config.Dedupe{Window: config.Duration(time.Hour), Key: "body.id"}
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Push(t, runtime, wrong)
 	events := map[string]string{}

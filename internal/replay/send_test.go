@@ -9,10 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -33,10 +31,10 @@ func TestSend(t *testing.T) {
 	}))}
 	t.Cleanup(target.Close)
 	configured := relaytest.Configuration(target, "/record")
-	configured.Sources = []receive.Source{{
-		Name: "erp", Events: []event.Type{{Name: "order_paid"}}, Credentials: []config.Credential{{Kind: auth.Bearer, Values: []string{"x"}}},
-		NameFrom: "body.type", Fields: []receive.Field{{Name: "order", Expression: `body.order ?? query.order`}},
-		DedupeWindow: time.Hour,
+	configured.Sources = []config.Source{{
+		Name: "erp", Events: []config.EventType{{Name: "order_paid"}}, Auth: []config.Credential{{Kind: auth.Bearer, Values: []string{"x"}}},
+		NameFrom: "body.type", Fields: []config.Field{{Name: "order", Expression: `body.order ?? query.order`}},
+		Dedupe: &config.Dedupe{Window: config.Duration(time.Hour)},
 	}}
 	configured.Addresses = map[string]string{"erp": "https://events.studio.example/listen.php"}
 	configured.Actions[0].Query = []config.NameValue{{Name: "order", Value: "{{order}}"}, {Name: "test", Value: "{{test}}"}}
@@ -89,7 +87,7 @@ func TestSend(t *testing.T) {
 		{replay.TestEvent{Source: "erp", Event: "order_piad"}, "event", "did you mean order_paid?"},
 		{replay.TestEvent{Source: "erp", Event: "order_*"}, "event", "name one"},
 		{replay.TestEvent{Source: "erp"}, "event", "give the name"},
-		{replay.TestEvent{Source: "erp", Event: "order_paid", Body: strings.Repeat("x", receive.DefaultMaxBody+1)}, "body", "413"},
+		{replay.TestEvent{Source: "erp", Event: "order_paid", Body: strings.Repeat("x", config.DefaultMaxBody+1)}, "body", "413"},
 	} {
 		_, err := replay.Send(t.Context(), runtime, test.event)
 		relaytest.CheckWrong(t, err, test.field, test.problem)

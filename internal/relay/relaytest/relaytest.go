@@ -73,9 +73,9 @@ const Approved = `{"event":"job_saved","id":1,"status":"Approved"}`
 // which calls a path of the service for each job_saved that is Approved.
 func Configuration(s *Service, path string) relay.Configuration {
 	return relay.Configuration{
-		Sources: []receive.Source{{
+		Sources: []config.Source{{
 			Name: "icfm", Preset: "icfm",
-			Credentials: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
+			Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
 		Actions: []config.Action{{
 			Name: "record", Method: "POST", URL: s.URL + path, Query: []config.NameValue{{Name: "id", Value: "{{body.id}}"}},
