@@ -38,6 +38,7 @@ var rooms = []string{
 	"internal/queue/sqlite",
 	"internal/queue/sqlite/scheduler",
 	"handlers/forward",
+	"handlers/forward/send",
 	"internal/queue",
 	"handlers/receive",
 	"rules",

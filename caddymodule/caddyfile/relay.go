@@ -1,7 +1,7 @@
 package caddyfile
 
 import (
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
@@ -60,7 +60,7 @@ func readRetention(l *line, app *config.Relay) (err error) {
 
 func readTargets(l *line, app *config.Relay) error {
 	for _, arg := range l.args {
-		if _, err := forward.NewTargets([]string{arg.Text}); err != nil {
+		if _, err := send.NewTargets([]string{arg.Text}); err != nil {
 			return errAt(arg, "reading %w", err)
 		}
 		app.Targets = append(app.Targets, arg.Text)

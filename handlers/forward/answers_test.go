@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -130,14 +131,14 @@ func TestHead(t *testing.T) {
 			_ = connection.Close()
 		}
 	}()
-	sender := NewSender(mustTargets(t), nil)
+	sender := send.NewSender(mustTargets(t), nil)
 	defer sender.Close()
 	request, err := prepare(t, config.Action{Method: "HEAD", URL: "http://" + listener.Addr().String() + "/health"}).Render(eventWith(nil), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range statuses {
-		result := sender.Send(context.Background(), request, time.Minute)
+		result := sender.Send(context.Background(), &request.Request, time.Minute)
 		if got := fmt.Sprintf("%d %s", result.Status, http.StatusText(result.Status)); got != want || result.Err != nil || result.Response != "" {
 			t.Errorf("got %+v, want %s", result, want)
 		}

@@ -176,7 +176,7 @@ func (r *rendering) authenticate(a *credentials, request *Request) error {
 			return a.empty
 		}
 		if !a.fixed {
-			request.masker = request.masker.And(value)
+			request.Masker = request.Masker.And(value)
 		}
 		return r.addKey(a, value, request)
 	}
@@ -193,9 +193,9 @@ func (r *rendering) authenticate(a *credentials, request *Request) error {
 	}
 	request.Header[a.header] = []string{text}
 	if a.kind == config.AuthBasic {
-		request.masker = request.masker.And(value, strings.TrimPrefix(text, "Basic "))
+		request.Masker = request.Masker.And(value, strings.TrimPrefix(text, "Basic "))
 	} else {
-		request.masker = request.masker.And(value)
+		request.Masker = request.Masker.And(value)
 	}
 	return nil
 }

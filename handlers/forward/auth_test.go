@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
@@ -123,8 +124,8 @@ func TestAuthIsMasked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sender := NewSender(mustTargets(t), nil)
-			result := sender.Send(context.Background(), request, time.Minute)
+			sender := send.NewSender(mustTargets(t), nil)
+			result := sender.Send(context.Background(), &request.Request, time.Minute)
 			sender.Close()
 			for _, shown := range []string{request.String(), result.Response} {
 				if !strings.Contains(shown, secret.Masked) {
@@ -172,7 +173,7 @@ func TestAuthByTenant(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if user, password, _ := request.http(context.Background()).BasicAuth(); user+":"+password != want {
+		if user, password, _ := request.HTTP(context.Background()).BasicAuth(); user+":"+password != want {
 			t.Errorf("tenant %q: %s:%s, want %s", tenant, user, password, want)
 		}
 	}

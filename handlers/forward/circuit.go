@@ -306,7 +306,7 @@ func (p *Prepared) endpointFor(tenant string) (e endpoint, ok bool) {
 	v := p.variantFor(tenant)
 	e.target = v.target
 	if p.tls != nil && v.target.scheme == "https" {
-		e.tls = p.tls.key
+		e.tls = p.tls.Key()
 	}
 	return e, v.missing == nil
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -24,7 +26,7 @@ type Settings struct {
 
 	// Targets are those that may be called. An action whose host is known not to
 	// be among them is a mistake. Default: nil, not checked.
-	Targets *Targets
+	Targets *send.Targets
 
 	// Now is the clock by which requests are signed. Default: time.Now.
 	Now func() time.Time
@@ -41,7 +43,7 @@ type Prepared struct {
 	signer   *signer
 	// orderBy is nil for deliveries in any order.
 	orderBy *language.Expression
-	tls     *tlsSetting
+	tls     *send.TLS
 
 	// What is sent depends on the event's tenant where custom parameters do. All
 	// variants are checked when the action is compiled, but those of single
@@ -109,7 +111,7 @@ func Compile(actions []config.Action, language *language.Language, settings Sett
 		all.errors = append(all.errors, &UndefinedError{Names: all.undefined})
 	}
 	if settings.Targets != nil {
-		if err := settings.Targets.checkActions(prepared); err != nil {
+		if err := checkTargets(settings.Targets, prepared); err != nil {
 			// A host may come from a parameter that is secret.
 			all.errors = append(all.errors, errors.New(secret.New(all.secrets).MaskTo(err.Error(), 4096)))
 		}
@@ -131,7 +133,7 @@ type compilation struct {
 	secrets   []string
 	errors    []error
 	undefined []UndefinedName
-	tlsByKey  map[[32]byte]*tlsSetting
+	tlsByKey  map[[32]byte]*send.TLS
 }
 
 // actionCompiler compiles one action.
@@ -185,4 +187,52 @@ func (c *actionCompiler) compile(settings Settings) *Prepared {
 		p.tenants[tenant] = &kept[i]
 	}
 	return p
+}
+
+// tls reads the action's TLS setting, nil if it has none. It reports what is
+// wrong with its files.
+func (c *actionCompiler) tls() *send.TLS {
+	if c.action.TLS == nil {
+		return nil
+	}
+	setting, err := send.ReadTLS(c.action.TLS)
+	if err != nil {
+		c.fail("tls", err)
+		return nil
+	}
+	// Many actions call one target: what is the same is kept once.
+	if known := c.tlsByKey[setting.Key()]; known != nil {
+		return known
+	}
+	if c.tlsByKey == nil {
+		c.tlsByKey = map[[32]byte]*send.TLS{}
+	}
+	c.tlsByKey[setting.Key()] = setting
+	return setting
+}
+
+// checkTargets finds the actions that can never call a target of theirs, as far
+// as that is known without asking for the address of a name.
+func checkTargets(targets *send.Targets, actions []*Prepared) error {
+	var wrong []error
+	var missing []string
+	for _, action := range actions {
+		for _, called := range action.targets {
+			scheme, host, _ := strings.Cut(called, "://")
+			refused := targets.CheckURL(target{scheme, host}.withPort().host)
+			if refused == nil {
+				continue
+			}
+			if refused.Remedy != "" {
+				missing = append(missing, refused.Name())
+			}
+			refused.Remedy = ""
+			wrong = append(wrong, fmt.Errorf("%s, url: %w", actionTitle(action.action.Name, action.action.Place), refused))
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		wrong = append(wrong, fmt.Errorf("to allow what is not among the targets, write in event_relay: %s", targets.With(slices.Compact(missing)...)))
+	}
+	return errors.Join(wrong...)
 }

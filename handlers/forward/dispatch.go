@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -75,7 +76,7 @@ type Outcome struct {
 // target that is down is not tried anew because of one.
 type Dispatcher struct {
 	queue  queue.Queue
-	sender *Sender
+	sender *send.Sender
 	logger *zap.Logger
 	now    func() time.Time
 	// timer is time.NewTimer, but for a time of the clock.
@@ -96,7 +97,7 @@ type Dispatcher struct {
 }
 
 // New returns a Dispatcher that takes nothing until Use is called.
-func New(q queue.Queue, sender *Sender, options Options) *Dispatcher {
+func New(q queue.Queue, sender *send.Sender, options Options) *Dispatcher {
 	d := &Dispatcher{queue: q, sender: sender, logger: options.Logger, now: options.Now,
 		tell: options.OnOutcome, tellTarget: options.OnTarget, workers: map[string]*worker{}}
 	d.attempts, d.interrupt = context.WithCancel(context.Background())
@@ -130,24 +131,28 @@ func (d *Dispatcher) Use(actions []*Prepared) {
 		return
 	}
 	used := make(map[string]bool, len(actions))
+	var settings []*send.TLS
 	for _, action := range actions {
 		name := action.Name()
 		used[name] = true
 		if d.workers[name] == nil {
 			d.workers[name] = &worker{dispatcher: d, name: name}
 		}
-		with := resources{action: action, sender: d.sender.current.Load()}
+		with := resources{action: action, sender: d.sender.Current()}
 		if only, ok := action.onlyEndpoint(); ok {
 			with.circuit = d.circuits.of(only, d.now())
 		}
 		d.workers[name].open(with)
+		if action.tls != nil {
+			settings = append(settings, action.tls)
+		}
 	}
 	for name, worker := range d.workers {
 		if !used[name] {
 			worker.close()
 		}
 	}
-	d.sender.keep(actions)
+	d.sender.Keep(settings)
 }
 
 // Stop takes nothing more and waits for the attempts in flight. When ctx ends
@@ -222,7 +227,7 @@ func (d *Dispatcher) attempt(w *worker, j job) {
 		d.end(lease, queue.Failed, attempt)
 		return
 	}
-	result := j.sender.send(d.attempts, request, action.Timeout())
+	result := j.sender.Send(d.attempts, &request.Request, action.Timeout())
 	if result.Err != nil && d.attempts.Err() != nil {
 		d.giveBack(lease)
 		return
@@ -245,7 +250,7 @@ func (d *Dispatcher) attempt(w *worker, j job) {
 
 // judge decides what an attempt means for its delivery, and notes what it says
 // about the target.
-func (d *Dispatcher) judge(w *worker, j job, result Result, first, began, now time.Time) verdict {
+func (d *Dispatcher) judge(w *worker, j job, result send.Result, first, began, now time.Time) verdict {
 	attempts := j.lease.Delivery.Attempts + 1
 	judged := verdict{}
 	next, down := d.observe(w, j, result, began, now)
@@ -269,7 +274,7 @@ func (d *Dispatcher) judge(w *worker, j job, result Result, first, began, now ti
 
 // observe notes what an attempt says about its target. If the target is down, it
 // returns when that is tested next.
-func (d *Dispatcher) observe(w *worker, j job, result Result, began, now time.Time) (next time.Time, down bool) {
+func (d *Dispatcher) observe(w *worker, j job, result send.Result, began, now time.Time) (next time.Time, down bool) {
 	if j.circuit == nil {
 		return time.Time{}, false
 	}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -33,7 +34,7 @@ func newWorkbench(t testing.TB) *workbench {
 	t.Helper()
 	w := &workbench{clock: newClock(), log: new(bytes.Buffer)}
 	w.queue = newMemory(w.clock.Now)
-	sender := NewSender(mustTargets(t), nil)
+	sender := send.NewSender(mustTargets(t), nil)
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.Lock(zapcore.AddSync(w.log)), zap.InfoLevel)
 	w.Dispatcher = New(w.queue, sender, Options{Logger: zap.New(core), Now: w.clock.Now})
 	w.timer = w.clock.timer
@@ -235,7 +236,7 @@ func BenchmarkDispatch(b *testing.B) {
 			action := benchAction
 			action.URL, action.Concurrency = url+"/folders/{{body.project.id}}", concurrency
 			p := prepare(b, action)
-			sender := NewSender(mustTargets(b), nil)
+			sender := send.NewSender(mustTargets(b), nil)
 			defer sender.Close()
 			q := &benchQueue{memory: newMemory(time.Now), event: benchEvent(), end: make(chan struct{})}
 			q.left.Store(int64(b.N))

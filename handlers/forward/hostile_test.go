@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -386,16 +387,16 @@ func TestKeptConnectionsDoNotMultiply(t *testing.T) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
 	})
-	sender := NewSender(mustTargets(t), nil)
+	sender := send.NewSender(mustTargets(t), nil)
 	defer sender.Close()
 	request, err := prepare(t, config.Action{URL: "http://" + address, Method: "GET"}).Render(eventWith(nil), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const kept = 10
-	results := make(chan Result)
+	results := make(chan send.Result)
 	for range kept {
-		go func() { results <- sender.Send(context.Background(), request, time.Minute) }()
+		go func() { results <- sender.Send(context.Background(), &request.Request, time.Minute) }()
 	}
 	for range kept {
 		<-opened
@@ -407,7 +408,7 @@ func TestKeptConnectionsDoNotMultiply(t *testing.T) {
 		}
 	}
 	closing.Store(true)
-	result := sender.Send(context.Background(), request, time.Minute)
+	result := sender.Send(context.Background(), &request.Request, time.Minute)
 	if result.Err == nil || !result.Reached {
 		t.Errorf("got %+v", result)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
@@ -26,7 +27,7 @@ func TestOrderUnderRetries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender := NewSender(mustTargets(t), nil)
+	sender := send.NewSender(mustTargets(t), nil)
 	d := New(engine, sender, Options{})
 	t.Cleanup(func() {
 		ended, cancel := context.WithCancel(context.Background())

@@ -11,28 +11,19 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
-	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Request is a rendered request, ready to be sent any number of times.
 type Request struct {
-	Method string
-	// URL holds path and query such that exactly these bytes are sent.
-	URL *url.URL
-	// Host is what the Host header says, empty for the URL's.
-	Host   string
-	Header http.Header
-	Body   []byte
+	send.Request
 	// Empty names the tags that rendered as nothing, each once.
 	Empty []string
 
-	path   string
-	masker *secret.Masker
-	// tls is how a connection is made, nil for the usual way.
-	tls *tlsSetting
+	path string
 	// authHeader is the header field that holds credentials, and shownQuery how
 	// much of the query comes before those in it; "" and 0 if there are none.
 	authHeader string
@@ -57,7 +48,7 @@ func (p *Prepared) RenderBound(bound *language.Bound, event *event.Event, delive
 		return nil, v.unproven
 	}
 	r := rendering{bound: bound, buffer: make([]byte, 0, 512)}
-	request := &Request{Method: p.action.Method, Host: v.host, masker: p.masker, tls: p.tls}
+	request := &Request{Request: send.Request{Method: p.action.Method, Host: v.host, Masker: p.masker, TLS: p.tls}}
 	path, err := r.path(v.path)
 	if err != nil {
 		return nil, err

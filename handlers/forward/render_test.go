@@ -277,7 +277,7 @@ func BenchmarkShow(b *testing.B) {
 	for _, secrets := range []bool{true, false} {
 		name := "with secrets"
 		if !secrets {
-			name, request.masker = "without", nil
+			name, request.Masker = "without", nil
 		}
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -34,7 +35,7 @@ type verdict struct {
 // attempts counts this one too, and first is when the first of them began. A
 // target that is down is tested next at a time; zero means that it is up, and then
 // the random number, 0 ≤ random < 1, spreads the retries.
-func (p *Prepared) judge(result Result, attempts int, first, now, next time.Time, random float64) verdict {
+func (p *Prepared) judge(result send.Result, attempts int, first, now, next time.Time, random float64) verdict {
 	if p.success.Has(result.Status) {
 		return verdict{state: queue.Delivered}
 	}
@@ -68,7 +69,7 @@ func (p *Prepared) judge(result Result, attempts int, first, now, next time.Time
 // judgeUnreached decides about a delivery of which nothing can have arrived,
 // because its target cannot be reached. The target is tested next at a time. Spent
 // is how much of retry_for has been used up; it does not go on meanwhile.
-func (p *Prepared) judgeUnreached(result Result, attempts int, spent time.Duration, next time.Time) verdict {
+func (p *Prepared) judgeUnreached(result send.Result, attempts int, spent time.Duration, next time.Time) verdict {
 	reason, _ := p.explain(result)
 	switch {
 	case p.action.RetryFor < 0:
@@ -82,7 +83,7 @@ func (p *Prepared) judgeUnreached(result Result, attempts int, spent time.Durati
 // mayPass reports whether an error of an attempt says something about the state
 // of its target. That it may not be called does not.
 func mayPass(err error) bool {
-	var refused *TargetError
+	var refused *send.TargetError
 	return !errors.As(err, &refused)
 }
 
@@ -94,8 +95,8 @@ func attemptCount(n int) string {
 }
 
 // explain says what went wrong, and whether it may go well another time.
-func (p *Prepared) explain(result Result) (reason string, retry bool) {
-	var refused *TargetError
+func (p *Prepared) explain(result send.Result) (reason string, retry bool) {
+	var refused *send.TargetError
 	switch err := result.Err; {
 	case errors.As(err, &refused):
 		return p.masker.MaskTo(refused.Error(), 1024), false
@@ -134,7 +135,7 @@ func remedyTLS(err error) string {
 
 // explainReached says what came of a request that the target may have carried
 // out, and which setting to look at.
-func (p *Prepared) explainReached(result Result) string {
+func (p *Prepared) explainReached(result send.Result) string {
 	const done = "; it may have carried out the request"
 	text, once := result.Err.Error(), ""
 	if p.action.RetryFor > 0 {
@@ -148,7 +149,7 @@ func (p *Prepared) explainReached(result Result) string {
 	case !result.Answering && isHangUp(result.Err):
 		return "the target closed the connection without an answer (" + printable(text) + ")" + done + once
 	case strings.Contains(text, "response headers exceeded"):
-		return fmt.Sprintf("the headers of the target's answer are larger than %d KiB, more than the relay reads%s", responseHeader>>10, done+once)
+		return fmt.Sprintf("the headers of the target's answer are larger than %d KiB, more than the relay reads%s", send.MaxHeader>>10, done+once)
 	case strings.Contains(text, `malformed HTTP response "\x15\x03`):
 		return "the target answered an http request in TLS (" + printable(text) + "). Write https:// in the URL"
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -72,7 +73,7 @@ func TestJudgeTime(t *testing.T) {
 	}
 	for _, c := range cases {
 		now := first.Add(c.after)
-		got := p.judge(Result{Status: 503, RetryAfter: c.retryAfter}, 3, first, now, time.Time{}, 0)
+		got := p.judge(send.Result{Status: 503, RetryAfter: c.retryAfter}, 3, first, now, time.Time{}, 0)
 		if c.want == 0 {
 			if got.state != queue.Failed {
 				t.Errorf("%s: %+v", c.name, got)

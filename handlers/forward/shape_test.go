@@ -55,7 +55,7 @@ var shapeActions = []config.Action{
 func onWire(t testing.TB, r *Request) []byte {
 	t.Helper()
 	var raw bytes.Buffer
-	if err := r.http(context.Background()).Write(&raw); err != nil {
+	if err := r.HTTP(context.Background()).Write(&raw); err != nil {
 		t.Fatalf("writing: %v", err)
 	}
 	return raw.Bytes()

@@ -7,11 +7,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
-// What is kept of a request and of an answer, in bytes.
-const (
-	requestKept  = 4 << 10
-	responseKept = 2 << 10
-)
+// requestKept bounds what is shown of a request, in bytes.
+const requestKept = 4 << 10
 
 // String shows the request as it is sent, for an administrator: credentials and
 // secrets masked, and cut to 4 KiB.
@@ -60,10 +57,10 @@ func (r *Request) String() string {
 	if len(r.Body) > 0 {
 		b.WriteByte('\n')
 		body := r.Body
-		if r.masker == nil {
+		if r.Masker == nil {
 			body = body[:min(len(body), requestKept)]
 		}
 		b.Write(body)
 	}
-	return r.masker.MaskTo(b.String(), requestKept)
+	return r.Masker.MaskTo(b.String(), requestKept)
 }

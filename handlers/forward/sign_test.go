@@ -73,7 +73,7 @@ func TestSign(t *testing.T) {
 			t.Errorf("%s: signed at %s, not %s", body.Kind, at, clock.Now())
 		}
 		// A target may repeat what it knows.
-		if shown := request.masker.MaskTo("expected "+vectorSecret+" or "+second+", "+vectorSecret[6:], 1000); shown != "expected *** or ***, ***" {
+		if shown := request.Masker.MaskTo("expected "+vectorSecret+" or "+second+", "+vectorSecret[6:], 1000); shown != "expected *** or ***, ***" {
 			t.Errorf("the secret is shown: %s", shown)
 		}
 	}

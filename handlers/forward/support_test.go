@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -149,9 +150,9 @@ func (r *recorder) last() string {
 	return r.got[len(r.got)-1]
 }
 
-func mustTargets(t testing.TB, words ...string) *Targets {
+func mustTargets(t testing.TB, words ...string) *send.Targets {
 	t.Helper()
-	targets, err := NewTargets(words)
+	targets, err := send.NewTargets(words)
 	if err != nil {
 		t.Fatal(err)
 	}

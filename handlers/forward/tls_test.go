@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -118,7 +119,7 @@ func TestTLS(t *testing.T) {
 	_, _, clientFile, clientKey := a.issue("client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	open, _ := a.secureTarget(tls.NoClientCert)
 	closed, _ := a.secureTarget(tls.RequireAndVerifyClientCert)
-	sender := NewSender(mustTargets(t), nil)
+	sender := send.NewSender(mustTargets(t), nil)
 	defer sender.Close()
 	for name, c := range map[string]struct {
 		url  string
@@ -142,7 +143,7 @@ func TestTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result := sender.Send(context.Background(), request, time.Minute)
+			result := sender.Send(context.Background(), &request.Request, time.Minute)
 			if part, fails := strings.CutPrefix(c.want, "!"); fails {
 				if result.Err == nil || !strings.Contains(result.Err.Error(), part) {
 					t.Errorf("got %+v, want an error with %s", result, part)
@@ -189,7 +190,7 @@ func TestTLSLoadErrors(t *testing.T) {
 func TestTLSConnectionsAreKept(t *testing.T) {
 	a := newAuthority(t)
 	url, connections := a.secureTarget(tls.NoClientCert)
-	sender := NewSender(mustTargets(t), nil)
+	sender := send.NewSender(mustTargets(t), nil)
 	defer sender.Close()
 	// load is what a reload does: it compiles all anew.
 	load := func(settings ...*config.TLS) []*Prepared {
@@ -203,38 +204,39 @@ func TestTLSConnectionsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		sender.Restrict(mustTargets(t))
-		sender.keep(prepared)
+		var used []*send.TLS
+		for _, p := range prepared {
+			used = append(used, p.tls)
+		}
+		sender.Keep(used)
 		return prepared
 	}
-	send := func(prepared []*Prepared) {
+	sendAll := func(prepared []*Prepared) {
 		t.Helper()
 		for _, p := range prepared {
 			request, err := p.Render(eventWith(nil), testDelivery)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 {
+			if result := sender.Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
 				t.Fatalf("%+v", result)
 			}
 		}
 	}
-	expect := func(what string, opened, transports int) {
+	expect := func(what string, opened, open int) {
 		t.Helper()
 		if got := connections.made.Load(); got != int32(opened) {
 			t.Errorf("%s: %d connections were made, want %d", what, got, opened)
 		}
-		g := sender.current.Load()
-		if len(g.byTLS) != transports {
-			t.Errorf("%s: %d transports, want %d", what, len(g.byTLS), transports)
-		}
+		eventually(t, fmt.Sprintf("%s: %d connections are open", what, open), func() bool { return connections.open.Load() == int32(open) })
 	}
 	byName := func() *config.TLS { return &config.TLS{CAFiles: []string{a.file}, ServerName: "relay.test"} }
 	unverified := &config.TLS{InsecureSkipVerify: true}
-	send(load(byName(), byName()))
+	sendAll(load(byName(), byName()))
 	expect("two actions", 1, 1)
-	send(load(byName()))
+	sendAll(load(byName()))
 	expect("a reload", 1, 1)
-	send(load(byName(), unverified))
+	sendAll(load(byName(), unverified))
 	expect("another setting", 2, 2)
 
 	pem, err := os.ReadFile(a.file)
@@ -244,14 +246,13 @@ func TestTLSConnectionsAreKept(t *testing.T) {
 	if err := os.WriteFile(a.file, append(pem, '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	send(load(byName(), unverified))
+	sendAll(load(byName(), unverified))
 	expect("a changed file", 3, 2)
-	send(load(unverified))
+	sendAll(load(unverified))
 	expect("a setting gone", 3, 1)
 	load()
 	expect("all gone", 3, 0)
-	eventually(t, "all connections are closed", func() bool { return connections.open.Load() == 0 })
-	send(load(unverified))
+	sendAll(load(unverified))
 	expect("a setting back again", 4, 1)
 }
 
@@ -259,18 +260,18 @@ func TestTLSConnectionsAreKept(t *testing.T) {
 func TestTLSTargetsAreChecked(t *testing.T) {
 	a := newAuthority(t)
 	url, connections := a.secureTarget(tls.NoClientCert)
-	sender := NewSender(mustTargets(t), nil)
+	sender := send.NewSender(mustTargets(t), nil)
 	defer sender.Close()
 	request, err := prepare(t, config.Action{URL: url, TLS: &config.TLS{InsecureSkipVerify: true}}).Render(eventWith(nil), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 {
+	if result := sender.Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
 		t.Fatalf("%+v", result)
 	}
 	sender.Restrict(mustTargets(t, "203.0.113.0/24"))
-	result := sender.Send(context.Background(), request, time.Minute)
-	if refused := (*TargetError)(nil); !errors.As(result.Err, &refused) || connections.made.Load() != 1 {
+	result := sender.Send(context.Background(), &request.Request, time.Minute)
+	if refused := (*send.TargetError)(nil); !errors.As(result.Err, &refused) || connections.made.Load() != 1 {
 		t.Errorf("got %+v after %d connections", result, connections.made.Load())
 	}
 }

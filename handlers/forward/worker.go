@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -52,7 +53,7 @@ type worker struct {
 // resources are what a generation makes attempts with.
 type resources struct {
 	action *Prepared
-	sender *guarded
+	sender *send.Connections
 	// circuit is that of the action's only target, nil if it has several: then
 	// each delivery has to be looked at.
 	circuit *circuit

@@ -3,13 +3,13 @@ package inspect
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
 // ActionListed is a configured action. Secrets are masked.
@@ -65,12 +65,9 @@ func Actions(ctx context.Context, runtime *relay.Runtime) ([]ActionListed, error
 	return actions, nil
 }
 
-// userInURL is user and password in a URL.
-var userInURL = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#]*@`)
-
 // shownURL returns the template of a URL without what proves anything.
 func shownURL(g *relay.Generation, url string) string {
-	return g.Mask(userInURL.ReplaceAllString(url, "${1}***@"))
+	return g.Mask(secret.URL(url))
 }
 
 // rulesDoing returns the places of the rules that name an action.

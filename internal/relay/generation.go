@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -36,7 +37,7 @@ type Configuration struct {
 	Rules      []config.Rule
 
 	// Targets are the networks and hosts that actions may call, as
-	// forward.NewTargets reads them. Admin are addresses of Caddy's admin API,
+	// send.NewTargets reads them. Admin are addresses of Caddy's admin API,
 	// which no action may call.
 	Targets []string
 	Admin   []netip.AddrPort
@@ -108,7 +109,7 @@ type Generation struct {
 	Declared []rules.Source
 
 	byName  map[string]*forward.Prepared
-	targets *forward.Targets
+	targets *send.Targets
 	logger  *zap.Logger
 	mask    func(text string) string
 	life    life
@@ -155,7 +156,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	keep(err)
 	g.Ruleset, err = rules.New(g.Language, g.Declared, configuration.Rules, actionNames(configuration.Actions))
 	keep(err)
-	g.targets, err = forward.NewTargets(configuration.Targets, configuration.Admin...)
+	g.targets, err = send.NewTargets(configuration.Targets, configuration.Admin...)
 	keep(err)
 	g.Actions, err = forward.Compile(configuration.Actions, g.Language, forward.Settings{
 		Secrets:   configuration.credentials(),

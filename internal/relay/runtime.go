@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -20,7 +21,7 @@ type Runtime struct {
 	engine     queue.Engine
 	log        newestLog
 	logger     *zap.Logger
-	sender     *forward.Sender
+	sender     *send.Sender
 	dispatcher *forward.Dispatcher
 
 	rejections rejections
@@ -91,7 +92,7 @@ func newRuntime(engine queue.Engine, log newestLog) *Runtime {
 		metrics: NewMetrics(),
 		log:     log,
 		logger:  log.logger("relay"),
-		sender:  forward.NewSender(new(forward.Targets), nil),
+		sender:  send.NewSender(new(send.Targets), nil),
 		life:    life,
 		stop:    stop,
 		look:    make(chan struct{}, 1),

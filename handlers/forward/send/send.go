@@ -1,4 +1,7 @@
-package forward
+// Package send sends a request to a target and reads the answer. It decides which
+// addresses may be called, at the moment they are dialled, and how TLS is spoken.
+// It knows no template and no queue.
+package send
 
 import (
 	"bytes"
@@ -14,27 +17,50 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
-// Bounds of an answer, in bytes.
+// MaxHeader bounds the headers of an answer, in bytes. An answer with more is an
+// error.
+const MaxHeader = 64 << 10
+
 const (
-	responseRead   = 64 << 10
-	responseHeader = 64 << 10
+	// responseRead bounds how many bytes of a body are read, and responseKept how
+	// many of them are kept.
+	responseRead = 64 << 10
+	responseKept = 2 << 10
 )
+
+// Request is what is sent. It can be sent any number of times.
+type Request struct {
+	Method string
+	// URL holds path and query such that exactly these bytes are sent.
+	URL *url.URL
+	// Host is what the Host header says, empty for the URL's.
+	Host string
+	// Header must not be nil.
+	Header http.Header
+	Body   []byte
+	// TLS is how a connection is made, nil for Go's defaults.
+	TLS *TLS
+	// Masker masks the secrets in what is kept of the answer, nil for none.
+	Masker *secret.Masker
+}
 
 // Sender sends requests to targets. One Sender serves all actions and outlives
 // reloads, so that connections are kept.
 type Sender struct {
 	resolver *net.Resolver
 	mu       sync.Mutex
-	current  atomic.Pointer[guarded]
+	current  atomic.Pointer[Connections]
 }
 
-// guarded is a transport and the targets that its connections were checked
-// against. Other targets need other connections: one that is kept open would
+// Connections are the connections to a set of targets, which were checked when they
+// were dialled. Other targets need other connections: one that is kept open would
 // otherwise outlive its permission.
-type guarded struct {
-	*http.Transport
+type Connections struct {
+	plain   *http.Transport
 	targets *Targets
 	// make makes a further transport to the same targets.
 	make func(*tls.Config) *http.Transport
@@ -52,9 +78,9 @@ func NewSender(targets *Targets, resolver *net.Resolver) *Sender {
 	return s
 }
 
-// Restrict replaces the targets that may be called: by requests sent from now on,
-// and by the attempts of a Dispatcher once Use is called, so that actions and
-// targets of a configuration change together.
+// Restrict replaces the targets that may be called: by Send from now on,
+// and by Connections that Current returns from now on. Those it returned before
+// keep their targets.
 func (s *Sender) Restrict(targets *Targets) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,18 +90,23 @@ func (s *Sender) Restrict(targets *Targets) {
 	}
 	s.current.Store(s.transport(targets))
 	if old != nil {
-		old.CloseIdleConnections()
+		old.closeIdle()
 	}
 }
 
-// Close closes the connections that are not in use.
-func (s *Sender) Close() { s.current.Load().CloseIdleConnections() }
+// Current returns the connections to the targets that may be called now. Attempts
+// of one configuration keep them, so that its actions and its targets change
+// together.
+func (s *Sender) Current() *Connections { return s.current.Load() }
 
-func (s *Sender) transport(targets *Targets) *guarded {
-	g := &guarded{targets: targets, byTLS: map[[32]byte]*http.Transport{}}
+// Close closes the connections that are not in use.
+func (s *Sender) Close() { s.current.Load().closeIdle() }
+
+func (s *Sender) transport(targets *Targets) *Connections {
+	g := &Connections{targets: targets, byTLS: map[[32]byte]*http.Transport{}}
 	dial := s.dialer(targets)
 	g.make = func(config *tls.Config) *http.Transport { return newTransport(dial, config) }
-	g.Transport = g.make(nil)
+	g.plain = g.make(nil)
 	return g
 }
 
@@ -91,7 +122,7 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error), 
 		MaxIdleConnsPerHost:    512,
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    10 * time.Second,
-		MaxResponseHeaderBytes: responseHeader,
+		MaxResponseHeaderBytes: MaxHeader,
 		// A connection whose other end reads nothing any more is closed, and so
 		// is one that does not even answer a ping: requests share it.
 		HTTP2: &http.HTTP2Config{WriteByteTimeout: 10 * time.Second, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
@@ -101,27 +132,26 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error), 
 // through returns the transport for a TLS setting. It is made at its first use
 // and kept for the actions, also those of later configurations, that have the
 // same.
-func (g *guarded) through(setting *tlsSetting) *http.Transport {
+func (c *Connections) through(setting *TLS) *http.Transport {
 	if setting == nil {
-		return g.Transport
+		return c.plain
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	transport := g.byTLS[setting.key]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	transport := c.byTLS[setting.key]
 	if transport == nil {
-		transport = g.make(setting.config.Clone())
-		g.byTLS[setting.key] = transport
+		transport = c.make(setting.config.Clone())
+		c.byTLS[setting.key] = transport
 	}
 	return transport
 }
 
-// keep closes the transports for TLS settings that none of the actions has.
-func (s *Sender) keep(actions []*Prepared) {
+// Keep closes the idle connections of all TLS settings but these. Call it when a
+// configuration is replaced: without it those of the one before stay open.
+func (s *Sender) Keep(settings []*TLS) {
 	used := map[[32]byte]bool{}
-	for _, action := range actions {
-		if action.tls != nil {
-			used[action.tls.key] = true
-		}
+	for _, setting := range settings {
+		used[setting.key] = true
 	}
 	g := s.current.Load()
 	g.mu.Lock()
@@ -134,13 +164,13 @@ func (s *Sender) keep(actions []*Prepared) {
 	}
 }
 
-// CloseIdleConnections closes the connections of all transports that are not in
+// closeIdle closes the connections of all transports that are not in
 // use.
-func (g *guarded) CloseIdleConnections() {
-	g.Transport.CloseIdleConnections()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, transport := range g.byTLS {
+func (c *Connections) closeIdle() {
+	c.plain.CloseIdleConnections()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, transport := range c.byTLS {
 		transport.CloseIdleConnections()
 	}
 }
@@ -206,14 +236,15 @@ type Result struct {
 // time-out. It follows no redirect. The status alone decides what an answer
 // means: a body that breaks off afterwards changes nothing.
 func (s *Sender) Send(ctx context.Context, request *Request, timeout time.Duration) Result {
-	return s.current.Load().send(ctx, request, timeout)
+	return s.Current().Send(ctx, request, timeout)
 }
 
-func (g *guarded) send(ctx context.Context, request *Request, timeout time.Duration) Result {
+// Send is as Sender.Send, but with these connections.
+func (c *Connections) Send(ctx context.Context, request *Request, timeout time.Duration) Result {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	seen := new(contact)
-	response, err := g.through(request.tls).RoundTrip(request.http(seen.watch(ctx)))
+	response, err := c.through(request.TLS).RoundTrip(request.HTTP(seen.watch(ctx)))
 	if err != nil {
 		result := Result{Err: err, Reached: seen.reached(err), Answering: seen.answering.Load()}
 		if ctx.Err() != nil {
@@ -227,15 +258,15 @@ func (g *guarded) send(ctx context.Context, request *Request, timeout time.Durat
 		result.RetryAfter = retry[0]
 	}
 	if response.StatusCode/100 == 3 {
-		result.Location = request.masker.MaskTo(location(response), 512)
+		result.Location = request.Masker.MaskTo(location(response), 512)
 	}
 	text, whole := seen.read(ctx, response)
-	result.Response = request.masker.MaskPart(text, whole, responseKept)
+	result.Response = request.Masker.MaskPart(text, whole, responseKept)
 	return result
 }
 
-// http returns the request as net/http wants it.
-func (r *Request) http(ctx context.Context) *http.Request {
+// HTTP returns the request as net/http wants it.
+func (r *Request) HTTP(ctx context.Context) *http.Request {
 	template := http.Request{
 		Method: r.Method, URL: r.URL, Host: r.Host, Header: r.Header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,

@@ -1,4 +1,4 @@
-package forward
+package send
 
 import (
 	"crypto/sha256"

@@ -1,4 +1,4 @@
-package forward
+package send
 
 import (
 	"errors"
@@ -183,7 +183,7 @@ func (t *Targets) check(host string, dialled netip.AddrPort) error {
 			return nil
 		}
 	}
-	refusal.Reason, refusal.Remedy = notListed, t.with(address.String())
+	refusal.Reason, refusal.Remedy = notListed, t.With(address.String())
 	return refusal
 }
 
@@ -282,37 +282,12 @@ func embedded(address netip.Addr) (all []netip.Addr) {
 	return all
 }
 
-// checkActions finds the actions that can never call a target of theirs, as far
-// as that is known without asking for the address of a name.
-func (t *Targets) checkActions(actions []*Prepared) error {
-	var wrong []error
-	var missing []string
-	for _, action := range actions {
-		for _, called := range action.targets {
-			scheme, host, _ := strings.Cut(called, "://")
-			refused := t.checkURL(target{scheme, host})
-			if refused == nil {
-				continue
-			}
-			if refused.Remedy != "" {
-				missing = append(missing, refused.name())
-			}
-			refused.Remedy = ""
-			wrong = append(wrong, fmt.Errorf("%s, url: %w", actionTitle(action.action.Name, action.action.Place), refused))
-		}
-	}
-	if len(missing) > 0 {
-		slices.Sort(missing)
-		wrong = append(wrong, fmt.Errorf("to allow what is not among the targets, write in event_relay: %s", t.with(slices.Compact(missing)...)))
-	}
-	return errors.Join(wrong...)
-}
-
-// checkURL decides about the target of a URL whose address is known: one that is
-// written as such, or localhost. Another name may stand for any address, so it is
-// refused only if no address is allowed at all.
-func (t *Targets) checkURL(called target) *TargetError {
-	host, number, err := net.SplitHostPort(called.withPort().host)
+// CheckURL decides about the host and port of a URL whose address is known: one that
+// is written as such, or localhost. Another name may stand for any address, so it is
+// refused only if no address is allowed at all. It returns nil for what may be
+// called, and for what is no host with a port.
+func (t *Targets) CheckURL(hostPort string) *TargetError {
+	host, number, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return nil // reported as a wrong URL
 	}
@@ -329,7 +304,7 @@ func (t *Targets) checkURL(called target) *TargetError {
 		// An .invalid name is what an import writes where a host is to be filled in.
 		return nil
 	default:
-		return &TargetError{Host: host, Reason: notListed, Remedy: t.with(name)}
+		return &TargetError{Host: host, Reason: notListed, Remedy: t.With(name)}
 	}
 	var refused *TargetError
 	for _, address := range addresses {
@@ -343,13 +318,14 @@ func (t *Targets) checkURL(called target) *TargetError {
 
 const notListed = "is not among the targets that actions may call"
 
-// with returns the targets line that allows more.
-func (t *Targets) with(more ...string) string {
+// With returns the line of the Caddyfile that allows these besides what is allowed
+// already.
+func (t *Targets) With(more ...string) string {
 	return "targets " + strings.Join(append(more, t.words...), " ")
 }
 
-// name is what the targets setting would name the target by.
-func (e *TargetError) name() string {
+// Name returns what the targets setting would name the target by.
+func (e *TargetError) Name() string {
 	if e.Address.IsValid() {
 		return e.Address.Addr().WithZone("").Unmap().String()
 	}

@@ -1,4 +1,4 @@
-package forward
+package send
 
 import (
 	"crypto/sha256"
@@ -12,37 +12,21 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
-// tlsSetting is a TLS setting with what its files hold.
-type tlsSetting struct {
+// TLS is a TLS setting with what its files hold.
+type TLS struct {
 	// key is the same for settings that are the same, also from one configuration
 	// to the next, so that connections are kept as long as nothing changes.
 	key    [32]byte
 	config *tls.Config
 }
 
-// tls reads the action's TLS setting, nil if it has none. It reports what is
-// wrong with its files.
-func (c *actionCompiler) tls() *tlsSetting {
-	if c.action.TLS == nil {
-		return nil
-	}
-	setting, err := readTLS(c.action.TLS)
-	if err != nil {
-		c.fail("tls", err)
-		return nil
-	}
-	// Many actions call one target: what is the same is kept once.
-	if known := c.tlsByKey[setting.key]; known != nil {
-		return known
-	}
-	if c.tlsByKey == nil {
-		c.tlsByKey = map[[32]byte]*tlsSetting{}
-	}
-	c.tlsByKey[setting.key] = setting
-	return setting
-}
+// Key returns what is the same for settings that are the same, so that equal ones
+// share connections.
+func (t *TLS) Key() [32]byte { return t.key }
 
-func readTLS(from *config.TLS) (*tlsSetting, error) {
+// ReadTLS reads a TLS setting with its files. The error tells of every file and
+// value that is wrong.
+func ReadTLS(from *config.TLS) (*TLS, error) {
 	// What makes two settings differ, each part with its length before it.
 	hash := sha256.New()
 	add := func(part []byte) {
@@ -88,7 +72,7 @@ func readTLS(from *config.TLS) (*tlsSetting, error) {
 	}
 	add([]byte(from.ServerName))
 	add(fmt.Appendf(nil, "%d %t %q %s %s", len(from.CAFiles), from.InsecureSkipVerify, from.Pins, from.ProtocolMin, from.ProtocolMax))
-	setting := &tlsSetting{config: connection}
+	setting := &TLS{config: connection}
 	hash.Sum(setting.key[:0])
 	return setting, nil
 }
