@@ -92,7 +92,7 @@ func (b *builder) emptyProof(text string, pieces []piece) error {
 		default:
 			for _, name := range p.tag.expression.Parameters() {
 				line := "parameter " + name + " VALUE"
-				if slices.Contains(p.tag.expression.Tenants(), b.tenant) {
+				if p.tag.expression.Lists(b.tenant) {
 					line = "tenant " + strconv.Quote(textencoding.Cut(b.tenant, 64)) + " VALUE in parameter " + name
 				}
 				lines = append(lines, line)

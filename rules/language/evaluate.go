@@ -40,6 +40,13 @@ func (x *Expression) Trusted() bool { return x.configured != nil }
 // trusted.
 func (x *Expression) Tenants() []string { return tenantsOf([]*configured{x.configured}) }
 
+// Lists reports whether a tenant is one of Tenants, without making that list: an action with many
+// tenants asks for each of them.
+func (x *Expression) Lists(tenant string) bool {
+	_, listed := x.configured.tenants[tenant]
+	return listed
+}
+
 // TrustedValue is the value of a trusted expression for the events of a tenant.
 type TrustedValue struct {
 	// Value is as Evaluate returns it.
