@@ -61,14 +61,14 @@ func TestConstantTargets(t *testing.T) {
 	}
 }
 
-// names is a resolver whose answers a test decides, one after another.
-type names struct {
+// nameServer gives the answers that a test decides, one after another.
+type nameServer struct {
 	mu      sync.Mutex
 	answers map[string][][]string
 	asked   map[string]int
 }
 
-func (n *names) resolver(t *testing.T) *net.Resolver {
+func (n *nameServer) resolver(t *testing.T) *net.Resolver {
 	t.Helper()
 	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -92,7 +92,7 @@ func (n *names) resolver(t *testing.T) *net.Resolver {
 	}}
 }
 
-func (n *names) answer(query []byte) ([]byte, error) {
+func (n *nameServer) answer(query []byte) ([]byte, error) {
 	var message dnsmessage.Message
 	if err := message.Unpack(query); err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func TestResolvedTargets(t *testing.T) {
 	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { count++ }))
 	defer target.Close()
 	_, port, _ := net.SplitHostPort(target.Listener.Addr().String())
-	n := &names{asked: map[string]int{}, answers: map[string][][]string{
+	n := &nameServer{asked: map[string]int{}, answers: map[string][][]string{
 		"good.test":    {{"127.0.0.1"}},
 		"rebind.test":  {{"127.0.0.1"}, {"169.254.169.254"}},
 		"public.test":  {{"203.0.113.7"}},

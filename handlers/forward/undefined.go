@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -34,10 +35,7 @@ func (e *UndefinedError) Error() string {
 	var lines []string
 	seen := map[string]bool{}
 	for _, n := range e.Names {
-		fmt.Fprintf(&b, "\n  %s in %s, %s", n.Name, actionTitle(n.Action, n.Configured), n.Place)
-		if n.Nearest != "" {
-			fmt.Fprintf(&b, "; did you mean %s?", n.Nearest)
-		}
+		fmt.Fprintf(&b, "\n  %s in %s, %s%s", n.Name, actionTitle(n.Action, n.Configured), n.Place, names.DidYouMean(n.Nearest))
 		if !seen[n.Name] {
 			seen[n.Name] = true
 			lines = append(lines, "parameter "+n.Name+" VALUE")

@@ -228,10 +228,7 @@ func (q *request) presentedForms() []string {
 // formsOf returns a text as it is and as it is written in URLs and in JSON, a
 // longer form before one that it may contain.
 func formsOf(text string) []string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.~", r)
-	}
-	if !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+	if escape.Unreserved.Encode(text) == text {
 		return []string{text}
 	}
 	// The slash may stay as it is in a query, and a blank may be escaped too.

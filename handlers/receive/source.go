@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -105,8 +104,6 @@ type field struct {
 	expression *language.Expression
 }
 
-var fieldName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
 // compileSource checks a source and returns it with all that is wrong.
 func compileSource(settings config.Source, l *language.Language) (*source, error) {
 	what, isKnown := preset.Named(settings.Preset)
@@ -130,7 +127,7 @@ func compileSource(settings config.Source, l *language.Language) (*source, error
 	if err := names.Check("source", settings.Name); err != nil {
 		wrong("name", "%w", err)
 	}
-	if settings.Name == "relay" {
+	if settings.Name == names.RelaySource {
 		wrong("name", "relay is the name of the relay's own events; choose another")
 	}
 	if !isKnown {
@@ -176,7 +173,7 @@ func compileSource(settings config.Source, l *language.Language) (*source, error
 	for i, f := range settings.Fields {
 		setting := "field " + f.Name
 		switch {
-		case !fieldName.MatchString(f.Name):
+		case !names.IsIdentifier(f.Name):
 			wrong(setting, "a field's name is made of letters, digits and _")
 		case slices.ContainsFunc(settings.Fields[:i], func(o config.Field) bool { return o.Name == f.Name }):
 			wrong(setting, "the field is defined twice; remove one")

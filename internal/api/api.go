@@ -208,7 +208,7 @@ func checkKey(key string, known []string) error {
 		return wrong(key, "reading the query: %q is not known; this resource takes none", key)
 	}
 	if nearest := names.Nearest(key, known); nearest != "" {
-		return wrong(key, "reading the query: %q is not known; did you mean %s?", key, nearest)
+		return wrong(key, "reading the query: %q is not known%s", key, names.DidYouMean(nearest))
 	}
 	return wrong(key, "reading the query: %q is not known; there are %s", key, strings.Join(known, ", "))
 }

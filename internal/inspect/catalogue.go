@@ -5,6 +5,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -55,7 +56,7 @@ func Catalogue(runtime *relay.Runtime) []SourceEvents {
 	for _, source := range generation.Configuration.Sources {
 		catalogue = append(catalogue, SourceEvents{Source: source.Name, Preset: source.Preset, Place: source.Place, Events: []EventListed{}})
 	}
-	catalogue = append(catalogue, SourceEvents{Source: relay.OwnSource, Events: []EventListed{}})
+	catalogue = append(catalogue, SourceEvents{Source: names.RelaySource, Events: []EventListed{}})
 	written := generation.Ruleset.Rules()
 	for _, named := range generation.Ruleset.ByEvent() {
 		listed := EventListed{

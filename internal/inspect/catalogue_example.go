@@ -37,10 +37,7 @@ func Example(ctx context.Context, runtime *relay.Runtime, action string) (Exampl
 	}
 	if generation.Action(action) == nil {
 		known := slices.Sorted(slices.Values(generation.ActionNames()))
-		remedy := ""
-		if near := names.Nearest(action, known); near != "" {
-			remedy = "; did you mean " + near + "?"
-		}
+		remedy := names.DidYouMean(names.Nearest(action, known))
 		return ExampleRequest{}, fmt.Errorf("rendering an example of action %s: there is no such action%s: %w", action, remedy, queue.ErrNotFound)
 	}
 	asking := eventsAsking(generation, action)

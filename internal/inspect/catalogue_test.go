@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
@@ -112,7 +113,7 @@ func TestCatalogue(t *testing.T) {
 		t.Fatalf("there is no %s:%s", source, name)
 		return EventListed{}
 	}
-	if catalogue[0].Preset != "icfm" || catalogue[0].Place != "Caddyfile:3" || len(catalogue) != 3 || catalogue[2].Source != relay.OwnSource {
+	if catalogue[0].Preset != "icfm" || catalogue[0].Place != "Caddyfile:3" || len(catalogue) != 3 || catalogue[2].Source != names.RelaySource {
 		t.Errorf("the sources are %+v", catalogue)
 	}
 	for _, test := range []struct {

@@ -199,10 +199,7 @@ func warnOfAbsent(ctx context.Context, runtime *relay.Runtime, generation *relay
 			}
 		}
 		slices.Sort(known)
-		if suggestion := names.Nearest(q.reference.Text, slices.Compact(known)); suggestion != "" {
-			warning += "; did you mean " + suggestion + "?"
-		}
-		warnings = append(warnings, warning)
+		warnings = append(warnings, warning+names.DidYouMean(names.Nearest(q.reference.Text, slices.Compact(known))))
 	}
 	return warnings, nil
 }

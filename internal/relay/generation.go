@@ -139,7 +139,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 		definitions.Sources = append(definitions.Sources, languageSource(source))
 		g.Declared = append(g.Declared, rules.Source{Name: source.Name, Events: receive.Known(source)})
 	}
-	definitions.Sources = append(definitions.Sources, language.Source{Name: OwnSource})
+	definitions.Sources = append(definitions.Sources, language.Source{Name: names.RelaySource})
 	g.Declared = append(g.Declared, ownSource())
 	var err error
 	if g.Language, err = language.New(definitions); err != nil {
@@ -262,7 +262,7 @@ func unknownSource(name string, known []string) error {
 		return fmt.Errorf("no source is given; there are: %s", strings.Join(known, ", "))
 	}
 	if near := names.Nearest(name, known); near != "" {
-		return fmt.Errorf("unknown source %s; did you mean %s?", name, near)
+		return fmt.Errorf("unknown source %s%s", name, names.DidYouMean(near))
 	}
 	return fmt.Errorf("unknown source %s; there are: %s", name, strings.Join(known, ", "))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -96,7 +97,7 @@ func (m *Metrics) expect(generation *Generation) {
 	for _, reason := range rejectionReasons {
 		m.rejected.WithLabelValues(reason)
 	}
-	for _, source := range append(generation.sourceNames(), OwnSource) {
+	for _, source := range append(generation.sourceNames(), names.RelaySource) {
 		m.source(source)
 	}
 	for _, action := range generation.ActionNames() {

@@ -5,12 +5,9 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
-
-// OwnSource is the name of the source of the relay's own events. No configured
-// source may have it.
-const OwnSource = "relay"
 
 // The relay's own events. Rules and actions take them like any others, by name
 // or by source:name; a glob means them only with the source (relay:*). Their
@@ -34,7 +31,7 @@ const (
 
 // ownSource declares the relay's own events to the rules.
 func ownSource() rules.Source {
-	return rules.Source{Name: OwnSource, Apart: true, Events: []event.Type{
+	return rules.Source{Name: names.RelaySource, Apart: true, Events: []event.Type{
 		{Name: DeliveryFailed, Description: "Deliveries of an action failed for good: the first at once, further ones together, once a minute"},
 		{Name: TargetIsDown, Description: "A target cannot be reached or gives no proper answer; its deliveries wait"},
 		{Name: TargetIsUp, Description: "A target that was down answers again"},
@@ -49,7 +46,7 @@ func OwnEvent(name string, at time.Time, body map[string]any) (*event.Event, err
 		return nil, err
 	}
 	e := &event.Event{
-		ID: newID(), Source: OwnSource, Name: name, Received: at,
+		ID: newID(), Source: names.RelaySource, Name: name, Received: at,
 		Headers: map[string][]string{"Content-Type": {"application/json"}},
 		RawBody: raw, BodyIsRaw: true,
 	}

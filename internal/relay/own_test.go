@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -127,7 +128,7 @@ func until(t *testing.T, what string, condition func() bool) {
 // first.
 func ownEvents(t *testing.T, runtime *Runtime) []string {
 	t.Helper()
-	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: OwnSource}, queue.NewestFirst, "", 100)
+	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: names.RelaySource}, queue.NewestFirst, "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -393,7 +394,7 @@ func TestNewsOfATargetMayOvertake(t *testing.T) {
 
 func TestOwnSourceIsReserved(t *testing.T) {
 	configuration := ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1")
-	configuration.Sources[0].Name = OwnSource
+	configuration.Sources[0].Name = names.RelaySource
 	if _, err := Compile(configuration); err == nil || !strings.Contains(err.Error(), "choose another") {
 		t.Errorf("a source called relay: %v", err)
 	}
@@ -408,7 +409,7 @@ func TestSwitchedOffRelayTellsNobody(t *testing.T) {
 	configuration.Quiet = map[string]time.Duration{"icfm": time.Nanosecond}
 	push(t, runtime, configuration)
 	until(t, "the event", func() bool { return len(ownEvents(t, runtime)) == 1 })
-	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: OwnSource}, queue.NewestFirst, "", 1)
+	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: names.RelaySource}, queue.NewestFirst, "", 1)
 	if err != nil || page.Events[0].Verdict.Decision != rules.Disabled {
 		t.Errorf("the event is %+v, %v; want it disabled", page.Events, err)
 	}

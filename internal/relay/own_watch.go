@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -113,7 +114,7 @@ func (w *watch) failed(outcome forward.Outcome) {
 	}
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	if outcome.Event == nil || outcome.Event.Source != OwnSource {
+	if outcome.Event == nil || outcome.Event.Source != names.RelaySource {
 		known := w.failures[outcome.Action]
 		if known == nil {
 			known = new(gathered)
@@ -150,7 +151,7 @@ func (w *watch) target(change forward.TargetChange) {
 // isAbout reports whether an event says itself that a target is down or up. If
 // it is on the way to that very target, what becomes of it is no news.
 func isAbout(event *event.Event, target string) bool {
-	if event == nil || event.Source != OwnSource || event.Name != TargetIsDown && event.Name != TargetIsUp {
+	if event == nil || event.Source != names.RelaySource || event.Name != TargetIsDown && event.Name != TargetIsUp {
 		return false
 	}
 	body, _ := event.Body.(map[string]any)
@@ -250,7 +251,7 @@ func (w *watch) store(ctx context.Context, generation *Generation, now time.Time
 	if err == nil {
 		within, cancel := context.WithTimeout(ctx, tellWithin)
 		defer cancel()
-		err = w.runtime.Accept(within, generation, &receive.Received{Source: OwnSource, Events: []*event.Event{e}})
+		err = w.runtime.Accept(within, generation, &receive.Received{Source: names.RelaySource, Events: []*event.Event{e}})
 	}
 	if err != nil && ctx.Err() == nil {
 		w.runtime.logger.Error("storing an event of the relay itself; it is lost", zap.String("event", told.name), zap.Error(err))

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -56,7 +57,7 @@ func (w *watch) meet(ctx context.Context, source string) (*watchedSource, error)
 			break
 		}
 	}
-	told, err := w.runtime.engine.Events(ctx, queue.Filter{Source: OwnSource, Event: SourceQuiet, Since: met.heard}, queue.NewestFirst, "", lookBack)
+	told, err := w.runtime.engine.Events(ctx, queue.Filter{Source: names.RelaySource, Event: SourceQuiet, Since: met.heard}, queue.NewestFirst, "", lookBack)
 	if err != nil {
 		return met, err
 	}

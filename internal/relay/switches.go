@@ -244,7 +244,7 @@ func (r *Runtime) actionNames() []string {
 func unknownAction(field, name string, known []string) error {
 	switch near := names.Nearest(name, known); {
 	case near != "":
-		return Wrong(field, "unknown action %s; did you mean %s?", name, near)
+		return Wrong(field, "unknown action %s%s", name, names.DidYouMean(near))
 	case len(known) == 0:
 		return Wrong(field, "unknown action %s; there is none", name)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -58,7 +59,7 @@ func Send(ctx context.Context, runtime *relay.Runtime, test TestEvent) (Sent, er
 
 // receiveTest reads a test event as its source reads its requests.
 func receiveTest(ctx context.Context, generation *relay.Generation, test TestEvent) (*receive.Received, error) {
-	if test.Source != relay.OwnSource {
+	if test.Source != names.RelaySource {
 		if err := generation.CheckSource(test.Source); err != nil {
 			return nil, &relay.WrongInput{Field: "source", Err: err}
 		}
@@ -74,7 +75,7 @@ func receiveTest(ctx context.Context, generation *relay.Generation, test TestEve
 	for name, value := range test.Values {
 		query.Set(name, value)
 	}
-	if test.Source == relay.OwnSource {
+	if test.Source == names.RelaySource {
 		return ownTest(event, query, test.Body)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, testURL(generation, test.Source, event, query), strings.NewReader(test.Body))
@@ -124,5 +125,5 @@ func ownTest(name string, query url.Values, body string) (*receive.Received, err
 		return nil, fmt.Errorf("making a test event: %w", err)
 	}
 	e.Test, e.Method, e.Query = true, http.MethodPost, query
-	return &receive.Received{Source: relay.OwnSource, Events: []*event.Event{e}}, nil
+	return &receive.Received{Source: names.RelaySource, Events: []*event.Event{e}}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -105,7 +106,7 @@ func TestSendOwn(t *testing.T) {
 	configured.Actions[0].Query = []config.NameValue{{Name: "target", Value: "{{body.target}}"}, {Name: "note", Value: "{{query.note}}"}}
 	runtime := relaytest.Open(t, t.TempDir())
 	relaytest.Push(t, runtime, configured)
-	sent, err := replay.Send(t.Context(), runtime, replay.TestEvent{Source: relay.OwnSource, Event: "Target Down", Body: `{"target":"x"}`, Values: map[string]string{"note": "trial"}})
+	sent, err := replay.Send(t.Context(), runtime, replay.TestEvent{Source: names.RelaySource, Event: "Target Down", Body: `{"target":"x"}`, Values: map[string]string{"note": "trial"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,11 +114,11 @@ func TestSendOwn(t *testing.T) {
 	if detail := relaytest.Summary(t, runtime, sent.IDs[0]); !detail.Test || detail.Event != relay.TargetIsDown {
 		t.Errorf("stored as %+v", detail)
 	}
-	if _, err := replay.Send(t.Context(), runtime, replay.TestEvent{Source: relay.OwnSource, Event: relay.TargetIsDown}); err != nil {
+	if _, err := replay.Send(t.Context(), runtime, replay.TestEvent{Source: names.RelaySource, Event: relay.TargetIsDown}); err != nil {
 		t.Errorf("without a body: %v", err)
 	}
 	for _, body := range []string{"[1]", "{"} {
-		_, err := replay.Send(t.Context(), runtime, replay.TestEvent{Source: relay.OwnSource, Event: relay.TargetIsDown, Body: body})
+		_, err := replay.Send(t.Context(), runtime, replay.TestEvent{Source: names.RelaySource, Event: relay.TargetIsDown, Body: body})
 		relaytest.CheckWrong(t, err, "body", "")
 	}
 }
