@@ -138,7 +138,7 @@ func TestHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range statuses {
-		result := sender.Send(context.Background(), &request.Request, time.Minute)
+		result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
 		if got := fmt.Sprintf("%d %s", result.Status, http.StatusText(result.Status)); got != want || result.Err != nil || result.Response != "" {
 			t.Errorf("got %+v, want %s", result, want)
 		}

@@ -125,7 +125,7 @@ func TestAuthIsMasked(t *testing.T) {
 				t.Fatal(err)
 			}
 			sender := send.NewSender(mustTargets(t), nil)
-			result := sender.Send(context.Background(), &request.Request, time.Minute)
+			result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
 			sender.Close()
 			for _, shown := range []string{request.String(), result.Response} {
 				if !strings.Contains(shown, secret.Masked) {

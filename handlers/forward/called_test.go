@@ -164,7 +164,7 @@ func TestResolvedTargets(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := count
-		result := sender.Send(context.Background(), &request.Request, time.Minute)
+		result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
 		if c.want == "" {
 			if result.Status != 200 || count != before+1 {
 				t.Errorf("%s: %+v", c.host, result)

@@ -396,7 +396,7 @@ func TestKeptConnectionsDoNotMultiply(t *testing.T) {
 	const kept = 10
 	results := make(chan send.Result)
 	for range kept {
-		go func() { results <- sender.Send(context.Background(), &request.Request, time.Minute) }()
+		go func() { results <- sender.Current().Send(context.Background(), &request.Request, time.Minute) }()
 	}
 	for range kept {
 		<-opened
@@ -408,7 +408,7 @@ func TestKeptConnectionsDoNotMultiply(t *testing.T) {
 		}
 	}
 	closing.Store(true)
-	result := sender.Send(context.Background(), &request.Request, time.Minute)
+	result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
 	if result.Err == nil || !result.Reached {
 		t.Errorf("got %+v", result)
 	}

@@ -64,7 +64,7 @@ func TestOnTheWire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if result := sender.Send(context.Background(), &request.Request, time.Minute); result.Status != 200 || result.Response != "ok" && action.Method != http.MethodHead {
+		if result := sender.Current().Send(context.Background(), &request.Request, time.Minute); result.Status != 200 || result.Response != "ok" && action.Method != http.MethodHead {
 			t.Fatalf("%+v", result)
 		}
 		text := strings.ReplaceAll(target.last(), target.address, "TARGET")
@@ -182,7 +182,7 @@ func sendTo(t testing.TB, p *Prepared) send.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sender.Send(context.Background(), &request.Request, p.Timeout())
+	return sender.Current().Send(context.Background(), &request.Request, p.Timeout())
 }
 
 // Of an endless answer a bounded part is read, and of that a bounded part kept.
@@ -239,7 +239,7 @@ func TestClosedIdleConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if result := sender.Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
+		if result := sender.Current().Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
 			t.Fatalf("%+v", result)
 		}
 		target.CloseClientConnections()
@@ -268,7 +268,7 @@ func BenchmarkSend(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			if result := sender.Send(context.Background(), &request.Request, p.Timeout()); result.Status != 200 {
+			if result := sender.Current().Send(context.Background(), &request.Request, p.Timeout()); result.Status != 200 {
 				b.Error(result)
 				return
 			}
@@ -296,7 +296,7 @@ func TestHTTP2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result := sender.Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
+	if result := sender.Current().Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
 		t.Fatalf("%+v", result)
 	}
 	if text, want := <-got, "HTTP/2.0 /a%2Fb^|?a%2Fb "+testDelivery+` "a/b"`; text != want {

@@ -143,7 +143,7 @@ func TestTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result := sender.Send(context.Background(), &request.Request, time.Minute)
+			result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
 			if part, fails := strings.CutPrefix(c.want, "!"); fails {
 				if result.Err == nil || !strings.Contains(result.Err.Error(), part) {
 					t.Errorf("got %+v, want an error with %s", result, part)
@@ -218,7 +218,7 @@ func TestTLSConnectionsAreKept(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if result := sender.Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
+			if result := sender.Current().Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
 				t.Fatalf("%+v", result)
 			}
 		}
@@ -266,11 +266,11 @@ func TestTLSTargetsAreChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result := sender.Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
+	if result := sender.Current().Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
 		t.Fatalf("%+v", result)
 	}
 	sender.Restrict(mustTargets(t, "203.0.113.0/24"))
-	result := sender.Send(context.Background(), &request.Request, time.Minute)
+	result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
 	if refused := (*send.TargetError)(nil); !errors.As(result.Err, &refused) || connections.made.Load() != 1 {
 		t.Errorf("got %+v after %d connections", result, connections.made.Load())
 	}

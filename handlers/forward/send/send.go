@@ -235,11 +235,6 @@ type Result struct {
 // Send sends a request and reads the beginning of the answer, within a
 // time-out. It follows no redirect. The status alone decides what an answer
 // means: a body that breaks off afterwards changes nothing.
-func (s *Sender) Send(ctx context.Context, request *Request, timeout time.Duration) Result {
-	return s.Current().Send(ctx, request, timeout)
-}
-
-// Send is as Sender.Send, but with these connections.
 func (c *Connections) Send(ctx context.Context, request *Request, timeout time.Duration) Result {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -204,7 +204,7 @@ func TestRestrictEndsKeptConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := &Request{Method: http.MethodGet, URL: to, Header: http.Header{}}
-	if result := sender.Send(context.Background(), request, time.Minute); result.Status != 200 {
+	if result := sender.Current().Send(context.Background(), request, time.Minute); result.Status != 200 {
 		t.Fatalf("%+v", result)
 	}
 	first := sender.Current()
@@ -213,7 +213,7 @@ func TestRestrictEndsKeptConnections(t *testing.T) {
 	}
 	sender.Restrict(mustTargets(t, "10.0.0.0/8"))
 	var refused *TargetError
-	if result := sender.Send(context.Background(), request, time.Minute); !errors.As(result.Err, &refused) {
+	if result := sender.Current().Send(context.Background(), request, time.Minute); !errors.As(result.Err, &refused) {
 		t.Errorf("got %+v", result)
 	}
 }
