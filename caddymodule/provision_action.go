@@ -23,7 +23,7 @@ func (a *App) action(action config.Action, wrong *config.Findings) config.Action
 		return action
 	}
 	if a.dry != nil {
-		// A dry run connects to nobody.
+		// A dry run opens no connection, and its files may be gone.
 		action.TLS = nil
 		return action
 	}

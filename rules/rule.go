@@ -51,7 +51,7 @@ type compiledRule struct {
 // The events of a rule are written name, glob_*, source:name or source:glob_*.
 // They compare by names.Normal. A name without a source must be declared by one
 // source only; a glob without a source matches the declared events of all sources
-// that are not Apart, so that * is everything that comes from outside. UnknownName,
+// that are not Own, so that * is everything that comes from outside. UnknownName,
 // with or without a source, is for events whose name could not be told; no glob
 // matches it. Rules that are switched off are checked and then left out.
 func New(l *language.Language, sources []Source, rules []config.Rule, actions []string) (*Ruleset, error) {
@@ -76,8 +76,8 @@ type rulesetBuilder struct {
 	byEvent    map[eventKey]*eventRules
 	errs       []error
 	// sources and events are what exists, each once, in the order of the
-	// configuration; declaring are the sources of each event's normal name, one
-	// that is apart only if there is no other.
+	// configuration; declaring are the sources of each event's normal name, the
+	// relay's own only if there is no other.
 	sources, events []string
 	declaring       map[string][]string
 	// declared are the events of each source by normal name, as declared.
@@ -93,7 +93,7 @@ func newRulesetBuilder(l *language.Language, sources []Source, actions []string)
 		declaring:  map[string][]string{},
 		declared:   map[string]map[string]string{},
 	}
-	for _, source := range apartLast(sources) {
+	for _, source := range ownLast(sources) {
 		b.sources = append(b.sources, source.Name)
 		b.declared[source.Name] = map[string]string{}
 		for _, event := range source.Events {
@@ -105,7 +105,7 @@ func newRulesetBuilder(l *language.Language, sources []Source, actions []string)
 			if b.declaring[name] == nil {
 				b.events = append(b.events, event.Name)
 			}
-			if !source.Apart || b.declaring[name] == nil {
+			if !source.Own || b.declaring[name] == nil {
 				b.declaring[name] = append(b.declaring[name], source.Name)
 			}
 			rules := new(eventRules)
@@ -242,21 +242,21 @@ func (b *rulesetBuilder) find(name string) ([]eventKey, error) {
 // unknownEvents are the events without a name, of one source or of all.
 func (b *rulesetBuilder) unknownEvents(source string) (keys []eventKey) {
 	for _, s := range b.configured {
-		if source == "" && !s.Apart || source == s.Name {
+		if source == "" && !s.Own || source == s.Name {
 			keys = append(keys, eventKey{s.Name, event.UnknownName})
 		}
 	}
 	return keys
 }
 
-// apartLast returns the sources, those that are apart after the others.
-func apartLast(sources []Source) []Source {
+// ownLast returns the sources, the relay's own after the others.
+func ownLast(sources []Source) []Source {
 	sources = slices.Clone(sources)
 	slices.SortStableFunc(sources, func(a, b Source) int {
 		switch {
-		case a.Apart == b.Apart:
+		case a.Own == b.Own:
 			return 0
-		case a.Apart:
+		case a.Own:
 			return 1
 		}
 		return -1
@@ -274,11 +274,11 @@ func (b *rulesetBuilder) glob(source, glob string) ([]eventKey, error) {
 	return keys, nil
 }
 
-// matching lists the declared events, of one source or of all that are not
-// apart when it is empty, whose normal name matches.
+// matching lists the declared events whose normal name matches: those of one
+// source, or when it is empty those of all but the relay's own.
 func (b *rulesetBuilder) matching(source, glob string) (keys []eventKey) {
 	for _, s := range b.configured {
-		if source == "" && s.Apart || source != "" && source != s.Name {
+		if source == "" && s.Own || source != "" && source != s.Name {
 			continue
 		}
 		for _, event := range s.Events {
@@ -330,7 +330,7 @@ func (b *rulesetBuilder) eventsOf(source string) []string {
 
 func (b *rulesetBuilder) unknownEvent(event, source string) error {
 	remedy := "to use an event that the preset lacks, add: event " + event
-	if slices.ContainsFunc(b.configured, func(s Source) bool { return s.Name == source && s.Apart }) {
+	if slices.ContainsFunc(b.configured, func(s Source) bool { return s.Name == source && s.Own }) {
 		remedy = ""
 	}
 	err := names.Unknown("event", event, b.eventsOf(source), remedy)

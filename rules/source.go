@@ -6,8 +6,8 @@ import "github.com/caddy-event-relay/event-relay/internal/event"
 type Source struct {
 	Name   string
 	Events []event.Type
-	// Apart says that the source sends something else than the others: a glob
-	// means its events only with the source before it (relay:*), and a name that
-	// another source declares too means that one's.
-	Apart bool
+	// Own says that the events are the relay's own: a glob means them only with the
+	// source before it (relay:*), and a name that another source declares too means
+	// that source's event.
+	Own bool
 }

@@ -56,7 +56,7 @@ type Source struct {
 	Timezone string `json:"timezone,omitempty"`
 
 	// After how long without an event the source counts as quiet: the relay then
-	// makes the event `relay:source_quiet`, for which a rule can tell somebody.
+	// makes the event `relay:source_quiet`, for which a rule can send a message.
 	// Only what is stored counts as an event. Default: none, so that the source
 	// may be silent for ever.
 	Quiet Duration `json:"quiet,omitempty"`

@@ -90,7 +90,7 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 	}
 }
 
-// TestSetupSaysWhatIsMissing has sources that nobody could post to, and URLs
+// TestSetupSaysWhatIsMissing has sources to which no sender could post, and URLs
 // that are none.
 func TestSetupSaysWhatIsMissing(t *testing.T) {
 	hmac := config.Credential{Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha256", Values: []string{"secret-1"}}

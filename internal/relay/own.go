@@ -31,7 +31,7 @@ const (
 
 // ownSource declares the relay's own events to the rules.
 func ownSource() rules.Source {
-	return rules.Source{Name: names.RelaySource, Apart: true, Events: []event.Type{
+	return rules.Source{Name: names.RelaySource, Own: true, Events: []event.Type{
 		{Name: DeliveryFailed, Description: "Deliveries of an action failed for good: the first at once, further ones together, once a minute"},
 		{Name: TargetIsDown, Description: "A target cannot be reached or gives no proper answer; its deliveries wait"},
 		{Name: TargetIsUp, Description: "A target that was down answers again"},

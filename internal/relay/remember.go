@@ -40,6 +40,6 @@ func (r *Runtime) remember(generation *Generation) {
 		err = r.engine.Note(ctx, queue.Note{At: now, Kind: queue.NoteConfiguration, Name: digest, Text: string(text)})
 	}
 	if err != nil {
-		r.logger.Error("keeping a snapshot of the configuration; nobody can ask later what it said", zap.Error(err))
+		r.logger.Error("keeping a snapshot of the configuration; explain --then cannot use it later", zap.Error(err))
 	}
 }

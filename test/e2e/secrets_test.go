@@ -142,7 +142,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 			stored = append(stored, answeredIDs(t, answer)...)
 		}
 	}
-	// The delivery of nobody waits for a target that is down; one attempt at it is
+	// The delivery of the action "nobody" waits for a target that is down; one attempt at it is
 	// enough to show what an error tells.
 	waitFor(t, "the attempts to end", func() bool {
 		return echoed.Load() > 0 && !bytes.Contains(caddy.adminRaw("/event_relay/backlog"), []byte(`"echo"`)) &&

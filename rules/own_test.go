@@ -10,11 +10,11 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
-// TestSourceApart: what the relay says of itself is found by name, and never by
+// TestOwnSource: what the relay says of itself is found by name, and never by
 // a rule that means everything which comes from outside.
-func TestSourceApart(t *testing.T) {
+func TestOwnSource(t *testing.T) {
 	sources := []Source{
-		{Name: "relay", Apart: true, Events: []event.Type{{Name: "target_down"}, {Name: "hangup"}}},
+		{Name: "relay", Own: true, Events: []event.Type{{Name: "target_down"}, {Name: "hangup"}}},
 		{Name: "pbx", Events: []event.Type{{Name: "incoming_call"}, {Name: "hangup"}}},
 	}
 	l, err := language.New(language.Definitions{})
@@ -52,6 +52,6 @@ func TestSourceApart(t *testing.T) {
 		t.Errorf("a misspelt event: %v", err)
 	}
 	if _, err := New(l, sources, []config.Rule{{Events: []string{"target_*"}, Ignore: true}}, nil); err == nil {
-		t.Error("a glob that matches only events of a source apart was taken")
+		t.Error("a glob that matches only the relay's own events was taken")
 	}
 }
