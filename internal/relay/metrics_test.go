@@ -43,9 +43,10 @@ func TestMetricsOutliveConfigurations(t *testing.T) {
 
 	delivered := "attempt_duration_seconds{record,delivered}"
 	var samples map[string]float64
-	processtest.WaitFor(t, "the attempt to be counted", func() bool {
+	// The attempt is counted before the end of its delivery is stored.
+	processtest.WaitFor(t, "the attempt to be counted and its delivery to end", func() bool {
 		samples = relay.Samples(t, metrics, &stack)
-		return samples[delivered] == 1
+		return samples[delivered] == 1 && samples["pending_deliveries{record}"] == 0
 	})
 	for name, want := range map[string]float64{
 		"events_total{icfm,action}":            1,
