@@ -276,6 +276,9 @@ func TestRetryForRunsOnceReached(t *testing.T) {
 		{"bare text, in TLS", answers("OK\r\n"), true, `not valid HTTP (malformed HTTP response "OK")`},
 		{"HTTP/2, goes away", func(c net.Conn) {
 			if framer, stream := beginHTTP2(c); framer != nil {
+				// Said first, so that no later attempt begins on this connection
+				// before its end is noticed.
+				_ = framer.WriteGoAway(stream, http2.ErrCodeNo, nil)
 				_ = framer.WriteRSTStream(stream, http2.ErrCodeInternal)
 				_ = c.Close()
 			}
