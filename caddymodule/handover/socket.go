@@ -56,7 +56,9 @@ func join(ctx context.Context, address caddy.NetworkAddress, config net.ListenCo
 			sockets.open = make(map[string]*socket)
 		}
 		sockets.open[key] = s
-		go s.accept()
+		// Not before the listener is there: without one, connections that waited in a
+		// socket of systemd would be closed.
+		defer func() { go s.accept() }()
 	}
 	l := &listener{socket: s, keepAlive: config.KeepAliveConfig, conns: make(map[*conn]struct{})}
 	s.mutex.Lock()
