@@ -15,10 +15,12 @@ import (
 // pageTime bounds how long one page may search, and textTime one that looks for
 // a text. What it has found by then is the page, and its cursor goes on from
 // there: a filter that hardly anything passes costs many short transactions and
-// never a long one.
+// never a long one. It looks at leastSearched events whatever the time is, or a
+// search of a few events would end early on a machine that is busy.
 const (
-	pageTime = 50 * time.Millisecond
-	textTime = 60 * time.Millisecond
+	pageTime      = 50 * time.Millisecond
+	textTime      = 60 * time.Millisecond
+	leastSearched = 100
 )
 
 // longestPage bounds a page, and bytesOfPage the bodies in one that has them: it
@@ -104,7 +106,7 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, 
 		if err != nil {
 			return err
 		}
-		for count := 0; ; {
+		for count, searched := 0, 0; ; searched++ {
 			event, more, err := s.next()
 			if err != nil || !more {
 				return err
@@ -137,7 +139,7 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, 
 					count++
 				}
 			}
-			if time.Now().After(deadline) {
+			if searched >= leastSearched && time.Now().After(deadline) {
 				end.next, end.early = cursor(s.last), count < n
 				nearest := "SELECT received FROM events WHERE id >= ? ORDER BY id LIMIT 1"
 				if s.oldest {
