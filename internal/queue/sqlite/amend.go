@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -29,7 +30,7 @@ type amendment struct {
 	verdict  string
 
 	deliveries []queue.Delivery
-	plans      []plan
+	plans      []database.Plan
 	actions    []*action
 }
 
@@ -54,7 +55,7 @@ func (db *DB) amend(ctx context.Context, amendments []queue.Amendment) error {
 			return err
 		}
 	}
-	if err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	if err := db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		ids := make([]string, len(c.amendments))
 		for i, a := range c.amendments {
 			ids[i] = a.uuid
@@ -98,12 +99,12 @@ func (a *amendment) encode(from *queue.Amendment) error {
 		if d.Action == "" {
 			return fmt.Errorf("delivery %s of event %s has no action", d.ID, from.Event)
 		}
-		p := plan{ID: d.ID, Action: d.Action, Of: d.Of}
+		p := database.Plan{ID: d.ID, Action: d.Action, Of: d.Of}
 		if !d.Due.IsZero() {
 			p.Due = scheduler.DueAt(d.Due)
 		}
 		if !d.Expires.IsZero() {
-			p.Expires = micros(d.Expires)
+			p.Expires = database.Micros(d.Expires)
 		}
 		a.plans = append(a.plans, p)
 	}
@@ -138,8 +139,8 @@ func (c *amend) write(tx *transaction) error {
 			c.refused = fmt.Errorf("event %s: %w", a.uuid, queue.ErrNotFound)
 		case stored.err != nil && len(a.plans) > 0:
 			c.refused = fmt.Errorf("event %s: %w: %w", a.uuid, queue.ErrRefused, stored.err)
-		case have+len(a.plans) > maxDeliveries:
-			c.refused = fmt.Errorf("event %s: %w: it has %d deliveries, at most %d can be stored, and %d were to be added", a.uuid, queue.ErrRefused, have, maxDeliveries, len(a.plans))
+		case have+len(a.plans) > database.MaxDeliveries:
+			c.refused = fmt.Errorf("event %s: %w: it has %d deliveries, at most %d can be stored, and %d were to be added", a.uuid, queue.ErrRefused, have, database.MaxDeliveries, len(a.plans))
 		}
 		if c.refused != nil {
 			return nil
@@ -164,7 +165,7 @@ func (a *amendment) write(tx *transaction) error {
 		return err
 	}
 	if a.verdict != "" {
-		stored.verdict, stored.kind.decision = a.verdict, a.decision
+		stored.verdict, stored.kind.Decision = a.verdict, a.decision
 	}
 	first := len(stored.plans)
 	for _, p := range a.plans {
@@ -180,7 +181,7 @@ func (a *amendment) write(tx *transaction) error {
 		}
 		// It has a time of its own, because memory may already be past the fresh
 		// deliveries of its event.
-		d := &scheduler.Delivery{Delivery: a.deliveries[i], Number: deliveryID(a.event, first+i), Added: tx.now}
+		d := &scheduler.Delivery{Delivery: a.deliveries[i], Number: database.DeliveryID(a.event, first+i), Added: tx.now}
 		if err := tx.wait(a.actions[i], d, max(p.Due, tx.now, 1)); err != nil {
 			return err
 		}
@@ -198,19 +199,19 @@ func (c *amend) answer(err error) { c.done <- err }
 // storedEvent is what may change of an event's row.
 type storedEvent struct {
 	uuid    string // empty: there is none
-	kind    kind
+	kind    database.Kind
 	verdict string
-	plans   []plan
+	plans   []database.Plan
 	err     error // why plans cannot be read
 }
 
 func (tx *transaction) storedEvent(id int64) (e storedEvent, err error) {
-	err = query(tx.conn, "SELECT e.uuid, k.source, k.event, k.decision, k.actions, e.verdict, e.deliveries FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = ?",
+	err = database.Query(tx.conn, "SELECT e.uuid, k.source, k.event, k.decision, k.actions, e.verdict, e.deliveries FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = ?",
 		func(row *sqlite.Stmt) error {
 			e.uuid = row.ColumnText(0)
-			e.kind = kind{source: row.ColumnText(1), event: row.ColumnText(2), decision: row.ColumnText(3), actions: row.ColumnText(4)}
+			e.kind = database.Kind{Source: row.ColumnText(1), Event: row.ColumnText(2), Decision: row.ColumnText(3), Actions: row.ColumnText(4)}
 			e.verdict = row.ColumnText(5)
-			e.plans, e.err = decodePlans(columnBytes(row, 6))
+			e.plans, e.err = database.DecodePlans(database.ColumnBytes(row, 6))
 			return nil
 		}, id)
 	return e, err
@@ -226,7 +227,7 @@ func (tx *transaction) storeEvent(id int64, e storedEvent) error {
 			return fmt.Errorf("encoding the deliveries of event %s: %w", e.uuid, err)
 		}
 		text = string(list)
-		if e.kind.actions, err = actionsOf(e.plans); err != nil {
+		if e.kind.Actions, err = actionsOf(e.plans); err != nil {
 			return err
 		}
 	}
@@ -234,13 +235,13 @@ func (tx *transaction) storeEvent(id int64, e storedEvent) error {
 	if err != nil {
 		return err
 	}
-	tx.bytes += int64(len(text)+len(e.verdict)) + pageSize
-	return query(tx.conn, "UPDATE events SET kind = ?, verdict = nullif(?, ''), deliveries = coalesce(nullif(?, ''), deliveries) WHERE id = ?",
+	tx.bytes += int64(len(text)+len(e.verdict)) + database.PageSize
+	return database.Query(tx.conn, "UPDATE events SET kind = ?, verdict = nullif(?, ''), deliveries = coalesce(nullif(?, ''), deliveries) WHERE id = ?",
 		func(*sqlite.Stmt) error { return nil }, kindID, e.verdict, text, id)
 }
 
 // actionsOf returns kinds.actions of an event with deliveries.
-func actionsOf(plans []plan) (string, error) {
+func actionsOf(plans []database.Plan) (string, error) {
 	var names []string
 	for _, p := range plans {
 		if !slices.Contains(names, p.Action) {
@@ -256,5 +257,5 @@ func actionsOf(plans []plan) (string, error) {
 
 // rememberAddition makes an event be found by the id of a delivery that was added to it.
 func (tx *transaction) rememberAddition(delivery string, event int64) error {
-	return query(tx.conn, "INSERT OR REPLACE INTO additions (uuid, event) VALUES (?, ?)", func(*sqlite.Stmt) error { return nil }, delivery, event)
+	return database.Query(tx.conn, "INSERT OR REPLACE INTO additions (uuid, event) VALUES (?, ?)", func(*sqlite.Stmt) error { return nil }, delivery, event)
 }

@@ -19,14 +19,6 @@ import (
 // be opened is tried again.
 const longestRetryOpening = 5 * time.Second
 
-// mistake is an error that trying again does not mend.
-type mistake struct{ error }
-
-func (m mistake) Is(target error) bool { return target == queue.ErrMisconfigured }
-func (m mistake) Unwrap() error        { return m.error }
-
-func mistaken(format string, args ...any) error { return mistake{fmt.Errorf(format, args...)} }
-
 // Ready returns a channel that is closed once the queue is open.
 func (db *DB) Ready() <-chan struct{} { return db.ready }
 

@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // A database that cannot be opened right now is opened as soon as it can be. What
@@ -25,14 +26,14 @@ func TestOpenIsTriedAgain(t *testing.T) {
 		want  []string
 	}{
 		"in use by another process": {func(t *testing.T, dir string) func() {
-			lock, err := lockDirectory(dir)
+			lock, err := database.LockDirectory(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return func() { lock.Close() }
 		}, []string{"in use by this process", "queue sqlite DIR"}},
 		"damaged, and restored": {func(t *testing.T, dir string) func() {
-			file := filepath.Join(dir, fileName)
+			file := filepath.Join(dir, database.FileName)
 			if err := os.Rename(file, file+".good"); err != nil {
 				t.Fatal(err)
 			}
@@ -143,7 +144,7 @@ func alter(t *testing.T, file, sql string) {
 	t.Helper()
 	conn, err := sqlite.OpenConn(file)
 	if err == nil {
-		err = errors.Join(execute(conn, sql), conn.Close())
+		err = errors.Join(database.Execute(conn, sql), conn.Close())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +158,7 @@ func TestMistakesAreNotTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	theirs := t.TempDir()
-	alter(t, filepath.Join(theirs, fileName), "CREATE TABLE theirs (x)")
+	alter(t, filepath.Join(theirs, database.FileName), "CREATE TABLE theirs (x)")
 	newer := benchOpen(t, Options{MinFree: -1})
 	if err := newer.Close(); err != nil {
 		t.Fatal(err)
@@ -175,7 +176,7 @@ func TestMistakesAreNotTriedAgain(t *testing.T) {
 
 func TestCloseOfWhatWasNeverOpened(t *testing.T) {
 	dir := t.TempDir()
-	lock, err := lockDirectory(dir)
+	lock, err := database.LockDirectory(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // backupAtOnce is how many pages the writer copies between two commits.
@@ -64,7 +65,7 @@ func (db *DB) Backup(ctx context.Context, file string) (err error) {
 	// The copy says that it is in WAL mode. As one file it can be moved about,
 	// and read from where nothing can be written.
 	if err := withFile(file, func(conn *sqlite.Conn) error {
-		return execute(conn, "PRAGMA journal_mode = DELETE")
+		return database.Execute(conn, "PRAGMA journal_mode = DELETE")
 	}); err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func withFile(file string, f func(conn *sqlite.Conn) error) error {
 		return err
 	}
 	for _, pragma := range []string{"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA trusted_schema = OFF", "PRAGMA synchronous = OFF"} {
-		if err := execute(conn, pragma); err != nil {
+		if err := database.Execute(conn, pragma); err != nil {
 			return errors.Join(err, conn.Close())
 		}
 	}
@@ -94,7 +95,7 @@ func syncFile(file string) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return syncDirectory(filepath.Dir(file))
+	return database.SyncDirectory(filepath.Dir(file))
 }
 
 var errBackupStopped = errors.New("the database had to be opened anew meanwhile: try again")
@@ -103,7 +104,7 @@ var errBackupStopped = errors.New("the database had to be opened anew meanwhile:
 func (db *DB) copyTo(ctx context.Context, file string) error {
 	return withFile(file, func(to *sqlite.Conn) error {
 		// It is removed if anything happens, so nothing needs to be undone.
-		if err := execute(to, "PRAGMA journal_mode = OFF"); err != nil {
+		if err := database.Execute(to, "PRAGMA journal_mode = OFF"); err != nil {
 			return err
 		}
 		err := db.between(func(from *sqlite.Conn) (err error) {

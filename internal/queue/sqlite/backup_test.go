@@ -14,6 +14,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // verified checks a queue as an administrator does.
@@ -237,13 +238,13 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 	changed := func(sql string) string {
 		file := write(content)
-		if err := withFile(file, func(conn *sqlite.Conn) error { return execute(conn, sql) }); err != nil {
+		if err := withFile(file, func(conn *sqlite.Conn) error { return database.Execute(conn, sql) }); err != nil {
 			t.Fatal(err)
 		}
 		return file
 	}
 	torn := append([]byte(nil), content...)
-	for i := 20 * pageSize; i < 40*pageSize; i++ {
+	for i := 20 * database.PageSize; i < 40*database.PageSize; i++ {
 		torn[i] = 0xff
 	}
 	for name, c := range map[string]struct{ file, want string }{
@@ -263,7 +264,7 @@ func TestRestoreRefuses(t *testing.T) {
 			if err := Restore(c.file, dir); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("it gave %v, want %q", err, c.want)
 			}
-			if names := entriesIn(t, dir); names != "" && names != lockName {
+			if names := entriesIn(t, dir); names != "" && names != database.LockName {
 				t.Errorf("there are %s", names)
 			}
 		})
@@ -282,7 +283,7 @@ func TestRestoreRefuses(t *testing.T) {
 		t.Error("the database is changed")
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, fileName+".restoring"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, database.FileName+".restoring"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := Restore(backup, dir); err != nil {
@@ -312,7 +313,7 @@ func TestVerifyFinds(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := withFile(db.file, func(conn *sqlite.Conn) error { return execute(conn, sql) }); err != nil {
+			if err := withFile(db.file, func(conn *sqlite.Conn) error { return database.Execute(conn, sql) }); err != nil {
 				t.Fatal(err)
 			}
 			db = benchOpen(t, Options{Dir: dir, MinFree: -1})

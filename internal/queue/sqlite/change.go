@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -95,7 +96,7 @@ func (c *cancel) prepare(*DB)   {}
 func (c *cancel) write(tx *transaction) error {
 	c.ended = c.ended[:0]
 	if c.upTo == 0 {
-		c.upTo = deliveryID(tx.lastEvent+1, 0) - 1
+		c.upTo = database.DeliveryID(tx.lastEvent+1, 0) - 1
 	}
 	s := tx.statements.listWaiting
 	if c.one != 0 {
@@ -128,16 +129,16 @@ func (c *cancel) write(tx *transaction) error {
 		end := tx.statements.end
 		end.BindInt64(1, c.action.row)
 		end.BindInt64(2, id)
-		if err := step(end); err != nil {
+		if err := database.Step(end); err != nil {
 			return err
 		}
 		if err := tx.endedRow(c.action, w); err != nil {
 			return err
 		}
-		if err := tx.countSettled(cancelled, false, 0, 0); err != nil {
+		if err := tx.countSettled(database.Cancelled, false, 0, 0); err != nil {
 			return err
 		}
-		if err := tx.putAttempt(&settlement{Settlement: scheduler.Settlement{Number: int(w.attempts), At: tx.now}, action: c.action, state: cancelled}, id); err != nil {
+		if err := tx.putAttempt(&settlement{Settlement: scheduler.Settlement{Number: int(w.attempts), At: tx.now}, action: c.action, state: database.Cancelled}, id); err != nil {
 			return err
 		}
 	}
@@ -159,7 +160,7 @@ type waitingRow struct {
 }
 
 func (tx *transaction) waitingRow(a *action, delivery int64) (w waitingRow, err error) {
-	err = query(tx.conn, "SELECT due, attempts, first_attempt, since, order_key FROM waiting WHERE action = ? AND delivery = ?", func(row *sqlite.Stmt) error {
+	err = database.Query(tx.conn, "SELECT due, attempts, first_attempt, since, order_key FROM waiting WHERE action = ? AND delivery = ?", func(row *sqlite.Stmt) error {
 		w = waitingRow{row.ColumnInt64(0), row.ColumnInt64(1), row.ColumnInt64(2), row.ColumnInt64(3), row.ColumnText(4)}
 		return nil
 	}, a.row, delivery)
@@ -179,7 +180,7 @@ func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
 	var event int64
 	var place int
 	var name string
-	err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err := db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		matches, err := find(conn, id)
 		if err != nil {
 			return err
@@ -198,7 +199,7 @@ func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
 		return 0, err
 	}
 	db.mu.Lock()
-	c := &cancel{action: db.action(name), one: deliveryID(event, place)}
+	c := &cancel{action: db.action(name), one: database.DeliveryID(event, place)}
 	db.mu.Unlock()
 	if err := db.do(ctx, c); err != nil {
 		return 0, err

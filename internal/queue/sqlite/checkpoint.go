@@ -6,11 +6,12 @@ import (
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 const (
-	pageSize  = 4096
-	frameSize = pageSize + 24
+	frameSize = database.PageSize + 24
 	// pagesPerCommit is what a commit writes besides its rows, roughly.
 	pagesPerCommit = 5
 )
@@ -39,9 +40,9 @@ func (db *DB) checkpoint() {
 	frames, err := runCheckpoint(db.conn, "PASSIVE")
 	db.walBytes = 0
 	if limit := db.options.limits.walLimit; err == nil && frames*frameSize >= limit+db.walExcess {
-		db.readers.bar(time.Second)
+		db.readers.Bar(time.Second)
 		frames, err = runCheckpoint(db.conn, "TRUNCATE")
-		db.readers.unbar()
+		db.readers.Unbar()
 		db.walExcess = 0
 		if err == nil && frames > 0 {
 			// Trying stops the writer for a while, so the next time is later.
@@ -52,7 +53,7 @@ func (db *DB) checkpoint() {
 	}
 	// An error is not reported to anybody else: nothing is lost, the WAL keeps
 	// what it has.
-	if lagging := err != nil && !isBusy(err); lagging != db.lagging {
+	if lagging := err != nil && !database.IsBusy(err); lagging != db.lagging {
 		db.lagging = lagging
 		if lagging {
 			db.logger.Error("the write-ahead log cannot be copied into the database", zap.String("file", db.file), zap.Error(err))
@@ -63,7 +64,7 @@ func (db *DB) checkpoint() {
 // runCheckpoint returns how many frames the WAL holds afterwards.
 func runCheckpoint(conn *sqlite.Conn, mode string) (frames int64, err error) {
 	conn.SetBusyTimeout(20 * time.Millisecond)
-	defer conn.SetBusyTimeout(busyTimeout)
+	defer conn.SetBusyTimeout(database.BusyTimeout)
 	err = sqlitex.Execute(conn, "PRAGMA wal_checkpoint("+mode+")", &sqlitex.ExecOptions{ResultFunc: func(row *sqlite.Stmt) error {
 		frames = max(row.ColumnInt64(1), 0)
 		return nil

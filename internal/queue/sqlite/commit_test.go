@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -25,7 +26,7 @@ func (*earlyLoad) needsRoom() bool            { return false }
 func (r *earlyLoad) prepare(*DB)              {}
 func (r *earlyLoad) write(*transaction) error { return nil }
 func (r *earlyLoad) apply(db *DB) {
-	order := scheduler.Order{Now: micros(db.now()), Timed: 100, Fresh: 100, Held: map[int64]struct{}{}}
+	order := scheduler.Order{Now: database.Micros(db.now()), Timed: 100, Fresh: 100, Held: map[int64]struct{}{}}
 	read, err := db.load(r.action.Name, r.action.id, order)
 	if err != nil {
 		panic(err)
@@ -88,7 +89,7 @@ func stood(t *testing.T, db *DB, c command) {
 		for _, a := range shadow.stored {
 			a.row = 0
 		}
-		if err := step(tx.statements.commit); err != nil {
+		if err := database.Step(tx.statements.commit); err != nil {
 			return err
 		}
 		return sqlite.ResultIOErrFsync.ToError()
@@ -119,7 +120,7 @@ func TestMemoryLearnsOfAnUnknownCommit(t *testing.T) {
 	}{
 		"all of an action cancelled": {func(db *DB) command { return &cancel{action: db.action("x"), more: true} }, queue.Cancelled, "", 0},
 		"one delivery cancelled": {func(db *DB) command {
-			return &cancel{action: db.action("x"), one: deliveryID(firstEvent, 0)}
+			return &cancel{action: db.action("x"), one: database.DeliveryID(database.FirstEvent, 0)}
 		}, queue.Cancelled, "", 1},
 		"moved to another action": {func(db *DB) command { return &move{from: db.action("x"), to: db.action("y")} }, queue.Pending, "y", 0},
 	} {

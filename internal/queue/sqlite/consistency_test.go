@@ -6,13 +6,15 @@ import (
 	"testing"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // checkConsistency opens the database of a closed queue and holds its tables
 // against each other.
 func checkConsistency(t testing.TB, dir string) {
 	t.Helper()
-	conn, err := connectReader(filepath.Join(dir, fileName))
+	conn, err := database.ConnectReader(filepath.Join(dir, database.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +37,7 @@ func checkConsistency(t testing.TB, dir string) {
 		"events without a block or kind": `SELECT id FROM events e WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE first <= e.id) OR kind NOT IN (SELECT id FROM kinds)`,
 	} {
 		var found []string
-		if err := query(conn, sql, func(row *sqlite.Stmt) error {
+		if err := database.Query(conn, sql, func(row *sqlite.Stmt) error {
 			found = append(found, row.ColumnText(0))
 			return nil
 		}); err != nil {
@@ -51,13 +53,13 @@ func checkConsistency(t testing.TB, dir string) {
 // which nothing was ever removed.
 func checkCounts(t testing.TB, dir string) {
 	t.Helper()
-	conn, err := connectReader(filepath.Join(dir, fileName))
+	conn, err := database.ConnectReader(filepath.Join(dir, database.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	sum := func(columns, minutes string) int64 {
-		n, err := queryInt(conn, "SELECT coalesce(sum("+columns+"), 0) FROM counts WHERE minutes IN ("+minutes+")")
+		n, err := database.QueryInt(conn, "SELECT coalesce(sum("+columns+"), 0) FROM counts WHERE minutes IN ("+minutes+")")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +71,7 @@ func checkCounts(t testing.TB, dir string) {
 		"expired": "SELECT count(*) FROM attempts WHERE state = 3", "cancelled": "SELECT count(*) FROM attempts WHERE state = 4",
 		"retries": "SELECT count(*) FROM attempts WHERE state = 0",
 	} {
-		want, err := queryInt(conn, sql)
+		want, err := database.QueryInt(conn, sql)
 		if err != nil {
 			t.Fatal(err)
 		}

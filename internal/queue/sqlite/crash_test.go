@@ -15,6 +15,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // The test binary runs itself as another process with a queue directory and
@@ -178,8 +179,8 @@ func check(t *testing.T, dir string, said *told) (stored int) {
 	}
 	pending := make(map[string]queue.DeliveryState)
 	seen := make(map[string]bool)
-	err = db.readers.read(context.Background(), func(conn *sqlite.Conn) error {
-		return query(conn, "SELECT id FROM events", func(row *sqlite.Stmt) error {
+	err = db.readers.Read(context.Background(), func(conn *sqlite.Conn) error {
+		return database.Query(conn, "SELECT id FROM events", func(row *sqlite.Stmt) error {
 			s, _, err := summarize(conn, row.ColumnInt64(0))
 			if err != nil {
 				return err

@@ -1,5 +1,7 @@
 package sqlite
 
+import "github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+
 // original returns the UUID of the event that entry i repeats, or "".
 func (p *put) original(tx *transaction, i int) (string, error) {
 	e := &p.entries[i]
@@ -33,10 +35,10 @@ func (tx *transaction) remember(e *entry) error {
 	put.BindText(2, e.event.ID)
 	put.BindInt64(3, tx.now)
 	put.BindInt64(4, tx.now+e.window)
-	if err := step(put); err != nil {
+	if err := database.Step(put); err != nil {
 		return err
 	}
 	old := tx.statements.oldDedupe
 	old.BindInt64(1, tx.now)
-	return step(old)
+	return database.Step(old)
 }

@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // eventually waits until a condition holds.
@@ -358,7 +359,7 @@ func TestCommitThatWasMadeInSpiteOfAnError(t *testing.T) {
 		for _, a := range shadow.touched {
 			a.delta = 0
 		}
-		if err := step(tx.statements.commit); err != nil {
+		if err := database.Step(tx.statements.commit); err != nil {
 			return err
 		}
 		return sqlite.ResultIOErrFsync.ToError()

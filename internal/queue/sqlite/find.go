@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -22,7 +23,7 @@ const shortestID = 8
 type match struct {
 	event int64
 	uuid  string
-	plans []plan
+	plans []database.Plan
 }
 
 const listBlocks = `SELECT first FROM blocks WHERE newest >= ? AND oldest <= ? ORDER BY first`
@@ -36,26 +37,26 @@ const findAdded = `SELECT DISTINCT e.id, e.uuid, e.deliveries FROM additions a C
 // find returns the events that an id, or the beginning of one, may mean. The
 // time in the id says in which blocks they can be.
 func find(conn *sqlite.Conn, id string) ([]match, error) {
-	times, ok := timesOfUUID(id)
+	times, ok := database.TimesOfUUID(id)
 	if !ok || len(id) < shortestID {
 		return nil, nil
 	}
 	var firsts []int64
-	err := query(conn, listBlocks, func(row *sqlite.Stmt) error {
+	err := database.Query(conn, listBlocks, func(row *sqlite.Stmt) error {
 		firsts = append(firsts, row.ColumnInt64(0))
 		return nil
-	}, times.oldest, times.newest)
+	}, times.Oldest, times.Newest)
 	if err != nil {
 		return nil, err
 	}
 	var matches []match
 	for _, first := range firsts {
-		end, err := blockEnd(conn, first)
+		end, err := database.BlockEnd(conn, first)
 		if err != nil {
 			return nil, err
 		}
-		err = query(conn, findInBlock, func(row *sqlite.Stmt) error {
-			plans, _ := decodePlans(columnBytes(row, 2))
+		err = database.Query(conn, findInBlock, func(row *sqlite.Stmt) error {
+			plans, _ := database.DecodePlans(database.ColumnBytes(row, 2))
 			matches = append(matches, match{row.ColumnInt64(0), row.ColumnText(1), plans})
 			return nil
 		}, first, end, int64(len(id)), id, `"id":"`+id)
@@ -63,10 +64,10 @@ func find(conn *sqlite.Conn, id string) ([]match, error) {
 			return nil, err
 		}
 	}
-	err = query(conn, findAdded, func(row *sqlite.Stmt) error {
+	err = database.Query(conn, findAdded, func(row *sqlite.Stmt) error {
 		event := row.ColumnInt64(0)
 		if !slices.ContainsFunc(matches, func(m match) bool { return m.event == event }) {
-			plans, _ := decodePlans(columnBytes(row, 2))
+			plans, _ := database.DecodePlans(database.ColumnBytes(row, 2))
 			matches = append(matches, match{event, row.ColumnText(1), plans})
 		}
 		return nil
@@ -77,7 +78,7 @@ func find(conn *sqlite.Conn, id string) ([]match, error) {
 // Find implements queue.History.
 func (db *DB) Find(ctx context.Context, id string) (history queue.Detail, err error) {
 	id = strings.ToLower(id)
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		matches, err := find(conn, id)
 		if err != nil {
 			return err
@@ -110,17 +111,17 @@ func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.Detail, err error
 	if h.Event, err = db.event(conn, event, &s); err != nil {
 		return h, err
 	}
-	from, to := attemptRange(event)
-	err = query(conn, `SELECT id, began, took, status, error, request, response, empty FROM attempts
+	from, to := database.AttemptRange(event)
+	err = database.Query(conn, `SELECT id, began, took, status, error, request, response, empty FROM attempts
 		WHERE id >= ? AND id < ? AND began IS NOT NULL ORDER BY id`, func(row *sqlite.Stmt) error {
 		attempt := queue.Attempt{
-			Began: fromMicros(row.ColumnInt64(1)), Took: time.Duration(row.ColumnInt64(2)) * time.Microsecond, Status: row.ColumnInt(3),
+			Began: database.FromMicros(row.ColumnInt64(1)), Took: time.Duration(row.ColumnInt64(2)) * time.Microsecond, Status: row.ColumnInt(3),
 			Error: row.ColumnText(4), Request: row.ColumnText(5), Response: row.ColumnText(6),
 		}
-		if empty := columnBytes(row, 7); empty != nil {
+		if empty := database.ColumnBytes(row, 7); empty != nil {
 			db.unreadable(s.ID, json.Unmarshal(empty, &attempt.Empty))
 		}
-		if place := placeOf(row.ColumnInt64(0) >> attemptBits); place < len(s.Deliveries) {
+		if place := database.PlaceOf(row.ColumnInt64(0) >> database.AttemptBits); place < len(s.Deliveries) {
 			id := s.Deliveries[place].ID
 			h.Attempts[id] = append(h.Attempts[id], attempt)
 		}
@@ -131,9 +132,9 @@ func (db *DB) history(conn *sqlite.Conn, event int64) (h queue.Detail, err error
 
 // event returns an event as it was stored, nil when that cannot be read.
 func (db *DB) event(conn *sqlite.Conn, id int64, s *summary) (event *event.Event, err error) {
-	err = query(conn, "SELECT record, body, checksum FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
+	err = database.Query(conn, "SELECT record, body, checksum FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 		var err error
-		event, err = decodeEvent(columnBytes(row, 0), columnBytes(row, 1), columnChecksum(row, 2), s.ID, s.Source, s.Event, s.received)
+		event, err = database.DecodeEvent(database.ColumnBytes(row, 0), database.ColumnBytes(row, 1), database.ColumnChecksum(row, 2), s.ID, s.Source, s.Event, s.received)
 		db.unreadable(s.ID, err)
 		return nil
 	}, id)
@@ -152,17 +153,17 @@ type summary struct {
 // summarize returns one event with the states of its deliveries. What never
 // changes of them stands in the event's row, the rest in their last attempts.
 func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error) {
-	var plans []plan
-	err = query(conn, `SELECT e.uuid, k.source, k.event, e.received, e.test, e.tenant, e.parse_error, e.duplicate_of, e.verdict, e.deliveries, k.decision
+	var plans []database.Plan
+	err = database.Query(conn, `SELECT e.uuid, k.source, k.event, e.received, e.test, e.tenant, e.parse_error, e.duplicate_of, e.verdict, e.deliveries, k.decision
 		FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = ?`, func(row *sqlite.Stmt) error {
 		found = true
 		s.ID, s.Source, s.Event = row.ColumnText(0), row.ColumnText(1), row.ColumnText(2)
 		s.received = row.ColumnInt64(3)
-		s.Received = fromMicros(s.received)
+		s.Received = database.FromMicros(s.received)
 		s.Test = row.ColumnBool(4)
 		s.Tenant, s.ParseError, s.DuplicateOf = row.ColumnText(5), row.ColumnText(6), row.ColumnText(7)
-		s.Verdict = decodeVerdict(columnBytes(row, 8), row.ColumnText(10))
-		plans, _ = decodePlans(columnBytes(row, 9))
+		s.Verdict = decodeVerdict(database.ColumnBytes(row, 8), row.ColumnText(10))
+		plans, _ = database.DecodePlans(database.ColumnBytes(row, 9))
 		return nil
 	}, event)
 	if err != nil || !found || len(plans) == 0 {
@@ -172,25 +173,25 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 	for i, p := range plans {
 		s.Deliveries[i] = queue.DeliveryState{ID: p.ID, Action: p.Action, Of: p.Of, State: queue.Pending, Due: s.Received}
 		if due := max(p.Due, p.Added); due != 0 {
-			s.Deliveries[i].Due = fromMicros(due)
+			s.Deliveries[i].Due = database.FromMicros(due)
 		}
 	}
-	from, to := attemptRange(event)
-	err = query(conn, "SELECT id, state, at, began, status, error FROM attempts WHERE id >= ? AND id < ? ORDER BY id", func(row *sqlite.Stmt) error {
+	from, to := database.AttemptRange(event)
+	err = database.Query(conn, "SELECT id, state, at, began, status, error FROM attempts WHERE id >= ? AND id < ? ORDER BY id", func(row *sqlite.Stmt) error {
 		id, state := row.ColumnInt64(0), row.ColumnInt64(1)
-		place := placeOf(id >> attemptBits)
-		if place >= len(plans) || state < 0 || int(state) >= len(states) {
+		place := database.PlaceOf(id >> database.AttemptBits)
+		if place >= len(plans) || state < 0 || int(state) >= len(database.States) {
 			return nil
 		}
 		d := &s.Deliveries[place]
-		d.State = states[state]
-		if state == pending {
-			d.Due = fromMicros(row.ColumnInt64(2))
+		d.State = database.States[state]
+		if state == database.Pending {
+			d.Due = database.FromMicros(row.ColumnInt64(2))
 		} else {
-			d.Due, d.Ended = time.Time{}, fromMicros(row.ColumnInt64(2))
+			d.Due, d.Ended = time.Time{}, database.FromMicros(row.ColumnInt64(2))
 		}
 		if row.ColumnType(3) != sqlite.TypeNull {
-			d.Attempts = int(id&lastAttempt) + 1
+			d.Attempts = int(id&database.LastAttempt) + 1
 			d.Status, d.Error = row.ColumnInt(4), row.ColumnText(5)
 		}
 		return nil
@@ -209,7 +210,7 @@ func decodeVerdict(stored []byte, decision string) (v rules.Verdict) {
 
 // Backlog implements queue.History.
 func (db *DB) Backlog(ctx context.Context) (backlog []queue.Backlog, err error) {
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		backlog = nil
 		backlog, err = readBacklog(conn)
 		return err
@@ -229,9 +230,9 @@ const listBacklog = `SELECT a.name, a.waiting, a.paused, min(
 	FROM actions a WHERE a.waiting > 0 ORDER BY a.name`
 
 func readBacklog(conn *sqlite.Conn) (backlog []queue.Backlog, err error) {
-	err = query(conn, listBacklog, func(row *sqlite.Stmt) error {
+	err = database.Query(conn, listBacklog, func(row *sqlite.Stmt) error {
 		backlog = append(backlog, queue.Backlog{
-			Action: row.ColumnText(0), Count: row.ColumnInt(1), Paused: row.ColumnBool(2), Oldest: fromMicros(row.ColumnInt64(3)),
+			Action: row.ColumnText(0), Count: row.ColumnInt(1), Paused: row.ColumnBool(2), Oldest: database.FromMicros(row.ColumnInt64(3)),
 		})
 		return nil
 	})

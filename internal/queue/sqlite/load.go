@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -10,8 +9,8 @@ import (
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
 
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -21,7 +20,7 @@ func (db *DB) startLoad(of *scheduler.Action, order scheduler.Order) {
 	row := a.id
 	db.background.Go(func() {
 		read, err := db.load(a.Name, row, order)
-		if err != nil && !errors.Is(err, errReadersClosed) {
+		if err != nil && !errors.Is(err, database.ErrReadersClosed) {
 			db.logger.Error("reading waiting deliveries", zap.String("action", a.Name), zap.Error(err))
 		}
 		db.mu.Lock()
@@ -49,7 +48,7 @@ func (db *DB) load(action string, row int64, order scheduler.Order) (scheduler.R
 	var raws, timed []rawDelivery
 	result := scheduler.Read{NextDue: math.MaxInt64}
 	bytes := int64(0)
-	err := db.readers.read(context.Background(), func(conn *sqlite.Conn) error {
+	err := db.readers.Read(context.Background(), func(conn *sqlite.Conn) error {
 		raws, timed, result.NextDue, bytes = raws[:0], timed[:0], math.MaxInt64, 0
 		read := func(stmt *sqlite.Stmt) rawDelivery {
 			r := readDelivery(stmt)
@@ -63,7 +62,7 @@ func (db *DB) load(action string, row int64, order scheduler.Order) (scheduler.R
 			}
 			result.NextDue = next
 			for i, id := range ids {
-				if err := query(conn, loadTimed, func(row *sqlite.Stmt) error {
+				if err := database.Query(conn, loadTimed, func(row *sqlite.Stmt) error {
 					timed = append(timed, read(row))
 					return nil
 				}, row, id.delivery); err != nil {
@@ -77,17 +76,17 @@ func (db *DB) load(action string, row int64, order scheduler.Order) (scheduler.R
 		}
 		if order.Fresh > 0 {
 			bytes = 0
-			return query(conn, loadFresh, func(row *sqlite.Stmt) error {
+			return database.Query(conn, loadFresh, func(row *sqlite.Stmt) error {
 				raws = append(raws, read(row))
 				if bytes > db.options.limits.actionBytes {
-					return errEnough
+					return database.ErrEnough
 				}
 				return nil
 			}, row, order.After, int64(order.Fresh))
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil && !errors.Is(err, database.ErrEnough) {
 		return result, err
 	}
 	result.FreshEnd = err == nil && len(raws) < order.Fresh
@@ -100,30 +99,28 @@ func (db *DB) load(action string, row int64, order scheduler.Order) (scheduler.R
 	return result, nil
 }
 
-var errEnough = errors.New("enough")
-
 type dueDelivery struct{ delivery, due int64 }
 
 // scanDue returns the deliveries that are due and not in memory, in the order
 // of their times, and the time of the first that it leaves.
 func scanDue(conn *sqlite.Conn, action int64, order scheduler.Order) (ids []dueDelivery, next int64, err error) {
 	next = math.MaxInt64
-	err = query(conn, scanTimed, func(row *sqlite.Stmt) error {
+	err = database.Query(conn, scanTimed, func(row *sqlite.Stmt) error {
 		id, due := row.ColumnInt64(0), row.ColumnInt64(1)
 		if due >= scheduler.Behind {
-			return errEnough
+			return database.ErrEnough
 		}
 		if _, held := order.Held[id]; held {
 			return nil
 		}
 		if due > order.Now || len(ids) == order.Timed {
 			next = due
-			return errEnough
+			return database.ErrEnough
 		}
 		ids = append(ids, dueDelivery{id, due})
 		return nil
 	}, action)
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, database.ErrEnough) {
 		err = nil
 	}
 	return ids, next, err
@@ -143,7 +140,7 @@ func readDelivery(row *sqlite.Stmt) rawDelivery {
 	return rawDelivery{
 		id: row.ColumnInt64(0), due: row.ColumnInt64(1), attempts: row.ColumnInt64(2), first: row.ColumnInt64(3), orderKey: row.ColumnText(4),
 		uuid: row.ColumnText(5), received: row.ColumnInt64(6), source: row.ColumnText(7), name: row.ColumnText(8),
-		deliveries: columnBytes(row, 9), record: columnBytes(row, 10), body: columnBytes(row, 11), checksum: columnChecksum(row, 12),
+		deliveries: database.ColumnBytes(row, 9), record: database.ColumnBytes(row, 10), body: database.ColumnBytes(row, 11), checksum: database.ColumnChecksum(row, 12),
 	}
 }
 
@@ -154,19 +151,19 @@ func (db *DB) decode(action string, r rawDelivery) *scheduler.Delivery {
 	if r.due == 0 {
 		d.Since = r.received
 	} else {
-		d.Delivery.Due = fromMicros(r.due)
+		d.Delivery.Due = database.FromMicros(r.due)
 	}
 	d.Action, d.OrderKey, d.Attempts = action, r.orderKey, int(r.attempts)
 	if r.first != 0 {
-		d.FirstAttempt = fromMicros(r.first)
+		d.FirstAttempt = database.FromMicros(r.first)
 	}
-	stored, err := storedDelivery(r.deliveries, placeOf(r.id))
+	stored, err := database.StoredDelivery(r.deliveries, database.PlaceOf(r.id))
 	if err == nil {
 		d.ID, d.Of, d.Added = stored.ID, stored.Of, stored.Added
 		if stored.Expires != 0 {
-			d.Expires = fromMicros(stored.Expires)
+			d.Expires = database.FromMicros(stored.Expires)
 		}
-		d.Event, err = decodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.received)
+		d.Event, err = database.DecodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.received)
 	}
 	db.unreadable(r.uuid, err)
 	return d
@@ -175,84 +172,12 @@ func (db *DB) decode(action string, r rawDelivery) *scheduler.Delivery {
 // unreadable tells of a row that cannot be read.
 func (db *DB) unreadable(event string, err error) {
 	if err != nil {
-		if errors.Is(err, errChecksum) {
+		if errors.Is(err, database.ErrChecksum) {
 			db.troubles.begin(queue.TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run caddy event-relay check", event), false)
 		}
 		db.logger.Error("a stored event cannot be read", zap.String("event", event), zap.Error(err))
 	}
 }
 
-func decodeEvent(record, body []byte, sum int64, uuid, source, name string, received int64) (*event.Event, error) {
-	if err := checkSum(sum, record, body); err != nil {
-		return nil, err
-	}
-	event, err := event.DecodeRecord(record, body)
-	if err != nil {
-		return nil, fmt.Errorf("decoding the record: %w", err)
-	}
-	event.ID, event.Source, event.Name, event.Received = uuid, source, name, fromMicros(received)
-	return event, nil
-}
-
-// plan is a delivery as it stands in events.deliveries.
-type plan struct {
-	ID      string `json:"id"`
-	Action  string `json:"action"`
-	Due     int64  `json:"due,omitempty"`
-	Expires int64  `json:"expires,omitempty"`
-	Of      string `json:"of,omitempty"`    // id of the delivery that it repeats
-	Added   int64  `json:"added,omitempty"` // when it was added to the stored event, 0: it was stored with it
-}
-
-// decodePlans decodes events.deliveries, which is NULL for none.
-func decodePlans(list []byte) (plans []plan, err error) {
-	if list == nil {
-		return nil, nil
-	}
-	if err := json.Unmarshal(list, &plans); err != nil {
-		return nil, fmt.Errorf("decoding the list of deliveries: %w", err)
-	}
-	return plans, nil
-}
-
-func storedDelivery(list []byte, place int) (plan, error) {
-	plans, err := decodePlans(list)
-	if err != nil {
-		return plan{}, err
-	}
-	if place >= len(plans) {
-		return plan{}, fmt.Errorf("decoding the list of deliveries: it has %d and not %d", len(plans), place+1)
-	}
-	return plans[place], nil
-}
-
 // eventSize estimates the memory of a decoded event from what is stored of it.
 func eventSize(record, body int) int64 { return int64(1024 + 3*(record+body)) }
-
-// query runs a cached statement and calls f for each row.
-func query(conn *sqlite.Conn, sql string, f func(row *sqlite.Stmt) error, args ...any) error {
-	stmt, err := conn.Prepare(sql)
-	if err != nil {
-		return err
-	}
-	defer stmt.Reset()
-	for i, arg := range args {
-		switch arg := arg.(type) {
-		case int64:
-			stmt.BindInt64(i+1, arg)
-		case string:
-			stmt.BindText(i+1, arg)
-		default:
-			return fmt.Errorf("binding a %T", arg)
-		}
-	}
-	for {
-		row, err := stmt.Step()
-		if err != nil || !row {
-			return err
-		}
-		if err := f(stmt); err != nil {
-			return err
-		}
-	}
-}

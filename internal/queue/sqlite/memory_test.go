@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -367,8 +368,8 @@ func TestOldDedupeMarksGo(t *testing.T) {
 	h.Advance(2 * time.Minute)
 	put(26)
 	var n int64
-	if err := db.readers.read(context.Background(), func(conn *sqlite.Conn) (err error) {
-		n, err = queryInt(conn, "SELECT count(*) FROM dedupe")
+	if err := db.readers.Read(context.Background(), func(conn *sqlite.Conn) (err error) {
+		n, err = database.QueryInt(conn, "SELECT count(*) FROM dedupe")
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -59,19 +60,19 @@ func (db *DB) merge(ctx context.Context, file string, progress func(done, total 
 	defer func() { err = errors.Join(err, from.Close()) }()
 	from.SetInterrupt(ctx.Done())
 	for _, pragma := range []string{"PRAGMA query_only = ON", "PRAGMA trusted_schema = OFF"} {
-		if err := execute(from, pragma); err != nil {
+		if err := database.Execute(from, pragma); err != nil {
 			return 0, err
 		}
 	}
 	if err := checkWhole(from); err != nil {
 		return 0, fmt.Errorf("%w: %w", queue.ErrNoBackup, err)
 	}
-	total, err := queryInt(from, "SELECT count(*) FROM events")
+	total, err := database.QueryInt(from, "SELECT count(*) FROM events")
 	if err != nil {
 		return 0, err
 	}
 	done := int64(0)
-	for before := int64(maxEvent); ; {
+	for before := int64(database.MaxEvent); ; {
 		events, err := db.readMerging(from, before)
 		if err != nil || len(events) == 0 {
 			if err == nil {
@@ -104,13 +105,13 @@ func (db *DB) merge(ctx context.Context, file string, progress func(done, total 
 // merging is one event of another database.
 type merging struct {
 	id, received                          int64
-	kind                                  kind
+	kind                                  database.Kind
 	uuid, tenant, parseError, duplicateOf string
 	verdict, deliveries, record           string
 	body                                  []byte
 	test                                  bool
 	checksum                              int64
-	plans                                 []plan
+	plans                                 []database.Plan
 	attempts                              []mergingAttempt
 }
 
@@ -135,32 +136,32 @@ const (
 func (db *DB) readMerging(from *sqlite.Conn, before int64) (events []merging, err error) {
 	// A backup of an earlier version has none.
 	sum := "NULL"
-	if has, err := queryInt(from, "SELECT count(*) FROM pragma_table_info('events') WHERE name = 'checksum'"); err != nil {
+	if has, err := database.QueryInt(from, "SELECT count(*) FROM pragma_table_info('events') WHERE name = 'checksum'"); err != nil {
 		return nil, err
 	} else if has > 0 {
 		sum = "e.checksum"
 	}
 	bytes := 0
-	err = query(from, fmt.Sprintf(listMerging, sum), func(row *sqlite.Stmt) error {
+	err = database.Query(from, fmt.Sprintf(listMerging, sum), func(row *sqlite.Stmt) error {
 		e := merging{
-			id: row.ColumnInt64(0), received: row.ColumnInt64(1), kind: kind{row.ColumnText(2), row.ColumnText(3), row.ColumnText(4), row.ColumnText(5)},
+			id: row.ColumnInt64(0), received: row.ColumnInt64(1), kind: database.Kind{Source: row.ColumnText(2), Event: row.ColumnText(3), Decision: row.ColumnText(4), Actions: row.ColumnText(5)},
 			uuid: row.ColumnText(6), tenant: row.ColumnText(7), parseError: row.ColumnText(8), duplicateOf: row.ColumnText(9),
-			verdict: row.ColumnText(10), deliveries: row.ColumnText(11), record: row.ColumnText(12), body: columnBytes(row, 13), test: row.ColumnBool(14), checksum: columnChecksum(row, 15),
+			verdict: row.ColumnText(10), deliveries: row.ColumnText(11), record: row.ColumnText(12), body: database.ColumnBytes(row, 13), test: row.ColumnBool(14), checksum: database.ColumnChecksum(row, 15),
 		}
-		if e.id < 1 || e.id >= maxEvent {
+		if e.id < 1 || e.id >= database.MaxEvent {
 			return fmt.Errorf("it has an event with the number %d", e.id)
 		}
 		events = append(events, e)
 		if bytes += len(e.record) + len(e.body) + len(e.verdict) + len(e.deliveries); bytes > mergeBytesAtOnce {
-			return errEnough
+			return database.ErrEnough
 		}
 		return nil
 	}, before, int64(mergeAtOnce))
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil && !errors.Is(err, database.ErrEnough) {
 		return nil, err
 	}
 	for i := range events {
-		if err := events[i].readDeliveries(from, micros(db.now())); err != nil {
+		if err := events[i].readDeliveries(from, database.Micros(db.now())); err != nil {
 			return nil, err
 		}
 	}
@@ -171,22 +172,22 @@ func (db *DB) readMerging(from *sqlite.Conn, before int64) (events []merging, er
 // are unfinished end as cancelled.
 func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 	var err error
-	if e.plans, err = decodePlans([]byte(e.deliveries)); e.deliveries == "" || err != nil || len(e.plans) > maxDeliveries {
+	if e.plans, err = database.DecodePlans([]byte(e.deliveries)); e.deliveries == "" || err != nil || len(e.plans) > database.MaxDeliveries {
 		// What they were cannot be told any more.
-		e.plans, e.deliveries, e.kind.actions = nil, "", ""
+		e.plans, e.deliveries, e.kind.Actions = nil, "", ""
 		return nil
 	}
-	if e.kind.actions, err = actionsOf(e.plans); err != nil {
+	if e.kind.Actions, err = actionsOf(e.plans); err != nil {
 		return err
 	}
 	ended := make([]bool, len(e.plans))
-	first, end := attemptRange(e.id)
-	if err := query(from, listMergingAttempts, func(row *sqlite.Stmt) error {
+	first, end := database.AttemptRange(e.id)
+	if err := database.Query(from, listMergingAttempts, func(row *sqlite.Stmt) error {
 		id := row.ColumnInt64(0)
-		a := mergingAttempt{place: placeOf(id >> attemptBits), action: row.ColumnText(1), settlement: settlement{
-			Settlement: scheduler.Settlement{Number: int(id & lastAttempt), At: row.ColumnInt64(3)}, state: row.ColumnInt64(2), empty: row.ColumnText(10),
+		a := mergingAttempt{place: database.PlaceOf(id >> database.AttemptBits), action: row.ColumnText(1), settlement: settlement{
+			Settlement: scheduler.Settlement{Number: int(id & database.LastAttempt), At: row.ColumnInt64(3)}, state: row.ColumnInt64(2), empty: row.ColumnText(10),
 		}}
-		if a.place >= len(e.plans) || a.state < pending || a.state > cancelled {
+		if a.place >= len(e.plans) || a.state < database.Pending || a.state > database.Cancelled {
 			return nil
 		}
 		if a.action == "" {
@@ -194,11 +195,11 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		}
 		if row.ColumnType(4) != sqlite.TypeNull {
 			a.attempt = &queue.Attempt{
-				Began: fromMicros(row.ColumnInt64(4)), Took: time.Duration(row.ColumnInt64(5)) * time.Microsecond, Status: row.ColumnInt(6),
+				Began: database.FromMicros(row.ColumnInt64(4)), Took: time.Duration(row.ColumnInt64(5)) * time.Microsecond, Status: row.ColumnInt(6),
 				Error: row.ColumnText(7), Request: row.ColumnText(8), Response: row.ColumnText(9),
 			}
 		}
-		ended[a.place] = ended[a.place] || a.state != pending
+		ended[a.place] = ended[a.place] || a.state != database.Pending
 		e.attempts = append(e.attempts, a)
 		return nil
 	}, first, end); err != nil {
@@ -208,16 +209,16 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		if ended[place] {
 			continue
 		}
-		a := mergingAttempt{place: place, action: p.Action, settlement: settlement{Settlement: scheduler.Settlement{At: now}, state: cancelled}}
+		a := mergingAttempt{place: place, action: p.Action, settlement: settlement{Settlement: scheduler.Settlement{At: now}, state: database.Cancelled}}
 		for _, other := range e.attempts {
 			if other.place == place {
 				a.Number = max(a.Number, other.Number+1)
 			}
 		}
-		if err := query(from, getMergingWaiting, func(row *sqlite.Stmt) error {
+		if err := database.Query(from, getMergingWaiting, func(row *sqlite.Stmt) error {
 			a.Number = max(a.Number, row.ColumnInt(0))
 			return nil
-		}, deliveryID(e.id, place)); err != nil {
+		}, database.DeliveryID(e.id, place)); err != nil {
 			return err
 		}
 		e.attempts = append(e.attempts, a)
@@ -231,7 +232,7 @@ func (db *DB) unknown(ctx context.Context, events []merging) (unknown []merging,
 	for i := range events {
 		ids[i] = events[i].uuid
 	}
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		known, err := eventsOf(conn, ids)
 		if err != nil {
 			return err
@@ -272,17 +273,17 @@ func (m *merge) write(tx *transaction) error {
 	m.refused = nil
 	// Never a number that an event had before: blocks remember them.
 	next := tx.lastEvent + 1
-	if err := query(tx.conn, "SELECT min(first) FROM blocks HAVING count(*) > 0", func(row *sqlite.Stmt) error {
+	if err := database.Query(tx.conn, "SELECT min(first) FROM blocks HAVING count(*) > 0", func(row *sqlite.Stmt) error {
 		next = row.ColumnInt64(0)
 		return nil
 	}); err != nil {
 		return err
 	}
-	if tx.block.first != 0 {
-		next = min(next, tx.block.first) // not written yet
+	if tx.block.First != 0 {
+		next = min(next, tx.block.First) // not written yet
 	}
-	b := block{first: next - int64(len(m.events))}
-	if b.first < 1 {
+	b := database.Block{First: next - int64(len(m.events))}
+	if b.First < 1 {
 		m.refused = errors.New("this database has no room for older events, because it was made by an earlier version: " +
 			"start the relay with an empty directory, and add this history to it and then the other, newest first")
 		return nil
@@ -292,25 +293,25 @@ func (m *merge) write(tx *transaction) error {
 		next--
 		times := e.times()
 		if i == 0 {
-			b.span = times
+			b.Span = times
 		}
-		b.include(times.oldest)
-		b.include(times.newest)
+		b.Include(times.Oldest)
+		b.Include(times.Newest)
 		if err := e.write(tx, next, m.actions); err != nil {
 			return err
 		}
 	}
-	b.round()
+	b.Round()
 	return tx.putBlock(b)
 }
 
 // times returns the times that may be used to look for an event.
-func (e *merging) times() span {
-	times := span{e.received, e.received}
-	times.include(timeOfUUID(e.uuid))
+func (e *merging) times() database.Span {
+	times := database.Span{Oldest: e.received, Newest: e.received}
+	times.Include(database.TimeOfUUID(e.uuid))
 	for _, p := range e.plans {
 		if p.Added == 0 {
-			times.include(timeOfUUID(p.ID))
+			times.Include(database.TimeOfUUID(p.ID))
 		}
 	}
 	return times
@@ -337,7 +338,7 @@ func (e *merging) write(tx *transaction, id int64, actions map[string]*action) e
 		if err := tx.storeAction(a.settlement.action); err != nil {
 			return err
 		}
-		if err := tx.putAttempt(&a.settlement, deliveryID(id, a.place)); err != nil {
+		if err := tx.putAttempt(&a.settlement, database.DeliveryID(id, a.place)); err != nil {
 			return err
 		}
 	}
@@ -347,26 +348,26 @@ func (e *merging) write(tx *transaction, id int64, actions map[string]*action) e
 // mergeRest adds what was counted in another database, and its notes on
 // configurations: older versions of the schema have neither.
 func (db *DB) mergeRest(ctx context.Context, from *sqlite.Conn) error {
-	if have, err := queryInt(from, "PRAGMA user_version"); err != nil || have < 2 {
+	if have, err := database.QueryInt(from, "PRAGMA user_version"); err != nil || have < 2 {
 		return err
 	}
 	if err := db.mergeNotes(ctx, from); err != nil {
 		return err
 	}
-	theirs, err := queryText(from, "SELECT text FROM facts WHERE name = 'identity'")
+	theirs, err := database.QueryText(from, "SELECT text FROM facts WHERE name = 'identity'")
 	if err != nil {
 		return err
 	}
 	var ours string
 	counted := int64(-1)
-	if err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
-		if err := query(conn, "SELECT text FROM facts WHERE name = 'identity'", func(row *sqlite.Stmt) error {
+	if err := db.readers.Read(ctx, func(conn *sqlite.Conn) error {
+		if err := database.Query(conn, "SELECT text FROM facts WHERE name = 'identity'", func(row *sqlite.Stmt) error {
 			ours = row.ColumnText(0)
 			return nil
 		}); err != nil {
 			return err
 		}
-		return query(conn, "SELECT counted FROM merged WHERE identity = ?", func(row *sqlite.Stmt) error {
+		return database.Query(conn, "SELECT counted FROM merged WHERE identity = ?", func(row *sqlite.Stmt) error {
 			counted = row.ColumnInt64(0)
 			return nil
 		}, theirs)
@@ -375,13 +376,13 @@ func (db *DB) mergeRest(ctx context.Context, from *sqlite.Conn) error {
 	}
 	for {
 		c := &mergeCounts{identity: theirs}
-		if err := query(from, "SELECT "+countColumns+" FROM counts WHERE minutes IN (0, 1) AND at > ? ORDER BY at LIMIT ?", func(row *sqlite.Stmt) error {
-			c.counts = append(c.counts, readCounts(row))
+		if err := database.Query(from, "SELECT "+database.CountColumns+" FROM counts WHERE minutes IN (0, 1) AND at > ? ORDER BY at LIMIT ?", func(row *sqlite.Stmt) error {
+			c.counts = append(c.counts, database.ReadCounts(row))
 			return nil
 		}, counted, int64(countsAtOnce)); err != nil || len(c.counts) == 0 {
 			return err
 		}
-		counted = c.counts[len(c.counts)-1].at
+		counted = c.counts[len(c.counts)-1].At
 		if err := db.rest(ctx, c); err != nil {
 			return err
 		}
@@ -392,7 +393,7 @@ func (db *DB) mergeRest(ctx context.Context, from *sqlite.Conn) error {
 type mergeCounts struct {
 	waiter
 	identity string
-	counts   []counts
+	counts   []database.Counts
 }
 
 func (*mergeCounts) needsRoom() bool { return true }
@@ -405,27 +406,27 @@ func (m *mergeCounts) write(tx *transaction) error {
 			return err
 		}
 	}
-	return query(tx.conn, "INSERT OR REPLACE INTO merged (identity, counted) VALUES (?, ?)", func(*sqlite.Stmt) error { return nil },
-		m.identity, m.counts[len(m.counts)-1].at)
+	return database.Query(tx.conn, "INSERT OR REPLACE INTO merged (identity, counted) VALUES (?, ?)", func(*sqlite.Stmt) error { return nil },
+		m.identity, m.counts[len(m.counts)-1].At)
 }
 
 // mergeNotes adds the notes on configurations that are not here, so that it can
 // still be told by which rules the events were decided.
 func (db *DB) mergeNotes(ctx context.Context, from *sqlite.Conn) error {
 	var notes []queue.Note
-	if err := query(from, "SELECT at, name, text FROM notes WHERE kind = ? ORDER BY at", func(row *sqlite.Stmt) error {
-		notes = append(notes, queue.Note{At: fromMicros(row.ColumnInt64(0)), Kind: queue.NoteConfiguration, Name: row.ColumnText(1), Text: row.ColumnText(2)})
+	if err := database.Query(from, "SELECT at, name, text FROM notes WHERE kind = ? ORDER BY at", func(row *sqlite.Stmt) error {
+		notes = append(notes, queue.Note{At: database.FromMicros(row.ColumnInt64(0)), Kind: queue.NoteConfiguration, Name: row.ColumnText(1), Text: row.ColumnText(2)})
 		return nil
 	}, string(queue.NoteConfiguration)); err != nil {
 		return err
 	}
 	for _, n := range notes {
 		known := false
-		if err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
-			return query(conn, "SELECT 1 FROM notes WHERE kind = ? AND at = ? AND coalesce(name, '') = ?", func(*sqlite.Stmt) error {
+		if err := db.readers.Read(ctx, func(conn *sqlite.Conn) error {
+			return database.Query(conn, "SELECT 1 FROM notes WHERE kind = ? AND at = ? AND coalesce(name, '') = ?", func(*sqlite.Stmt) error {
 				known = true
 				return nil
-			}, string(n.Kind), micros(n.At), n.Name)
+			}, string(n.Kind), database.Micros(n.At), n.Name)
 		}); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // oldRelay makes a history in which everything occurs, and returns a backup of
@@ -82,8 +83,8 @@ func pageAll(t *testing.T, db *DB, filter queue.Filter) (uuids []string) {
 
 func countedEvents(t *testing.T, db *DB) (n int64) {
 	t.Helper()
-	if err := db.readers.read(context.Background(), func(conn *sqlite.Conn) (err error) {
-		n, err = queryInt(conn, "SELECT sum(action + ignored + rule_error + disabled + duplicate) FROM counts WHERE minutes IN (0, 60)")
+	if err := db.readers.Read(context.Background(), func(conn *sqlite.Conn) (err error) {
+		n, err = database.QueryInt(conn, "SELECT sum(action + ignored + rule_error + disabled + duplicate) FROM counts WHERE minutes IN (0, 60)")
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -232,7 +233,7 @@ func TestMergeRefuses(t *testing.T) {
 	if _, err := db.Merge(ctx, "none", nil); err == nil {
 		t.Error("no file was taken")
 	}
-	if err := withFile(file, func(conn *sqlite.Conn) error { return execute(conn, "PRAGMA application_id = 1") }); err != nil {
+	if err := withFile(file, func(conn *sqlite.Conn) error { return database.Execute(conn, "PRAGMA application_id = 1") }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.Merge(ctx, file, nil); err == nil || !strings.Contains(err.Error(), "not a database of Event Relay") {

@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -40,21 +41,21 @@ func (m *move) prepare(*DB) {}
 func (m *move) write(tx *transaction) error {
 	m.moved = m.moved[:0]
 	if m.upTo == 0 {
-		m.upTo = deliveryID(tx.lastEvent+1, 0) - 1
+		m.upTo = database.DeliveryID(tx.lastEvent+1, 0) - 1
 	}
 	if err := tx.storeAction(m.to); err != nil {
 		return err
 	}
 	var received []int64
 	bytes := int64(0)
-	err := query(tx.conn, listMoving, func(row *sqlite.Stmt) error {
+	err := database.Query(tx.conn, listMoving, func(row *sqlite.Stmt) error {
 		m.moved, received = append(m.moved, row.ColumnInt64(0)), append(received, row.ColumnInt64(1))
 		if bytes += row.ColumnInt64(2); bytes > moveBytesAtOnce {
-			return errEnough
+			return database.ErrEnough
 		}
 		return nil
 	}, m.from.row, m.upTo, int64(moveAtOnce))
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil && !errors.Is(err, database.ErrEnough) {
 		return err
 	}
 	tx.bytes += bytes
@@ -78,7 +79,7 @@ func (tx *transaction) move(from, to *action, id, received int64) error {
 	end := tx.statements.end
 	end.BindInt64(1, from.row)
 	end.BindInt64(2, id)
-	if err := step(end); err != nil {
+	if err := database.Step(end); err != nil {
 		return err
 	}
 	if err := tx.endedRow(from, w); err != nil {
@@ -101,17 +102,17 @@ func (tx *transaction) move(from, to *action, id, received int64) error {
 		tx.released = append(tx.released, to)
 	}
 	tx.count(to, 1)
-	if err := query(tx.conn, `INSERT INTO waiting (action, delivery, due, attempts, first_attempt, order_key, since)
+	if err := database.Query(tx.conn, `INSERT INTO waiting (action, delivery, due, attempts, first_attempt, order_key, since)
 		VALUES (?, ?, ?, ?, nullif(?, 0), nullif(?, ''), nullif(?, 0))`, func(*sqlite.Stmt) error { return nil },
 		to.row, id, due, w.attempts, w.first, w.orderKey, w.since); err != nil {
 		return err
 	}
-	event := id >> deliveryBits
+	event := id >> database.DeliveryBits
 	stored, err := tx.storedEvent(event)
-	if err != nil || stored.uuid == "" || stored.err != nil || placeOf(id) >= len(stored.plans) {
+	if err != nil || stored.uuid == "" || stored.err != nil || database.PlaceOf(id) >= len(stored.plans) {
 		return err
 	}
-	stored.plans[placeOf(id)].Action = to.Name
+	stored.plans[database.PlaceOf(id)].Action = to.Name
 	return tx.storeEvent(event, stored)
 }
 

@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // note is one call of Note on its way through the writer.
@@ -39,7 +40,7 @@ func (n *note) apply(*DB)     {}
 func (n *note) write(tx *transaction) error {
 	at := tx.now
 	if !n.At.IsZero() {
-		at = micros(n.At)
+		at = database.Micros(n.At)
 	}
 	return tx.note(n.Kind, n.Name, n.Text, at)
 }
@@ -51,14 +52,14 @@ func (tx *transaction) note(kind queue.NoteKind, name, text string, at int64) er
 }
 
 func putNote(conn *sqlite.Conn, kind queue.NoteKind, name, text string, at int64) error {
-	return query(conn, "INSERT INTO notes (at, kind, name, text) VALUES (?, ?, nullif(?, ''), nullif(?, ''))",
+	return database.Query(conn, "INSERT INTO notes (at, kind, name, text) VALUES (?, ?, nullif(?, ''), nullif(?, ''))",
 		func(*sqlite.Stmt) error { return nil }, at, string(kind), name, text)
 }
 
 // noteRun notes the start or the end of a run. It must not keep the relay from
 // starting on a full disk, nor from stopping.
 func (db *DB) noteRun(kind queue.NoteKind) {
-	if err := putNote(db.conn, kind, "", "", micros(db.now())); err != nil {
+	if err := putNote(db.conn, kind, "", "", database.Micros(db.now())); err != nil {
 		db.logger.Warn("the note about this start or stop cannot be written", zap.String("kind", string(kind)), zap.String("file", db.file), zap.Error(err))
 	}
 }
@@ -80,19 +81,19 @@ func (db *DB) Notes(ctx context.Context, kind queue.NoteKind, since, until time.
 		args[0] = int64(1)
 	}
 	if !since.IsZero() {
-		args[1] = microsUp(since)
+		args[1] = database.MicrosUp(since)
 	}
 	if !until.IsZero() {
-		args[2] = microsUp(until)
+		args[2] = database.MicrosUp(until)
 	}
 	if kind != "" {
 		sql, args = listNotesOfKind, append(args, string(kind))
 	}
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		notes = nil
-		return query(conn, sql, func(row *sqlite.Stmt) error {
+		return database.Query(conn, sql, func(row *sqlite.Stmt) error {
 			notes = append(notes, queue.Note{
-				ID: row.ColumnInt64(0), At: fromMicros(row.ColumnInt64(1)), Kind: queue.NoteKind(row.ColumnText(2)), Name: row.ColumnText(3), Text: row.ColumnText(4),
+				ID: row.ColumnInt64(0), At: database.FromMicros(row.ColumnInt64(1)), Kind: queue.NoteKind(row.ColumnText(2)), Name: row.ColumnText(3), Text: row.ColumnText(4),
 			})
 			return nil
 		}, args...)
@@ -106,10 +107,10 @@ func (db *DB) Notes(ctx context.Context, kind queue.NoteKind, since, until time.
 // FindNote implements queue.History.
 func (db *DB) FindNote(ctx context.Context, kind queue.NoteKind, name string) (note queue.Note, err error) {
 	note = queue.Note{Kind: kind, Name: name}
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		note.ID = 0
-		return query(conn, findNote, func(row *sqlite.Stmt) error {
-			note.ID, note.At, note.Text = row.ColumnInt64(0), fromMicros(row.ColumnInt64(1)), row.ColumnText(2)
+		return database.Query(conn, findNote, func(row *sqlite.Stmt) error {
+			note.ID, note.At, note.Text = row.ColumnInt64(0), database.FromMicros(row.ColumnInt64(1)), row.ColumnText(2)
 			return nil
 		}, string(kind), name)
 	})

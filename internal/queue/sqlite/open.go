@@ -24,14 +24,11 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
-const (
-	fileName    = "events.db"
-	busyTimeout = 5 * time.Second
-	remedy      = "stop the relay, move the file and its -wal and -shm away, and restore a backup, or start with an empty queue"
-)
+const remedy = "stop the relay, move the file and its -wal and -shm away, and restore a backup, or start with an empty queue"
 
 // DB is an open queue. It implements queue.Engine, and is a
 // queue.Backuper, queue.Merger and queue.Verifier.
@@ -41,7 +38,7 @@ type DB struct {
 	file     string
 	lock     *os.File
 	space    *space
-	readers  *readers
+	readers  *database.Readers
 	watchers watchers
 	// maxPending is Options.MaxPending, or what Limit made of it.
 	maxPending atomic.Int64
@@ -81,17 +78,17 @@ type DB struct {
 	spare       []command
 	unsettled   []command // settlements that could not be written
 	tx          transaction
-	kinds       map[kind]int64
+	kinds       map[database.Kind]int64
 	lastEvent   int64
-	block       block
+	block       database.Block
 	pending     int
-	counts      counts    // of the present minute
-	walBytes    int64     // roughly what was written since the last checkpoint
-	walExcess   int64     // how far above its limit the WAL must be to be emptied
-	failed      bool      // the last transaction could not be written
-	failures    int       // how many could not
-	probeAt     time.Time // when to find out whether writing works again
-	lagging     bool      // the last checkpoint could not be made
+	counts      database.Counts // of the present minute
+	walBytes    int64           // roughly what was written since the last checkpoint
+	walExcess   int64           // how far above its limit the WAL must be to be emptied
+	failed      bool            // the last transaction could not be written
+	failures    int             // how many could not
+	probeAt     time.Time       // when to find out whether writing works again
+	lagging     bool            // the last checkpoint could not be made
 	retryTimer  *time.Timer
 	reconnectAt time.Time
 }
@@ -109,13 +106,13 @@ var (
 func Open(options Options) (_ *DB, err error) {
 	options = options.withDefaults()
 	if options.Dir == "" {
-		return nil, fmt.Errorf("opening the queue: %w", mistaken("no directory is given; name one with: queue sqlite DIR"))
+		return nil, fmt.Errorf("opening the queue: %w", database.Mistaken("no directory is given; name one with: queue sqlite DIR"))
 	}
 	if options.Dir, err = filepath.Abs(options.Dir); err != nil {
 		return nil, fmt.Errorf("opening the queue: %w", err)
 	}
 	db := &DB{
-		options: options, logger: options.Logger, file: filepath.Join(options.Dir, fileName),
+		options: options, logger: options.Logger, file: filepath.Join(options.Dir, database.FileName),
 		kick: make(chan struct{}, 1), written: make(chan struct{}), closed: make(chan struct{}), ready: make(chan struct{}),
 		actions: make(map[string]*action),
 	}
@@ -123,7 +120,7 @@ func Open(options Options) (_ *DB, err error) {
 	db.space = newSpace(options, &db.troubles)
 	db.maxPending.Store(int64(options.MaxPending))
 	db.close = sync.OnceValue(db.shut)
-	db.readers = newReaders(db.file, db.notOpen)
+	db.readers = database.NewReaders(db.file, db.notOpen)
 	// The timers are made stopped: they are set when there is something for them.
 	db.timer = time.AfterFunc(time.Hour, db.tick)
 	db.timer.Stop()
@@ -145,9 +142,9 @@ func Open(options Options) (_ *DB, err error) {
 
 // open locks the directory and opens the database. On an error nothing is held.
 func (db *DB) open() error {
-	err := makeDirectory(db.options.Dir)
+	err := database.MakeDirectory(db.options.Dir)
 	if err == nil {
-		db.lock, err = lockDirectory(db.options.Dir)
+		db.lock, err = database.LockDirectory(db.options.Dir)
 	}
 	if err == nil {
 		err = db.openFile()
@@ -155,7 +152,7 @@ func (db *DB) open() error {
 	if err == nil {
 		return nil
 	}
-	if damaged(err) {
+	if database.IsDamaged(err) {
 		err = fmt.Errorf("database %s is damaged or no database (%w): %s", db.file, err, remedy)
 	}
 	return errors.Join(fmt.Errorf("opening the queue: %w", err), db.letGo())
@@ -163,7 +160,7 @@ func (db *DB) open() error {
 
 // openFile opens the database, checks it and brings it up to date.
 func (db *DB) openFile() error {
-	if err := makeFile(db.file); err != nil {
+	if err := database.MakeFile(db.file); err != nil {
 		return err
 	}
 	info, err := os.Stat(db.file)
@@ -183,19 +180,19 @@ func (db *DB) openFile() error {
 	if err := db.keepDamagedLog(); err != nil {
 		return err
 	}
-	if db.conn, err = connectWriter(db.file, db.options.limits.maxPages); err != nil {
+	if db.conn, err = database.ConnectWriter(db.file, db.options.limits.maxPages); err != nil {
 		return fmt.Errorf("opening %s: %w", db.file, err)
 	}
 	if err := db.checkFile(); err != nil {
 		return err
 	}
-	if err := migrate(db.conn, db.file); err != nil {
+	if err := database.Migrate(db.conn, db.file); err != nil {
 		return err
 	}
 	if err := db.emptyLog(); err != nil {
 		return err
 	}
-	if err := syncDirectory(db.options.Dir); err != nil {
+	if err := database.SyncDirectory(db.options.Dir); err != nil {
 		return err
 	}
 	if err := db.loadState(); err != nil {
@@ -210,7 +207,7 @@ func (db *DB) openFile() error {
 // This also shows whether the file has all its pages. On a full disk the log
 // stays as it is: all in it can be read from there, and delivered.
 func (db *DB) emptyLog() error {
-	if _, err := runCheckpoint(db.conn, "TRUNCATE"); isFull(err) {
+	if _, err := runCheckpoint(db.conn, "TRUNCATE"); database.IsFull(err) {
 		db.lagging = true
 		db.logger.Error("the write-ahead log cannot be copied into the database: the disk is full; what was accepted is delivered all the same",
 			zap.String("file", db.file), zap.Error(err))
@@ -218,7 +215,7 @@ func (db *DB) emptyLog() error {
 	} else if err != nil {
 		return fmt.Errorf("copying the write-ahead log into %s: %w", db.file, err)
 	}
-	size, err := queryInt(db.conn, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+	size, err := database.QueryInt(db.conn, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
 	if err != nil {
 		return err
 	}
@@ -235,18 +232,18 @@ func (db *DB) emptyLog() error {
 // checkFile refuses a database that is none of ours, and one that would not
 // work as it should.
 func (db *DB) checkFile() error {
-	tables, err := queryInt(db.conn, "SELECT count(*) FROM sqlite_schema")
+	tables, err := database.QueryInt(db.conn, "SELECT count(*) FROM sqlite_schema")
 	if err != nil {
 		return err
 	}
-	id, err := queryInt(db.conn, "PRAGMA application_id")
+	id, err := database.QueryInt(db.conn, "PRAGMA application_id")
 	if err != nil {
 		return err
 	}
-	if tables > 0 && id != applicationID {
-		return mistaken("database %s belongs to another program: move it away, or give the relay its own directory with: queue sqlite DIR", db.file)
+	if tables > 0 && id != database.ApplicationID {
+		return database.Mistaken("database %s belongs to another program: move it away, or give the relay its own directory with: queue sqlite DIR", db.file)
 	}
-	vacuum, err := queryInt(db.conn, "PRAGMA auto_vacuum")
+	vacuum, err := database.QueryInt(db.conn, "PRAGMA auto_vacuum")
 	if err != nil {
 		return err
 	}
@@ -262,17 +259,17 @@ func (db *DB) loadState() (err error) {
 	if db.statements, err = prepareStatements(db.conn); err != nil {
 		return err
 	}
-	db.kinds = make(map[kind]int64)
-	db.lastEvent, err = queryInt(db.conn, "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(first) FROM blocks), 0))")
+	db.kinds = make(map[database.Kind]int64)
+	db.lastEvent, err = database.QueryInt(db.conn, "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(first) FROM blocks), 0))")
 	if err != nil {
 		return err
 	}
 	if db.lastEvent == 0 {
-		db.lastEvent = firstEvent - 1
+		db.lastEvent = database.FirstEvent - 1
 	}
-	db.block = block{}
-	err = query(db.conn, "SELECT first, oldest, newest FROM blocks ORDER BY first DESC LIMIT 1", func(row *sqlite.Stmt) error {
-		db.block = block{first: row.ColumnInt64(0), span: span{row.ColumnInt64(1), row.ColumnInt64(2)}}
+	db.block = database.Block{}
+	err = database.Query(db.conn, "SELECT first, oldest, newest FROM blocks ORDER BY first DESC LIMIT 1", func(row *sqlite.Stmt) error {
+		db.block = database.Block{First: row.ColumnInt64(0), Span: database.Span{Oldest: row.ColumnInt64(1), Newest: row.ColumnInt64(2)}}
 		return nil
 	})
 	if err != nil {
@@ -284,7 +281,7 @@ func (db *DB) loadState() (err error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.pending = 0
-	return query(db.conn, "SELECT id, name, paused, waiting FROM actions", func(row *sqlite.Stmt) error {
+	return database.Query(db.conn, "SELECT id, name, paused, waiting FROM actions", func(row *sqlite.Stmt) error {
 		a := db.action(row.ColumnText(1))
 		a.id = row.ColumnInt64(0)
 		a.row = a.id
@@ -293,7 +290,7 @@ func (db *DB) loadState() (err error) {
 		db.pending += a.waiting
 		if a.waiting > 0 {
 			// All of them may be in the table only.
-			db.scheduler.Stored(&a.Action, deliveryID(db.lastEvent+1, 0)-1)
+			db.scheduler.Stored(&a.Action, database.DeliveryID(db.lastEvent+1, 0)-1)
 		}
 		return nil
 	})
@@ -322,11 +319,11 @@ func (db *DB) shut() error {
 	if n := len(db.unsettled); n > 0 {
 		errs = append(errs, fmt.Errorf("%d settlements could not be written: these attempts will be made again", n))
 	}
-	errs = append(errs, db.readers.close(5*time.Second))
+	errs = append(errs, db.readers.Close(5*time.Second))
 	db.background.Wait()
 	if db.conn != nil {
 		db.noteRun(queue.NoteStop)
-		if _, err := runCheckpoint(db.conn, "TRUNCATE"); err != nil && !isFull(err) && !isBusy(err) {
+		if _, err := runCheckpoint(db.conn, "TRUNCATE"); err != nil && !database.IsFull(err) && !database.IsBusy(err) {
 			errs = append(errs, err)
 		}
 	}

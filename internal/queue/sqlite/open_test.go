@@ -14,6 +14,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // filled makes a queue with some events and closes it.
@@ -33,7 +34,7 @@ func filled(t *testing.T, n int) (dir string) {
 }
 
 func TestOpenErrors(t *testing.T) {
-	file := func(dir string) string { return filepath.Join(dir, fileName) }
+	file := func(dir string) string { return filepath.Join(dir, database.FileName) }
 	write := func(t *testing.T, path string, content []byte) {
 		t.Helper()
 		if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -72,24 +73,24 @@ func TestOpenErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			return dir
-		}, []string{fileName, "is not a file"}},
+		}, []string{database.FileName, "is not a file"}},
 		"garbage": {func(t *testing.T) string {
 			dir := t.TempDir()
 			write(t, file(dir), bytes.Repeat([]byte("garbage "), 5000))
 			return dir
-		}, []string{fileName, "damaged or no database", "restore a backup"}},
+		}, []string{database.FileName, "damaged or no database", "restore a backup"}},
 		"garbage that is short": {func(t *testing.T) string {
 			dir := t.TempDir()
 			write(t, file(dir), []byte("x"))
 			return dir
-		}, []string{fileName, "damaged or no database"}},
+		}, []string{database.FileName, "damaged or no database"}},
 		"a file that was cut off": {func(t *testing.T) string {
 			dir := filled(t, 200)
-			if err := os.Truncate(file(dir), 20*pageSize); err != nil {
+			if err := os.Truncate(file(dir), 20*database.PageSize); err != nil {
 				t.Fatal(err)
 			}
 			return dir
-		}, []string{fileName, "damaged", "restore a backup"}},
+		}, []string{database.FileName, "damaged", "restore a backup"}},
 		"a file that was cut off within its last page": {func(t *testing.T) string {
 			dir := filled(t, 200)
 			info, err := os.Stat(file(dir))
@@ -100,7 +101,7 @@ func TestOpenErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			return dir
-		}, []string{fileName, "restore a backup"}},
+		}, []string{database.FileName, "restore a backup"}},
 		"an emptied file beside its log": {func(t *testing.T) string {
 			dir := filled(t, 1)
 			write(t, file(dir), nil)
@@ -114,26 +115,26 @@ func TestOpenErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			if _, err := f.WriteAt(bytes.Repeat([]byte{0xff}, pageSize-100), 100); err != nil {
+			if _, err := f.WriteAt(bytes.Repeat([]byte{0xff}, database.PageSize-100), 100); err != nil {
 				t.Fatal(err)
 			}
 			return dir
-		}, []string{fileName, "damaged", "restore a backup"}},
+		}, []string{database.FileName, "damaged", "restore a backup"}},
 		"a missing table": {func(t *testing.T) string {
 			dir := filled(t, 1)
 			script(t, file(dir), "DROP TABLE waiting")
 			return dir
-		}, []string{fileName, "no such table: waiting"}},
+		}, []string{database.FileName, "no such table: waiting"}},
 		"a newer schema": {func(t *testing.T) string {
 			dir := filled(t, 1)
-			script(t, file(dir), fmt.Sprintf("PRAGMA user_version = %d", version()+1))
+			script(t, file(dir), fmt.Sprintf("PRAGMA user_version = %d", database.Version()+1))
 			return dir
-		}, []string{fileName, fmt.Sprintf("schema version %d", version()+1), "newer"}},
+		}, []string{database.FileName, fmt.Sprintf("schema version %d", database.Version()+1), "newer"}},
 		"another program's database": {func(t *testing.T) string {
 			dir := t.TempDir()
 			script(t, file(dir), "CREATE TABLE theirs (x)")
 			return dir
-		}, []string{fileName, "another program"}},
+		}, []string{database.FileName, "another program"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := test.prepare(t)
@@ -183,7 +184,7 @@ func TestNewDirectoryAndFileAreForTheOwnerOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]os.FileMode{
-		filepath.Dir(dir): 0o700, dir: 0o700, db.file: 0o600, db.file + "-wal": 0o600, db.file + "-shm": 0o600, filepath.Join(dir, lockName): 0o600,
+		filepath.Dir(dir): 0o700, dir: 0o700, db.file: 0o600, db.file + "-wal": 0o600, db.file + "-shm": 0o600, filepath.Join(dir, database.LockName): 0o600,
 	} {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -200,26 +201,16 @@ func TestPragmas(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := connectWriter(db.file, 0)
+	conn, err := database.ConnectWriter(db.file, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	for pragma, want := range map[string]string{
-		"journal_mode": "wal", "synchronous": "2", "auto_vacuum": "2", "page_size": "4096", "user_version": fmt.Sprint(version()), "application_id": fmt.Sprint(applicationID),
+		"journal_mode": "wal", "synchronous": "2", "auto_vacuum": "2", "page_size": "4096", "user_version": fmt.Sprint(database.Version()), "application_id": fmt.Sprint(database.ApplicationID),
 	} {
-		if have, err := queryText(conn, "PRAGMA "+pragma); err != nil || have != want {
+		if have, err := database.QueryText(conn, "PRAGMA "+pragma); err != nil || have != want {
 			t.Errorf("%s is %s and %v, want %s", pragma, have, err, want)
-		}
-	}
-}
-
-func TestOldSQLiteIsRefused(t *testing.T) {
-	for version, good := range map[string]bool{
-		"3.51.3": true, "3.51.4": true, "3.52.0": true, "4.0.0": true, "3.51.2": false, "3.50.9": false, "2.99.99": false, "3.51": false, "": false,
-	} {
-		if err := checkVersionText(version); (err == nil) != good {
-			t.Errorf("version %q gave %v", version, err)
 		}
 	}
 }
@@ -287,7 +278,7 @@ func TestViews(t *testing.T) {
 		"SELECT uuid || ' ' || action || ' ' || state || ' ' || status || ' ' || error FROM delivery_list": e.Deliveries[0].ID + " x failed 404 not there",
 		"SELECT json_extract(body, '$.project.name') FROM event_list":                                      "Riverside Arts Centre",
 	} {
-		if have, err := queryText(conn, sql); err != nil || have != want {
+		if have, err := database.QueryText(conn, sql); err != nil || have != want {
 			t.Errorf("%s gave %q and %v, want %q", sql, have, err, want)
 		}
 	}

@@ -46,7 +46,7 @@ type Options struct {
 // limits are what is not for administrators to set. Tests make them small.
 type limits struct {
 	// fresh is how many deliveries of one action are kept in memory when they
-	// were never attempted. Further limits are fractions of it (see ready.go).
+	// were never attempted. Further limits are fractions of it (see scheduler/ready.go).
 	fresh int
 	// actionBytes and totalBytes bound the estimated memory of events that wait,
 	// for one action and for all.

@@ -1,6 +1,9 @@
 package sqlite
 
-import "github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
+import (
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
+)
 
 // nextOfKey names its index: SQLite would rather read all of an action.
 const nextOfKey = `SELECT w.delivery, w.due, e.received FROM waiting w INDEXED BY waiting_order CROSS JOIN events e ON e.id = w.delivery >> 11
@@ -38,7 +41,7 @@ func (tx *transaction) releaseNext(a *action, key string) error {
 	release.BindInt64(1, scheduler.Released(due, received, tx.now))
 	release.BindInt64(2, a.row)
 	release.BindInt64(3, id)
-	if err := step(release); err != nil {
+	if err := database.Step(release); err != nil {
 		return err
 	}
 	tx.released = append(tx.released, a)

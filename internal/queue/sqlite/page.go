@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // pageTime bounds how long one page may search, and textTime one that looks for
@@ -59,7 +60,7 @@ func (db *DB) Events(ctx context.Context, filter queue.Filter, order queue.Order
 			bytes += len(event.RawBody)
 		}
 		if bytes > bytesOfPage {
-			return errEnough
+			return database.ErrEnough
 		}
 		return nil
 	})
@@ -81,12 +82,12 @@ type pageEnd struct {
 // errEnough. It calls begin before the first, and again when it has to begin
 // anew.
 func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int, begin func(), found func(conn *sqlite.Conn, id int64, s *summary) error) (end pageEnd, err error) {
-	last := int64(maxEvent)
+	last := int64(database.MaxEvent)
 	if order == queue.OldestFirst {
 		last = 0
 	}
 	if after != "" {
-		if last, err = strconv.ParseInt(string(after), 10, 64); err != nil || last < 0 || last > maxEvent {
+		if last, err = strconv.ParseInt(string(after), 10, 64); err != nil || last < 0 || last > database.MaxEvent {
 			return end, fmt.Errorf("%q is %w", after, queue.ErrCursor)
 		}
 	}
@@ -98,7 +99,7 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, 
 	if filter.Text != "" {
 		limit = textTime
 	}
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		begin()
 		end = pageEnd{}
 		deadline := time.Now().Add(limit)
@@ -129,7 +130,7 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, 
 				}
 				if stored && filter.Passes(&summary.Summary) {
 					err := found(conn, event, &summary)
-					if errors.Is(err, errEnough) {
+					if errors.Is(err, database.ErrEnough) {
 						end.next = cursor(event)
 						return nil
 					}
@@ -145,8 +146,8 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, 
 				if s.oldest {
 					nearest = "SELECT received FROM events WHERE id <= ? ORDER BY id DESC LIMIT 1"
 				}
-				received, err := queryInt(conn, nearest, s.last)
-				end.reached = fromMicros(received)
+				received, err := database.QueryInt(conn, nearest, s.last)
+				end.reached = database.FromMicros(received)
 				return err
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 const (
@@ -33,7 +35,7 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 		}
 	}()
 	if !before.IsZero() {
-		if removed, err = db.pruneWhere(ctx, microsUp(before), func() (bool, error) { return true, nil }); err != nil {
+		if removed, err = db.pruneWhere(ctx, database.MicrosUp(before), func() (bool, error) { return true, nil }); err != nil {
 			return removed, err
 		}
 	}
@@ -51,10 +53,10 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 		return removed, err
 	}
 	if !before.IsZero() {
-		if err := db.rest(ctx, &script{sql: oldNotes, args: []any{microsUp(before)}}); err != nil {
+		if err := db.rest(ctx, &script{sql: oldNotes, args: []any{database.MicrosUp(before)}}); err != nil {
 			return removed, err
 		}
-		if err := db.pruneCounts(ctx, microsUp(before)); err != nil {
+		if err := db.pruneCounts(ctx, database.MicrosUp(before)); err != nil {
 			return removed, err
 		}
 	}
@@ -63,8 +65,8 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 
 // size returns the bytes of the database, and how many of them are free.
 func (db *DB) size(ctx context.Context) (total, free int64, err error) {
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
-		return query(conn, `SELECT page_count * page_size, freelist_count * page_size
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
+		return database.Query(conn, `SELECT page_count * page_size, freelist_count * page_size
 			FROM pragma_page_count, pragma_page_size, pragma_freelist_count`, func(row *sqlite.Stmt) error {
 			total, free = row.ColumnInt64(0), row.ColumnInt64(1)
 			return nil
@@ -91,7 +93,7 @@ func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, e
 			}
 			removed += p.removed
 		}
-		if next == maxEvent {
+		if next == database.MaxEvent {
 			return removed, nil
 		}
 	}
@@ -110,11 +112,11 @@ const findPrunable = `SELECT id FROM events e WHERE id >= ? AND id < ? AND recei
 // that is written in the same transaction that takes them out of waiting. If
 // the list of its deliveries cannot be read, waiting itself is asked.
 func (db *DB) prunable(ctx context.Context, from, before int64) (ids []int64, next int64, err error) {
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
-		ids, next = nil, maxEvent
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
+		ids, next = nil, database.MaxEvent
 		// Only blocks that have events of that age.
 		var first, end int64
-		err := query(conn, `SELECT first, (SELECT min(first) FROM blocks WHERE first > b.first) FROM blocks b
+		err := database.Query(conn, `SELECT first, (SELECT min(first) FROM blocks WHERE first > b.first) FROM blocks b
 			WHERE first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?), 0) AND oldest < ? ORDER BY first LIMIT 1`,
 			func(row *sqlite.Stmt) error {
 				first, end = row.ColumnInt64(0), row.ColumnInt64(1)
@@ -124,10 +126,10 @@ func (db *DB) prunable(ctx context.Context, from, before int64) (ids []int64, ne
 			return err
 		}
 		if end == 0 {
-			end = maxEvent
+			end = database.MaxEvent
 		}
 		next = end
-		return query(conn, findPrunable,
+		return database.Query(conn, findPrunable,
 			func(row *sqlite.Stmt) error {
 				ids = append(ids, row.ColumnInt64(0))
 				if len(ids) == pruneAtOnce {
@@ -152,7 +154,7 @@ func (db *DB) rest(ctx context.Context, c awaited) error {
 	case <-timer.C:
 		return nil
 	case <-db.closed:
-		return errReadersClosed
+		return database.ErrReadersClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -186,17 +188,17 @@ func (p *prune) write(tx *transaction) error {
 		}
 		p.removed++
 		tx.statements.deleteAdditions.BindInt64(1, id)
-		if err := step(tx.statements.deleteAdditions); err != nil {
+		if err := database.Step(tx.statements.deleteAdditions); err != nil {
 			return err
 		}
 		tx.statements.deleteEvent.BindInt64(1, id)
-		if err := step(tx.statements.deleteEvent); err != nil {
+		if err := database.Step(tx.statements.deleteEvent); err != nil {
 			return err
 		}
-		from, to := attemptRange(id)
+		from, to := database.AttemptRange(id)
 		tx.statements.deleteAttempts.BindInt64(1, from)
 		tx.statements.deleteAttempts.BindInt64(2, to)
-		if err := step(tx.statements.deleteAttempts); err != nil {
+		if err := database.Step(tx.statements.deleteAttempts); err != nil {
 			return err
 		}
 	}
@@ -217,8 +219,8 @@ func (s *script) apply(*DB)     {}
 
 func (s *script) write(tx *transaction) error {
 	clear(tx.db.kinds) // some of them may go
-	tx.bytes += vacuumAtOnce * pageSize / 2
-	return query(tx.conn, s.sql, func(*sqlite.Stmt) error { return nil }, s.args...)
+	tx.bytes += vacuumAtOnce * database.PageSize / 2
+	return database.Query(tx.conn, s.sql, func(*sqlite.Stmt) error { return nil }, s.args...)
 }
 
 // pruneRest removes what no event needs any more. The newest block stays,
@@ -236,8 +238,8 @@ func (db *DB) pruneRest(ctx context.Context) error {
 		},
 	} {
 		var unused string
-		err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
-			return query(conn, rest.find, func(row *sqlite.Stmt) error {
+		err := db.readers.Read(ctx, func(conn *sqlite.Conn) error {
+			return database.Query(conn, rest.find, func(row *sqlite.Stmt) error {
 				unused = row.ColumnText(0)
 				return nil
 			})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -32,9 +33,9 @@ type put struct {
 // entry is one event as it will be stored.
 type entry struct {
 	event    *event.Event
-	kind     kind
+	kind     database.Kind
 	received int64
-	span     span // the times that may be used to look for it
+	span     database.Span // the times that may be used to look for it
 	tenant   string
 	verdict  string
 	plans    string // events.deliveries
@@ -91,14 +92,14 @@ func (e *entry) encode(from *queue.Entry) error {
 	if err := uuid.Validate(stored.ID); err != nil || len(stored.ID) != 36 {
 		return fmt.Errorf("the event's id %q is not a UUID", stored.ID)
 	}
-	if len(from.Deliveries) > maxDeliveries {
-		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), maxDeliveries)
+	if len(from.Deliveries) > database.MaxDeliveries {
+		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), database.MaxDeliveries)
 	}
 	e.event = stored
-	e.received = micros(stored.Received)
-	e.span = span{e.received, e.received}
-	e.span.include(timeOfUUID(stored.ID))
-	e.kind = kind{source: stored.Source, event: stored.Name, decision: string(from.Verdict.Decision)}
+	e.received = database.Micros(stored.Received)
+	e.span = database.Span{Oldest: e.received, Newest: e.received}
+	e.span.Include(database.TimeOfUUID(stored.ID))
+	e.kind = database.Kind{Source: stored.Source, Event: stored.Name, Decision: string(from.Verdict.Decision)}
 	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
 		e.tenant = fmt.Sprint(tenant)
 	}
@@ -108,7 +109,7 @@ func (e *entry) encode(from *queue.Entry) error {
 	}
 	e.verdict = string(verdict)
 	record := stored.Record()
-	e.record, e.checksum = string(record), checksum(record, stored.RawBody)
+	e.record, e.checksum = string(record), database.Checksum(record, stored.RawBody)
 	if size := len(e.record) + len(stored.RawBody) + len(e.verdict); size > maxRow {
 		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", stored.ID, size, maxRow)
 	}
@@ -128,7 +129,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 	if len(deliveries) == 0 {
 		return nil
 	}
-	plans := make([]plan, len(deliveries))
+	plans := make([]database.Plan, len(deliveries))
 	names := make([]string, len(deliveries))
 	e.deliveries = make([]scheduler.Delivery, len(deliveries))
 	e.due = make([]int64, len(deliveries))
@@ -141,15 +142,15 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 			return fmt.Errorf("delivery %s of event %s has no action", d.ID, e.event.ID)
 		}
 		d.Attempts, d.FirstAttempt = 0, time.Time{}
-		e.span.include(timeOfUUID(d.ID))
-		plans[i] = plan{ID: d.ID, Action: d.Action, Of: d.Of}
+		e.span.Include(database.TimeOfUUID(d.ID))
+		plans[i] = database.Plan{ID: d.ID, Action: d.Action, Of: d.Of}
 		names[i] = d.Action
 		if !d.Due.IsZero() {
 			e.due[i] = scheduler.DueAt(d.Due)
 			plans[i].Due = e.due[i]
 		}
 		if !d.Expires.IsZero() {
-			plans[i].Expires = micros(d.Expires)
+			plans[i].Expires = database.Micros(d.Expires)
 		}
 		e.deliveries[i] = scheduler.Delivery{Delivery: d, Event: e.event, Size: size}
 	}
@@ -161,7 +162,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 	if err != nil {
 		return fmt.Errorf("encoding the actions of event %s: %w", e.event.ID, err)
 	}
-	e.plans, e.kind.actions = string(list), string(actions)
+	e.plans, e.kind.Actions = string(list), string(actions)
 	return nil
 }
 
@@ -221,13 +222,13 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 	row := e
 	if duplicateOf != "" {
 		without := *e
-		without.kind.actions, without.plans = "", ""
+		without.kind.Actions, without.plans = "", ""
 		row = &without
 	}
 	if err := row.writeRow(tx, id, duplicateOf); err != nil {
 		return err
 	}
-	if err := tx.countEvent(e.kind.decision, duplicateOf != ""); err != nil {
+	if err := tx.countEvent(e.kind.Decision, duplicateOf != ""); err != nil {
 		return err
 	}
 	if duplicateOf != "" {
@@ -240,7 +241,7 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 	}
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
-		d.Number = deliveryID(id, i)
+		d.Number = database.DeliveryID(id, i)
 		if err := tx.wait(e.actions[i], d, e.due[i]); err != nil {
 			return err
 		}
@@ -264,23 +265,23 @@ func (e *entry) writeRow(tx *transaction, id int64, duplicateOf string) error {
 	} else {
 		s.BindNull(5)
 	}
-	bindText(s, 6, e.tenant)
-	bindText(s, 7, e.event.ParseError)
-	bindText(s, 8, duplicateOf)
+	database.BindText(s, 6, e.tenant)
+	database.BindText(s, 7, e.event.ParseError)
+	database.BindText(s, 8, duplicateOf)
 	s.BindText(9, e.verdict)
-	bindText(s, 10, e.plans)
+	database.BindText(s, 10, e.plans)
 	s.BindText(11, e.record)
 	if len(e.event.RawBody) > 0 {
 		s.BindBytes(12, e.event.RawBody)
 	} else {
 		s.BindNull(12)
 	}
-	if e.checksum == noChecksum {
+	if e.checksum == database.NoChecksum {
 		s.BindNull(13)
 	} else {
 		s.BindInt64(13, e.checksum)
 	}
-	if err := step(s); err != nil {
+	if err := database.Step(s); err != nil {
 		return err
 	}
 	tx.bytes += e.size()
@@ -307,15 +308,15 @@ func (tx *transaction) wait(a *action, d *scheduler.Delivery, due int64) error {
 		s := tx.statements.wait
 		s.BindInt64(1, a.row)
 		s.BindInt64(2, d.Number)
-		return step(s)
+		return database.Step(s)
 	}
 	s := tx.statements.waitTimed
 	s.BindInt64(1, a.row)
 	s.BindInt64(2, d.Number)
-	bindInt(s, 3, d.Due)
-	bindText(s, 4, d.OrderKey)
-	bindInt(s, 5, d.Added)
-	return step(s)
+	database.BindInt(s, 3, d.Due)
+	database.BindText(s, 4, d.OrderKey)
+	database.BindInt(s, 5, d.Added)
+	return database.Step(s)
 }
 
 func (p *put) apply(db *DB) {

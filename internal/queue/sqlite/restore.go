@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // Restore puts a file that Backup wrote into a directory as the database of a
@@ -28,15 +30,15 @@ func restore(file, dir string) (err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	if err := makeDirectory(dir); err != nil {
+	if err := database.MakeDirectory(dir); err != nil {
 		return err
 	}
-	lock, err := lockDirectory(dir)
+	lock, err := database.LockDirectory(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	to := filepath.Join(dir, fileName)
+	to := filepath.Join(dir, database.FileName)
 	for _, suffix := range []string{"", "-wal"} {
 		if _, err := os.Lstat(to + suffix); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s exists, and a database is not replaced: move it away with its -wal and -shm, or name another directory", to+suffix)
@@ -64,7 +66,7 @@ func restore(file, dir string) (err error) {
 		return err
 	}
 	if err := withFile(part, checkWhole); err != nil {
-		if damaged(err) {
+		if database.IsDamaged(err) {
 			err = fmt.Errorf("it is no database, or damaged: %w", err)
 		}
 		return err
@@ -75,7 +77,7 @@ func restore(file, dir string) (err error) {
 	if err := os.Rename(part, to); err != nil {
 		return err
 	}
-	return syncDirectory(dir)
+	return database.SyncDirectory(dir)
 }
 
 // checkSingle refuses what cannot be a file that Backup wrote.
@@ -95,19 +97,19 @@ func checkSingle(file string) error {
 
 // checkWhole refuses a database that is none of ours, too new or damaged.
 func checkWhole(conn *sqlite.Conn) error {
-	id, err := queryInt(conn, "PRAGMA application_id")
+	id, err := database.QueryInt(conn, "PRAGMA application_id")
 	if err != nil {
 		return err
 	}
-	if id != applicationID {
+	if id != database.ApplicationID {
 		return errors.New("it is not a database of Event Relay")
 	}
-	have, err := queryInt(conn, "PRAGMA user_version")
+	have, err := database.QueryInt(conn, "PRAGMA user_version")
 	if err != nil {
 		return err
 	}
-	if have < 1 || have > version() {
-		return fmt.Errorf("it has schema version %d and this program knows up to %d: it was written by a newer Event Relay; use that one", have, version())
+	if have < 1 || have > database.Version() {
+		return fmt.Errorf("it has schema version %d and this program knows up to %d: it was written by a newer Event Relay; use that one", have, database.Version())
 	}
 	findings, err := quickCheck(conn)
 	if err != nil {

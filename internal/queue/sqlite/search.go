@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // search finds the events that a filter may pass, in order, from whichever
@@ -25,8 +26,8 @@ type search struct {
 	yielded  int64 // the event that next returned last
 	lists    inOrder
 
-	kinds map[int64]kind // those that the filter passes; nil: all
-	exact bool           // the lists hold nothing that likely would reject
+	kinds map[int64]database.Kind // those that the filter passes; nil: all
+	exact bool                    // the lists hold nothing that likely would reject
 	text  *text
 }
 
@@ -68,20 +69,20 @@ const mostLists = 256
 func newSearch(conn *sqlite.Conn, filter queue.Filter, order queue.Order, after int64, n int) (*search, error) {
 	s := &search{conn: conn, filter: filter, oldest: order == queue.OldestFirst, to: after, last: after, exact: filter.Tenant == "" && filter.Text == ""}
 	if s.oldest {
-		s.from, s.to = after+1, maxEvent
+		s.from, s.to = after+1, database.MaxEvent
 	}
 	if filter.Text != "" {
 		s.text = newText(filter.Text)
 	}
 	if !filter.Since.IsZero() || !filter.Until.IsZero() {
-		times := span{math.MinInt64, math.MaxInt64}
+		times := database.Span{Oldest: math.MinInt64, Newest: math.MaxInt64}
 		if !filter.Since.IsZero() {
-			times.oldest = micros(filter.Since)
+			times.Oldest = database.Micros(filter.Since)
 		}
 		if !filter.Until.IsZero() {
-			times.newest = micros(filter.Until)
+			times.Newest = database.Micros(filter.Until)
 		}
-		from, to, err := idRange(conn, times)
+		from, to, err := database.IDRange(conn, times)
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +102,7 @@ func newSearch(conn *sqlite.Conn, filter queue.Filter, order queue.Order, after 
 		s.lists.lists = []*list{{sql: listAll}}
 		if filter.Tenant != "" {
 			s.lists.lists = []*list{{sql: listTenant, args: []any{filter.Tenant}, window: tenantWindow}}
-			err = query(conn, "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events)", func(row *sqlite.Stmt) error {
+			err = database.Query(conn, "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events)", func(row *sqlite.Stmt) error {
 				s.from, s.to = max(s.from, row.ColumnInt64(0)), min(s.to, row.ColumnInt64(1)+1)
 				return nil
 			})
@@ -146,14 +147,14 @@ func (s *search) byState() error {
 	if s.filter.Action != "" {
 		sql, named = "SELECT id FROM actions WHERE name = ?", []any{s.filter.Action}
 	}
-	return query(s.conn, sql, func(row *sqlite.Stmt) error {
+	return database.Query(s.conn, sql, func(row *sqlite.Stmt) error {
 		action := row.ColumnInt64(0)
 		for _, name := range s.filter.States {
-			l := &list{sql: listWaiting, args: []any{action}, shift: deliveryBits}
-			if state, known := stateNumber(name); !known {
+			l := &list{sql: listWaiting, args: []any{action}, shift: database.DeliveryBits}
+			if state, known := database.StateNumber(name); !known {
 				continue
-			} else if state != pending {
-				l = &list{sql: listByState, args: []any{action, state}, shift: deliveryBits + attemptBits}
+			} else if state != database.Pending {
+				l = &list{sql: listByState, args: []any{action, state}, shift: database.DeliveryBits + database.AttemptBits}
 			}
 			s.lists.lists = append(s.lists.lists, l)
 		}
@@ -164,16 +165,16 @@ func (s *search) byState() error {
 // readKinds looks up the kinds that the filter passes.
 func (s *search) readKinds() error {
 	f := &s.filter
-	s.kinds = make(map[int64]kind)
-	return query(s.conn, "SELECT id, source, event, decision, actions FROM kinds", func(row *sqlite.Stmt) error {
-		k := kind{source: row.ColumnText(1), event: row.ColumnText(2), decision: row.ColumnText(3), actions: row.ColumnText(4)}
-		if f.Source != "" && f.Source != k.source || f.Event != "" && f.Event != k.event || f.Decision != "" && string(f.Decision) != k.decision {
+	s.kinds = make(map[int64]database.Kind)
+	return database.Query(s.conn, "SELECT id, source, event, decision, actions FROM kinds", func(row *sqlite.Stmt) error {
+		k := database.Kind{Source: row.ColumnText(1), Event: row.ColumnText(2), Decision: row.ColumnText(3), Actions: row.ColumnText(4)}
+		if f.Source != "" && f.Source != k.Source || f.Event != "" && f.Event != k.Event || f.Decision != "" && string(f.Decision) != k.Decision {
 			return nil
 		}
 		if f.Action != "" || len(f.States) > 0 {
 			var actions []string
-			if k.actions != "" {
-				if err := json.Unmarshal([]byte(k.actions), &actions); err != nil {
+			if k.Actions != "" {
+				if err := json.Unmarshal([]byte(k.Actions), &actions); err != nil {
 					return fmt.Errorf("decoding the actions of a kind: %w", err)
 				}
 			}
@@ -205,7 +206,7 @@ func (s *search) read(l *list) error {
 		low = high - l.window
 	}
 	read := int64(0)
-	if err := query(s.conn, l.sql, func(row *sqlite.Stmt) error {
+	if err := database.Query(s.conn, l.sql, func(row *sqlite.Stmt) error {
 		l.at = row.ColumnInt64(0)
 		read++
 		if id := l.at >> l.shift; len(l.ids) == 0 || l.ids[len(l.ids)-1] != id {
@@ -266,14 +267,14 @@ func (s *search) likely(event int64) (likely bool, err error) {
 		return true, nil
 	}
 	f := &s.filter
-	var of kind
-	err = query(s.conn, "SELECT kind, received, tenant FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
+	var of database.Kind
+	err = database.Query(s.conn, "SELECT kind, received, tenant FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 		known := true
 		if s.kinds != nil {
 			of, known = s.kinds[row.ColumnInt64(0)]
 		}
 		received := row.ColumnInt64(1)
-		likely = known && (f.Since.IsZero() || received >= microsUp(f.Since)) && (f.Until.IsZero() || received < microsUp(f.Until)) &&
+		likely = known && (f.Since.IsZero() || received >= database.MicrosUp(f.Since)) && (f.Until.IsZero() || received < database.MicrosUp(f.Until)) &&
 			(f.Tenant == "" || f.Tenant == row.ColumnText(2))
 		return nil
 	}, event)

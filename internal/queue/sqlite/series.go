@@ -8,6 +8,8 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // mostSteps bounds a series.
@@ -22,35 +24,35 @@ func (db *DB) Series(ctx context.Context, since, until time.Time, n int) (series
 	case n < 1 || n > mostSteps:
 		return series, fmt.Errorf("counting over time: between 1 and %d steps can be had, not %d", mostSteps, n)
 	}
-	from, to := micros(since), microsUp(until)
+	from, to := database.Micros(since), database.MicrosUp(until)
 	wanted := (to - from + int64(n) - 1) / int64(n)
-	minutes := countedMinutes[0]
-	for _, m := range countedMinutes {
-		if wanted >= m*minute {
+	minutes := database.CountedMinutes[0]
+	for _, m := range database.CountedMinutes {
+		if wanted >= m*database.Minute {
 			minutes = m
 		}
 	}
-	unit := minutes * minute
-	from -= mod(from, unit)
+	unit := minutes * database.Minute
+	from -= database.Mod(from, unit)
 	step := (wanted + unit - 1) / unit * unit
-	steps := make([]counts, (to-from+step-1)/step)
+	steps := make([]database.Counts, (to-from+step-1)/step)
 	for i := range steps {
-		steps[i].at = from + int64(i)*step
+		steps[i].At = from + int64(i)*step
 	}
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		for i := range steps {
-			steps[i] = counts{at: steps[i].at}
+			steps[i] = database.Counts{At: steps[i].At}
 		}
 		add := func(row *sqlite.Stmt) error {
-			c := readCounts(row)
-			steps[(c.at-from)/step].add(&c)
+			c := database.ReadCounts(row)
+			steps[(c.At-from)/step].Add(&c)
 			return nil
 		}
-		if err := query(conn, listCounts, add, minutes, from, to); err != nil {
+		if err := database.Query(conn, database.ListCounts, add, minutes, from, to); err != nil {
 			return err
 		}
 		// The present minute stands in a row of its own.
-		return query(conn, listCounts, add, int64(0), from, to)
+		return database.Query(conn, database.ListCounts, add, int64(0), from, to)
 	})
 	if err != nil {
 		return series, fmt.Errorf("counting over time: %w", err)
@@ -58,7 +60,7 @@ func (db *DB) Series(ctx context.Context, since, until time.Time, n int) (series
 	series.Step = time.Duration(step) * time.Microsecond
 	series.Points = make([]queue.Point, len(steps))
 	for i := range steps {
-		series.Points[i] = steps[i].point()
+		series.Points[i] = point(&steps[i])
 	}
 	return series, nil
 }
@@ -66,21 +68,21 @@ func (db *DB) Series(ctx context.Context, since, until time.Time, n int) (series
 // sampling is one call of Sample on its way through the writer.
 type sampling struct {
 	waiter
-	backlog map[string]sample
+	backlog map[string]database.Sample
 }
 
 // Sample implements queue.History.
 func (db *DB) Sample(ctx context.Context) error {
 	var backlog []queue.Backlog
-	err := db.readers.read(ctx, func(conn *sqlite.Conn) (err error) {
+	err := db.readers.Read(ctx, func(conn *sqlite.Conn) (err error) {
 		backlog, err = readBacklog(conn)
 		return err
 	})
 	if err == nil && len(backlog) > 0 {
-		s := &sampling{backlog: make(map[string]sample)}
+		s := &sampling{backlog: make(map[string]database.Sample)}
 		now := db.now()
 		for _, b := range backlog {
-			s.backlog[b.Action] = sample{b.Count, max(now.Sub(b.Oldest), 0).Microseconds()}
+			s.backlog[b.Action] = database.Sample{Count: b.Count, Age: max(now.Sub(b.Oldest), 0).Microseconds()}
 		}
 		err = db.do(ctx, s)
 	}
@@ -99,17 +101,17 @@ func (s *sampling) write(tx *transaction) error {
 	if err != nil {
 		return err
 	}
-	c.sample(s.backlog)
+	c.Sample(s.backlog)
 	return nil
 }
 
 // pruneCounts removes the counts from before a time, some at a time.
 func (db *DB) pruneCounts(ctx context.Context, before int64) error {
-	for _, minutes := range countedMinutes {
+	for _, minutes := range database.CountedMinutes {
 		for {
 			var last int64
-			if err := db.readers.read(ctx, func(conn *sqlite.Conn) (err error) {
-				last, err = queryInt(conn, "SELECT max(at) FROM (SELECT at FROM counts WHERE minutes = ? AND at < ? ORDER BY at LIMIT 1000)", minutes, before-minutes*minute)
+			if err := db.readers.Read(ctx, func(conn *sqlite.Conn) (err error) {
+				last, err = database.QueryInt(conn, "SELECT max(at) FROM (SELECT at FROM counts WHERE minutes = ? AND at < ? ORDER BY at LIMIT 1000)", minutes, before-minutes*database.Minute)
 				return err
 			}); err != nil {
 				return err
@@ -123,4 +125,31 @@ func (db *DB) pruneCounts(ctx context.Context, before int64) error {
 		}
 	}
 	return nil
+}
+
+// point returns the counts as queue.Series has them.
+func point(c *database.Counts) queue.Point {
+	p := queue.Point{At: database.FromMicros(c.At), Retries: int(c.Numbers[database.CountedRetries]), P50: c.Latency(0.5), P99: c.Latency(0.99)}
+	for i, n := range c.Numbers[:database.CountedRetries] {
+		switch {
+		case n == 0:
+		case i < database.CountedDecisions:
+			if p.Events == nil {
+				p.Events = make(map[rules.Decision]int)
+			}
+			p.Events[rules.Decision(database.Counted[i])] = int(n)
+		default:
+			if p.Deliveries == nil {
+				p.Deliveries = make(map[queue.State]int)
+			}
+			p.Deliveries[database.States[i-database.CountedStates]] = int(n)
+		}
+	}
+	for name, s := range c.Backlog {
+		if p.Backlog == nil {
+			p.Backlog = make(map[string]queue.BacklogSample)
+		}
+		p.Backlog[name] = queue.BacklogSample{Count: s.Count, Age: time.Duration(s.Age) * time.Microsecond}
+	}
+	return p
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -19,7 +20,7 @@ type settlement struct {
 
 // Settle implements queue.Queue.
 func (db *DB) Settle(token queue.Token, how queue.Settlement) error {
-	state, ok := stateNumber(how.State)
+	state, ok := database.StateNumber(how.State)
 	if !ok {
 		return fmt.Errorf("settling a lease: unknown state %q", how.State)
 	}
@@ -61,19 +62,19 @@ func (s *settlement) prepare(*DB)   {}
 func (s *settlement) write(tx *transaction) error {
 	a, delivery := s.action, s.Delivery.Number
 	var err error
-	if s.state == pending {
+	if s.state == database.Pending {
 		again := tx.statements.again
 		again.BindInt64(1, s.At)
 		again.BindInt64(2, int64(s.Attempts))
-		bindInt(again, 3, s.First)
+		database.BindInt(again, 3, s.First)
 		again.BindInt64(4, a.row)
 		again.BindInt64(5, delivery)
-		err = step(again)
+		err = database.Step(again)
 	} else {
 		end := tx.statements.end
 		end.BindInt64(1, a.row)
 		end.BindInt64(2, delivery)
-		err = step(end)
+		err = database.Step(end)
 	}
 	if err != nil {
 		return err
@@ -84,7 +85,7 @@ func (s *settlement) write(tx *transaction) error {
 	if err := tx.countSettled(s.state, s.attempt != nil, s.Since, s.At); err != nil {
 		return err
 	}
-	if s.state != pending {
+	if s.state != database.Pending {
 		if err := tx.ended(a, s.Delivery.OrderKey); err != nil {
 			return err
 		}
@@ -95,26 +96,26 @@ func (s *settlement) write(tx *transaction) error {
 // putAttempt writes a row of the table attempts.
 func (tx *transaction) putAttempt(s *settlement, delivery int64) error {
 	put := tx.statements.putAttempt
-	put.BindInt64(1, attemptID(delivery, s.Number))
+	put.BindInt64(1, database.AttemptID(delivery, s.Number))
 	put.BindInt64(2, s.action.row)
 	put.BindInt64(3, s.state)
 	put.BindInt64(4, s.At)
 	if t := s.attempt; t != nil {
-		put.BindInt64(5, micros(t.Began))
+		put.BindInt64(5, database.Micros(t.Began))
 		put.BindInt64(6, t.Took.Microseconds())
-		bindInt(put, 7, int64(t.Status))
-		bindText(put, 8, t.Error)
-		bindText(put, 9, t.Request)
-		bindText(put, 10, t.Response)
+		database.BindInt(put, 7, int64(t.Status))
+		database.BindText(put, 8, t.Error)
+		database.BindText(put, 9, t.Request)
+		database.BindText(put, 10, t.Response)
 		tx.bytes += int64(len(t.Error) + len(t.Request) + len(t.Response))
 	} else {
 		for param := 5; param <= 10; param++ {
 			put.BindNull(param)
 		}
 	}
-	bindText(put, 11, s.empty)
+	database.BindText(put, 11, s.empty)
 	tx.bytes += 64
-	return step(put)
+	return database.Step(put)
 }
 
 // ended does what follows from the end of a delivery whose row is deleted.

@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // mostSummaries bounds one call of Summaries.
@@ -20,7 +21,7 @@ func (db *DB) Summaries(ctx context.Context, ids []string) (summaries []queue.Su
 	if len(ids) > mostSummaries {
 		return nil, fmt.Errorf("reading events of the activity: %d ids were given, and at most %d are looked for at once", len(ids), mostSummaries)
 	}
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		summaries = nil
 		events, err := eventsOf(conn, ids)
 		if err != nil {
@@ -47,28 +48,28 @@ func (db *DB) Summaries(ctx context.Context, ids []string) (summaries []queue.Su
 // once through each block that can hold some of them.
 func eventsOf(conn *sqlite.Conn, ids []string) (events map[string]int64, err error) {
 	type looked struct {
-		block
+		database.Block
 		end int64
 		ids []string
 	}
 	var blocks []looked
-	if err := query(conn, "SELECT first, oldest, newest FROM blocks ORDER BY first", func(row *sqlite.Stmt) error {
-		b := block{first: row.ColumnInt64(0), span: span{row.ColumnInt64(1), row.ColumnInt64(2)}}
+	if err := database.Query(conn, "SELECT first, oldest, newest FROM blocks ORDER BY first", func(row *sqlite.Stmt) error {
+		b := database.Block{First: row.ColumnInt64(0), Span: database.Span{Oldest: row.ColumnInt64(1), Newest: row.ColumnInt64(2)}}
 		if last := len(blocks) - 1; last >= 0 {
-			blocks[last].end = b.first
+			blocks[last].end = b.First
 		}
-		blocks = append(blocks, looked{block: b, end: maxEvent})
+		blocks = append(blocks, looked{Block: b, end: database.MaxEvent})
 		return nil
 	}); err != nil {
 		return nil, err
 	}
 	for _, id := range ids {
-		times, ok := timesOfUUID(id)
+		times, ok := database.TimesOfUUID(id)
 		if !ok || len(id) != 36 {
 			continue
 		}
 		for i := range blocks {
-			if b := &blocks[i]; b.newest >= times.oldest && b.oldest <= times.newest {
+			if b := &blocks[i]; b.Newest >= times.Oldest && b.Oldest <= times.Newest {
 				b.ids = append(b.ids, id)
 			}
 		}
@@ -82,10 +83,10 @@ func eventsOf(conn *sqlite.Conn, ids []string) (events map[string]int64, err err
 		if err != nil {
 			return nil, fmt.Errorf("encoding ids: %w", err)
 		}
-		if err := query(conn, listUUIDs, func(row *sqlite.Stmt) error {
+		if err := database.Query(conn, listUUIDs, func(row *sqlite.Stmt) error {
 			events[row.ColumnText(1)] = row.ColumnInt64(0)
 			return nil
-		}, b.first, b.end, string(list)); err != nil {
+		}, b.First, b.end, string(list)); err != nil {
 			return nil, err
 		}
 	}

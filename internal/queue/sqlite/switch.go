@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -45,10 +46,10 @@ func (t *turn) prepare(db *DB) {
 
 func (t *turn) write(tx *transaction) error {
 	s := t.turned
-	s.Since = fromMicros(tx.now)
+	s.Since = database.FromMicros(tx.now)
 	was := false
-	if err := query(tx.conn, "SELECT since FROM switches WHERE kind = ? AND name = ?", func(row *sqlite.Stmt) error {
-		was, s.Since = true, fromMicros(row.ColumnInt64(0))
+	if err := database.Query(tx.conn, "SELECT since FROM switches WHERE kind = ? AND name = ?", func(row *sqlite.Stmt) error {
+		was, s.Since = true, database.FromMicros(row.ColumnInt64(0))
 		return nil
 	}, string(s.Kind), s.Name); err != nil {
 		return err
@@ -62,7 +63,7 @@ func (t *turn) write(tx *transaction) error {
 		}
 		tx.statements.pause.BindBool(1, s.Off)
 		tx.statements.pause.BindInt64(2, t.action.row)
-		if err := step(tx.statements.pause); err != nil {
+		if err := database.Step(tx.statements.pause); err != nil {
 			return err
 		}
 	}
@@ -73,9 +74,9 @@ func (t *turn) write(tx *transaction) error {
 		if !s.Until.IsZero() {
 			until = scheduler.DueAt(s.Until)
 		}
-		args = append(args, micros(s.Since), until, s.Reason)
+		args = append(args, database.Micros(s.Since), until, s.Reason)
 	}
-	if err := query(tx.conn, sql, func(*sqlite.Stmt) error { return nil }, args...); err != nil {
+	if err := database.Query(tx.conn, sql, func(*sqlite.Stmt) error { return nil }, args...); err != nil {
 		return err
 	}
 	text, err := json.Marshal(s)
@@ -93,12 +94,12 @@ func (t *turn) apply(db *DB) {
 
 // Switches implements queue.History.
 func (db *DB) Switches(ctx context.Context) (switches []queue.Switch, err error) {
-	err = db.readers.read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		switches = nil
-		return query(conn, "SELECT kind, name, since, until, reason FROM switches ORDER BY kind, name", func(row *sqlite.Stmt) error {
-			s := queue.Switch{Kind: queue.SwitchKind(row.ColumnText(0)), Name: row.ColumnText(1), Off: true, Since: fromMicros(row.ColumnInt64(2)), Reason: row.ColumnText(4)}
+		return database.Query(conn, "SELECT kind, name, since, until, reason FROM switches ORDER BY kind, name", func(row *sqlite.Stmt) error {
+			s := queue.Switch{Kind: queue.SwitchKind(row.ColumnText(0)), Name: row.ColumnText(1), Off: true, Since: database.FromMicros(row.ColumnInt64(2)), Reason: row.ColumnText(4)}
 			if row.ColumnType(3) != sqlite.TypeNull {
-				s.Until = fromMicros(row.ColumnInt64(3))
+				s.Until = database.FromMicros(row.ColumnInt64(3))
 			}
 			switches = append(switches, s)
 			return nil

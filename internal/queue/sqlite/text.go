@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // text looks for a text in whatever case. What is stored is partly JSON, whose
@@ -181,22 +183,22 @@ const (
 
 // in reports whether the text stands in an event: where queue.Filter says, and
 // in what the list shows of it.
-func (t *text) in(conn *sqlite.Conn, event int64, of kind) (found bool, err error) {
-	if t.within([]byte(of.source)) || t.within([]byte(of.event)) {
+func (t *text) in(conn *sqlite.Conn, event int64, of database.Kind) (found bool, err error) {
+	if t.within([]byte(of.Source)) || t.within([]byte(of.Event)) {
 		return true, nil
 	}
 	delivers := false
-	err = query(conn, textOfEvent, func(row *sqlite.Stmt) error {
+	err = database.Query(conn, textOfEvent, func(row *sqlite.Stmt) error {
 		for column := 0; column <= 5 && !found; column++ {
-			found = t.within(columnBytes(row, column))
+			found = t.within(database.ColumnBytes(row, column))
 		}
-		if verdict := columnBytes(row, 6); !found && t.within(verdict) {
-			found = t.within([]byte(decodeVerdict(verdict, of.decision).Reason))
+		if verdict := database.ColumnBytes(row, 6); !found && t.within(verdict) {
+			found = t.within([]byte(decodeVerdict(verdict, of.Decision).Reason))
 		}
-		deliveries := columnBytes(row, 7)
+		deliveries := database.ColumnBytes(row, 7)
 		delivers = deliveries != nil
 		if !found && t.within(deliveries) {
-			plans, _ := decodePlans(deliveries)
+			plans, _ := database.DecodePlans(deliveries)
 			for _, p := range plans {
 				found = found || t.within([]byte(p.ID))
 			}
@@ -206,9 +208,9 @@ func (t *text) in(conn *sqlite.Conn, event int64, of kind) (found bool, err erro
 	if err != nil || found || !delivers {
 		return found, err
 	}
-	from, to := attemptRange(event)
-	err = query(conn, textOfAttempts, func(row *sqlite.Stmt) error {
-		found = found || t.within(columnBytes(row, 0)) || t.within(columnBytes(row, 1))
+	from, to := database.AttemptRange(event)
+	err = database.Query(conn, textOfAttempts, func(row *sqlite.Stmt) error {
+		found = found || t.within(database.ColumnBytes(row, 0)) || t.within(database.ColumnBytes(row, 1))
 		return nil
 	}, from, to)
 	return found, err

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // transaction is what the writer knows while it writes. Nothing of it is in
@@ -13,18 +15,18 @@ type transaction struct {
 	statements *statements
 	now        int64
 	lastEvent  int64
-	block      block
+	block      database.Block
 	blockDirty bool
-	fullBlocks []block   // that were filled before it
-	pending    int       // unfinished deliveries of all actions
-	touched    []*action // whose number of them changed
-	stored     []*action // that got their row
-	kinds      []kind    // that got their row
-	released   []*action // with a delivery that is no longer behind another
-	bytes      int64     // roughly what was written
-	counts     counts    // of the present minute
-	counted    bool      // whether they changed
-	text       []byte    // to write in
+	fullBlocks []database.Block // that were filled before it
+	pending    int              // unfinished deliveries of all actions
+	touched    []*action        // whose number of them changed
+	stored     []*action        // that got their row
+	kinds      []database.Kind  // that got their row
+	released   []*action        // with a delivery that is no longer behind another
+	bytes      int64            // roughly what was written
+	counts     database.Counts  // of the present minute
+	counted    bool             // whether they changed
+	text       []byte           // to write in
 }
 
 // commit writes a batch as one transaction. When it returns nil the batch is on
@@ -37,7 +39,7 @@ func (db *DB) commit(batch []command) (err error) {
 	}
 	tx := &db.tx
 	*tx = transaction{
-		db: db, conn: db.conn, statements: db.statements, now: micros(db.now()),
+		db: db, conn: db.conn, statements: db.statements, now: database.Micros(db.now()),
 		lastEvent: db.lastEvent, block: db.block, pending: db.pending,
 		counts: db.counts, text: tx.text, touched: tx.touched[:0], stored: tx.stored[:0], kinds: tx.kinds[:0], released: tx.released[:0],
 	}
@@ -46,7 +48,7 @@ func (db *DB) commit(batch []command) (err error) {
 			tx.rollback()
 		}
 	}()
-	if err := step(tx.statements.begin); err != nil {
+	if err := database.Step(tx.statements.begin); err != nil {
 		return err
 	}
 	for _, c := range batch {
@@ -57,11 +59,11 @@ func (db *DB) commit(batch []command) (err error) {
 	if err := tx.writeTotals(); err != nil {
 		return err
 	}
-	if err := step(tx.statements.commit); err != nil {
+	if err := database.Step(tx.statements.commit); err != nil {
 		return err
 	}
 	db.lastEvent, db.block, db.pending, db.counts = tx.lastEvent, tx.block, tx.pending, tx.counts
-	db.walBytes += tx.bytes + pagesPerCommit*pageSize
+	db.walBytes += tx.bytes + pagesPerCommit*database.PageSize
 
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -98,7 +100,7 @@ func (tx *transaction) rollback() {
 	}
 	// After some errors SQLite has rolled back by itself.
 	if !tx.conn.AutocommitEnabled() {
-		if err := step(tx.statements.rollback); err != nil {
+		if err := database.Step(tx.statements.rollback); err != nil {
 			tx.db.logger.Error("rolling back", zap.Error(err))
 		}
 	}
@@ -130,7 +132,7 @@ func (tx *transaction) writeTotals() error {
 		s := tx.statements.countWaiting
 		s.BindInt64(1, int64(a.waiting+a.delta))
 		s.BindInt64(2, a.row)
-		if err := step(s); err != nil {
+		if err := database.Step(s); err != nil {
 			return err
 		}
 	}
@@ -144,7 +146,7 @@ func (tx *transaction) storeAction(a *action) error {
 	}
 	s := tx.statements.putAction
 	s.BindText(1, a.Name)
-	if err := step(s); err != nil {
+	if err := database.Step(s); err != nil {
 		return err
 	}
 	a.row = tx.conn.LastInsertRowID()
@@ -152,14 +154,11 @@ func (tx *transaction) storeAction(a *action) error {
 	return nil
 }
 
-// kind is what events have in common: see the table kinds.
-type kind struct{ source, event, decision, actions string }
-
 // kindsInMemory bounds the writer's dictionary: senders may invent names.
 const kindsInMemory = 8192
 
 // kind returns the id of a kind, and stores it when it is new.
-func (tx *transaction) kind(k kind) (int64, error) {
+func (tx *transaction) kind(k database.Kind) (int64, error) {
 	if id, ok := tx.db.kinds[k]; ok {
 		return id, nil
 	}
@@ -176,7 +175,7 @@ func (tx *transaction) kind(k kind) (int64, error) {
 	if !found {
 		put := tx.statements.putKind
 		bindKind(put, k)
-		if err := step(put); err != nil {
+		if err := database.Step(put); err != nil {
 			return 0, err
 		}
 		id = tx.conn.LastInsertRowID()
@@ -189,11 +188,11 @@ func (tx *transaction) kind(k kind) (int64, error) {
 	return id, nil
 }
 
-func bindKind(s *sqlite.Stmt, k kind) {
-	s.BindText(1, k.source)
-	s.BindText(2, k.event)
-	s.BindText(3, k.decision)
-	s.BindText(4, k.actions)
+func bindKind(s *sqlite.Stmt, k database.Kind) {
+	s.BindText(1, k.Source)
+	s.BindText(2, k.Event)
+	s.BindText(3, k.Decision)
+	s.BindText(4, k.Actions)
 }
 
 // statements are those that the writer uses all the time.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 const (
@@ -71,10 +73,10 @@ func (v *verification) run() error {
 	// Blocks that begin later are left to the next check: it would never end.
 	last := int64(0)
 	if err := v.read(func(conn *sqlite.Conn) (found []string, err error) {
-		if last, err = queryInt(conn, "SELECT coalesce(max(first), 0) FROM blocks"); err != nil || last > 0 {
+		if last, err = database.QueryInt(conn, "SELECT coalesce(max(first), 0) FROM blocks"); err != nil || last > 0 {
 			return nil, err
 		}
-		n, err := queryInt(conn, "SELECT count(*) FROM events")
+		n, err := database.QueryInt(conn, "SELECT count(*) FROM events")
 		if err == nil && n > 0 {
 			found = append(found, fmt.Sprintf("there are %d events and no blocks", n))
 		}
@@ -99,7 +101,7 @@ func (v *verification) run() error {
 // found.
 func (v *verification) read(piece func(conn *sqlite.Conn) ([]string, error)) error {
 	var found []string
-	err := v.db.readers.read(v.ctx, limited(func(conn *sqlite.Conn) (err error) {
+	err := v.db.readers.Read(v.ctx, limited(func(conn *sqlite.Conn) (err error) {
 		found, err = piece(conn)
 		return err
 	}))
@@ -119,8 +121,8 @@ func (v *verification) tables(args ...any) func(conn *sqlite.Conn) ([]string, er
 // the end of this one would look as if it were outside its block.
 func (v *verification) block(conn *sqlite.Conn, from int64) (found []string, next int64, err error) {
 	first := int64(0)
-	next = maxEvent
-	if err := query(conn, "SELECT first FROM blocks WHERE first >= ? ORDER BY first LIMIT 2", func(row *sqlite.Stmt) error {
+	next = database.MaxEvent
+	if err := database.Query(conn, "SELECT first FROM blocks WHERE first >= ? ORDER BY first LIMIT 2", func(row *sqlite.Stmt) error {
 		if first == 0 {
 			first = row.ColumnInt64(0)
 		} else {
@@ -140,8 +142,8 @@ func (v *verification) block(conn *sqlite.Conn, from int64) (found []string, nex
 // checksums finds the events whose record or body is not what was stored.
 func (v *verification) checksums(conn *sqlite.Conn, first, end int64) (found []string, err error) {
 	const what = "an event is damaged: its checksum does not fit its record and body"
-	err = query(conn, "SELECT uuid, record, body, checksum FROM events WHERE id >= ? AND id < ? AND checksum IS NOT NULL", func(row *sqlite.Stmt) error {
-		if checkSum(row.ColumnInt64(3), columnBytes(row, 1), columnBytes(row, 2)) == nil {
+	err = database.Query(conn, "SELECT uuid, record, body, checksum FROM events WHERE id >= ? AND id < ? AND checksum IS NOT NULL", func(row *sqlite.Stmt) error {
+		if database.VerifyChecksum(row.ColumnInt64(3), database.ColumnBytes(row, 1), database.ColumnBytes(row, 2)) == nil {
 			return nil
 		}
 		if v.of[what]++; v.of[what] <= mostFindings {
@@ -163,7 +165,7 @@ func checkTables(conn *sqlite.Conn, args []any, of map[string]int) (found []stri
 		if stmt.BindParamCount() != len(args) {
 			continue
 		}
-		if err := query(conn, f.sql, func(row *sqlite.Stmt) error {
+		if err := database.Query(conn, f.sql, func(row *sqlite.Stmt) error {
 			if of[f.what]++; of[f.what] <= mostFindings {
 				found = append(found, f.what+": "+row.ColumnText(0))
 			}
@@ -188,13 +190,13 @@ func limited(f func(conn *sqlite.Conn) error) func(conn *sqlite.Conn) error {
 
 // quickCheck has SQLite check the structure of a database.
 func quickCheck(conn *sqlite.Conn) (found []string, err error) {
-	err = query(conn, fmt.Sprintf("PRAGMA quick_check(%d)", mostFindings), func(row *sqlite.Stmt) error {
+	err = database.Query(conn, fmt.Sprintf("PRAGMA quick_check(%d)", mostFindings), func(row *sqlite.Stmt) error {
 		if text := row.ColumnText(0); text != "ok" {
 			found = append(found, text)
 		}
 		return nil
 	})
-	if damaged(err) {
+	if database.IsDamaged(err) {
 		return append(found, err.Error()), nil
 	}
 	return found, err

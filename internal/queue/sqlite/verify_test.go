@@ -9,28 +9,29 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // However many ask for a check at once, deliveries can be read meanwhile.
 func TestChecksLeaveReadersToOthers(t *testing.T) {
 	db := benchOpen(t, Options{MinFree: -1})
-	db.readers.bar(time.Second) // readers wait
+	db.readers.Bar(time.Second) // readers wait
 	var checks sync.WaitGroup
-	for range 2 * readersAtOnce {
+	for range 2 * database.ReadersAtOnce {
 		checks.Go(func() {
 			if _, err := db.Verify(context.Background()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	eventually(t, "a check begins", func() bool { return len(db.readers.slots) > 0 })
+	eventually(t, "a check begins", func() bool { return db.readers.InUse() > 0 })
 	for deadline := time.Now().Add(30 * time.Millisecond); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if n := len(db.readers.slots); n > 1 {
-			t.Errorf("the checks hold %d of %d places", n, readersAtOnce)
+		if n := db.readers.InUse(); n > 1 {
+			t.Errorf("the checks hold %d of %d places", n, database.ReadersAtOnce)
 			break
 		}
 	}
-	db.readers.unbar()
+	db.readers.Unbar()
 	checks.Wait()
 }
 
@@ -70,15 +71,15 @@ func TestCheckUnderLoadFindsNothing(t *testing.T) {
 		}
 	})
 	stored := func() (n int64) {
-		if err := db.readers.read(context.Background(), func(conn *sqlite.Conn) (err error) {
-			n, err = queryInt(conn, "SELECT max(id) FROM events")
+		if err := db.readers.Read(context.Background(), func(conn *sqlite.Conn) (err error) {
+			n, err = database.QueryInt(conn, "SELECT max(id) FROM events")
 			return err
 		}); err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
-	eventually(t, "many blocks are stored", func() bool { return stored() > firstEvent+1000 })
+	eventually(t, "many blocks are stored", func() bool { return stored() > database.FirstEvent+1000 })
 	before := stored()
 	for range 10 {
 		found, err := db.Verify(context.Background())

@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 func fileSize(t testing.TB, path string) int64 {
@@ -37,7 +38,7 @@ func TestReadersDoNotLetTheWALGrow(t *testing.T) {
 		readers.Go(func() {
 			for ctx.Err() == nil {
 				begun := 0
-				err := db.readers.read(ctx, func(conn *sqlite.Conn) error {
+				err := db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 					if begun++; begun > 1 {
 						select {
 						case interrupted <- struct{}{}:
@@ -45,7 +46,7 @@ func TestReadersDoNotLetTheWALGrow(t *testing.T) {
 						}
 					}
 					// A snapshot, and then work without end.
-					return query(conn, `WITH RECURSIVE n(i) AS (SELECT (SELECT count(*) FROM events) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n`,
+					return database.Query(conn, `WITH RECURSIVE n(i) AS (SELECT (SELECT count(*) FROM events) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n`,
 						func(*sqlite.Stmt) error { return nil })
 				})
 				if !errors.Is(err, context.Canceled) {
@@ -86,14 +87,14 @@ func TestForeignReader(t *testing.T) {
 	}
 	defer foreign.Close()
 	for _, sql := range []string{"BEGIN", "SELECT count(*) FROM events"} {
-		if err := execute(foreign, sql); err != nil {
+		if err := database.Execute(foreign, sql); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 300 {
 		mustPut(t, db, benchEntry("x"))
 	}
-	if err := execute(foreign, "ROLLBACK"); err != nil {
+	if err := database.Execute(foreign, "ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {

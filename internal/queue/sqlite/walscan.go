@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // After a crash SQLite reads the write-ahead log up to the first frame whose
@@ -87,7 +88,7 @@ func scanLog(r io.Reader) (state logState, err error) {
 	}
 	page := number(header, 2)
 	if page < smallestPage || page > largestPage || page&(page-1) != 0 {
-		page = pageSize // what it is in our databases
+		page = database.PageSize // what it is in our databases
 	}
 	salts := [2]uint32{number(header, 4), number(header, 5)}
 	frame := make([]byte, frameHeaderSize+page)

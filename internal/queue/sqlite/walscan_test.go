@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // crashed returns the files of a queue as a crash leaves them, with events that
@@ -37,7 +38,7 @@ func reopened(t *testing.T, db, log []byte) (*DB, int) {
 	t.Helper()
 	dir := t.TempDir()
 	for suffix, data := range map[string][]byte{"": db, "-wal": log} {
-		if err := os.WriteFile(filepath.Join(dir, fileName+suffix), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, database.FileName+suffix), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

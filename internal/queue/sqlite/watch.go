@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // mostWatched is how many events are kept for a watcher that does not read.
@@ -171,10 +172,10 @@ func (tx *transaction) uuidsOf(deliveries []int64) (uuids []string, err error) {
 		return nil, nil
 	}
 	for _, id := range deliveries {
-		if err := query(tx.conn, "SELECT uuid FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
+		if err := database.Query(tx.conn, "SELECT uuid FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 			uuids = append(uuids, row.ColumnText(0))
 			return nil
-		}, id>>deliveryBits); err != nil {
+		}, id>>database.DeliveryBits); err != nil {
 			return nil, err
 		}
 	}

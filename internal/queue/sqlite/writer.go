@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // command is something that changes the database. The writer carries commands
@@ -143,7 +144,7 @@ func (db *DB) run(batch []command) {
 		for _, c := range batch {
 			c.answer(nil)
 		}
-	case isFull(err):
+	case database.IsFull(err):
 		db.failing("the disk is full: events are refused until there is room again", err)
 		db.space.recheck()
 		err = fmt.Errorf("%w: %w", queue.ErrFull, err)
@@ -178,7 +179,7 @@ func (db *DB) run(batch []command) {
 			err = fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
 		}
 		db.failing("the queue cannot be written", err)
-		if !isBusy(err) {
+		if !database.IsBusy(err) {
 			db.disconnect(err)
 		}
 		db.fail(batch, err)
@@ -231,7 +232,7 @@ func (probe) needsRoom() bool { return false }
 func (probe) apply(*DB)       {}
 func (probe) answer(error)    {}
 func (probe) write(tx *transaction) error {
-	return execute(tx.conn, "UPDATE facts SET text = text WHERE name = 'identity'")
+	return database.Execute(tx.conn, "UPDATE facts SET text = text WHERE name = 'identity'")
 }
 
 // split separates a batch by what a full disk means for it.
@@ -250,13 +251,6 @@ func split(batch []command) (puts, settlements, others []command) {
 
 var errNoConnection = errors.New("the database is not open")
 
-func isFull(err error) bool { return sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull }
-
-func isBusy(err error) bool {
-	code := sqlite.ErrCode(err).ToPrimary()
-	return code == sqlite.ResultBusy || code == sqlite.ResultLocked
-}
-
 // isOne reports whether an error can be the fault of one command.
 func isOne(err error) bool {
 	if errors.Is(err, errNoConnection) {
@@ -272,7 +266,7 @@ func isOne(err error) bool {
 // disconnect closes the writer's connection after an error that leaves its
 // state in doubt. The next transaction opens another.
 func (db *DB) disconnect(err error) {
-	if damaged(err) {
+	if database.IsDamaged(err) {
 		db.logger.Error("the database is damaged: "+remedy, zap.String("file", db.file), zap.Error(err))
 	}
 	db.stopBackup()
@@ -295,7 +289,7 @@ func (db *DB) reconnect() error {
 	} else {
 		db.reconnectAt = now.Add(retryWriting)
 	}
-	conn, err := connectWriter(db.file, db.options.limits.maxPages)
+	conn, err := database.ConnectWriter(db.file, db.options.limits.maxPages)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoConnection, err)
 	}
@@ -321,7 +315,7 @@ func (db *DB) releaseGone() error {
 	for _, a := range db.actions {
 		for _, id := range db.scheduler.Doubt(&a.Action) {
 			waits := false
-			if err := query(db.conn, "SELECT 1 FROM waiting WHERE action = ? AND delivery = ?", func(*sqlite.Stmt) error {
+			if err := database.Query(db.conn, "SELECT 1 FROM waiting WHERE action = ? AND delivery = ?", func(*sqlite.Stmt) error {
 				waits = true
 				return nil
 			}, a.id, id); err != nil {

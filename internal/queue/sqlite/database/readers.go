@@ -1,4 +1,4 @@
-package sqlite
+package database
 
 import (
 	"context"
@@ -12,15 +12,16 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
-// readersAtOnce is how many read transactions may run at a time.
-const readersAtOnce = 4
+// ReadersAtOnce is how many read transactions may run at a time.
+const ReadersAtOnce = 4
 
-var errReadersClosed = fmt.Errorf("reading the queue: %w", queue.ErrClosed)
+// ErrReadersClosed is the error of reading after Close. It wraps queue.ErrClosed.
+var ErrReadersClosed = fmt.Errorf("reading the queue: %w", queue.ErrClosed)
 
-// readers are the connections that read. Every use is one short transaction,
-// and the writer can bar new ones and interrupt the old, because a WAL whose
-// readers overlap can never begin anew.
-type readers struct {
+// Readers are the connections that read. Each use is one short transaction. The
+// writer can bar new ones and interrupt those that run, because the write-ahead log
+// cannot begin anew while readers overlap, and would grow without end.
+type Readers struct {
 	file  string
 	why   func() error // returns why there is nothing to read yet
 	slots chan struct{}
@@ -42,15 +43,17 @@ type reading struct {
 
 func (r *reading) interrupt() { r.once.Do(func() { close(r.stop) }) }
 
-func newReaders(file string, why func() error) *readers {
+// NewReaders returns readers of a file. It opens no connection. While why returns
+// an error, Read returns it and does not read.
+func NewReaders(file string, why func() error) *Readers {
 	open := make(chan struct{})
 	close(open)
-	return &readers{file: file, why: why, slots: make(chan struct{}, readersAtOnce), active: make(map[*reading]struct{}), gate: open}
+	return &Readers{file: file, why: why, slots: make(chan struct{}, ReadersAtOnce), active: make(map[*reading]struct{}), gate: open}
 }
 
-// read calls f with a connection on which one transaction is open. When the
+// Read calls f with a connection on which one transaction is open. When the
 // writer interrupts it, f is called again.
-func (r *readers) read(ctx context.Context, f func(conn *sqlite.Conn) error) error {
+func (r *Readers) Read(ctx context.Context, f func(conn *sqlite.Conn) error) error {
 	if err := r.why(); err != nil {
 		return err
 	}
@@ -68,20 +71,20 @@ func (r *readers) read(ctx context.Context, f func(conn *sqlite.Conn) error) err
 	}
 }
 
-func (r *readers) readOnce(ctx context.Context, f func(conn *sqlite.Conn) error) (again bool, err error) {
+func (r *Readers) readOnce(ctx context.Context, f func(conn *sqlite.Conn) error) (again bool, err error) {
 	this, conn, err := r.begin(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer r.end(this)
 	if conn == nil {
-		if conn, err = connectReader(r.file); err != nil {
+		if conn, err = ConnectReader(r.file); err != nil {
 			return false, fmt.Errorf("opening the database to read: %w", err)
 		}
 	}
 	unregister := context.AfterFunc(ctx, this.interrupt)
 	conn.SetInterrupt(this.stop)
-	if err = execute(conn, "BEGIN"); err == nil {
+	if err = Execute(conn, "BEGIN"); err == nil {
 		err = f(conn)
 	}
 	unregister()
@@ -89,7 +92,7 @@ func (r *readers) readOnce(ctx context.Context, f func(conn *sqlite.Conn) error)
 	code := sqlite.ErrCode(err) // ResultError for those that are not SQLite's
 	interrupted := code == sqlite.ResultInterrupt
 	healthy := code == sqlite.ResultOK || code == sqlite.ResultError || interrupted
-	if !conn.AutocommitEnabled() && execute(conn, "ROLLBACK") != nil {
+	if !conn.AutocommitEnabled() && Execute(conn, "ROLLBACK") != nil {
 		healthy = false
 	}
 	r.mu.Lock()
@@ -108,13 +111,13 @@ func (r *readers) readOnce(ctx context.Context, f func(conn *sqlite.Conn) error)
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	case closed:
-		return false, errReadersClosed
+		return false, ErrReadersClosed
 	}
 	return barred, err
 }
 
 // begin waits until readers may pass.
-func (r *readers) begin(ctx context.Context) (*reading, *sqlite.Conn, error) {
+func (r *Readers) begin(ctx context.Context) (*reading, *sqlite.Conn, error) {
 	for {
 		r.mu.Lock()
 		gate := r.gate
@@ -127,7 +130,7 @@ func (r *readers) begin(ctx context.Context) (*reading, *sqlite.Conn, error) {
 		r.mu.Lock()
 		if r.closed {
 			r.mu.Unlock()
-			return nil, nil, errReadersClosed
+			return nil, nil, ErrReadersClosed
 		}
 		if r.gate != gate {
 			r.mu.Unlock()
@@ -144,7 +147,7 @@ func (r *readers) begin(ctx context.Context) (*reading, *sqlite.Conn, error) {
 	}
 }
 
-func (r *readers) end(this *reading) {
+func (r *Readers) end(this *reading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.active, this)
@@ -154,9 +157,12 @@ func (r *readers) end(this *reading) {
 	}
 }
 
-// bar keeps new readers out, interrupts those that are at work, and reports
-// whether all are gone.
-func (r *readers) bar(wait time.Duration) bool {
+// InUse returns how many of the ReadersAtOnce places are taken.
+func (r *Readers) InUse() int { return len(r.slots) }
+
+// Bar keeps new readers out, interrupts those that are at work, and reports whether
+// all of them are gone within a time. Call Unbar afterwards, whatever it reports.
+func (r *Readers) Bar(wait time.Duration) bool {
 	r.mu.Lock()
 	r.gate = make(chan struct{})
 	if len(r.active) == 0 {
@@ -178,19 +184,22 @@ func (r *readers) bar(wait time.Duration) bool {
 	}
 }
 
-func (r *readers) unbar() {
+// Unbar lets readers in again, and those that Bar interrupted begin anew.
+func (r *Readers) Unbar() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.gate)
 }
 
-// close ends all reading. Readers that wait or come later get ErrClosed.
-func (r *readers) close(wait time.Duration) error {
+// Close ends all reading and closes the connections. It waits no longer than a time
+// for readers that are at work. Readers that wait or come later get
+// ErrReadersClosed.
+func (r *Readers) Close(wait time.Duration) error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
-	r.bar(wait)
-	r.unbar()
+	r.Bar(wait)
+	r.Unbar()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var errs []error
@@ -199,17 +208,4 @@ func (r *readers) close(wait time.Duration) error {
 	}
 	r.idle = nil
 	return errors.Join(errs...)
-}
-
-func connectReader(file string) (*sqlite.Conn, error) {
-	conn, err := connect(file)
-	if err != nil {
-		return nil, err
-	}
-	for _, pragma := range []string{"PRAGMA query_only = ON", "PRAGMA cache_size = -4096"} {
-		if err := execute(conn, pragma); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-	}
-	return conn, nil
 }

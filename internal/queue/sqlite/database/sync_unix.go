@@ -1,14 +1,14 @@
 //go:build unix
 
-package sqlite
+package database
 
 import (
 	"fmt"
 	"os"
 )
 
-// syncDirectory makes new entries of a directory durable.
-func syncDirectory(dir string) error {
+// SyncDirectory makes new entries of a directory durable.
+func SyncDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("syncing a directory: %w", err)

@@ -1,4 +1,4 @@
-package sqlite
+package database
 
 import (
 	"errors"
@@ -10,17 +10,18 @@ import (
 	"strings"
 )
 
-const lockName = "events.lock"
+// LockName is the name of the lock file in the directory of a queue.
+const LockName = "events.lock"
 
 // errLocked is what tryLock returns when another process has the lock.
 var errLocked = errors.New("locked")
 
-// lockDirectory makes this process the only one that uses a queue directory,
+// LockDirectory makes this process the only one that uses a queue directory,
 // until the file is closed or the process ends. It is a file of its own,
 // because closing any handle of the database file would drop SQLite's locks.
 // It holds the process id, so that a second process can name the first.
-func lockDirectory(dir string) (*os.File, error) {
-	path := filepath.Join(dir, lockName)
+func LockDirectory(dir string) (*os.File, error) {
+	path := filepath.Join(dir, LockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the queue directory: %w", notWritable(err, dir))

@@ -1,4 +1,4 @@
-package sqlite
+package database
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// applicationID marks the file as a queue of Event Relay ("EvRq"), so that
+// ApplicationID marks the file as a queue of Event Relay ("EvRq"), so that
 // another program's database is never taken for one.
-const applicationID = 0x45765271
+const ApplicationID = 0x45765271
 
 // steps lead from one version of the schema (PRAGMA user_version) to the next:
 // the first makes version 1 from an empty file. A step that was released is
@@ -188,22 +188,22 @@ ALTER TABLE events ADD COLUMN checksum INTEGER;
 `,
 }
 
-// version returns the version of the schema that this program writes.
-func version() int64 { return int64(len(steps)) }
+// Version returns the version of the schema that this program writes.
+func Version() int64 { return int64(len(steps)) }
 
-// migrate brings the schema of an open database up to date. Each step is one
+// Migrate brings the schema of an open database up to date. Each step is one
 // transaction.
-func migrate(conn *sqlite.Conn, file string) error {
-	have, err := queryInt(conn, "PRAGMA user_version")
+func Migrate(conn *sqlite.Conn, file string) error {
+	have, err := QueryInt(conn, "PRAGMA user_version")
 	if err != nil {
 		return err
 	}
-	if have > version() {
-		return mistaken("database %s has schema version %d and this program knows up to %d: it was written by a newer "+
-			"Event Relay; use that one, or give this one its own directory with: queue sqlite DIR", file, have, version())
+	if have > Version() {
+		return Mistaken("database %s has schema version %d and this program knows up to %d: it was written by a newer "+
+			"Event Relay; use that one, or give this one its own directory with: queue sqlite DIR", file, have, Version())
 	}
-	for ; have < version(); have++ {
-		script := fmt.Sprintf("%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;", steps[have], applicationID, have+1)
+	for ; have < Version(); have++ {
+		script := fmt.Sprintf("%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;", steps[have], ApplicationID, have+1)
 		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
 			return fmt.Errorf("bringing the schema of %s to version %d: %w", file, have+1, err)
 		}

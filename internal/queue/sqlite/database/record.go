@@ -1,0 +1,58 @@
+package database
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+)
+
+// Kind is what events have in common: a row of the table kinds.
+type Kind struct{ Source, Event, Decision, Actions string }
+
+// DecodeEvent makes an event of what is stored of it. It returns ErrChecksum if that
+// is damaged.
+func DecodeEvent(record, body []byte, sum int64, uuid, source, name string, received int64) (*event.Event, error) {
+	if err := VerifyChecksum(sum, record, body); err != nil {
+		return nil, err
+	}
+	event, err := event.DecodeRecord(record, body)
+	if err != nil {
+		return nil, fmt.Errorf("decoding the record: %w", err)
+	}
+	event.ID, event.Source, event.Name, event.Received = uuid, source, name, FromMicros(received)
+	return event, nil
+}
+
+// Plan is a delivery as it stands in events.deliveries.
+type Plan struct {
+	ID      string `json:"id"`
+	Action  string `json:"action"`
+	Due     int64  `json:"due,omitempty"`
+	Expires int64  `json:"expires,omitempty"`
+	Of      string `json:"of,omitempty"`    // id of the delivery that it repeats
+	Added   int64  `json:"added,omitempty"` // when it was added to the stored event, 0: it was stored with it
+}
+
+// DecodePlans decodes events.deliveries, which is NULL for none.
+func DecodePlans(list []byte) (plans []Plan, err error) {
+	if list == nil {
+		return nil, nil
+	}
+	if err := json.Unmarshal(list, &plans); err != nil {
+		return nil, fmt.Errorf("decoding the list of deliveries: %w", err)
+	}
+	return plans, nil
+}
+
+// StoredDelivery returns the delivery at a place of events.deliveries.
+func StoredDelivery(list []byte, place int) (Plan, error) {
+	plans, err := DecodePlans(list)
+	if err != nil {
+		return Plan{}, err
+	}
+	if place >= len(plans) {
+		return Plan{}, fmt.Errorf("decoding the list of deliveries: it has %d and not %d", len(plans), place+1)
+	}
+	return plans[place], nil
+}
