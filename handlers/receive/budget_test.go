@@ -82,8 +82,9 @@ func TestUnprovenBytes(t *testing.T) {
 						result := make(chan error, 1)
 						writers, results = append(writers, writer), append(results, result)
 						go func() { result <- send(s.client(i), reader) }()
-						// The second write returns when what the first wrote is counted.
-						for _, piece := range []string{`{"token":"b"`, `,`} {
+						// A write returns when it is read; that of nothing, when what was
+						// read before has been counted and its arrival noted.
+						for _, piece := range []string{`{"token":"b"`, `,`, ``} {
 							if _, err := io.WriteString(writer, piece); err != nil {
 								t.Fatal(err)
 							}
