@@ -43,7 +43,7 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	}
 	receipts, err := r.engine.Put(ctx, entries)
 	if err == nil {
-		r.metrics.accepted(entries, receipts)
+		r.metrics.accepted(received.Source, entries, receipts)
 	}
 	return err
 }

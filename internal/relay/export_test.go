@@ -40,3 +40,9 @@ func Samples(t *testing.T, metrics *Metrics, stack *Stack) map[string]float64 {
 	}
 	return samples
 }
+
+// Refused counts a refusal with a status that no request through the surface gets.
+var Refused = (*Metrics).refused
+
+// Attempted counts an attempt of an action that no configuration can have.
+var Attempted = (*Metrics).attempted

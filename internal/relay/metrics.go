@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -23,16 +24,17 @@ type Metrics struct {
 	events, rejected, attempts *prometheus.CounterVec
 	took                       *prometheus.HistogramVec
 
-	// sources holds the *sourceCounts of each source by its name, so that counting
-	// an event is one look into a map.
-	sources sync.Map
+	// sources holds the counters of each source by its name, so that counting an
+	// event is one look into a map. A new source makes a new map.
+	sources atomic.Pointer[map[string]*sourceCounts]
+	adding  sync.Mutex
 }
 
 // sourceCounts are the counters of a source, in the order of countedVerdicts, and
 // when its last event came, in nanoseconds since 1970. Tests by an administrator
 // do not count for that.
 type sourceCounts struct {
-	verdicts []prometheus.Counter
+	verdicts [len(countedVerdicts)]prometheus.Counter
 	last     atomic.Int64
 }
 
@@ -41,16 +43,18 @@ func NewMetrics() *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricName(name), Help: help}, labels)
 	}
-	return &Metrics{
+	m := &Metrics{
 		events: counter("events_total",
 			"Events that were stored, by source and verdict (action, ignored, rule_error, disabled, duplicate).", "source", "verdict"),
 		rejected: counter("rejected_requests_total",
-			"Requests that were turned away and stored nothing, by reason.", "reason"),
+			"Requests that were refused and stored nothing, by reason.", "reason"),
 		attempts: counter("attempts_total",
 			"Attempts at deliveries, by action and result (delivered, retry, failed, expired).", "action", "result"),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: metricName("attempt_duration_seconds"), Buckets: prometheus.DefBuckets,
 			Help: "How long attempts at deliveries took, from the connection to the end of the answer, by action and result."}, []string{"action", "result"}),
 	}
+	m.sources.Store(new(map[string]*sourceCounts))
+	return m
 }
 
 // metricName returns the full name of a metric. Caddy's own begin with caddy_.
@@ -71,7 +75,7 @@ func (m *Metrics) Register(registry prometheus.Registerer, stack *Stack) error {
 }
 
 var (
-	countedVerdicts = []rules.Decision{rules.Act, rules.Ignored, rules.RuleError, rules.Disabled, queue.DuplicateEvents}
+	countedVerdicts = [...]rules.Decision{rules.Act, rules.Ignored, rules.RuleError, rules.Disabled, queue.DuplicateEvents}
 	countedResults  = []string{string(queue.Delivered), resultRetry, string(queue.Failed), string(queue.Expired)}
 )
 
@@ -91,6 +95,9 @@ var rejectionReasons = map[int]string{
 	statusSenderGone:                 "gone",
 }
 
+// reasonOther is the word for a rejection with any other status.
+const reasonOther = "other"
+
 // expect makes the series of a generation at zero. Prometheus would not see the
 // first time that something happens as an increase otherwise.
 func (m *Metrics) expect(generation *Generation) {
@@ -109,10 +116,16 @@ func (m *Metrics) expect(generation *Generation) {
 
 // source returns the counts of a source.
 func (m *Metrics) source(name string) *sourceCounts {
-	if found, ok := m.sources.Load(name); ok {
-		return found.(*sourceCounts)
+	if counts, ok := (*m.sources.Load())[name]; ok {
+		return counts
 	}
-	counts := &sourceCounts{verdicts: make([]prometheus.Counter, len(countedVerdicts))}
+	m.adding.Lock()
+	defer m.adding.Unlock()
+	known := *m.sources.Load()
+	if counts, ok := known[name]; ok {
+		return counts
+	}
+	counts := new(sourceCounts)
 	for i, verdict := range countedVerdicts {
 		counter, err := m.events.GetMetricWithLabelValues(name, string(verdict))
 		if err != nil { // see count
@@ -120,32 +133,35 @@ func (m *Metrics) source(name string) *sourceCounts {
 		}
 		counts.verdicts[i] = counter
 	}
-	found, _ := m.sources.LoadOrStore(name, counts)
-	return found.(*sourceCounts)
+	more := make(map[string]*sourceCounts, len(known)+1)
+	maps.Copy(more, known)
+	more[name] = counts
+	m.sources.Store(&more)
+	return counts
 }
 
-// accepted counts events that were stored.
-func (m *Metrics) accepted(entries []queue.Entry, receipts []queue.Receipt) {
+// accepted counts the events of one request, all of one source, that were stored.
+func (m *Metrics) accepted(source string, entries []queue.Entry, receipts []queue.Receipt) {
+	counts := m.source(source)
 	for i := range entries {
 		event, verdict := entries[i].Event, entries[i].Verdict.Decision
 		if i < len(receipts) && receipts[i].DuplicateOf != "" {
 			verdict = queue.DuplicateEvents
 		}
-		source := m.source(event.Source)
-		if at := slices.Index(countedVerdicts, verdict); at >= 0 {
-			source.verdicts[at].Inc()
+		if at := slices.Index(countedVerdicts[:], verdict); at >= 0 {
+			counts.verdicts[at].Inc()
 		}
 		if !event.Test {
-			source.last.Store(event.Received.UnixNano())
+			counts.last.Store(event.Received.UnixNano())
 		}
 	}
 }
 
-// turnedAway counts a request that was answered with a status and not stored.
-func (m *Metrics) turnedAway(status int) {
+// refused counts a request that was answered with a status and not stored.
+func (m *Metrics) refused(status int) {
 	reason := rejectionReasons[status]
 	if reason == "" {
-		reason = "other"
+		reason = reasonOther
 	}
 	count(m.rejected, reason)
 }
@@ -163,8 +179,8 @@ func (m *Metrics) attempted(outcome *forward.Outcome) {
 	}
 }
 
-// count leaves out what Prometheus cannot have as a label, such as a name in JSON
-// that is no UTF-8.
+// count leaves out what Prometheus cannot have as a label: a name that is not
+// UTF-8, such as that of an action which an older version stored.
 func count(of *prometheus.CounterVec, labels ...string) {
 	if counter, err := of.GetMetricWithLabelValues(labels...); err == nil {
 		counter.Inc()

@@ -11,7 +11,7 @@ import (
 )
 
 // scrapeWithin bounds how long a scrape waits for a busy queue. Prometheus gives
-// up after 10s unless told otherwise.
+// up after 10s by default.
 const scrapeWithin = 5 * time.Second
 
 var (
@@ -64,7 +64,7 @@ func (p present) Collect(into chan<- prometheus.Metric) {
 		return
 	}
 	gauge := func(description *prometheus.Desc, value float64, labels ...string) {
-		// Names that are no UTF-8 are left out, as in count.
+		// Names that are not UTF-8 are left out, as in count.
 		if metric, err := prometheus.NewConstMetric(description, prometheus.GaugeValue, value, labels...); err == nil {
 			into <- metric
 		}

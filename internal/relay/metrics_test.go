@@ -3,12 +3,15 @@ package relay_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
@@ -71,5 +74,60 @@ func TestMetricsOutliveConfigurations(t *testing.T) {
 	}
 	if _, there := samples["attempt_duration_seconds{record,failed}"]; there {
 		t.Error("there is a histogram of what did not happen")
+	}
+}
+
+// TestMetricsOfOtherStatuses checks the reason of a status that has none of its own.
+func TestMetricsOfOtherStatuses(t *testing.T) {
+	metrics := relay.NewMetrics()
+	for status, want := range map[int]string{
+		http.StatusUnauthorized:   "credentials",
+		http.StatusTeapot:         "other",
+		http.StatusNotImplemented: "other",
+	} {
+		of := "rejected_requests_total{" + want + "}"
+		before := relay.Samples(t, metrics, new(relay.Stack))[of]
+		relay.Refused(metrics, status)
+		if got := relay.Samples(t, metrics, new(relay.Stack))[of]; got != before+1 {
+			t.Errorf("%d: %s is %v after %v", status, of, got, before)
+		}
+	}
+}
+
+// TestMetricsOfNamesThatAreNotUTF8 checks that such names are left out: Prometheus
+// cannot have them as labels, and an error would take all metrics from the page.
+func TestMetricsOfNamesThatAreNotUTF8(t *testing.T) {
+	const name = "not \xff UTF-8"
+	metrics := relay.NewMetrics()
+	runtime, err := relay.Open(sqlite.Store{Dir: t.TempDir()}, true, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.Close()
+	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
+	var stack relay.Stack
+	stack.Push(runtime, generation)
+
+	relay.Attempted(metrics, &forward.Outcome{Action: name, State: queue.Failed})
+	event := relaytest.Event("dmg_work_started", `{}`)
+	event.Source = name
+	relaytest.Accept(t, runtime, generation, event)
+	// An action that waits may be one of an older version.
+	event = relaytest.Event("dmg_work_started", `{}`)
+	if _, err := runtime.Store().Put(t.Context(), []queue.Entry{{Event: event, Deliveries: []queue.Delivery{{ID: event.ID, Action: name}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if backlog, err := runtime.Store().Backlog(t.Context()); err != nil || len(backlog) != 1 || backlog[0].Action != name {
+		t.Fatalf("the backlog is %+v, %v, want a delivery of %q", backlog, err, name)
+	}
+
+	samples := relay.Samples(t, metrics, &stack)
+	for sample := range samples {
+		if strings.Contains(sample, "UTF-8") {
+			t.Errorf("there is %q", sample)
+		}
+	}
+	if pending, there := samples["pending_deliveries{record}"]; !there || pending != 0 {
+		t.Errorf("pending deliveries of another action are %v (%v), want 0", pending, there)
 	}
 }

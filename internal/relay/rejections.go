@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 )
 
-// What is remembered of rejected requests is bounded, because anybody can make
-// them.
+// What is remembered of rejected requests is bounded, because any client can
+// send them.
 const (
 	// maxRejections is how many different rejections are listed.
 	maxRejections = 256
@@ -22,8 +22,8 @@ const (
 	rejectionLogEvery = time.Minute
 )
 
-// Rejection is a request that was turned away, and others like it. Nothing of
-// the request itself is kept but where it came from.
+// Rejection is a request that was refused, and others like it. Of the request
+// itself only its origin is kept.
 type Rejection struct {
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
@@ -71,34 +71,34 @@ func (r *rejections) add(now time.Time, address string, refusal *receive.Refusal
 	return true
 }
 
-// turnedAway takes note of a request whose events were not stored.
-func (r *Runtime) turnedAway(client netip.Addr, err error) {
+// notStored takes note of a request whose events were not stored.
+func (r *Runtime) notStored(client netip.Addr, err error) {
 	if refusal, isRefusal := errors.AsType[*receive.Refusal](err); isRefusal {
-		r.rejected(client, refusal)
+		r.refused(client, refusal)
 	} else if errors.Is(err, receive.ErrSenderGone) {
 		r.senderGone(client)
 	} else {
-		r.rejected(client, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
+		r.refused(client, &receive.Refusal{Status: http.StatusServiceUnavailable, Reason: err.Error()})
 	}
 }
 
-func (r *Runtime) rejected(client netip.Addr, refusal *receive.Refusal) {
-	r.metrics.turnedAway(refusal.Status)
+func (r *Runtime) refused(client netip.Addr, refusal *receive.Refusal) {
+	r.metrics.refused(refusal.Status)
 	address := addressText(client)
 	if r.rejections.add(time.Now(), address, refusal) {
-		r.logger.Warn("turned a request away; caddy event-relay rejections lists them",
+		r.logger.Warn("refused a request; caddy event-relay rejections lists them",
 			zap.String("address", address), zap.Int("status", refusal.Status), zap.String("reason", refusal.Reason))
 	}
 }
 
-// statusSenderGone stands in the list of rejections for a sender that was not
-// there any more to be answered. nginx logs such requests with it.
+// statusSenderGone stands in the list of rejections for a sender that closed the
+// connection before it was answered. nginx logs such requests with it.
 const statusSenderGone = 499
 
 // senderGone takes note of a request whose sender went away before it was
-// complete. Nothing is logged: everybody who can connect can leave.
+// complete. Nothing is logged, because any client can do that.
 func (r *Runtime) senderGone(client netip.Addr) {
-	r.metrics.turnedAway(statusSenderGone)
+	r.metrics.refused(statusSenderGone)
 	r.rejections.add(time.Now(), addressText(client), &receive.Refusal{
 		Status: statusSenderGone, Reason: "the sender went away before its request was complete",
 	})
@@ -111,8 +111,8 @@ func addressText(client netip.Addr) string {
 	return client.String()
 }
 
-// Rejections returns the requests that were turned away since the process
-// began, newest first, like ones together, bounded in number.
+// Rejections returns the requests that were refused since the process began, newest
+// first, like ones together, bounded in number.
 func (r *Runtime) Rejections() []Rejection {
 	r.rejections.mutex.Lock()
 	defer r.rejections.mutex.Unlock()

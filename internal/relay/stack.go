@@ -141,7 +141,7 @@ func (s *Stack) successor(generation *Generation) *Generation {
 func (s *Stack) Ingest(generation *Generation, request *http.Request, origin receive.Origin) (*receive.Received, error) {
 	received, by, err := s.ingest(generation, request, origin)
 	if err != nil && by != nil {
-		by.life.runtime.turnedAway(origin.Client, err)
+		by.life.runtime.notStored(origin.Client, err)
 	}
 	return received, err
 }

@@ -145,10 +145,10 @@ func Event(name, body string) *event.Event {
 	return e
 }
 
-// Accept has events decided and stored.
+// Accept has events of one source decided and stored.
 func Accept(t testing.TB, runtime *relay.Runtime, generation *relay.Generation, events ...*event.Event) {
 	t.Helper()
-	if err := runtime.Accept(t.Context(), generation, &receive.Received{Events: events}); err != nil {
+	if err := runtime.Accept(t.Context(), generation, &receive.Received{Source: events[0].Source, Events: events}); err != nil {
 		t.Fatal(err)
 	}
 }
