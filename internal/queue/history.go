@@ -165,8 +165,6 @@ type Changes struct {
 	Events []string
 	// Missed says that there were more, which are lost.
 	Missed bool
-	// Control says that a switch was turned.
-	Control bool
 }
 
 // NoteKind is what a note is about.

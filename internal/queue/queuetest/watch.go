@@ -30,22 +30,6 @@ var watchTests = map[string]func(*fixture){
 		f.told(watch, unseen.Event.ID)
 	},
 
-	"a turned switch is told": func(f *fixture) {
-		watch := f.Watch(f.patient())
-		f.change(queue.Change{Switch: off("x")})
-		if changes := <-watch; !changes.Control || len(changes.Events) > 0 {
-			f.Errorf("told is %+v, want that a switch was turned", changes)
-		}
-		e := f.put(f.entry())
-		if changes := <-watch; changes.Control {
-			f.Errorf("told is %+v, and only %s was stored", changes, e.Event.ID)
-		}
-		f.change(queue.Change{Switch: on("x")})
-		if changes := <-watch; !changes.Control {
-			f.Errorf("told is %+v, want that a switch was turned", changes)
-		}
-	},
-
 	"every watcher is told": func(f *fixture) {
 		first, second := f.Watch(f.patient()), f.Watch(f.patient())
 		e := f.put(f.entry())

@@ -28,8 +28,6 @@ type watcher struct {
 	known  map[string]struct{}
 	events []string
 	missed bool
-	// control says that a switch was turned.
-	control bool
 }
 
 // changing is a command that changes events or their deliveries.
@@ -52,14 +50,9 @@ func (w *watchers) tell(batch []command) {
 		if c, ok := c.(changing); ok {
 			c.changed(w.add)
 		}
-		if _, ok := c.(*turn); ok {
-			for one := range w.all {
-				one.control = true
-			}
-		}
 	}
 	for one := range w.all {
-		if len(one.events) > 0 || one.control {
+		if len(one.events) > 0 {
 			select {
 			case one.wake <- struct{}{}:
 			default:
@@ -103,8 +96,8 @@ func (w *watchers) leave(one *watcher) {
 func (w *watchers) gathered(one *watcher) queue.Changes {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	changes := queue.Changes{Events: one.events, Missed: one.missed, Control: one.control}
-	one.events, one.missed, one.control, one.known = nil, false, false, make(map[string]struct{})
+	changes := queue.Changes{Events: one.events, Missed: one.missed}
+	one.events, one.missed, one.known = nil, false, make(map[string]struct{})
 	return changes
 }
 
@@ -125,7 +118,7 @@ func (db *DB) Watch(ctx context.Context) <-chan queue.Changes {
 				return
 			}
 			changes := db.watchers.gathered(one)
-			if len(changes.Events) == 0 && !changes.Control {
+			if len(changes.Events) == 0 {
 				continue
 			}
 			select {
