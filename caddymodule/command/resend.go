@@ -21,8 +21,8 @@ own, rendered by the running configuration. An id is that of an event, whose
 deliveries are all sent again, or that of one delivery. A filter without --state
 chooses deliveries that failed, expired or were cancelled.
 
-It counts first, by action, and asks. Resend delivered requests only if the
-target can take the same request twice.
+It counts first, by action, and asks; with --yes it does neither. Resend
+delivered requests only if the target can take the same request twice.
 
 The exit status:
   0  sent again; with --dry-run, there is something to send
@@ -49,20 +49,22 @@ func runResend(i *invocation) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	var counted replay.Resent
-	if err := i.again(client, "resend", "Counting", againRequest{selection: chosen, DryRun: true}, &counted); err != nil {
-		return caddy.ExitCodeFailedStartup, err
-	}
-	fmt.Fprintln(i.report, resentText(counted, "to send again"))
-	result, status := counted, caddy.ExitCodeSuccess
-	switch {
-	case counted.Deliveries == 0:
-		status = exitNothing
-	case !i.Bool("dry-run"):
-		result = replay.Resent{}
-		if err := i.confirm("Send them again?"); err != nil {
+	var result replay.Resent
+	dry := i.Bool("dry-run")
+	if dry || !i.Bool("yes") {
+		if err := i.again(client, "resend", "Counting", againRequest{selection: chosen, DryRun: true}, &result); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}
+		fmt.Fprintln(i.report, resentText(result, "to send again"))
+		if result.Deliveries > 0 && !dry {
+			if err := i.confirm("Send them again?"); err != nil {
+				return caddy.ExitCodeFailedStartup, err
+			}
+		}
+		dry = dry || result.Deliveries == 0
+	}
+	if !dry {
+		result = replay.Resent{}
 		if err := i.again(client, "resend", "Sending again", againRequest{selection: chosen}, &result); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}
@@ -71,6 +73,10 @@ func runResend(i *invocation) (int, error) {
 			doing = "is being sent again"
 		}
 		fmt.Fprintln(i.report, resentText(result, doing))
+	}
+	status := caddy.ExitCodeSuccess
+	if result.Deliveries == 0 {
+		status = exitNothing
 	}
 	if i.Bool("json") {
 		if err := writeJSON(i.out, result); err != nil {

@@ -10,13 +10,17 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
@@ -430,5 +434,108 @@ func TestSlowReaderHoldsNobodyUp(t *testing.T) {
 				t.Errorf("the calls end with %v and %v", err, second)
 			}
 		})
+	}
+}
+
+// counting is a store whose engine counts the reads of whole events.
+type counting struct {
+	sqlite.Store
+	reads *atomic.Int64
+}
+
+type countingEngine struct {
+	queue.Engine
+	reads *atomic.Int64
+}
+
+func (c counting) Open(must bool, logger *zap.Logger) (queue.Engine, error) {
+	engine, err := c.Store.Open(must, logger)
+	return countingEngine{engine, c.reads}, err
+}
+
+func (c countingEngine) Find(ctx context.Context, id string) (queue.Detail, error) {
+	c.reads.Add(1)
+	return c.Engine.Find(ctx, id)
+}
+
+func (c countingEngine) Events(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int) (queue.Events, error) {
+	c.reads.Add(1)
+	return c.Engine.Events(ctx, filter, order, after, n)
+}
+
+// TestReadsOnce checks that one event or delivery is read once, whatever is done
+// with it again, and that counting reads no events.
+func TestReadsOnce(t *testing.T) {
+	target := relaytest.NewService(t)
+	target.Answer(http.StatusBadRequest)
+	var reads atomic.Int64
+	runtime, err := relay.Open(counting{sqlite.Store{Dir: t.TempDir()}, &reads}, true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.Close()
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
+	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
+	relaytest.WaitEnded(t, runtime)
+	delivery := relaytest.Summary(t, runtime, id).Deliveries[0].ID
+
+	named := replay.Selection{IDs: []string{delivery}}
+	resend := func(selection replay.Selection, dry bool) func() (int, error) {
+		return func() (int, error) {
+			resent, err := replay.Resend(t.Context(), runtime, selection, dry, nil)
+			return resent.Deliveries, err
+		}
+	}
+	for _, test := range []struct {
+		name  string
+		do    func() (done int, err error)
+		reads int64
+	}{
+		{"counting a delivery", resend(named, true), 1},
+		{"counting what passes a filter", resend(replay.Selection{}, true), 0},
+		{"sending a delivery again", resend(named, false), 1},
+		{"sending again the two of an event and a delivery", resend(replay.Selection{IDs: []string{id, delivery}}, false), 2},
+		{"deciding an event again", func() (int, error) {
+			decided, err := replay.Decide(t.Context(), runtime, replay.Selection{IDs: []string{id}}, replay.DecideOptions{}, nil)
+			return decided.Events, err
+		}, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			relaytest.WaitEnded(t, runtime)
+			reads.Store(0)
+			if done, err := test.do(); err != nil || done == 0 {
+				t.Fatalf("%d were done, %v", done, err)
+			}
+			if got := reads.Load(); got != test.reads {
+				t.Errorf("%d reads, want %d", got, test.reads)
+			}
+		})
+	}
+}
+
+// TestUnknownIDIsNoProgress checks that an id that means nothing ends the call
+// before it says that it went on: the answer has its own status only then.
+func TestUnknownIDIsNoProgress(t *testing.T) {
+	runtime := relaytest.Open(t, t.TempDir())
+	relaytest.Push(t, runtime, relaytest.Configuration(relaytest.NewService(t), "/record"))
+	unknown := replay.Selection{IDs: []string{"01a1ff6f-59a7-7781-0000-000000000000"}}
+	for name, do := range map[string]func(func(replay.Progress)) error{
+		"resend": func(progress func(replay.Progress)) error {
+			_, err := replay.Resend(t.Context(), runtime, unknown, false, progress)
+			return err
+		},
+		"count": func(progress func(replay.Progress)) error {
+			_, err := replay.Resend(t.Context(), runtime, unknown, true, progress)
+			return err
+		},
+		"decide": func(progress func(replay.Progress)) error {
+			_, err := replay.Decide(t.Context(), runtime, unknown, replay.DecideOptions{}, progress)
+			return err
+		},
+	} {
+		var progress steps
+		if err := do(progress.add); !errors.Is(err, queue.ErrNotFound) || len(progress) > 0 {
+			t.Errorf("%s: %v after %v", name, err, progress)
+		}
 	}
 }

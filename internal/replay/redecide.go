@@ -73,13 +73,15 @@ func Decide(ctx context.Context, runtime *relay.Runtime, selection Selection, op
 		return again.decided, fmt.Errorf("deciding again: %w", err)
 	}
 	total := 0
-	selected, err := lookThrough(ctx, runtime, selection.IDs, selection.Filter, func(event *chosen) {
-		if event.Summary.DuplicateOf == "" {
-			total++
+	selected := &selected{runtime: runtime, few: selection.IDs}
+	if !areFew(selection.IDs) {
+		if selected, err = lookThrough(ctx, runtime, selection.IDs, selection.Filter, func(event *chosen) {
+			if event.Summary.DuplicateOf == "" {
+				total++
+			}
+		}, func() { progress(Progress{}) }); err != nil {
+			return again.decided, fmt.Errorf("deciding again: %w", err)
 		}
-	}, progress)
-	if err != nil {
-		return again.decided, fmt.Errorf("deciding again: %w", err)
 	}
 	if options.Configuration != nil && !options.Dry {
 		trial := redecision{runtime: runtime, by: again.by, dry: true, decided: newDecided()}
@@ -92,10 +94,15 @@ func Decide(ctx context.Context, runtime *relay.Runtime, selection Selection, op
 			}
 		}
 	}
-	progress(Progress{Total: total})
+	if total > 0 {
+		progress(Progress{Total: total})
+	}
 	err = selected.walk(ctx, func(ctx context.Context, events []chosen) error { return again.decide(ctx, events) },
 		func() { progress(Progress{Done: again.decided.Events, Total: max(again.decided.Events, total)}) })
-	if err != nil {
+	switch {
+	case err != nil && again.decided.Events == 0:
+		return again.decided, fmt.Errorf("deciding again: %w", err)
+	case err != nil:
 		return again.decided, fmt.Errorf("deciding again, after %d events: %w", again.decided.Events, err)
 	}
 	return again.decided, nil

@@ -30,7 +30,7 @@ type Resent struct {
 // chooses all its deliveries that have ended, a delivery's id that one. A filter
 // without a state chooses those that failed, expired or were cancelled.
 // Unfinished ones are never chosen, and those that were sent again before only
-// by their own id: what became of them is the later one's affair. With dry it
+// by their own id, since the later one says what became of them. With dry it
 // only counts. Progress is told in deliveries; it may be nil. What was done
 // before an error stays done, and is what Resent says.
 func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dry bool, progress func(Progress)) (Resent, error) {
@@ -53,25 +53,59 @@ func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dr
 	if len(selection.IDs) > 0 {
 		action = ""
 	}
-	total := 0
-	selected, err := lookThrough(ctx, runtime, selection.IDs, filter, func(event *chosen) {
-		total += len(event.repeatable(action, states))
-	}, progress)
-	if err != nil {
-		return resent, fmt.Errorf("sending again: %w", err)
+	generation := runtime.Generation()
+	if generation == nil {
+		return resent, relay.ErrNotInService
 	}
-	done := 0
-	progress(Progress{Total: total})
-	err = selected.walk(ctx, func(ctx context.Context, events []chosen) error {
-		for _, event := range events {
-			done += len(event.repeatable(action, states))
+	selected := &selected{runtime: runtime, few: selection.IDs}
+	var would Resent
+	if dry || !areFew(selection.IDs) {
+		would.Actions = map[string]int{}
+		var err error
+		if selected, err = lookThrough(ctx, runtime, selection.IDs, filter, func(event *chosen) {
+			would.count(generation, event.repeatable(action, states))
+		}, func() {
+			if dry {
+				progress(Progress{Done: would.Deliveries})
+			} else {
+				progress(Progress{})
+			}
+		}); err != nil {
+			return resent, fmt.Errorf("sending again: %w", err)
 		}
-		return resend(ctx, runtime, events, action, states, dry, &resent)
-	}, func() { progress(Progress{Done: done, Total: max(done, total)}) })
-	if err != nil {
+		if dry {
+			progress(Progress{Done: would.Deliveries, Total: would.Deliveries})
+			return would, nil
+		}
+		progress(Progress{Total: would.Deliveries})
+	}
+	err := selected.walk(ctx, func(ctx context.Context, events []chosen) error {
+		return resend(ctx, runtime, events, action, states, &resent)
+	}, func() { progress(Progress{Done: resent.Deliveries, Total: max(resent.Deliveries, would.Deliveries)}) })
+	switch {
+	case err != nil && resent.Deliveries == 0:
+		return resent, fmt.Errorf("sending again: %w", err)
+	case err != nil:
 		return resent, fmt.Errorf("sending again, after %d deliveries: %w", resent.Deliveries, err)
 	}
 	return resent, nil
+}
+
+// count adds the deliveries of one event that are sent again. It leaves out those
+// whose action is not configured.
+func (r *Resent) count(generation *relay.Generation, deliveries []queue.DeliveryState) {
+	before := r.Deliveries
+	for _, delivery := range deliveries {
+		if generation.Action(delivery.Action) == nil {
+			r.Unknown++
+			continue
+		}
+		r.Deliveries++
+		r.Actions[delivery.Action]++
+	}
+	if r.Deliveries > before {
+		r.Events++
+	}
 }
 
 // repeatable returns the chosen deliveries of an event that are in one of the
@@ -89,50 +123,46 @@ func (c *chosen) repeatable(action string, states []queue.State) (deliveries []q
 
 // resend sends the chosen deliveries of some events again and adds them to what
 // was done.
-func resend(ctx context.Context, runtime *relay.Runtime, events []chosen, action string, states []queue.State, dry bool, resent *Resent) error {
+func resend(ctx context.Context, runtime *relay.Runtime, events []chosen, action string, states []queue.State, resent *Resent) error {
 	generation := runtime.Generation()
 	if generation == nil {
 		return relay.ErrNotInService
 	}
 	now := time.Now().UTC()
 	var amendments []queue.Amendment
+	var sent [][]queue.DeliveryState // of each amendment
 	for i := range events {
 		event := &events[i]
+		old := event.repeatable(action, states)
 		amendment := queue.Amendment{Event: event.Summary.ID}
-		for _, old := range event.repeatable(action, states) {
-			if generation.Action(old.Action) == nil {
-				resent.Unknown++
-				continue
-			}
-			var bound *language.Bound
-			if event.Event != nil {
-				bound = generation.Language.Bind(event.Event)
-			}
-			delivery := generation.Delivery(old.Action, bound, event.Summary.ID, now)
-			delivery.Of = old.ID
-			amendment.Deliveries = append(amendment.Deliveries, delivery)
+		var bound *language.Bound
+		if event.Event != nil {
+			bound = generation.Language.Bind(event.Event)
 		}
-		if len(amendment.Deliveries) > 0 {
-			amendments = append(amendments, amendment)
+		for _, delivery := range old {
+			if generation.Action(delivery.Action) != nil {
+				again := generation.Delivery(delivery.Action, bound, event.Summary.ID, now)
+				again.Of = delivery.ID
+				amendment.Deliveries = append(amendment.Deliveries, again)
+			}
 		}
+		if len(amendment.Deliveries) == 0 {
+			resent.Unknown += len(old)
+			continue
+		}
+		amendments, sent = append(amendments, amendment), append(sent, old)
 	}
 	if len(amendments) == 0 {
 		return nil
 	}
-	var stored []bool
-	var err error
-	if !dry {
-		stored, err = amend(ctx, runtime, amendments)
-	}
+	stored, err := amend(ctx, runtime, amendments)
 	for i, amendment := range amendments {
-		if !dry && !stored[i] {
+		if !stored[i] {
 			continue
 		}
-		resent.Events++
-		resent.Deliveries += len(amendment.Deliveries)
+		resent.count(generation, sent[i])
 		for _, delivery := range amendment.Deliveries {
-			resent.Actions[delivery.Action]++
-			if !dry && len(resent.IDs) < manyAgain {
+			if len(resent.IDs) < manyAgain {
 				resent.IDs = append(resent.IDs, delivery.ID)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -53,27 +52,41 @@ type chosen struct {
 	deliveries []string
 }
 
-// selected is a selection that was looked through once, so that it is known how
-// much there is. Its events are then gone through oldest first: with order_by,
-// what is sent again must go in the order in which it was received.
+// selected is a selection of events, to be gone through oldest first: with
+// order_by, what is sent again must go in the order in which it was received.
 type selected struct {
 	runtime *relay.Runtime
 
-	// filter is what to look for, unless events were named. none says that
-	// nothing was found.
+	// filter is what to look for if found says that it passes any events.
 	filter queue.Filter
-	none   bool
+	found  bool
 
-	// named are the events that were chosen by ids, without what is stored.
+	// named are the events that were chosen by ids, without what is stored, and
+	// few the ids if they are so few that each is read once, when its turn comes.
 	named []chosen
+	few   []string
 }
 
-// lookThrough looks through a selection by its ids, or by a filter, and calls
-// count with each event.
-func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filter queue.Filter, count func(event *chosen), progress func(Progress)) (*selected, error) {
-	s := &selected{runtime: runtime, filter: filter, none: true}
+// areFew reports whether what ids name can be read at once.
+func areFew(ids []string) bool { return len(ids) > 0 && len(ids) <= eventsAtOnce }
+
+// lookThrough looks through a selection by its ids, or by a filter, so that it is
+// known how much there is. It calls count with each event, without what the rules
+// see of it, and then looked, after each step.
+func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filter queue.Filter, count func(event *chosen), looked func()) (*selected, error) {
+	s := &selected{runtime: runtime, filter: filter}
 	if len(ids) > 0 {
-		return s, s.name(ctx, ids, count, progress)
+		var err error
+		if s.named, err = name(ctx, runtime, ids, false, looked); err != nil {
+			return nil, err
+		}
+		for i := range s.named {
+			event := &s.named[i]
+			count(event)
+			// What is stored is read again when its turn comes.
+			event.Summary = queue.Summary{ID: event.Summary.ID, Received: event.Summary.Received}
+		}
+		return s, nil
 	}
 	var newest time.Time
 	for after, more := queue.Cursor(""), true; more; more = after != "" {
@@ -85,44 +98,41 @@ func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filt
 			if at := page.Events[i].Received; at.After(newest) {
 				newest = at
 			}
-			s.none = false
+			s.found = true
 			count(&chosen{Stored: queue.Stored{Summary: page.Events[i]}, whole: true})
 		}
 		after = page.Next
-		progress(Progress{})
+		looked()
 	}
 	// Events that come meanwhile are not part of it.
 	s.filter.Until = newest.Add(time.Microsecond)
 	return s, nil
 }
 
-// name finds what ids mean.
-func (s *selected) name(ctx context.Context, ids []string, count func(*chosen), progress func(Progress)) error {
-	events := map[string]*chosen{}
+// name returns the events that ids mean, in order of receipt: whole, or without
+// what the rules see of them. It calls looked after each.
+func name(ctx context.Context, runtime *relay.Runtime, ids []string, whole bool, looked func()) ([]chosen, error) {
+	var events []chosen
 	for _, id := range ids {
-		history, err := s.runtime.Store().Find(ctx, id)
+		history, err := runtime.Store().Find(ctx, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		event := events[history.Summary.ID]
-		if event == nil {
-			event = &chosen{Stored: queue.Stored{Summary: history.Summary}}
-			events[history.Summary.ID] = event
+		at := slices.IndexFunc(events, func(e chosen) bool { return e.Summary.ID == history.Summary.ID })
+		if at < 0 {
+			at = len(events)
+			events = append(events, chosen{Stored: queue.Stored{Summary: history.Summary}})
+			if whole {
+				events[at].Event = history.Event
+			}
 		}
-		if err := event.choose(strings.ToLower(id)); err != nil {
-			return err
+		if err := events[at].choose(strings.ToLower(id)); err != nil {
+			return nil, err
 		}
-		progress(Progress{})
+		looked()
 	}
-	for _, id := range slices.Sorted(maps.Keys(events)) {
-		event := events[id]
-		count(event)
-		// What is stored is read again when its turn comes.
-		event.Summary = queue.Summary{ID: id, Received: event.Summary.Received}
-		s.named = append(s.named, *event)
-	}
-	slices.SortStableFunc(s.named, inOrderOfReceipt)
-	return nil
+	slices.SortFunc(events, inOrderOfReceipt)
+	return events, nil
 }
 
 // choose notes what an id, or its beginning, means in the event.
@@ -150,22 +160,28 @@ const exclusively = "amend"
 
 // walk calls do with some events at a time, as they are stored now, oldest
 // first, each once. Nothing else is sent or decided again while do runs. After
-// each step it calls told, which may take its time.
-func (s *selected) walk(ctx context.Context, do func(context.Context, []chosen) error, told func()) error {
+// each step it calls looked, which may take its time.
+func (s *selected) walk(ctx context.Context, do func(context.Context, []chosen) error, looked func()) error {
+	if len(s.few) > 0 {
+		if err := s.step(ctx, do, func(ctx context.Context) ([]chosen, error) { return name(ctx, s.runtime, s.few, true, func() {}) }); err != nil {
+			return err
+		}
+		looked()
+	}
 	for named := range slices.Chunk(s.named, eventsAtOnce) {
 		if err := s.step(ctx, do, func(ctx context.Context) ([]chosen, error) { return s.find(ctx, named) }); err != nil {
 			return err
 		}
-		told()
+		looked()
 	}
-	for after, more := queue.Cursor(""), !s.none; more; more = after != "" {
+	for after, more := queue.Cursor(""), s.found; more; more = after != "" {
 		if err := s.step(ctx, do, func(ctx context.Context) (events []chosen, err error) {
 			events, after, err = s.next(ctx, after)
 			return events, err
 		}); err != nil {
 			return err
 		}
-		told()
+		looked()
 	}
 	return nil
 }
