@@ -42,6 +42,9 @@ func (a *App) compile(admin []netip.AddrPort, sites sites.Sites) (*relay.Generat
 	for _, warning := range configuration.EmptyAnswers {
 		a.logger.Warn(warning)
 	}
+	if configuration.TimezoneDoubt != "" {
+		a.logger.Warn(configuration.TimezoneDoubt)
+	}
 	configuration.Compile = compileForDryRuns
 	configuration.Emit = emit
 	if configuration.Snapshot, err = a.snapshot(); err != nil {
@@ -64,6 +67,8 @@ func (a *App) configuration() (relay.Configuration, error) {
 		Logger:    a.logger,
 	}
 	wrong := a.Check()
+	// What is wrong with the zone is among what Check finds.
+	configuration.Timezone, configuration.TimezoneDoubt, _ = a.Location()
 	for i := range a.Parameters {
 		configuration.Parameters = append(configuration.Parameters, a.customParameter(&a.Parameters[i], &wrong))
 	}

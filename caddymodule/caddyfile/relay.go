@@ -17,6 +17,10 @@ var relayLevel = level[config.Relay]{name: "an event_relay block", settings: []s
 		app.QueueRequired = !off
 		return err
 	}},
+	{name: "timezone", usage: "ZONE", wants: "a time zone", least: 1, most: 1, read: func(l *line, app *config.Relay) (err error) {
+		app.Timezone, err = l.timezone(0)
+		return err
+	}},
 	{name: "retention", usage: "AGE [SIZE]", wants: "an age and perhaps a size", least: 1, most: 2, read: readRetention},
 	{name: "targets", usage: "private_ranges|loopback|CIDR|HOST…", wants: "networks or hosts", least: 1, most: -1, repeat: true, read: readTargets},
 	{name: "max_pending", usage: "N", wants: "a number", least: 1, most: 1, read: func(l *line, app *config.Relay) (err error) {

@@ -24,12 +24,9 @@ var sourceLevel = level[config.Source]{name: "a source block", settings: []setti
 		s.Batch, err = l.nonEmpty(0, "expression")
 		return err
 	}},
-	{name: "timezone", usage: "ZONE", wants: "a time zone", least: 1, most: 1, read: func(l *line, s *config.Source) error {
-		s.Timezone = l.text(0)
-		if _, err := config.Timezone(s.Timezone); err != nil {
-			return l.errf("%w", err)
-		}
-		return nil
+	{name: "timezone", usage: "ZONE", wants: "a time zone", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
+		s.Timezone, err = l.timezone(0)
+		return err
 	}},
 	{name: "quiet", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
 		s.Quiet, err = l.duration(0)

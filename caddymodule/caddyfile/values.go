@@ -37,6 +37,13 @@ func (l *line) duration(i int) (config.Duration, error) {
 	return config.Duration(duration), nil
 }
 
+func (l *line) timezone(i int) (string, error) {
+	if _, err := config.Timezone(l.text(i)); err != nil {
+		return "", l.errf("%w", err)
+	}
+	return l.text(i), nil
+}
+
 func (l *line) size(i int) (int64, error) {
 	size, err := humanize.ParseBytes(l.text(i))
 	if err != nil || size == 0 || size > math.MaxInt64 {

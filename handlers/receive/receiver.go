@@ -35,6 +35,10 @@ type Options struct {
 	// body of the largest max_body needs. 0 means DefaultUnprovenBytes.
 	UnprovenBytes int64
 
+	// Timezone is the zone of the times of sources that have none of their own. Nil
+	// means UTC.
+	Timezone *time.Location
+
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
@@ -104,6 +108,9 @@ func New(sources []config.Source, language *language.Language, options Options) 
 	if options.UnprovenBytes == 0 {
 		options.UnprovenBytes = DefaultUnprovenBytes
 	}
+	if options.Timezone == nil {
+		options.Timezone = time.UTC
+	}
 	if options.Now == nil {
 		options.Now = time.Now
 	}
@@ -118,7 +125,7 @@ func New(sources []config.Source, language *language.Language, options Options) 
 		if slices.ContainsFunc(sources[:i], func(o config.Source) bool { return o.Name == settings.Name }) {
 			problems = append(problems, fmt.Errorf("%s is defined twice; rename one", title(settings)))
 		}
-		s, err := compileSource(settings, language)
+		s, err := compileSource(settings, language, options.Timezone)
 		if err != nil {
 			problems = append(problems, err)
 			continue

@@ -104,8 +104,9 @@ type field struct {
 	expression *language.Expression
 }
 
-// compileSource checks a source and returns it with all that is wrong.
-func compileSource(settings config.Source, l *language.Language) (*source, error) {
+// compileSource checks a source and returns it with all that is wrong. timezone is
+// that of a source without one.
+func compileSource(settings config.Source, l *language.Language, timezone *time.Location) (*source, error) {
 	what, isKnown := preset.Named(settings.Preset)
 	settings.NameFrom = cmp.Or(settings.NameFrom, what.NameFrom)
 	s := &source{Source: settings, known: map[string]string{}, preset: what}
@@ -199,7 +200,7 @@ func compileSource(settings config.Source, l *language.Language) (*source, error
 			s.redact.fields = append(s.redact.fields, what.Holds(p)...)
 		}
 	}
-	if s.timezone, err = settings.Location(); err != nil {
+	if s.timezone, err = settings.Location(timezone); err != nil {
 		wrong("timezone", "%w", err)
 	}
 	if s.allow, err = settings.Networks(); err != nil {

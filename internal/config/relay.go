@@ -28,6 +28,13 @@ type Relay struct {
 	// the queue as soon as that is possible. Default: `false`.
 	QueueRequired bool `json:"queue_required,omitempty"`
 
+	// The time zone of the relay, as a name of the IANA time zone database, such as
+	// `Europe/London`: that of `received`, `now()` and `format_time` without a
+	// zone, and of sources that have none of their own. Default: the machine's,
+	// which is what the environment variable `TZ` names, else what
+	// `/etc/localtime` is, else UTC.
+	Timezone string `json:"timezone,omitempty"`
+
 	// How much of the history is kept. Unfinished deliveries and their events
 	// are always kept. Default: 30 days, but not more than 2 GiB.
 	Retention *Retention `json:"retention,omitempty"`
@@ -106,6 +113,11 @@ func (r *Relay) Check() Findings {
 	var wrong Findings
 	if r.Queue != nil && r.Queue.Engine != "" && !slices.Contains(QueueEngines, r.Queue.Engine) {
 		wrong.Add(r.Place, names.Unknown("queue kind", r.Queue.Engine, QueueEngines, ""))
+	}
+	if r.Timezone != "" {
+		if _, err := Timezone(r.Timezone); err != nil {
+			wrong.Add(r.Place, fmt.Errorf("reading timezone: %w", err))
+		}
 	}
 	if r.Retention != nil {
 		wrong.Add(r.Place, checkSign("the age of retention", time.Duration(r.Retention.Age)))

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -52,7 +51,7 @@ type Source struct {
 	Batch string `json:"batch,omitempty"`
 
 	// The time zone of the source's dates and times, as a name of the IANA time
-	// zone database, such as `Europe/London`. Default: `UTC`.
+	// zone database, such as `Europe/London`. Default: the relay's.
 	Timezone string `json:"timezone,omitempty"`
 
 	// After how long without an event the source counts as quiet: the relay then
@@ -121,8 +120,14 @@ type Field struct {
 // otherwise: 1 MiB, twice what the PBX vendor's own sample receiver takes.
 const DefaultMaxBody = 1 << 20
 
-// Location returns the time zone of the source's dates and times.
-func (s *Source) Location() (*time.Location, error) { return Timezone(cmp.Or(s.Timezone, "UTC")) }
+// Location returns the time zone of the source's dates and times. relay is that of
+// the relay.
+func (s *Source) Location(relay *time.Location) (*time.Location, error) {
+	if s.Timezone == "" {
+		return relay, nil
+	}
+	return Timezone(s.Timezone)
+}
 
 // Networks returns the networks that the source sends from, none for any.
 func (s *Source) Networks() (allowed []netip.Prefix, err error) {
@@ -150,7 +155,7 @@ func (s *Source) Check(wrong *Findings) {
 	for _, field := range s.Fields {
 		add("fields", names.CheckIdentifier("field", field.Name))
 	}
-	_, err := s.Location()
+	_, err := s.Location(nil)
 	add("timezone", err)
 	for _, network := range s.Allow {
 		_, err := Networks(network)

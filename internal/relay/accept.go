@@ -25,7 +25,7 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	entries := make([]queue.Entry, len(received.Events))
 	off := r.off.Load()
 	for i, event := range received.Events {
-		reason := off.reason(event)
+		reason := off.reason(event, generation.Configuration.Timezone)
 		if generation.Configuration.Off {
 			reason = OffByConfiguration
 		}

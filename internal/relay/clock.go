@@ -65,7 +65,7 @@ func (c *historyClock) advance(now time.Time, age time.Duration) (at time.Time, 
 }
 
 // trouble says that the clock is behind, if it is.
-func (c *historyClock) trouble() []queue.Trouble {
+func (c *historyClock) trouble(zone *time.Location) []queue.Trouble {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.behind.IsZero() {
@@ -74,7 +74,7 @@ func (c *historyClock) trouble() []queue.Trouble {
 	return []queue.Trouble{{
 		Kind: queue.TroubleClock, Since: c.behind,
 		Message: fmt.Sprintf("the clock of this machine jumped ahead, from about %s: no more than a 24th of the history is removed in an hour; if the clock is wrong, set it",
-			c.at.Local().Format("2006-01-02 15:04")),
+			c.at.In(zone).Format("2006-01-02 15:04 MST")),
 	}}
 }
 
@@ -82,7 +82,7 @@ func (c *historyClock) trouble() []queue.Trouble {
 // is behind the machine's clock, so that a restart does not take the jump for
 // true.
 func (r *Runtime) historyNow(ctx context.Context, age time.Duration) time.Time {
-	before := len(r.clock.trouble()) > 0
+	before := len(r.clock.trouble(time.UTC)) > 0
 	at, lag := r.clock.advance(time.Now(), age)
 	var err error
 	switch {

@@ -37,7 +37,7 @@ func TestHistoryClock(t *testing.T) {
 				if at, lag := c.advance(now, month); lag != s.lag || !at.Equal(now.Add(-s.lag)) {
 					t.Errorf("step %d: it shows %s, %s behind, want %s", i, at, lag, s.lag)
 				}
-				if told := len(c.trouble()) > 0; told != (s.lag > 0) {
+				if told := len(c.trouble(time.UTC)) > 0; told != (s.lag > 0) {
 					t.Errorf("step %d: a trouble is told: %v", i, told)
 				}
 			}

@@ -42,6 +42,17 @@ type Configuration struct {
 	Targets []string
 	Admin   []netip.AddrPort
 
+	// Timezone is the zone of the relay: of received, now() and format_time without
+	// a zone, and of sources without one. Nil stands for UTC. TimezoneDoubt says, if
+	// it is the machine's and the machine does not say which, that this is so: a
+	// sentence for people, with a remedy.
+	Timezone      *time.Location
+	TimezoneDoubt string
+
+	// Now is the clock by which requests are received and now() is evaluated. Nil
+	// means time.Now; another is for dry runs.
+	Now func() time.Time
+
 	// UserAgent names the relay and its version to targets.
 	UserAgent string
 
@@ -134,9 +145,13 @@ func Compile(configuration Configuration) (*Generation, error) {
 	if g.logger == nil {
 		g.logger = zap.NewNop()
 	}
-	definitions := language.Definitions{Parameters: configuration.Parameters}
+	if g.Configuration.Timezone == nil {
+		g.Configuration.Timezone = time.UTC
+	}
+	zone := g.Configuration.Timezone
+	definitions := language.Definitions{Parameters: configuration.Parameters, Timezone: zone, Now: configuration.Now}
 	for _, source := range configuration.Sources {
-		definitions.Sources = append(definitions.Sources, languageSource(source))
+		definitions.Sources = append(definitions.Sources, languageSource(source, zone))
 		g.Declared = append(g.Declared, rules.Source{Name: source.Name, Events: receive.Known(source)})
 	}
 	definitions.Sources = append(definitions.Sources, language.Source{Name: names.RelaySource})
@@ -152,7 +167,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 			errs = append(errs, err)
 		}
 	}
-	g.Receiver, err = receive.New(configuration.Sources, g.Language, receive.Options{})
+	g.Receiver, err = receive.New(configuration.Sources, g.Language, receive.Options{Timezone: zone, Now: configuration.Now})
 	keep(err)
 	g.Ruleset, err = rules.New(g.Language, g.Declared, configuration.Rules, actionNames(configuration.Actions))
 	keep(err)
@@ -179,10 +194,10 @@ func Compile(configuration Configuration) (*Generation, error) {
 
 // languageSource is what expressions know of a source. Fields that stand for a system
 // parameter are that parameter.
-func languageSource(source config.Source) language.Source {
+func languageSource(source config.Source, relay *time.Location) language.Source {
 	known := language.Source{Name: source.Name}
 	// What is wrong with a time zone is reported with the rest of its source.
-	known.Timezone, _ = source.Location()
+	known.Timezone, _ = source.Location(relay)
 	for _, field := range source.Fields {
 		if _, overrides := event.ParameterByName(field.Name); !overrides {
 			known.Fields = append(known.Fields, field.Name)

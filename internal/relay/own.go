@@ -39,8 +39,9 @@ func ownSource() rules.Source {
 	}}
 }
 
-// OwnEvent makes one of the relay's own events.
-func OwnEvent(name string, at time.Time, body map[string]any) (*event.Event, error) {
+// OwnEvent makes one of the relay's own events. Its date and time are in the relay's
+// zone.
+func (g *Generation) OwnEvent(name string, at time.Time, body map[string]any) (*event.Event, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func OwnEvent(name string, at time.Time, body map[string]any) (*event.Event, err
 	if e.Body, err = event.DecodeJSON(raw); err != nil {
 		return nil, err
 	}
-	local := at.Local()
+	local := at.In(g.Configuration.Timezone)
 	e.Parameters[event.Tenant] = ""
 	e.Parameters[event.Date] = local.Format(time.DateOnly)
 	e.Parameters[event.Time] = local.Format(time.TimeOnly)
@@ -61,8 +62,10 @@ func OwnEvent(name string, at time.Time, body map[string]any) (*event.Event, err
 	return e, nil
 }
 
-// moment writes a time for people and for expressions.
-func moment(at time.Time) string { return at.Local().Format(time.RFC3339) }
+// moment writes a time for people and for expressions, in the relay's zone.
+func (g *Generation) moment(at time.Time) string {
+	return at.In(g.Configuration.Timezone).Format(time.RFC3339)
+}
 
 // seconds writes a length of time such that it can be compared.
 func seconds(d time.Duration) int64 { return int64(d.Round(time.Second) / time.Second) }

@@ -335,13 +335,13 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 	told := func(at time.Duration) (names []string) {
 		w.mutex.Lock()
 		defer w.mutex.Unlock()
-		for _, fact := range w.targetFacts(now.Add(at), func(time.Time) {}) {
+		for _, fact := range w.targetFacts(generation, now.Add(at), func(time.Time) {}) {
 			names = append(names, fact.name)
 		}
 		return names
 	}
 	runtime.use(nil) // so that only this test tells
-	about, err := OwnEvent(TargetIsDown, now, map[string]any{"target": target})
+	about, err := generation.OwnEvent(TargetIsDown, now, map[string]any{"target": target})
 	if err != nil {
 		t.Fatal(err)
 	}

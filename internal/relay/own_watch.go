@@ -201,7 +201,7 @@ func (w *watch) tell(ctx context.Context, now time.Time) (next time.Time) {
 	}
 	w.mutex.Lock()
 	facts := w.failureFacts(generation, now, later)
-	facts = append(facts, w.targetFacts(now, later)...)
+	facts = append(facts, w.targetFacts(generation, now, later)...)
 	facts = append(facts, w.quietFacts(generation, now, later)...)
 	w.mutex.Unlock()
 
@@ -247,7 +247,7 @@ func (w *watch) emitAll(ctx context.Context) {
 
 // store decides about an own event and stores it, as any other.
 func (w *watch) store(ctx context.Context, generation *Generation, now time.Time, told fact) {
-	e, err := OwnEvent(told.name, now, told.body)
+	e, err := generation.OwnEvent(told.name, now, told.body)
 	if err == nil {
 		within, cancel := context.WithTimeout(ctx, tellWithin)
 		defer cancel()
@@ -269,7 +269,7 @@ func (w *watch) failureFacts(generation *Generation, now time.Time, later func(t
 			delete(w.failures, action)
 		default:
 			body := failureBody(generation, &failures.last)
-			body["count"], body["since"] = failures.count, moment(failures.since)
+			body["count"], body["since"] = failures.count, generation.moment(failures.since)
 			facts = append(facts, fact{DeliveryFailed, body})
 			*failures = gathered{told: now}
 			later(now.Add(tellEvery))
@@ -290,7 +290,7 @@ func failureBody(generation *Generation, outcome *forward.Outcome) map[string]an
 	if about := outcome.Event; about != nil {
 		tenant = about.Tenant()
 		of := map[string]any{
-			"id": about.ID, "source": about.Source, "name": event.Shortened(about.Name, longestName), "received": moment(about.Received),
+			"id": about.ID, "source": about.Source, "name": event.Shortened(about.Name, longestName), "received": generation.moment(about.Received),
 		}
 		if tenant != "" {
 			of["tenant"] = event.Shortened(tenant, longestName)
@@ -306,10 +306,10 @@ func failureBody(generation *Generation, outcome *forward.Outcome) map[string]an
 }
 
 // targetFacts are the changes of targets to be told. The caller holds the mutex.
-func (w *watch) targetFacts(now time.Time, later func(time.Time)) (facts []fact) {
+func (w *watch) targetFacts(generation *Generation, now time.Time, later func(time.Time)) (facts []fact) {
 	for name, target := range w.targets {
 		due := target.told.Add(tellEvery)
-		body := map[string]any{"target": name, "action": target.Action, "since": moment(target.Since)}
+		body := map[string]any{"target": name, "action": target.Action, "since": generation.moment(target.Since)}
 		switch down := target.endpoints > 0; {
 		case !down && target.toldDown:
 			body["down_for"] = seconds(now.Sub(target.Since))

@@ -106,7 +106,7 @@ func (w *watch) quietFacts(generation *Generation, now time.Time, later func(tim
 		default:
 			known.told, known.toldLast = true, last
 			facts = append(facts, fact{SourceQuiet, map[string]any{
-				"source": source, "since": moment(since), "silent_for": seconds(now.Sub(since)), "quiet": seconds(quiet),
+				"source": source, "since": generation.moment(since), "silent_for": seconds(now.Sub(since)), "quiet": seconds(quiet),
 			}})
 			later(now.Add(quiet))
 		}

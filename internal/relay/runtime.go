@@ -150,6 +150,14 @@ func (r *Runtime) dispatch(generation *Generation) {
 // Generation returns the newest generation, which starts new attempts, or nil.
 func (r *Runtime) Generation() *Generation { return r.newest.Load() }
 
+// zone is the relay's time zone, UTC while no configuration is in service.
+func (r *Runtime) zone() *time.Location {
+	if generation := r.newest.Load(); generation != nil {
+		return generation.Configuration.Timezone
+	}
+	return time.UTC
+}
+
 // Logger returns a logger that writes where the newest generation does.
 func (r *Runtime) Logger() *zap.Logger { return r.logger }
 

@@ -43,7 +43,7 @@ type QuietSource struct {
 func (r *Runtime) State() State {
 	state := State{
 		Started: r.watch.started, Down: []TargetDown{}, Quiet: []QuietSource{},
-		Troubles: slices.Concat([]queue.Trouble{}, r.engine.Troubles(), r.clock.trouble()),
+		Troubles: slices.Concat([]queue.Trouble{}, r.engine.Troubles(), r.clock.trouble(r.zone())),
 	}
 	r.mutex.Lock()
 	state.Loaded, state.Configuration = r.inForce.since, r.inForce.digest

@@ -45,10 +45,10 @@ const (
 // does not change once it is made.
 type switchedOff struct {
 	list []queue.Switch
-	// all and events are the reasons of verdicts. all is empty if not everything
+	// all and events are what is off but for actions. all is nil if not everything
 	// is off.
-	all    string
-	events map[eventName]string
+	all    *queue.Switch
+	events map[eventName]queue.Switch
 }
 
 type eventName struct{ source, event string }
@@ -57,7 +57,7 @@ type eventName struct{ source, event string }
 // nothing then. What is obeyed here is on again from the moment on that was set
 // for it, even if that could not be stored yet.
 func newSwitchedOff(list []queue.Switch, now time.Time) *switchedOff {
-	off := &switchedOff{events: map[eventName]string{}}
+	off := &switchedOff{events: map[eventName]queue.Switch{}}
 	for _, s := range list {
 		if s.Kind != queue.SwitchAction && !s.Until.IsZero() && !now.Before(s.Until) {
 			continue
@@ -65,10 +65,10 @@ func newSwitchedOff(list []queue.Switch, now time.Time) *switchedOff {
 		off.list = append(off.list, s)
 		switch s.Kind {
 		case queue.SwitchAll:
-			off.all = "everything " + offReason(s)
+			off.all = &s
 		case queue.SwitchEvent:
 			source, event, _ := strings.Cut(s.Name, ":")
-			off.events[eventName{source, event}] = offReason(s)
+			off.events[eventName{source, event}] = s
 		}
 	}
 	if off.list == nil {
@@ -78,11 +78,11 @@ func newSwitchedOff(list []queue.Switch, now time.Time) *switchedOff {
 }
 
 // offReason says why an event that came in meanwhile was left alone.
-func offReason(s queue.Switch) string {
+func offReason(s queue.Switch, zone *time.Location) string {
 	const minute = "2006-01-02 15:04 MST"
-	text := "switched off since " + s.Since.Local().Format(minute)
+	text := "switched off since " + s.Since.In(zone).Format(minute)
 	if !s.Until.IsZero() {
-		text += " until " + s.Until.Local().Format(minute)
+		text += " until " + s.Until.In(zone).Format(minute)
 	}
 	if s.Reason != "" {
 		text += ": " + s.Reason
@@ -91,17 +91,21 @@ func offReason(s queue.Switch) string {
 }
 
 // everything reports whether nothing at all is to be done.
-func (off *switchedOff) everything() bool { return off != nil && off.all != "" }
+func (off *switchedOff) everything() bool { return off != nil && off.all != nil }
 
-// reason returns why an event is left alone, or "" if it is not.
-func (off *switchedOff) reason(event *event.Event) string {
+// reason returns why an event is left alone, or "" if it is not. It is stored, and
+// names the zone that its times are in.
+func (off *switchedOff) reason(event *event.Event, zone *time.Location) string {
 	switch {
 	case off == nil:
 		return ""
-	case off.all != "":
-		return off.all
+	case off.all != nil:
+		return "everything " + offReason(*off.all, zone)
 	}
-	return off.events[eventName{event.Source, event.Name}]
+	if s, isOff := off.events[eventName{event.Source, event.Name}]; isOff {
+		return offReason(s, zone)
+	}
+	return ""
 }
 
 // Switches returns what is switched off. The list must not be changed.

@@ -76,7 +76,7 @@ func receiveTest(ctx context.Context, generation *relay.Generation, test TestEve
 		query.Set(name, value)
 	}
 	if test.Source == names.RelaySource {
-		return ownTest(event, query, test.Body)
+		return ownTest(generation, event, query, test.Body)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, testURL(generation, test.Source, event, query), strings.NewReader(test.Body))
 	if err != nil {
@@ -108,7 +108,7 @@ func testURL(generation *relay.Generation, source, event string, query url.Value
 
 // ownTest makes a test of one of the relay's own events, so that an
 // administrator can see whether it would reach anybody.
-func ownTest(name string, query url.Values, body string) (*receive.Received, error) {
+func ownTest(generation *relay.Generation, name string, query url.Values, body string) (*receive.Received, error) {
 	members := map[string]any{}
 	if body != "" {
 		decoded, err := event.DecodeJSON([]byte(body))
@@ -120,7 +120,7 @@ func ownTest(name string, query url.Values, body string) (*receive.Received, err
 			return nil, relay.Wrong("body", "the body of an event of the relay is a JSON object")
 		}
 	}
-	e, err := relay.OwnEvent(name, time.Now().UTC().Round(0), members)
+	e, err := generation.OwnEvent(name, time.Now().UTC().Round(0), members)
 	if err != nil {
 		return nil, fmt.Errorf("making a test event: %w", err)
 	}

@@ -27,16 +27,14 @@ type function struct {
 	// absent says that the function knows absent arguments. Others give nothing
 	// when one of their arguments is absent.
 	absent bool
-	// changing says that equal arguments can give different results.
-	changing bool
 	// grouped says that the function takes what groupBy made as it is, and not as
 	// an object.
 	grouped bool
 	// product says that the cost is that of a product of two lengths, and counts
 	// wherever the call stands.
 	product bool
-	// event says that the result depends on the event: on the zone of its source.
-	// The event stands before the arguments then.
+	// event says that the result depends on the event, on the zone of its source or
+	// the clock. The event stands before the arguments then.
 	event bool
 	// cost is how many steps a call takes within a condition over a list. Nil
 	// stands for shallow.
@@ -83,7 +81,7 @@ func init() {
 		"join":        {least: 1, most: 2, call: join, cost: joinedCost},
 		"toJSON":      {least: 1, most: 1, call: toJSON, absent: true, cost: deep},
 		"fromJSON":    {least: 1, most: 1, call: texts(func(t []string) (any, error) { return event.DecodeJSON([]byte(t[0])) })},
-		"now":         {least: 0, most: 1, call: now, changing: true},
+		"now":         {least: 0, most: 1, call: now, event: true},
 		"date":        {least: 1, most: 4, call: date, event: true},
 
 		// What expr has not.
@@ -248,7 +246,7 @@ func (c *compilation) function(n ast.Node, name string, arguments []ast.Node) as
 		cost = shallow
 	}
 	cost = cost.ofCall()
-	if f.changing || f.event {
+	if f.event {
 		c.untrusted = true
 	}
 	switch {
@@ -257,8 +255,6 @@ func (c *compilation) function(n ast.Node, name string, arguments []ast.Node) as
 			return c.fail(err)
 		}
 		return c.priced(text, func(args []any) int { return cost(args[1:]) }, call, append([]ast.Node{eventNode()}, values...)...)
-	case f.changing:
-		return c.callLater(call, values...)
 	case f.product:
 		return c.counted(text, cost, call, values...)
 	}

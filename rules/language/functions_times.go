@@ -16,14 +16,15 @@ import (
 
 // now is now() and now(zone).
 func now(args []any) (any, error) {
-	if len(args) == 0 {
-		return time.Now(), nil
+	language := args[0].(*Bound).language
+	if len(args) == 1 {
+		return language.now().In(language.timezone), nil
 	}
-	in, ok := args[0].(zone)
+	in, ok := args[1].(zone)
 	if !ok {
-		return nil, wrongKind(string(zoneKind), args[0])
+		return nil, wrongKind(string(zoneKind), args[1])
 	}
-	return time.Now().In(in.location), nil
+	return language.now().In(in.location), nil
 }
 
 // date is date(text), date(text, layout) and date(text, layout, zone), each with
@@ -94,7 +95,7 @@ func (b *Bound) timezone() *time.Location {
 			return source.Timezone
 		}
 	}
-	return time.UTC
+	return b.language.timezone
 }
 
 // moment reads a text. A time of day alone is that of the event's day.
@@ -128,8 +129,8 @@ func loadZone(name string) (*time.Location, error) {
 
 // formatTime is format_time(when, layout) and format_time(when, layout, zone).
 // When is a time, a number of seconds since 1970, or a text that date() reads.
-// Without a zone a text without one is written as it reads, all else in UTC. A
-// day alone is the same day in every zone.
+// Without a zone a text without one is written as it reads, all else in the zone of
+// the relay. A day alone is the same day in every zone.
 func formatTime(args []any) (any, error) {
 	bound, args := args[0].(*Bound), args[1:]
 	layout, ok := args[1].(string)
@@ -139,7 +140,7 @@ func formatTime(args []any) (any, error) {
 	if !showsTime(layout) {
 		return nil, errLayout
 	}
-	location := time.UTC
+	location := bound.language.timezone
 	if len(args) == 3 {
 		name, ok := args[2].(string)
 		if !ok {

@@ -1,23 +1,68 @@
 package language
 
 import (
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
+
+func zoneCalled(t *testing.T, name string) *time.Location {
+	t.Helper()
+	location, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return location
+}
+
+// TestTimesOfTheRelay: what is shown without a zone is in the zone of the relay, and
+// texts without one are in that of their source.
+func TestTimesOfTheRelay(t *testing.T) {
+	received := time.Date(2026, 7, 15, 22, 40, 0, 0, time.UTC)
+	l := newLanguage(t, Definitions{
+		Timezone: zoneCalled(t, "Europe/London"),
+		Now:      func() time.Time { return received.Add(time.Hour) },
+		Sources:  []Source{{Name: "here"}, {Name: "york", Timezone: zoneCalled(t, "America/New_York")}},
+	})
+	for _, test := range []struct{ source, expression, want string }{
+		{"here", `received`, "2026-07-15T23:40:00+01:00"},
+		{"york", `string(received)`, "2026-07-15T23:40:00+01:00"},
+		{"here", `received.Weekday()`, "Wednesday"},
+		{"here", `string(received.Hour())`, "23"},
+		{"here", `string(received.In(timezone("UTC")).Hour())`, "22"},
+		{"here", `string(now())`, "2026-07-16T00:40:00+01:00"},
+		{"here", `now().Weekday()`, "Thursday"},
+		{"here", `string(now(timezone("UTC")))`, "2026-07-15T23:40:00Z"},
+		{"here", `string(now() - received)`, "1h0m0s"},
+		{"here", `format_time(received, "15:04 MST")`, "23:40 BST"},
+		{"york", `format_time(received, "15:04 MST")`, "23:40 BST"},
+		{"here", `format_time(received, "15:04 MST", "UTC")`, "22:40 UTC"},
+		{"here", `format_time(1784112000, "15:04 MST")`, "11:40 BST"},
+		{"here", `format_time("2026-07-15T09:00:00Z", "15:04 MST")`, "10:00 BST"},
+		{"here", `format_time("2026-07-15 09:00", "15:04 MST")`, "09:00 BST"},
+		{"york", `format_time("2026-07-15 09:00", "15:04 MST")`, "09:00 EDT"},
+		{"here", `string(date("2026-07-15 09:00"))`, "2026-07-15T09:00:00+01:00"},
+		{"york", `string(date("2026-07-15 09:00"))`, "2026-07-15T09:00:00-04:00"},
+		{"unknown", `string(date("2026-07-15 09:00"))`, "2026-07-15T09:00:00+01:00"},
+	} {
+		x, err := l.Compile(test.expression)
+		if err != nil {
+			t.Errorf("`%s`: %v", test.expression, err)
+			continue
+		}
+		if got, err := l.Bind(&event.Event{Source: test.source, Received: received}).Evaluate(x); err != nil || got != test.want {
+			t.Errorf("`%s` of %s gives %v, %v; want %s", test.expression, test.source, got, err, test.want)
+		}
+	}
+}
 
 // TestTimesOfSources: texts without a zone are in the zone of the event's source.
 func TestTimesOfSources(t *testing.T) {
-	zone := func(name string) *time.Location {
-		location, err := time.LoadLocation(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return location
-	}
 	l := newLanguage(t, Definitions{Sources: []Source{
-		{Name: "london", Timezone: zone("Europe/London")}, {Name: "york", Timezone: zone("America/New_York")}, {Name: "berlin", Timezone: zone("Europe/Berlin")}, {Name: "utc"},
+		{Name: "london", Timezone: zoneCalled(t, "Europe/London")}, {Name: "york", Timezone: zoneCalled(t, "America/New_York")},
+		{Name: "berlin", Timezone: zoneCalled(t, "Europe/Berlin")}, {Name: "utc"},
 	}})
 	for _, test := range []struct{ source, expression, want string }{
 		{"york", `format_time("2026-07-15 09:00:00", "Mon 02.01.2006 15:04 MST", "America/New_York")`, "Wed 15.07.2026 09:00 EDT"},

@@ -17,6 +17,14 @@ import (
 type Definitions struct {
 	Sources    []Source
 	Parameters []CustomParameter
+
+	// Timezone is the zone of the relay: of received, now() and what is made from
+	// them, and of what format_time and the like show without a zone. Nil stands for
+	// UTC.
+	Timezone *time.Location
+
+	// Now is the clock of now(). Nil means time.Now.
+	Now func() time.Time
 }
 
 // Source is a configured sender as expressions see it: which fields it reads,
@@ -28,7 +36,7 @@ type Source struct {
 	// name of its own. Sources may have fields of the same name.
 	Fields []string
 	// Timezone is the zone of the source's times that name none. Nil stands for
-	// UTC.
+	// that of the relay.
 	Timezone *time.Location
 }
 
@@ -97,6 +105,7 @@ func (p *CustomParameter) valueFor(tenant string) (TenantValue, bool) {
 //     functions. default, digits, format_time, hmac_sha256, list, urlencode,
 //     tojson, toxml and verbatim are added.
 //   - Times in texts that name no zone are in the zone of the event's source.
+//     received, now() and what is shown without a zone are in that of the relay.
 //   - An evaluation ends with an error after a number of steps, which lengths
 //     that an event chooses cannot exceed together.
 type Language struct {
@@ -104,6 +113,8 @@ type Language struct {
 	fields     map[string]string // name of each field, and the source that has it
 	parameters map[string]*parameter
 	secrets    []string
+	timezone   *time.Location
+	now        func() time.Time
 }
 
 // words are the names that expr's grammar keeps for itself.
@@ -120,6 +131,14 @@ func New(definitions Definitions) (*Language, error) {
 		sources:    definitions.Sources,
 		fields:     map[string]string{},
 		parameters: map[string]*parameter{},
+		timezone:   definitions.Timezone,
+		now:        definitions.Now,
+	}
+	if l.timezone == nil {
+		l.timezone = time.UTC
+	}
+	if l.now == nil {
+		l.now = time.Now
 	}
 	var errs []error
 	for _, source := range definitions.Sources {

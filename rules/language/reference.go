@@ -10,7 +10,7 @@ var variables = map[string]func(b *Bound) any{
 	"event":    func(b *Bound) any { return b.event.Name },
 	"source":   func(b *Bound) any { return b.event.Source },
 	"id":       func(b *Bound) any { return b.event.ID },
-	"received": func(b *Bound) any { return b.event.Received },
+	"received": func(b *Bound) any { return b.event.Received.In(b.language.timezone) },
 	"test":     func(b *Bound) any { return b.event.Test },
 	"method":   func(b *Bound) any { return b.event.Method },
 	"path":     func(b *Bound) any { return b.event.Path },
