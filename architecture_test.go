@@ -37,6 +37,7 @@ var rooms = []string{
 	"caddymodule/caddyfile/printer",
 	"internal/queue/sqlite",
 	"internal/queue/sqlite/scheduler",
+	"internal/queue/sqlite/history",
 	"internal/queue/sqlite/database",
 	"handlers/forward",
 	"handlers/forward/send",

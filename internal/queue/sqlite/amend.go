@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -60,7 +61,7 @@ func (db *DB) amend(ctx context.Context, amendments []queue.Amendment) error {
 		for i, a := range c.amendments {
 			ids[i] = a.uuid
 		}
-		events, err := eventsOf(conn, ids)
+		events, err := history.EventsOf(conn, ids)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -181,14 +182,14 @@ func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
 	var place int
 	var name string
 	err := db.readers.Read(ctx, func(conn *sqlite.Conn) error {
-		matches, err := find(conn, id)
+		matches, err := history.Matches(conn, id)
 		if err != nil {
 			return err
 		}
 		for _, m := range matches {
-			for i, p := range m.plans {
+			for i, p := range m.Plans {
 				if p.ID == id {
-					event, place, name = m.event, i, p.Action
+					event, place, name = m.Event, i, p.Action
 					return nil
 				}
 			}

@@ -12,10 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"zombiezen.com/go/sqlite"
-
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // The test binary runs itself as another process with a queue directory and
@@ -179,12 +176,12 @@ func check(t *testing.T, dir string, said *told) (stored int) {
 	}
 	pending := make(map[string]queue.DeliveryState)
 	seen := make(map[string]bool)
-	err = db.readers.Read(context.Background(), func(conn *sqlite.Conn) error {
-		return database.Query(conn, "SELECT id FROM events", func(row *sqlite.Stmt) error {
-			s, _, err := summarize(conn, row.ColumnInt64(0))
-			if err != nil {
-				return err
-			}
+	for after := queue.Cursor(""); ; {
+		page, err := db.Page(context.Background(), queue.Filter{}, queue.NewestFirst, after, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range page.Events {
 			for _, d := range s.Deliveries {
 				seen[d.ID] = true
 				if d.State == queue.Pending {
@@ -196,11 +193,10 @@ func check(t *testing.T, dir string, said *told) (stored int) {
 					t.Errorf("delivery %s has %d attempts and %d were made", d.ID, d.Attempts, said.attempts[d.ID])
 				}
 			}
-			return nil
-		})
-	})
-	if err != nil {
-		t.Fatal(err)
+		}
+		if after = page.Next; after == "" {
+			break
+		}
 	}
 	for id := range said.put {
 		if !seen[id] {

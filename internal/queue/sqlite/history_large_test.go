@@ -213,7 +213,7 @@ func TestLargeHistory(t *testing.T) {
 		}
 		t.Logf("page: %-34s first %6.1f ms, slowest of %2d %6.1f ms, %4d events%s", c.what, ms(first), pages, ms(worst), events, text)
 	}
-	deep := cursor(database.FirstEvent + int64(n)/10)
+	deep := queue.Cursor(strconv.FormatInt(database.FirstEvent+int64(n)/10, 10))
 	measure := func(what string, f func() error) {
 		began := time.Now()
 		err := f()

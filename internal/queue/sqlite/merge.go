@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -233,7 +234,7 @@ func (db *DB) unknown(ctx context.Context, events []merging) (unknown []merging,
 		ids[i] = events[i].uuid
 	}
 	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
-		known, err := eventsOf(conn, ids)
+		known, err := history.EventsOf(conn, ids)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,10 @@
 // retries whose time has come, and after a start.
 //
 // Everything that must survive is in the file; leases are not.
+//
+// This package holds the engine and its writer. What the file looks like stands in
+// package database, what is handed out next is decided in package scheduler, and the
+// activity is read in package history.
 package sqlite
 
 import (
@@ -25,6 +29,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
@@ -33,13 +38,15 @@ const remedy = "stop the relay, move the file and its -wal and -shm away, and re
 // DB is an open queue. It implements queue.Engine, and is a
 // queue.Backuper, queue.Merger and queue.Verifier.
 type DB struct {
-	options  Options
-	logger   *zap.Logger
-	file     string
-	lock     *os.File
-	space    *space
-	readers  *database.Readers
-	watchers watchers
+	*history.Reader // those methods of queue.History that read
+	watchers        *history.Watchers
+
+	options Options
+	logger  *zap.Logger
+	file    string
+	lock    *os.File
+	space   *space
+	readers *database.Readers
 	// maxPending is Options.MaxPending, or what Limit made of it.
 	maxPending atomic.Int64
 	// crowded is how many deliveries the last event had that max_pending kept out,
@@ -121,6 +128,8 @@ func Open(options Options) (_ *DB, err error) {
 	db.maxPending.Store(int64(options.MaxPending))
 	db.close = sync.OnceValue(db.shut)
 	db.readers = database.NewReaders(db.file, db.notOpen)
+	db.watchers = history.NewWatchers(db.closed)
+	db.Reader = history.NewReader(db.readers, db.watchers, db.unreadable)
 	// The timers are made stopped: they are set when there is something for them.
 	db.timer = time.AfterFunc(time.Hour, db.tick)
 	db.timer.Stop()

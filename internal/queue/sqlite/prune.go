@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 )
 
 const (
@@ -63,18 +64,6 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 	return removed, db.vacuum(ctx, size)
 }
 
-// size returns the bytes of the database, and how many of them are free.
-func (db *DB) size(ctx context.Context) (total, free int64, err error) {
-	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
-		return database.Query(conn, `SELECT page_count * page_size, freelist_count * page_size
-			FROM pragma_page_count, pragma_page_size, pragma_freelist_count`, func(row *sqlite.Stmt) error {
-			total, free = row.ColumnInt64(0), row.ColumnInt64(1)
-			return nil
-		})
-	})
-	return total, free, err
-}
-
 // pruneWhere removes finished events that were received before a time, oldest
 // first, while more says so.
 func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, error)) (removed int, err error) {
@@ -83,7 +72,7 @@ func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, e
 			return removed, err
 		}
 		var ids []int64
-		if ids, next, err = db.prunable(ctx, next, before); err != nil {
+		if ids, next, err = db.finished(ctx, next, before); err != nil {
 			return removed, err
 		}
 		if len(ids) > 0 {
@@ -99,46 +88,22 @@ func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, e
 	}
 }
 
-const findPrunable = `SELECT id FROM events e WHERE id >= ? AND id < ? AND received < ? AND (deliveries IS NULL
-	OR CASE json_valid(deliveries) WHEN 1 THEN json_array_length(deliveries) <=
-			(SELECT count(*) FROM attempts a WHERE a.id >= e.id << 23 AND a.id < (e.id + 1) << 23 AND a.state <> 0)
-		ELSE NOT EXISTS (SELECT 1 FROM actions a CROSS JOIN waiting w ON w.action = a.id AND w.delivery >= e.id << 11 AND w.delivery < (e.id + 1) << 11) END)
-	ORDER BY id LIMIT ?`
-
-// prunable returns some of the finished events from an id on that were received
-// before a time, and the id to go on from: maxEvent at the end.
-//
-// An event is finished when as many of its deliveries have ended as it has;
-// that is written in the same transaction that takes them out of waiting. If
-// the list of its deliveries cannot be read, waiting itself is asked.
-func (db *DB) prunable(ctx context.Context, from, before int64) (ids []int64, next int64, err error) {
-	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
-		ids, next = nil, database.MaxEvent
-		// Only blocks that have events of that age.
-		var first, end int64
-		err := database.Query(conn, `SELECT first, (SELECT min(first) FROM blocks WHERE first > b.first) FROM blocks b
-			WHERE first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?), 0) AND oldest < ? ORDER BY first LIMIT 1`,
-			func(row *sqlite.Stmt) error {
-				first, end = row.ColumnInt64(0), row.ColumnInt64(1)
-				return nil
-			}, from, before)
-		if err != nil || first == 0 {
-			return err
-		}
-		if end == 0 {
-			end = database.MaxEvent
-		}
-		next = end
-		return database.Query(conn, findPrunable,
-			func(row *sqlite.Stmt) error {
-				ids = append(ids, row.ColumnInt64(0))
-				if len(ids) == pruneAtOnce {
-					next = ids[pruneAtOnce-1] + 1
-				}
-				return nil
-			}, max(first, from), end, before, int64(pruneAtOnce))
+// finished returns some finished events: see history.Finished.
+func (db *DB) finished(ctx context.Context, from, before int64) (ids []int64, next int64, err error) {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) (err error) {
+		ids, next, err = history.Finished(conn, from, before, pruneAtOnce)
+		return err
 	})
 	return ids, next, err
+}
+
+// size returns the bytes of the database, and how many of them are free.
+func (db *DB) size(ctx context.Context) (total, free int64, err error) {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) (err error) {
+		total, free, err = database.Size(conn)
+		return err
+	})
+	return total, free, err
 }
 
 // rest has the writer carry out a step, and then gives it some time for
@@ -257,6 +222,29 @@ func (db *DB) pruneRest(ctx context.Context) error {
 	return nil
 }
 
+// pruneCounts removes the counts from before a time, some at a time.
+func (db *DB) pruneCounts(ctx context.Context, before int64) error {
+	for _, minutes := range database.CountedMinutes {
+		for {
+			var last int64
+			if err := db.readers.Read(ctx, func(conn *sqlite.Conn) (err error) {
+				last, err = database.QueryInt(conn, "SELECT max(at) FROM (SELECT at FROM counts WHERE minutes = ? AND at < ? ORDER BY at LIMIT 1000)", minutes, before-minutes*database.Minute)
+				return err
+			}); err != nil {
+				return err
+			}
+			if last == 0 {
+				break
+			}
+			if err := db.rest(ctx, &script{sql: "DELETE FROM counts WHERE minutes = ? AND at <= ?", args: []any{minutes, last}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// point returns the counts as queue.Series has them.
 // vacuum gives free pages back to the file system, until the database has the
 // size, or little of it is free.
 func (db *DB) vacuum(ctx context.Context, size int64) error {

@@ -137,7 +137,7 @@ func TestPruneLeavesWhatWasAddedMeanwhile(t *testing.T) {
 	ctx := context.Background()
 	old, other := benchEntry(""), benchEntry("")
 	mustPut(t, db, old, other)
-	found, _, err := db.prunable(ctx, 0, math.MaxInt64)
+	found, _, err := db.finished(ctx, 0, math.MaxInt64)
 	if err != nil || len(found) != 2 {
 		t.Fatalf("%d events are found and %v, want 2", len(found), err)
 	}

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -90,23 +89,4 @@ func (t *turn) apply(db *DB) {
 	if t.action != nil {
 		db.scheduler.Pause(&t.action.Action, t.turned.Off)
 	}
-}
-
-// Switches implements queue.History.
-func (db *DB) Switches(ctx context.Context) (switches []queue.Switch, err error) {
-	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
-		switches = nil
-		return database.Query(conn, "SELECT kind, name, since, until, reason FROM switches ORDER BY kind, name", func(row *sqlite.Stmt) error {
-			s := queue.Switch{Kind: queue.SwitchKind(row.ColumnText(0)), Name: row.ColumnText(1), Off: true, Since: database.FromMicros(row.ColumnInt64(2)), Reason: row.ColumnText(4)}
-			if row.ColumnType(3) != sqlite.TypeNull {
-				s.Until = database.FromMicros(row.ColumnInt64(3))
-			}
-			switches = append(switches, s)
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the switches: %w", err)
-	}
-	return switches, nil
 }

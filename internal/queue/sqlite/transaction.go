@@ -83,7 +83,7 @@ func (db *DB) commit(batch []command) (err error) {
 	for _, a := range tx.released {
 		db.scheduler.Due(&a.Action, tx.now)
 	}
-	db.watchers.tell(batch)
+	db.tellWatchers(batch)
 	return nil
 }
 

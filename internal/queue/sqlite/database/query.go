@@ -3,6 +3,7 @@ package database
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -62,6 +63,34 @@ func QueryText(conn *sqlite.Conn, query string) (text string, err error) {
 		return nil
 	}})
 	return text, err
+}
+
+// Size returns the bytes of a database, and how many of them are free.
+func Size(conn *sqlite.Conn) (total, free int64, err error) {
+	err = Query(conn, `SELECT page_count * page_size, freelist_count * page_size
+		FROM pragma_page_count, pragma_page_size, pragma_freelist_count`, func(row *sqlite.Stmt) error {
+		total, free = row.ColumnInt64(0), row.ColumnInt64(1)
+		return nil
+	})
+	return total, free, err
+}
+
+// QueryPlan returns how SQLite finds the rows of a statement, in steps separated by
+// " | ". Tests hold by it that a statement meets a large table by a key.
+func QueryPlan(conn *sqlite.Conn, sql string) (string, error) {
+	stmt, _, err := conn.PrepareTransient("EXPLAIN QUERY PLAN " + sql)
+	if err != nil {
+		return "", err
+	}
+	defer stmt.Finalize()
+	var steps []string
+	for {
+		row, err := stmt.Step()
+		if err != nil || !row {
+			return strings.Join(steps, " | "), err
+		}
+		steps = append(steps, stmt.ColumnText(3))
+	}
 }
 
 // Step runs a prepared statement that returns no rows.

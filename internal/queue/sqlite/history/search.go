@@ -1,4 +1,4 @@
-package sqlite
+package history
 
 import (
 	"container/heap"
@@ -65,7 +65,7 @@ const tenantWindow = 4096
 const mostLists = 256
 
 // newSearch begins a search behind an event, for about n events. The event is
-// maxEvent or 0 where the search begins at the end.
+// database.MaxEvent or 0 where the search begins at the end.
 func newSearch(conn *sqlite.Conn, filter queue.Filter, order queue.Order, after int64, n int) (*search, error) {
 	s := &search{conn: conn, filter: filter, oldest: order == queue.OldestFirst, to: after, last: after, exact: filter.Tenant == "" && filter.Text == ""}
 	if s.oldest {

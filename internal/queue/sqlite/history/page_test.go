@@ -1,4 +1,4 @@
-package sqlite
+package history_test
 
 import (
 	"context"
@@ -10,21 +10,21 @@ import (
 )
 
 func TestPageOfEventsEndsWithLargeBodies(t *testing.T) {
-	db := benchOpen(t, Options{MinFree: -1})
+	q := open(t)
 	var want, got []string
 	for i := range 7 {
-		e := benchEntry("")
+		e := entry()
 		size := 600 << 10
 		if i == 3 {
 			size = 2 << 20 // alone is enough
 		}
 		e.Event.RawBody = []byte(`"` + strings.Repeat("y", size) + `"`)
 		want = append(want, e.Event.ID)
-		mustPut(t, db, e)
+		put(t, q, e)
 	}
 	slices.Reverse(want)
 	for after := queue.Cursor(""); ; {
-		page, err := db.Events(context.Background(), queue.Filter{}, queue.NewestFirst, after, 100)
+		page, err := q.Events(context.Background(), queue.Filter{}, queue.NewestFirst, after, 100)
 		if err != nil || len(page.Events) > 2 {
 			t.Fatalf("the page has %d events and %v, want at most 2", len(page.Events), err)
 		}

@@ -1,4 +1,4 @@
-package sqlite
+package history
 
 import (
 	"context"
@@ -33,9 +33,9 @@ const (
 
 // Page implements queue.History. When a filter passes few events, a page can
 // hold fewer than n, or none, and still have a Next.
-func (db *DB) Page(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int) (queue.Page, error) {
+func (r *Reader) Page(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int) (queue.Page, error) {
 	var page queue.Page
-	last, err := db.page(ctx, filter, order, after, n, func() { page.Events = nil }, func(_ *sqlite.Conn, _ int64, s *summary) error {
+	last, err := r.page(ctx, filter, order, after, n, func() { page.Events = nil }, func(_ *sqlite.Conn, _ int64, s *summary) error {
 		page.Events = append(page.Events, s.Summary)
 		return nil
 	})
@@ -47,11 +47,11 @@ func (db *DB) Page(ctx context.Context, filter queue.Filter, order queue.Order, 
 }
 
 // Events implements queue.History.
-func (db *DB) Events(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int) (queue.Events, error) {
+func (r *Reader) Events(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int) (queue.Events, error) {
 	var events queue.Events
 	bytes := 0
-	last, err := db.page(ctx, filter, order, after, n, func() { events.Events, bytes = nil, 0 }, func(conn *sqlite.Conn, id int64, s *summary) error {
-		event, err := db.event(conn, id, s)
+	last, err := r.page(ctx, filter, order, after, n, func() { events.Events, bytes = nil, 0 }, func(conn *sqlite.Conn, id int64, s *summary) error {
+		event, err := r.event(conn, id, s)
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ type pageEnd struct {
 // page calls found for each event of a page, which ends early when found returns
 // errEnough. It calls begin before the first, and again when it has to begin
 // anew.
-func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int, begin func(), found func(conn *sqlite.Conn, id int64, s *summary) error) (end pageEnd, err error) {
+func (r *Reader) page(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int, begin func(), found func(conn *sqlite.Conn, id int64, s *summary) error) (end pageEnd, err error) {
 	last := int64(database.MaxEvent)
 	if order == queue.OldestFirst {
 		last = 0
@@ -99,7 +99,7 @@ func (db *DB) page(ctx context.Context, filter queue.Filter, order queue.Order, 
 	if filter.Text != "" {
 		limit = textTime
 	}
-	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
+	err = r.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		begin()
 		end = pageEnd{}
 		deadline := time.Now().Add(limit)
