@@ -148,10 +148,12 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestEnvironmentFilesOfCommands reads a configuration whose secret is in a file
-// of --envfile, with each command that reads one.
+// TestEnvironmentFilesOfCommands reads a configuration whose secret and admin
+// address are in a file of --envfile, with every command that there is. A command
+// that only talks to a relay must find the address there.
 func TestEnvironmentFilesOfCommands(t *testing.T) {
 	config := command.WriteFile(t, "Caddyfile", `{
+	admin {$EVENT_RELAY_TEST_ADMIN}
 	event_relay {
 		source icfm {
 			auth api_key query key {env.EVENT_RELAY_TEST_KEY}
@@ -159,11 +161,11 @@ func TestEnvironmentFilesOfCommands(t *testing.T) {
 		source app {
 			auth bearer b
 		}
-		action a {
+		action {$EVENT_RELAY_TEST_ACTION} {
 			get http://127.0.0.1/a
 		}
 		on icfm:* {
-			do a
+			do {$EVENT_RELAY_TEST_ACTION}
 		}
 	}
 }
@@ -173,25 +175,52 @@ http://:8123 {
 }
 `)
 	request := command.WriteFile(t, "request.http", "POST /listen.php?key=from-the-file\n\n{\"event\":\"project_created\"}")
-	environment := command.WriteFile(t, "event-relay.env", "EVENT_RELAY_TEST_KEY=from-the-file\n")
+	relay := command.NewFakeRelay(t, map[string]string{"GET check": `{"database":[],"warnings":[]}`})
+	environment := command.WriteFile(t, "event-relay.env",
+		"EVENT_RELAY_TEST_KEY=from-the-file\nEVENT_RELAY_TEST_ACTION=a\nEVENT_RELAY_TEST_ADMIN="+strings.TrimPrefix(relay.URL, "http://")+"\n")
 	unset := func() {
 		t.Helper()
-		if err := os.Unsetenv("EVENT_RELAY_TEST_KEY"); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"EVENT_RELAY_TEST_KEY", "EVENT_RELAY_TEST_ACTION", "EVENT_RELAY_TEST_ADMIN"} {
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	t.Cleanup(unset)
-	for _, arguments := range [][]string{
-		{"explain", "--request", request},
-		{"check"},
-		{"setup", "icfm", "--url", "https://events.studio.example", "--output", command.WriteFile(t, "letter.txt", "")},
-	} {
+	// What each command needs beside --config. Those in reading succeed without a
+	// relay, the others ask one.
+	reading := map[string][]string{
+		"explain":        {"--request", request},
+		"check":          nil,
+		"setup":          {"icfm", "--url", "https://events.studio.example", "--output", command.WriteFile(t, "letter.txt", "")},
+		"export-actions": nil,
+	}
+	asking := map[string][]string{
+		"status": nil, "activity": nil, "rejections": nil, "events": nil, "actions": nil, "parameters": nil,
+		"show": {"0199f3c2-7d11"}, "send": {"icfm", "project_created"}, "resend": {"0199f3c2-7d11", "--dry-run"},
+		"decide": {"0199f3c2-7d11", "--dry-run"}, "pause": {"a"}, "resume": {"a"}, "disable": nil, "enable": nil,
+		"cancel": {"0199f3c2-7d11", "--yes"}, "move": {"a", "b"}, "backup": {filepath.Join(t.TempDir(), "copy.db")},
+		"restore": {command.WriteFile(t, "copy.db", ""), "--history"},
+	}
+	for _, name := range command.Names() {
+		arguments, reads := reading[name]
+		if !reads {
+			var asks bool
+			if arguments, asks = asking[name]; !asks {
+				if name != "import-postman" { // which reads no configuration of Caddy
+					t.Errorf("this test does not know the command %s", name)
+				}
+				continue
+			}
+		}
+		arguments = append([]string{name, "--config", config}, arguments...)
 		unset()
-		arguments = append(arguments, "--config", config)
-		if out, report, status := command.RunRoot("", arguments...); status != 1 || !strings.Contains(out+report, "EVENT_RELAY_TEST_KEY") {
+		relay.Asked = nil
+		if out, report, status := command.RunRoot("", arguments...); status != 1 || len(relay.Asked) > 0 {
 			t.Errorf("%q without the file: status %d: %s%s", arguments, status, out, report)
 		}
-		if out, report, status := command.RunRoot("", append(arguments, "--envfile", environment)...); status != 0 {
+		out, report, status := command.RunRoot("", append(arguments, "--envfile", environment)...)
+		if reads && status != 0 || !reads && len(relay.Asked) == 0 {
 			t.Errorf("%q: status %d: %s%s", arguments, status, out, report)
 		}
 	}

@@ -49,6 +49,16 @@ func (f *FakeRelay) Run(arguments ...string) (out, report string, status int) {
 	return RunRoot("", append(arguments, "--address", strings.TrimPrefix(f.URL, "http://"))...)
 }
 
+// Names returns the names of all commands.
+func Names() (names []string) {
+	root := &cobra.Command{Use: "event-relay"}
+	addCommands(root)
+	for _, command := range root.Commands() {
+		names = append(names, command.Name())
+	}
+	return names
+}
+
 // RunRoot runs a command with standard input.
 func RunRoot(in string, arguments ...string) (out, report string, status int) {
 	root := &cobra.Command{Use: "event-relay", SilenceUsage: true}

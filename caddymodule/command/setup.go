@@ -26,10 +26,11 @@ for CETA Support; for the PBX a Postman collection, which its Event Manager
 imports; for any other source a description with an example.
 
 It reads the configuration file and needs no running server. The output holds a
-secret of the source, and so do the notes on standard error. Environment
-variables that the configuration names must be set, as they are for the server.`,
+secret of the source. The notes on standard error, which say what to do with it,
+do not repeat that. Environment variables that the configuration names must be
+set, as they are for the server: --envfile reads them from its file.`,
 		Example: `  caddy event-relay setup icfm
-  caddy event-relay setup pbx --config /etc/caddy/Caddyfile --output pbx.postman_collection.json
+  caddy event-relay setup pbx --envfile /etc/caddy/event-relay.env --output pbx.postman_collection.json
   caddy event-relay setup pbx --url https://events.studio.example`,
 		Args: cobra.ExactArgs(1),
 		RunE: caddycmd.WrapCommandFuncForCobra(runSetup),

@@ -33,7 +33,7 @@ func describe(s Setup) (Handover, error) {
 	text.WriteString("Body    JSON, a form, XML or text, or none\n")
 	fmt.Fprintf(&text, "Event   %s\n", example.where)
 	if chosen.Words != "" {
-		fmt.Fprintf(&text, "Proof   %s\n", chosen.Words)
+		fmt.Fprintf(&text, "Proof   %s\nSecret  in the example below\n", chosen.Words)
 	}
 	if len(s.Events) > 0 {
 		text.WriteString("\nEvents:\n")
@@ -56,7 +56,7 @@ func describe(s Setup) (Handover, error) {
 
 // example is a request that works.
 type example struct {
-	url    string // of the request, with the credential if it belongs there
+	url    string // of the request, without the credential
 	where  string // says where the event's name stands
 	script string // sends it, for a shell with curl, and openssl for signatures
 }
@@ -100,14 +100,8 @@ func (s Setup) example(chosen proof, name string) (example, error) {
 	if place := chosen.Place(); place.In == auth.InBody {
 		body[place.Name] = chosen.Text
 	}
-	e.url = chosen.target(s.mount, below...)
-	if query != "" {
-		separator := "?"
-		if strings.Contains(e.url, "?") {
-			separator = "&"
-		}
-		e.url += separator + query
-	}
+	e.url = withQuery(s.mount.at(below...).String(), query)
+	called := withQuery(chosen.target(s.mount, below...), query)
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return example{}, fmt.Errorf("writing the example's body: %w", err)
@@ -116,8 +110,19 @@ func (s Setup) example(chosen proof, name string) (example, error) {
 	if header := chosen.header(); header != "" {
 		headers = append(headers, header)
 	}
-	e.script = chosen.script(e.url, headers, string(encoded))
+	e.script = chosen.script(called, headers, string(encoded))
 	return e, nil
+}
+
+// withQuery adds to the query of a URL. An empty query adds nothing.
+func withQuery(address, query string) string {
+	switch {
+	case query == "":
+		return address
+	case strings.Contains(address, "?"):
+		return address + "&" + query
+	}
+	return address + "?" + query
 }
 
 // put puts a value at a path of keys.

@@ -108,26 +108,54 @@ send it again later.
 Would you tell us, please:
 
 1. From which addresses do your servers call? We would let in only those.
-2. What happens when we do not answer, or answer 503: do you send again, how often
-   and for how long? How long do you wait for an answer?
+2. Which events are sent to us: all on your list, or those that are switched on for
+   us? Who switches them on?
 3. What does a request look like? A sample for project_created and for
    project_status_change, with headers and body, would help most.
-4. Are events sent in the order in which they happened, one by one or several in
+4. How is a status spelled in a request? Please give us all values that projects,
+   quotes, jobs and purchase orders can have, letter by letter. Does a request hold
+   the status before the change, too?
+5. In which time zone are dates and times of day, and how are they written?
+6. Are events sent in the order in which they happened, one by one or several in
    one request, and does each have an id?
-
-Thank you.
+7. What happens when we do not answer, or answer 503: do you send again, how often
+   and for how long? How long do you wait for an answer?
 `)
+	switch {
+	case chosen.Open:
+		text.WriteString("8. Can a request carry a secret, in a header or in the URL?\n")
+	case chosen.header() != "":
+		text.WriteString("8. Can your queue send the header above? If not, we give you a URL that holds the\n   secret.\n")
+	default:
+		text.WriteString("8. Can a header carry the secret in place of the URL, such as\n   Authorization: Bearer SECRET? URLs are written into the logs of every server on\n   the way.\n")
+	}
+	text.WriteString("\nThank you.\n")
 
 	notes = append(notes, more...)
-	if s.Anywhere {
-		notes = append(notes, "When CETA has told its addresses, add them to the source: allow NETWORK…")
-	}
 	return Handover{
 		Document: []byte(text.String()),
 		Notes: paragraphs(
 			strings.TrimSpace("Send this text to CETA Support. "+chosen.holdsSecret()),
 			strings.Join(notes, "\n"),
+			s.afterAnswer(chosen),
 			"When the first event has come, look at it: caddy event-relay activity --source "+s.Source,
 		),
 	}, nil
+}
+
+// afterAnswer tells the administrator what to write into the source when CETA has
+// answered the questions of the letter.
+func (s Setup) afterAnswer(chosen proof) string {
+	var lines strings.Builder
+	lines.WriteString("When CETA has answered, write into the source or your rules:")
+	if s.Anywhere {
+		lines.WriteString("\n   its addresses             allow NETWORK…")
+	}
+	lines.WriteString("\n   the zone of its dates     timezone ZONE, such as Europe/London")
+	lines.WriteString("\n   the spelling of statuses  in conditions, as they are sent: a letter's case counts")
+	lines.WriteString("\n   the id of an event        dedupe 24h body.ID, if it sends again what is stored already")
+	if chosen.header() == "" {
+		lines.WriteString("\n   that it can send headers  auth bearer {env.ICFM_TOKEN}, and later without the old auth line")
+	}
+	return lines.String()
 }

@@ -55,7 +55,7 @@ func collectionForPBX(s Setup) (Handover, error) {
 		strings.TrimSpace("The output is a Postman collection for the administrator of the PBX. "+chosen.holdsSecret()),
 		strings.Join(notes, "\n"),
 		managerSteps(chosen),
-		publisherSteps(s),
+		publisherSteps(s, chosen),
 		"Then make a call and look: caddy event-relay activity --source "+s.Source,
 	)}, nil
 }
@@ -83,14 +83,19 @@ func managerSteps(chosen proof) string {
 }
 
 // publisherSteps tells what the PBX's other feature needs, whose payload is
-// fixed and whose only credential is a bearer token.
-func publisherSteps(s Setup) string {
+// fixed and whose only credential is a bearer token. A token that the collection
+// holds is not repeated.
+func publisherSteps(s Setup, collected proof) string {
 	const title = "The Event Publisher, where the PBX has it, needs no collection: "
 	bearer, _, err := s.choose("", "", func(p proof) bool { return p.Traits.Kind == auth.Bearer })
 	if err != nil {
 		return title + "only URL and bearer token.\nThe source has no bearer token yet; for the Publisher add: auth bearer {env.PBX_TOKEN}"
 	}
-	return fmt.Sprintf("%senter\n   URL    %s\n   Token  %s", title, s.mount, bearer.secret)
+	token := bearer.secret
+	if token == collected.secret {
+		token = "the token of the actions: it stands in the collection"
+	}
+	return fmt.Sprintf("%senter\n   URL    %s\n   Token  %s", title, s.mount, token)
 }
 
 // action is one request of the collection. The body is urlencoded because there

@@ -48,8 +48,8 @@ type Handover struct {
 	// side needs it.
 	Document []byte
 
-	// Notes tell the administrator what to do with the document, and hold
-	// secrets as well.
+	// Notes tell the administrator what to do with the document. They hold no
+	// secret that is in the document: what is printed on a terminal stays there.
 	Notes string
 }
 

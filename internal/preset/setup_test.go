@@ -1,8 +1,10 @@
 package preset_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"flag"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -34,9 +37,8 @@ func secret(kind string, values ...string) config.Credential {
 	return config.Credential{Kind: kind, Values: values}
 }
 
-// TestSetupIsWrittenAsAgreed compares what is handed over with golden files: it
-// goes to people, who should read it before it changes.
-func TestSetupIsWrittenAsAgreed(t *testing.T) {
+// setups has sources by what proves their requests.
+func setups() map[string]posted {
 	erp := config.Source{
 		Name: "erp", NameFrom: "body.data.type",
 		Events: []config.EventType{{Name: "order_paid", Description: "An order has been paid"}, {Name: "order_cancelled"}},
@@ -44,10 +46,11 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 			Kind: auth.HMAC, Name: "X-Signature", Algorithm: "sha512", Timestamp: "X-Time", Values: []string{"it's a secret"},
 		}),
 	}
-	for name, setup := range map[string]posted{
+	return map[string]posted{
 		"icfm_query_key": {config.Source{Name: "icfm", Preset: "icfm", Auth: credentials(
-			secret(auth.Bearer, "not in the URL"), key(auth.InQuery, "key", "a&b c/ü", "old"),
+			secret(auth.Bearer, "not in the URL"), key(auth.InQuery, "key", "a&b c/ü", "former"),
 		)}, public},
+		"icfm_open": {config.Source{Name: "icfm", Preset: "icfm", Auth: credentials(secret(auth.None))}, public},
 		"icfm_path": {config.Source{Name: "film", Preset: "icfm", Allow: []string{"203.0.113.0/24"}, Auth: credentials(
 			secret(auth.Path, "to/ken"),
 		)}, "http://localhost:8080/listen.php"},
@@ -66,7 +69,13 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 		"key_in_header":     {config.Source{Name: "crm", NameFrom: "query.what", Auth: credentials(key(auth.InHeader, "X-Key", "sesame"))}, public},
 		"key_in_query":      {config.Source{Name: "crm", NameFrom: "query.what", Auth: credentials(key(auth.InQuery, "key", "sesame"))}, public},
 		"open":              {config.Source{Name: "lab", NameFrom: `upper(body.kind)`, Auth: credentials(secret(auth.None))}, public},
-	} {
+	}
+}
+
+// TestSetupIsWrittenAsAgreed compares what is handed over with golden files: it
+// goes to people, who should read it before it changes.
+func TestSetupIsWrittenAsAgreed(t *testing.T) {
+	for name, setup := range setups() {
 		t.Run(name, func(t *testing.T) {
 			handover, err := receive.Setup(setup.source, setup.url).Handover()
 			if err != nil {
@@ -85,6 +94,44 @@ func TestSetupIsWrittenAsAgreed(t *testing.T) {
 			}
 			if got != string(want) {
 				t.Errorf("it is written\n%s\nnot as in %s; if that is meant, run the test with -update", got, file)
+			}
+		})
+	}
+}
+
+// TestSetupShowsASecretOnce counts the secrets, in each form in which a sender
+// writes them. The document holds the one that it is about in one place, and the
+// notes, which stay on a terminal, do not repeat it. Only a collection has it in
+// each of its requests.
+func TestSetupShowsASecretOnce(t *testing.T) {
+	for name, setup := range setups() {
+		t.Run(name, func(t *testing.T) {
+			handover, err := receive.Setup(setup.source, setup.url).Handover()
+			if err != nil {
+				t.Fatal(err)
+			}
+			document, shown := string(handover.Document), 0
+			for _, credential := range setup.source.Auth {
+				for _, secret := range credential.Secrets() {
+					forms := map[string]bool{
+						secret: true, url.PathEscape(secret): true, escape.Unreserved.Encode(secret): true,
+						strings.ReplaceAll(secret, "'", `'\''`):                                   true,
+						base64.StdEncoding.EncodeToString([]byte(credential.User + ":" + secret)): true,
+					}
+					for form := range forms {
+						inDocument, inNotes := strings.Count(document, form), strings.Count(handover.Notes, form)
+						shown += inDocument
+						if inNotes > 0 {
+							t.Errorf("the notes repeat %s:\n%s", form, handover.Notes)
+						}
+						if inDocument > 1 && !strings.HasPrefix(document, "{") {
+							t.Errorf("the document holds %s %d times:\n%s", form, inDocument, document)
+						}
+					}
+				}
+			}
+			if open := setup.source.Auth[0].Kind == auth.None; (shown == 0) != open {
+				t.Errorf("the document holds a secret %d times:\n%s", shown, document)
 			}
 		})
 	}

@@ -75,9 +75,9 @@ func (k *apiKey) Refused(r *Request) string {
 }
 
 func (k *apiKey) Instructions(secret string) Instructions {
-	words := fmt.Sprintf("%s in the %s, with the value %s", k.place.Name, k.place.In, secret)
+	words := fmt.Sprintf("%s in the %s", k.place.Name, k.place.In)
 	if k.place.In == InHeader {
-		words = fmt.Sprintf("header %s: %s", k.place.Name, secret)
+		words = "header " + k.place.Name
 	}
 	return Instructions{Words: words, Text: secret}
 }

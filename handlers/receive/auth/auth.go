@@ -171,10 +171,12 @@ func (t *Traits) Place() Place {
 	return t.Places[0]
 }
 
-// Instructions is how a sender proves its requests. It holds the secret.
+// Instructions is how a sender proves its requests. Of Words on the one side and
+// Text and Shell on the other, only the latter hold the secret, and once: what is
+// written for a person shows it in one place.
 type Instructions struct {
-	// Words says it to the author of the sender. "" means that there is nothing
-	// to do.
+	// Words says it to the author of the sender, without the secret. "" means that
+	// there is nothing to do.
 	Words string
 
 	// Text is what stands in the place of the credential, "" for a signature.

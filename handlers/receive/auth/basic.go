@@ -51,5 +51,5 @@ func (*basic) Refused(r *Request) string {
 
 func (b *basic) Instructions(password string) Instructions {
 	text := "Basic " + base64.StdEncoding.EncodeToString([]byte(b.user+":"+password))
-	return Instructions{Words: "header Authorization: " + text, Text: text}
+	return Instructions{Words: "header Authorization: Basic, with user " + b.user + " and a password", Text: text}
 }

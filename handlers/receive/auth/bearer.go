@@ -33,7 +33,7 @@ func (*bearer) Refused(r *Request) string {
 }
 
 func (*bearer) Instructions(secret string) Instructions {
-	return Instructions{Words: "header Authorization: Bearer " + secret, Text: "Bearer " + secret}
+	return Instructions{Words: "header Authorization: Bearer, with a token", Text: "Bearer " + secret}
 }
 
 // authorization returns what follows a scheme in the Authorization header.

@@ -80,7 +80,7 @@ func (h *hmacHeader) Instructions(secret string) Instructions {
 		headers = append(headers, h.timestamp+": $time")
 	}
 	return Instructions{
-		Words: fmt.Sprintf("header %s, the %s HMAC in hex or base64 over %s; the key is %s", h.header, h.algorithm, over, secret),
+		Words: fmt.Sprintf("header %s, the %s HMAC in hex or base64 over %s", h.header, h.algorithm, over),
 		Shell: shell + fmt.Sprintf("signature=$(printf '%%s' \"%s\" |\n  openssl dgst -%s -hmac %s -r | cut -d' ' -f1)\n",
 			text, h.algorithm, shellWord(secret)),
 		Headers: append(headers, h.header+": $signature"),

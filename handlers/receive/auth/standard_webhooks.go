@@ -3,7 +3,6 @@ package auth
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -101,14 +100,15 @@ func (s *standardWebhooks) Refused(r *Request) string {
 }
 
 func (s *standardWebhooks) Instructions(secret string) Instructions {
-	key, err := standardKey(secret)
-	if err != nil {
-		return Instructions{} // an Authenticator is not made of such a secret
-	}
 	return Instructions{
-		Words: "signed as Standard Webhooks say, with the secret " + secret,
-		Shell: "id=msg_$$_$(date +%s)\ntime=$(date +%s)\n" +
-			fmt.Sprintf("signature=$(printf '%%s' \"$id.$time.$body\" |\n  openssl dgst -sha256 -mac HMAC -macopt hexkey:%s -binary | base64)\n", hex.EncodeToString(key)),
+		Words: "signed as Standard Webhooks say",
+		Shell: "secret=" + shellWord(secret) + `
+key=$(printf '%s' "${secret#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n')
+id=msg_$$_$(date +%s)
+time=$(date +%s)
+signature=$(printf '%s' "$id.$time.$body" |
+  openssl dgst -sha256 -mac HMAC -macopt hexkey:$key -binary | openssl base64)
+`,
 		Headers: []string{"webhook-id: $id", "webhook-timestamp: $time", "webhook-signature: v1,$signature"},
 	}
 }
