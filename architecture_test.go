@@ -40,6 +40,7 @@ var rooms = []string{
 	"internal/queue/sqlite/history",
 	"internal/queue/sqlite/database",
 	"handlers/forward",
+	"handlers/forward/template",
 	"handlers/forward/send",
 	"internal/queue",
 	"handlers/receive",

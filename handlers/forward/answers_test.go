@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -105,43 +103,6 @@ func TestAnswers(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// The status alone decides what an answer to HEAD means, and a body that a device
-// sends all the same is not taken for the next answer.
-func TestHead(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	statuses := []string{"200 OK", "404 Not Found", "503 Service Unavailable", "204 No Content"}
-	go func() {
-		for _, status := range statuses {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			request, err := http.ReadRequest(bufio.NewReader(connection))
-			if err != nil || request.Method != http.MethodHead {
-				status = "405 Method Not Allowed"
-			}
-			_, _ = io.WriteString(connection, "HTTP/1.1 "+status+"\r\nContent-Length: 20\r\n\r\nHTTP/1.1 500 Wrong\r\n\r\n")
-			_ = connection.Close()
-		}
-	}()
-	sender := send.NewSender(mustTargets(t), nil)
-	defer sender.Close()
-	request, err := prepare(t, config.Action{Method: "HEAD", URL: "http://" + listener.Addr().String() + "/health"}).Render(eventWith(nil), testDelivery)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range statuses {
-		result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
-		if got := fmt.Sprintf("%d %s", result.Status, http.StatusText(result.Status)); got != want || result.Err != nil || result.Response != "" {
-			t.Errorf("got %+v, want %s", result, want)
-		}
 	}
 }
 

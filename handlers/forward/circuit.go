@@ -1,17 +1,18 @@
 package forward
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 )
 
 // endpoint is what can be reached or not: a target, and how connections to it
 // are made. Actions that show it different certificates, or trust different
 // ones, do not judge it for each other.
 type endpoint struct {
-	target
+	send.Target
 	// tls is the key of the TLS setting.
 	tls [32]byte
 }
@@ -276,7 +277,7 @@ func (s *circuits) of(e endpoint, now time.Time) *circuit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	full := e
-	full.target = e.withPort()
+	full.Target = e.WithPort()
 	known = s.all[full]
 	if known == nil {
 		known = newCircuit(e.String(), now)
@@ -286,51 +287,4 @@ func (s *circuits) of(e endpoint, now time.Time) *circuit {
 	}
 	s.all[e], s.all[full] = known, known
 	return known
-}
-
-// withPort returns the target with its port written.
-func (t target) withPort() target {
-	switch {
-	case strings.LastIndexByte(t.host, ':') > strings.LastIndexByte(t.host, ']'):
-	case t.scheme == "https":
-		t.host += ":443"
-	default:
-		t.host += ":80"
-	}
-	return t
-}
-
-// endpointFor returns what requests for the events of a tenant go to. ok is false
-// if there can be none.
-func (p *Prepared) endpointFor(tenant string) (e endpoint, ok bool) {
-	v := p.variantFor(tenant)
-	e.target = v.target
-	if p.tls != nil && v.target.scheme == "https" {
-		e.tls = p.tls.Key()
-	}
-	return e, v.missing == nil
-}
-
-// TargetFor returns the target of requests for the events of a tenant, as Targets
-// has it. ok is false if there can be none.
-func (p *Prepared) TargetFor(tenant string) (target string, ok bool) {
-	e, ok := p.endpointFor(tenant)
-	return e.target.String(), ok
-}
-
-// onlyEndpoint returns the endpoint of an action that has no other.
-func (p *Prepared) onlyEndpoint() (e endpoint, ok bool) {
-	if len(p.targets) != 1 {
-		return e, false
-	}
-	if e, ok = p.endpointFor(""); ok {
-		return e, true
-	}
-	// The one target is that of tenants that a parameter lists.
-	for tenant := range p.tenants {
-		if e, ok = p.endpointFor(tenant); ok {
-			return e, true
-		}
-	}
-	return e, false
 }

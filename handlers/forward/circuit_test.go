@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -68,7 +69,7 @@ func (w *workbench) resting(t testing.TB, workers int) {
 // target returns what the dispatcher knows of a target.
 func (w *workbench) target(url string) *circuit {
 	scheme, host, _ := strings.Cut(url, "://")
-	return w.circuits.of(endpoint{target: target{scheme, host}}, w.clock.Now())
+	return w.circuits.of(endpoint{Target: send.Target{Scheme: scheme, Host: host}}, w.clock.Now())
 }
 
 // untilProbe returns how long it is to the next probe.
@@ -673,12 +674,12 @@ func TestCircuitsOf(t *testing.T) {
 	now := newClock().Now()
 	key := [32]byte{1}
 	groups := [][]endpoint{
-		{{target: target{"http", "h"}}, {target: target{"http", "h:80"}}},
-		{{target: target{"https", "h"}}, {target: target{"https", "h:443"}}},
-		{{target: target{"https", "h"}, tls: key}, {target: target{"https", "h:443"}, tls: key}},
-		{{target: target{"http", "h:443"}}},
-		{{target: target{"http", "[::1]"}}, {target: target{"http", "[::1]:80"}}},
-		{{target: target{"http", "[::2]:81"}}},
+		{{Target: send.Target{Scheme: "http", Host: "h"}}, {Target: send.Target{Scheme: "http", Host: "h:80"}}},
+		{{Target: send.Target{Scheme: "https", Host: "h"}}, {Target: send.Target{Scheme: "https", Host: "h:443"}}},
+		{{Target: send.Target{Scheme: "https", Host: "h"}, tls: key}, {Target: send.Target{Scheme: "https", Host: "h:443"}, tls: key}},
+		{{Target: send.Target{Scheme: "http", Host: "h:443"}}},
+		{{Target: send.Target{Scheme: "http", Host: "[::1]"}}, {Target: send.Target{Scheme: "http", Host: "[::1]:80"}}},
+		{{Target: send.Target{Scheme: "http", Host: "[::2]:81"}}},
 	}
 	seen := map[*circuit]int{}
 	for i, group := range groups {
@@ -698,6 +699,10 @@ func TestCircuitsOf(t *testing.T) {
 }
 
 func TestOnlyEndpoint(t *testing.T) {
+	without := func(p language.CustomParameter) language.CustomParameter {
+		p.NoDefault = true
+		return p
+	}
 	for _, c := range []struct {
 		url        string
 		parameters []language.CustomParameter
@@ -706,8 +711,8 @@ func TestOnlyEndpoint(t *testing.T) {
 		{"http://h/{{body.x}}", nil, "http://h"},
 		{"{{site}}/x", []language.CustomParameter{byTenant("site", "http://a", "200", "http://b")}, ""},
 		{"{{site}}/x", []language.CustomParameter{byTenant("site", "http://a/1", "200", "http://a/2")}, "http://a"},
-		{"{{site}}/x", []language.CustomParameter{only("site", "200", "http://a/2")}, "http://a"},
-		{"{{site}}/x", []language.CustomParameter{only("site", "200", "http://a", "300", "http://b")}, ""},
+		{"{{site}}/x", []language.CustomParameter{without(byTenant("site", "", "200", "http://a/2"))}, "http://a"},
+		{"{{site}}/x", []language.CustomParameter{without(byTenant("site", "", "200", "http://a", "300", "http://b"))}, ""},
 	} {
 		p := prepare(t, config.Action{URL: c.url}, c.parameters...)
 		e, ok := p.onlyEndpoint()

@@ -143,8 +143,8 @@ func (d *Dispatcher) Use(actions []*Prepared) {
 			with.circuit = d.circuits.of(only, d.now())
 		}
 		d.workers[name].open(with)
-		if action.tls != nil {
-			settings = append(settings, action.tls)
+		if tls := action.TLS(); tls != nil {
+			settings = append(settings, tls)
 		}
 	}
 	for name, worker := range d.workers {
@@ -211,7 +211,7 @@ func (d *Dispatcher) attempt(w *worker, j job) {
 		d.end(lease, queue.Failed, &queue.Attempt{Began: began, Error: "the stored event cannot be read; not sent"})
 		return
 	}
-	needed := action.Timeout() + leaseMargin
+	needed := action.timeout() + leaseMargin
 	if lease.Expires.Sub(began) < needed {
 		if err := d.queue.Extend(d.attempts, lease.Token, needed); err != nil {
 			// Another worker has the delivery now, or it is cancelled.
@@ -222,12 +222,12 @@ func (d *Dispatcher) attempt(w *worker, j job) {
 	attempt := &queue.Attempt{Began: began}
 	request, err := action.Render(lease.Event, delivery.ID)
 	if err != nil {
-		attempt.Error = action.masker.MaskTo(err.Error(), 1024)
+		attempt.Error = action.masked(err.Error())
 		attempt.Took = d.now().Sub(began)
 		d.end(lease, queue.Failed, attempt)
 		return
 	}
-	result := j.sender.Send(d.attempts, &request.Request, action.Timeout())
+	result := j.sender.Send(d.attempts, &request.Request, action.timeout())
 	if result.Err != nil && d.attempts.Err() != nil {
 		d.giveBack(lease)
 		return

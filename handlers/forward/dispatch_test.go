@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // workbench is a dispatcher with what stands around it.
@@ -137,8 +138,8 @@ func TestEndsWithoutSending(t *testing.T) {
 // An attempt that brings the code down fails its delivery and nothing else.
 func TestPanic(t *testing.T) {
 	w := newWorkbench(t)
-	broken := prepare(t, config.Action{URL: "http://127.0.0.1/{{body.id}}"})
-	broken.standard.path = []pathPart{{}, {segment: template{{tag: &tag{}}}}}
+	broken := prepare(t, config.Action{URL: serve(t, func(http.ResponseWriter, *http.Request) {})})
+	broken.success = nil
 	w.Use([]*Prepared{broken})
 	for range 3 {
 		r := w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Failed)
@@ -233,12 +234,15 @@ func BenchmarkDispatch(b *testing.B) {
 	url := serve(b, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	for _, concurrency := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("concurrency %d", concurrency), func(b *testing.B) {
-			action := benchAction
-			action.URL, action.Concurrency = url+"/folders/{{body.project.id}}", concurrency
-			p := prepare(b, action)
+			action := config.Action{
+				URL: url + "/folders/{{body.project.id}}", Concurrency: concurrency, Query: []config.NameValue{{Name: "number", Value: "{{caller_id}}"}, {Name: "dry_run", Value: "no"}},
+				Headers: []config.NameValue{{Name: "X-Project", Value: "{{body.project.id}}"}, {Name: "Authorization", Value: "Bearer {{studio_token}}"}},
+				Body:    &config.Body{Kind: config.BodyJSON, Text: `{"project": {{body.project.id}}, "name": "{{body.project.name}}", "by": "{{calling_name}}"}`},
+			}
+			p := prepare(b, action, language.CustomParameter{Name: "studio_token", Value: "s3cret", Secret: true})
 			sender := send.NewSender(mustTargets(b), nil)
 			defer sender.Close()
-			q := &benchQueue{memory: newMemory(time.Now), event: benchEvent(), end: make(chan struct{})}
+			q := &benchQueue{memory: newMemory(time.Now), event: eventWith(map[string]any{"project": map[string]any{"id": int64(4711), "name": "Spring campaign \"Blüte\""}}), end: make(chan struct{})}
 			q.left.Store(int64(b.N))
 			q.done.Store(int64(b.N))
 			b.ReportAllocs()

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -363,59 +362,5 @@ func TestRefusedClientCertificateIsNotReached(t *testing.T) {
 	r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
 	if reason := r.attempts[0].Error; served || !strings.HasPrefix(reason, "connecting to the target: ") || !strings.HasSuffix(reason, "retry_for stands still") {
 		t.Errorf("got %s", reason)
-	}
-}
-
-// net/http repeats by itself a request whose kept connection was closed. A target
-// that acts and closes sees it twice at most in one attempt, however many
-// connections are kept.
-func TestKeptConnectionsDoNotMultiply(t *testing.T) {
-	var requests atomic.Int64
-	var closing atomic.Bool
-	opened := make(chan struct{}, 100)
-	release := make(chan struct{})
-	address := raw(t, nil, func(c net.Conn) {
-		reader := bufio.NewReader(c)
-		for {
-			if _, err := http.ReadRequest(reader); err != nil {
-				return
-			}
-			requests.Add(1)
-			if closing.Load() {
-				_ = c.Close()
-				return
-			}
-			opened <- struct{}{}
-			<-release
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-		}
-	})
-	sender := send.NewSender(mustTargets(t), nil)
-	defer sender.Close()
-	request, err := prepare(t, config.Action{URL: "http://" + address, Method: "GET"}).Render(eventWith(nil), testDelivery)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const kept = 10
-	results := make(chan send.Result)
-	for range kept {
-		go func() { results <- sender.Current().Send(context.Background(), &request.Request, time.Minute) }()
-	}
-	for range kept {
-		<-opened
-	}
-	close(release)
-	for range kept {
-		if result := <-results; result.Status != 200 {
-			t.Fatalf("%+v", result)
-		}
-	}
-	closing.Store(true)
-	result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
-	if result.Err == nil || !result.Reached {
-		t.Errorf("got %+v", result)
-	}
-	if n := requests.Load() - kept; n < 1 || n > 2 {
-		t.Errorf("asked %d times", n)
 	}
 }

@@ -67,8 +67,9 @@ func TestOrderUnderRetries(t *testing.T) {
 			w.WriteHeader(429)
 		}
 	})
+	language := languageWith(t)
 	with := func() []*Prepared {
-		return []*Prepared{prepare(t, config.Action{URL: url + "/{{body.key}}/{{body.n}}", OrderBy: "body.key", RetryInterval: &config.RetryInterval{First: config.Duration(time.Millisecond), Cap: config.Duration(3 * time.Millisecond)}})}
+		return []*Prepared{prepareIn(t, language, config.Action{URL: url + "/{{body.key}}/{{body.n}}", OrderBy: "body.key", RetryInterval: &config.RetryInterval{First: config.Duration(time.Millisecond), Cap: config.Duration(3 * time.Millisecond)}})}
 	}
 	actions := with()
 	d.Use(actions)
@@ -80,7 +81,7 @@ func TestOrderUnderRetries(t *testing.T) {
 			want[key] = append(want[key], number)
 			event := eventWith(map[string]any{"key": key, "n": number})
 			event.ID, event.Received = uuid.Must(uuid.NewV7()).String(), time.Now()
-			orderKey, expires, err := actions[0].Schedule(actions[0].language.Bind(event), event.Received)
+			orderKey, expires, err := actions[0].Schedule(language.Bind(event), event.Received)
 			if err != nil || orderKey != key {
 				t.Fatalf("order key %q, %v", orderKey, err)
 			}

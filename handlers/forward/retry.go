@@ -99,13 +99,13 @@ func (p *Prepared) explain(result send.Result) (reason string, retry bool) {
 	var refused *send.TargetError
 	switch err := result.Err; {
 	case errors.As(err, &refused):
-		return p.masker.MaskTo(refused.Error(), 1024), false
+		return p.masked(refused.Error()), false
 	case err != nil && result.Reached:
-		return p.masker.MaskTo(p.explainReached(result), 1024), true
+		return p.masked(p.explainReached(result)), true
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no connection to the target came about within the timeout of %s", p.action.Timeout), true
 	case err != nil:
-		return p.masker.MaskTo("connecting to the target: "+printable(err.Error())+remedyTLS(err), 1024), true
+		return p.masked("connecting to the target: " + printable(err.Error()) + remedyTLS(err)), true
 	}
 	reason = fmt.Sprintf("the target answered %d", result.Status)
 	if text := http.StatusText(result.Status); text != "" {

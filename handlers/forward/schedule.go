@@ -25,14 +25,7 @@ func (p *Prepared) Schedule(bound *language.Bound, received time.Time) (orderKey
 	if p.action.Expires > 0 {
 		expires = received.Add(time.Duration(p.action.Expires))
 	}
-	if p.orderBy == nil {
-		return "", expires, nil
-	}
-	value, err := bound.Evaluate(p.orderBy)
-	if err == nil {
-		orderKey, err = textOf(value)
-	}
-	if err != nil {
+	if orderKey, err = p.OrderKey(bound); err != nil {
 		return "", expires, fmt.Errorf("action %s: order_by: %w", p.action.Name, err)
 	}
 	if len(orderKey) > longestOrderKey {
@@ -40,18 +33,4 @@ func (p *Prepared) Schedule(bound *language.Bound, received time.Time) (orderKey
 		orderKey = "sha256:" + hex.EncodeToString(sum[:])
 	}
 	return orderKey, expires, nil
-}
-
-// orderBy compiles the expression of order_by, nil if there is none. It reports
-// mistakes.
-func (c *actionCompiler) orderBy() *language.Expression {
-	if c.action.OrderBy == "" {
-		return nil
-	}
-	// It is like a template that is one tag.
-	by := &tag{source: c.action.OrderBy}
-	if !c.expression(&writtenText{place: "order_by", text: c.action.OrderBy}, piece{tag: by}) {
-		return nil
-	}
-	return by.expression
 }

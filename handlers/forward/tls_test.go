@@ -1,291 +1,69 @@
 package forward
 
 import (
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
-	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
+	"go.uber.org/zap"
+
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
-// authority issues certificates and keeps them in files.
-type authority struct {
-	t           testing.TB
-	directory   string
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	// file is that of its own certificate.
-	file   string
-	serial int64
-}
-
-func newAuthority(t testing.TB) *authority {
-	a := &authority{t: t, directory: t.TempDir()}
-	a.certificate, a.key, a.file, _ = a.issue("authority", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	return a
-}
-
-// issue makes a certificate with its key, and writes both.
-func (a *authority) issue(name string, template *x509.Certificate) (certificate *x509.Certificate, key *ecdsa.PrivateKey, certificateFile, keyFile string) {
-	a.t.Helper()
-	must := func(err error) {
-		a.t.Helper()
-		if err != nil {
-			a.t.Fatal(err)
-		}
+// An error of TLS names the setting that could help, and the value for it.
+func TestRemedyTLS(t *testing.T) {
+	server := func(config *tls.Config) *httptest.Server {
+		target := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		target.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
+		target.TLS = config
+		target.StartTLS()
+		t.Cleanup(target.Close)
+		return target
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(err)
-	a.serial++
-	template.SerialNumber, template.Subject = big.NewInt(a.serial), pkix.Name{CommonName: name}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, parentKey := a.certificate, a.key
-	if parent == nil {
-		parent, parentKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
-	must(err)
-	certificate, err = x509.ParseCertificate(der)
-	must(err)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	must(err)
-	certificateFile, keyFile = filepath.Join(a.directory, name+".crt"), filepath.Join(a.directory, name+".key")
-	must(os.WriteFile(certificateFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	must(os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}), 0o600))
-	return certificate, key, certificateFile, keyFile
-}
-
-// counter counts the connections of a server: those ever made, and those open.
-type counter struct{ made, open atomic.Int32 }
-
-// secureTarget is a server with a certificate for relay.test that counts its
-// connections and answers with the client's name.
-func (a *authority) secureTarget(clientAuth tls.ClientAuthType) (url string, connections *counter) {
-	a.t.Helper()
-	_, _, certificateFile, keyFile := a.issue("relay.test", &x509.Certificate{DNSNames: []string{"relay.test"}})
-	pair, err := tls.LoadX509KeyPair(certificateFile, keyFile)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(a.certificate)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, certificate := range r.TLS.PeerCertificates {
-			fmt.Fprint(w, certificate.Subject.CommonName)
-		}
-	}))
-	connections = new(counter)
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			connections.made.Add(1)
-			connections.open.Add(1)
-		case http.StateClosed:
-			connections.open.Add(-1)
-		}
-	}
-	server.EnableHTTP2 = true
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: clientAuth, ClientCAs: pool}
-	// What is refused in these tests is no news for their output.
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	a.t.Cleanup(server.Close)
-	return server.URL, connections
-}
-
-func TestTLS(t *testing.T) {
-	a, other := newAuthority(t), newAuthority(t)
-	_, _, clientFile, clientKey := a.issue("client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	open, _ := a.secureTarget(tls.NoClientCert)
-	closed, _ := a.secureTarget(tls.RequireAndVerifyClientCert)
-	sender := send.NewSender(mustTargets(t), nil)
-	defer sender.Close()
-	for name, c := range map[string]struct {
-		url  string
-		tls  *config.TLS
-		want string
-	}{
-		"system":          {open, nil, "!certificate"},
-		"empty":           {open, &config.TLS{}, "!certificate"},
-		"authority alone": {open, &config.TLS{CAFiles: []string{a.file}}, "!doesn't contain any IP SANs"},
-		"name alone":      {open, &config.TLS{ServerName: "relay.test"}, "!unknown authority"},
-		"both":            {open, &config.TLS{CAFiles: []string{a.file}, ServerName: "relay.test"}, ""},
-		"several files":   {open, &config.TLS{CAFiles: []string{other.file, a.file}, ServerName: "relay.test"}, ""},
-		"other authority": {open, &config.TLS{CAFiles: []string{other.file}, ServerName: "relay.test"}, "!unknown authority"},
-		"other name":      {open, &config.TLS{CAFiles: []string{a.file}, ServerName: "other.test"}, "!not other.test"},
-		"unverified":      {open, &config.TLS{InsecureSkipVerify: true}, ""},
-		"no client":       {closed, &config.TLS{InsecureSkipVerify: true}, "!"}, // the words depend on which side is faster
-		"client":          {closed, &config.TLS{InsecureSkipVerify: true, ClientCertificateFile: clientFile, ClientCertificateKeyFile: clientKey}, "client"},
+	unknown := server(nil)
+	old := server(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10})
+	for url, want := range map[string]string{
+		unknown.URL: fmt.Sprintf("; to accept this certificate alone, compare its fingerprint with what the target itself shows and write tls_pin sha256:%x;", sha256.Sum256(unknown.Certificate().Raw)),
+		old.URL:     "; if the target speaks only an old version of TLS, write tls_protocols tls1.0;",
 	} {
-		t.Run(name, func(t *testing.T) {
-			request, err := prepare(t, config.Action{URL: c.url, TLS: c.tls}).Render(eventWith(nil), testDelivery)
-			if err != nil {
-				t.Fatal(err)
-			}
-			result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
-			if part, fails := strings.CutPrefix(c.want, "!"); fails {
-				if result.Err == nil || !strings.Contains(result.Err.Error(), part) {
-					t.Errorf("got %+v, want an error with %s", result, part)
-				}
-			} else if result.Err != nil || result.Status != 200 || result.Response != c.want {
-				t.Errorf("got %+v", result)
-			}
-		})
-	}
-}
-
-func TestTLSLoadErrors(t *testing.T) {
-	a := newAuthority(t)
-	_, _, file, _ := a.issue("client", &x509.Certificate{})
-	_, _, _, otherKey := a.issue("other", &x509.Certificate{})
-	empty, missing := filepath.Join(a.directory, "empty.pem"), filepath.Join(a.directory, "missing.pem")
-	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		tls  config.TLS
-		want []string
-	}{
-		"missing CA":  {config.TLS{CAFiles: []string{missing}}, []string{"action a, tls: reading a CA file: open " + missing + ": no such file"}},
-		"empty CA":    {config.TLS{CAFiles: []string{a.file, empty}}, []string{"tls: reading a CA file: " + empty + " holds no certificate in PEM form"}},
-		"several":     {config.TLS{CAFiles: []string{missing, empty}}, []string{"open " + missing, empty + " holds no"}},
-		"missing key": {config.TLS{ClientCertificateFile: file, ClientCertificateKeyFile: missing}, []string{"tls: reading the client key: open " + missing}},
-		"other key":   {config.TLS{ClientCertificateFile: file, ClientCertificateKeyFile: otherKey}, []string{"tls: reading the client certificate " + file + " with its key " + otherKey}},
-		"empty key":   {config.TLS{ClientCertificateFile: file, ClientCertificateKeyFile: empty}, []string{"with its key " + empty}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := Compile([]config.Action{{Name: "a", Method: "GET", URL: "https://h/", TLS: &c.tls}}, testLanguage(t), Settings{})
-			for _, want := range c.want {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("got %v, want %s", err, want)
-				}
-			}
-		})
-	}
-}
-
-// Actions with the same setting use the same connections, also those of the next
-// configuration, until a file changes or none has the setting any more.
-func TestTLSConnectionsAreKept(t *testing.T) {
-	a := newAuthority(t)
-	url, connections := a.secureTarget(tls.NoClientCert)
-	sender := send.NewSender(mustTargets(t), nil)
-	defer sender.Close()
-	// load is what a reload does: it compiles all anew.
-	load := func(settings ...*config.TLS) []*Prepared {
-		t.Helper()
-		var actions []config.Action
-		for i, setting := range settings {
-			actions = append(actions, config.Action{Name: fmt.Sprint(i), Method: "GET", URL: url, TLS: setting})
+		w := newWorkbench(t)
+		w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
+		r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
+		if r.state != queue.Pending || !strings.Contains(r.attempts[0].Error, want) {
+			t.Errorf("%s: %s", r.state, r.attempts[0].Error)
 		}
-		prepared, err := Compile(actions, testLanguage(t), Settings{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		sender.Restrict(mustTargets(t))
-		var used []*send.TLS
-		for _, p := range prepared {
-			used = append(used, p.tls)
-		}
-		sender.Keep(used)
-		return prepared
-	}
-	sendAll := func(prepared []*Prepared) {
-		t.Helper()
-		for _, p := range prepared {
-			request, err := p.Render(eventWith(nil), testDelivery)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if result := sender.Current().Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
-				t.Fatalf("%+v", result)
-			}
-		}
-	}
-	expect := func(what string, opened, open int) {
-		t.Helper()
-		if got := connections.made.Load(); got != int32(opened) {
-			t.Errorf("%s: %d connections were made, want %d", what, got, opened)
-		}
-		eventually(t, fmt.Sprintf("%s: %d connections are open", what, open), func() bool { return connections.open.Load() == int32(open) })
-	}
-	byName := func() *config.TLS { return &config.TLS{CAFiles: []string{a.file}, ServerName: "relay.test"} }
-	unverified := &config.TLS{InsecureSkipVerify: true}
-	sendAll(load(byName(), byName()))
-	expect("two actions", 1, 1)
-	sendAll(load(byName()))
-	expect("a reload", 1, 1)
-	sendAll(load(byName(), unverified))
-	expect("another setting", 2, 2)
-
-	pem, err := os.ReadFile(a.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(a.file, append(pem, '\n'), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sendAll(load(byName(), unverified))
-	expect("a changed file", 3, 2)
-	sendAll(load(unverified))
-	expect("a setting gone", 3, 1)
-	load()
-	expect("all gone", 3, 0)
-	sendAll(load(unverified))
-	expect("a setting back again", 4, 1)
-}
-
-// No TLS setting opens the way to an address that is not allowed.
-func TestTLSTargetsAreChecked(t *testing.T) {
-	a := newAuthority(t)
-	url, connections := a.secureTarget(tls.NoClientCert)
-	sender := send.NewSender(mustTargets(t), nil)
-	defer sender.Close()
-	request, err := prepare(t, config.Action{URL: url, TLS: &config.TLS{InsecureSkipVerify: true}}).Render(eventWith(nil), testDelivery)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if result := sender.Current().Send(context.Background(), &request.Request, time.Minute); result.Status != 200 {
-		t.Fatalf("%+v", result)
-	}
-	sender.Restrict(mustTargets(t, "203.0.113.0/24"))
-	result := sender.Current().Send(context.Background(), &request.Request, time.Minute)
-	if refused := (*send.TargetError)(nil); !errors.As(result.Err, &refused) || connections.made.Load() != 1 {
-		t.Errorf("got %+v after %d connections", result, connections.made.Load())
 	}
 }
 
 // A Dispatcher closes what its actions do not need any more.
 func TestTLSConnectionsOfADispatcher(t *testing.T) {
 	w := newWorkbench(t)
-	url, connections := newAuthority(t).secureTarget(tls.NoClientCert)
+	var open atomic.Int32
+	target := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	target.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	target.StartTLS()
+	t.Cleanup(target.Close)
+	url := target.URL
 	id := w.queue.add("test", eventWith(nil), 1)[0]
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url, TLS: &config.TLS{InsecureSkipVerify: true}})})
 	eventually(t, "it is delivered", func() bool { return w.queue.get(id).state == queue.Delivered })
-	if open := connections.open.Load(); open != 1 {
-		t.Errorf("%d connections are open", open)
+	if n := open.Load(); n != 1 {
+		t.Errorf("%d connections are open", n)
 	}
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
-	eventually(t, "the connection is closed", func() bool { return connections.open.Load() == 0 })
+	eventually(t, "the connection is closed", func() bool { return open.Load() == 0 })
 }

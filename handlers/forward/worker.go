@@ -118,7 +118,7 @@ func (w *worker) room() int {
 	if w.action == nil {
 		return 0
 	}
-	return w.action.Concurrency() - w.inFlight
+	return w.action.action.Concurrency - w.inFlight
 }
 
 // serve carries out a job, if it is given one, and then takes and carries out

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	actiontemplate "github.com/caddy-event-relay/event-relay/handlers/forward/template"
 )
 
 // embedded escapes what comes with the event for JSON, XML and GraphQL that
@@ -29,7 +29,7 @@ func (c *conversion) embedded(t template, what, contentType string, read func(st
 	if !hasEvent {
 		return t
 	}
-	found := forward.FindEmbedded(append(literals, read(current)), contentType)
+	found := actiontemplate.FindEmbedded(append(literals, read(current)), contentType)
 	out := slices.Clone(t)
 	var escaped, open []string
 	for n, i := range tags {
@@ -70,7 +70,7 @@ func (c *conversion) embeddedInQuery(t template, what string) template {
 		pair, rest, more = rest.cut(at("&", 1))
 		if name, value, found := pair.cut(at("=", 1)); found {
 			out = append(append(out, name...), piece{literal: "="})
-			pair = c.embedded(value, "value "+cut(oneLine(name.known()), 40)+" of the "+what, "", forward.UnescapeQuery)
+			pair = c.embedded(value, "value "+cut(oneLine(name.known()), 40)+" of the "+what, "", actiontemplate.UnescapeQuery)
 		}
 		if out = append(out, pair...); more {
 			out = append(out, piece{literal: "&"})

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	actiontemplate "github.com/caddy-event-relay/event-relay/handlers/forward/template"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -274,7 +274,7 @@ func (r *Import) check() {
 			if err := errors.Join(one.Action.Check()...); err != nil {
 				return err
 			}
-			_, err := forward.Compile([]config.Action{one.Action}, language, forward.Settings{})
+			_, err := actiontemplate.Compile([]config.Action{one.Action}, language, actiontemplate.Settings{})
 			return err
 		}
 		wrong := compile()

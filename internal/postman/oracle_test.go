@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	actiontemplate "github.com/caddy-event-relay/event-relay/handlers/forward/template"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -186,7 +186,7 @@ func sendAll(t *testing.T, recorder *recorder, collection *Collection, g *golden
 	for i, one := range imported.Imported {
 		actions[i] = one.Action
 	}
-	prepared, err := forward.Compile(actions, language, forward.Settings{})
+	prepared, err := actiontemplate.Compile(actions, language, actiontemplate.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}

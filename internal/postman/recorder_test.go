@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward"
+	actiontemplate "github.com/caddy-event-relay/event-relay/handlers/forward/template"
 )
 
 // wire is a request as it came over the wire.
@@ -87,7 +87,7 @@ func record(connection net.Conn) (w wire) {
 }
 
 // send sends a rendered request, to whatever host, to the recorder.
-func (r *recorder) send(request *forward.Request) (wire, error) {
+func (r *recorder) send(request *actiontemplate.Request) (wire, error) {
 	url := *request.URL
 	url.Scheme = "http"
 	sent := &http.Request{Method: request.Method, URL: &url, Host: request.Host, Header: request.Header,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
+	"github.com/caddy-event-relay/event-relay/handlers/forward/template"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -173,7 +174,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	keep(err)
 	g.targets, err = send.NewTargets(configuration.Targets, configuration.Admin...)
 	keep(err)
-	g.Actions, err = forward.Compile(configuration.Actions, g.Language, forward.Settings{
+	g.Actions, err = forward.Compile(configuration.Actions, g.Language, template.Settings{
 		Secrets:   configuration.credentials(),
 		UserAgent: configuration.UserAgent,
 		Targets:   g.targets,

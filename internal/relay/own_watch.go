@@ -299,7 +299,7 @@ func failureBody(generation *Generation, outcome *forward.Outcome) map[string]an
 	}
 	if action := generation.Action(outcome.Action); action != nil {
 		if target, ok := action.TargetFor(tenant); ok {
-			body["target"] = target
+			body["target"] = target.String()
 		}
 	}
 	return body

@@ -1,0 +1,93 @@
+package template
+
+import (
+	"strings"
+	"testing"
+)
+
+// A tag ends at the }} that is no part of a string or of a map.
+func TestParseTemplate(t *testing.T) {
+	cases := []struct {
+		text string
+		want string // literals, and tags between « and »
+	}{
+		{"", ""},
+		{"plain", "plain"},
+		{"{{a}}", "«a»"},
+		{"x{{ a }}y{{b}}", "x«a»y«b»"},
+		{`{{ "}}" }}`, `«"}}"»`},
+		{`{{ '}}\'}}' + a }}z`, `«'}}\'}}' + a»z`},
+		{"{{ `}}` }}", "«`}}`»"},
+		{"{{ `a``}}` }}", "«`a``}}`»"},
+		{`{{ {"a": {"b": 1}}["a"] }}`, `«{"a": {"b": 1}}["a"]»`},
+		{`{"a":{{a}}}`, `{"a":«a»}`},
+		{`{"a":{"b":{{a}}}}`, `{"a":{"b":«a»}}`},
+		{`{"a":{"b":1}}`, `{"a":{"b":1}}`},
+		{"}} {", "}} {"},
+		{"{{a\n+ b}}", "«a\n+ b»"},
+		{`{{ "{{" }}x`, `«"{{"»x`},
+	}
+	for _, c := range cases {
+		pieces, err := parseTemplate(c.text)
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+			continue
+		}
+		var got strings.Builder
+		for _, p := range pieces {
+			if p.tag != nil {
+				got.WriteString("«" + p.tag.source + "»")
+			} else {
+				got.WriteString(p.text)
+			}
+		}
+		if got.String() != c.want {
+			t.Errorf("%s\ngot  %s\nwant %s", c.text, got.String(), c.want)
+		}
+	}
+}
+
+func TestPosition(t *testing.T) {
+	if got := position("äb{{", 3); got != "at character 3" {
+		t.Errorf("one line: %s", got)
+	}
+	if got := position("a\nbäc", 5); got != "at line 2, character 3" {
+		t.Errorf("two lines: %s", got)
+	}
+}
+
+func FuzzParseTemplate(f *testing.F) {
+	for _, seed := range []string{"{{a}}", "a{{`}}`}}b", `{{{"a":1}["a"]}}`, "{{", "{{'", "}}{{", "{{{{a}}}}"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		pieces, err := parseTemplate(text)
+		if err != nil {
+			return
+		}
+		// Literals and tags are the text, in order and without gaps.
+		at := 0
+		for i, p := range pieces {
+			if p.offset != at {
+				t.Fatalf("piece %d is at %d, not %d", i, p.offset, at)
+			}
+			if p.tag == nil {
+				if p.text == "" || !strings.HasPrefix(text[at:], p.text) || strings.Contains(p.text, "{{") {
+					t.Fatalf("literal %q at %d", p.text, at)
+				}
+				at += len(p.text)
+				continue
+			}
+			rest := text[at+2:]
+			skip := strings.Index(rest, p.tag.source)
+			end := strings.Index(rest[skip+len(p.tag.source):], "}}")
+			if skip < 0 || end < 0 || strings.TrimSpace(rest[:skip]) != "" {
+				t.Fatalf("tag %q at %d", p.tag.source, at)
+			}
+			at += 2 + skip + len(p.tag.source) + end + 2
+		}
+		if at != len(text) {
+			t.Fatalf("%d of %d bytes", at, len(text))
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package template
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
+	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
+)
+
+// Parameters that the tests' templates may name.
+const (
+	testToken    = `s3cret/"tok&en`
+	testPassword = "pass word+1"
+)
+
+func testLanguage(t testing.TB, more ...language.CustomParameter) *language.Language {
+	t.Helper()
+	language, err := language.New(language.Definitions{
+		Parameters: append([]language.CustomParameter{
+			{Name: "studio_api", Value: "http://127.0.0.1:8080"},
+			{Name: "studio_host", Value: "127.0.0.1"},
+			{Name: "studio_path", Value: "a/b c?d=1"},
+			{Name: "studio_name", Value: `Bob's "B"`},
+			{Name: "studio_token", Value: testToken, Secret: true},
+			{Name: "studio_password", Value: testPassword, Secret: true},
+			{Name: "tricky", Value: "{{body.id}}", Secret: true},
+		}, more...),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return language
+}
+
+// prepare compiles one action, with the parameters of testLanguage.
+func prepare(t testing.TB, action config.Action, more ...language.CustomParameter) *Set {
+	t.Helper()
+	if action.Name == "" {
+		action.Name = "test"
+	}
+	if action.Method == "" {
+		action.Method = "POST"
+	}
+	if err := errors.Join(action.Check()...); err != nil {
+		t.Fatalf("checking: %v", err)
+	}
+	prepared, err := Compile([]config.Action{action}, testLanguage(t, more...), Settings{Secrets: []string{testToken, testPassword}, UserAgent: "event-relay/test"})
+	if err != nil {
+		t.Fatalf("compiling: %v", err)
+	}
+	return prepared[0]
+}
+
+// eventWith returns an event with a body.
+func eventWith(body any) *event.Event {
+	e := &event.Event{ID: "018f0000-0000-7000-8000-00000000000e", Source: "icfm", Name: "project_created", Body: body}
+	e.Parameters[event.CallerID] = "0044 20"
+	e.Parameters[event.CallingName] = `Bob "B" Lee`
+	e.Parameters[event.Duration] = int64(61)
+	return e
+}
+
+func decoded(t testing.TB, text string) *event.Event {
+	t.Helper()
+	body, err := event.DecodeJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return eventWith(body)
+}
+
+const testDelivery = "018f0000-0000-7000-8000-00000000000d"
+
+// recorder is a server that keeps the bytes of each request as they came.
+type recorder struct {
+	address string
+	mu      sync.Mutex
+	got     []string
+}
+
+// record starts a recorder that answers 200.
+func record(t testing.TB) *recorder {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	r := &recorder{address: listener.Addr().String()}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(connection)
+		}
+	}()
+	return r
+}
+
+func (r *recorder) serve(connection net.Conn) {
+	defer connection.Close()
+	reader := bufio.NewReader(connection)
+	for {
+		var raw strings.Builder
+		length := 0
+		for {
+			line, err := reader.ReadString('\n')
+			if err != nil {
+				return
+			}
+			raw.WriteString(line)
+			if number, ok := strings.CutPrefix(line, "Content-Length: "); ok {
+				length, _ = strconv.Atoi(strings.TrimSpace(number))
+			}
+			if line == "\r\n" {
+				break
+			}
+		}
+		if _, err := io.CopyN(&raw, reader, int64(length)); err != nil {
+			return
+		}
+		r.mu.Lock()
+		r.got = append(r.got, raw.String())
+		r.mu.Unlock()
+		if _, err := io.WriteString(connection, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); err != nil {
+			return
+		}
+	}
+}
+
+// last returns the bytes of the last request.
+func (r *recorder) last() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.got) == 0 {
+		return ""
+	}
+	return r.got[len(r.got)-1]
+}
+
+func mustTargets(t testing.TB, words ...string) *send.Targets {
+	t.Helper()
+	targets, err := send.NewTargets(words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return targets
+}

@@ -1,0 +1,76 @@
+package template
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/caddy-event-relay/event-relay/internal/names"
+	"github.com/caddy-event-relay/event-relay/rules/language"
+)
+
+// UndefinedError names everything that the templates of all actions refer to
+// and that does not exist, so that it can be mended in one go.
+type UndefinedError struct{ Names []UndefinedName }
+
+// UndefinedName is one unknown name in one template.
+type UndefinedName struct {
+	Name string
+	// Action is the action's name and Configured where that stands.
+	Action, Configured string
+	// Place is the part of the action: url, query NAME, header NAME,
+	// auth, body or body field NAME.
+	Place string
+	// Nearest is the known name that was most likely meant, or empty.
+	Nearest string
+}
+
+// Error lists the names, and after them the line that would define each.
+func (e *UndefinedError) Error() string {
+	var b strings.Builder
+	if len(e.Names) == 1 {
+		b.WriteString("an undefined parameter:")
+	} else {
+		fmt.Fprintf(&b, "%d undefined parameters:", len(e.Names))
+	}
+	var lines []string
+	seen := map[string]bool{}
+	for _, n := range e.Names {
+		fmt.Fprintf(&b, "\n  %s in %s, %s%s", n.Name, actionTitle(n.Action, n.Configured), n.Place, names.DidYouMean(n.Nearest))
+		if !seen[n.Name] {
+			seen[n.Name] = true
+			lines = append(lines, "parameter "+n.Name+" VALUE")
+		}
+	}
+	b.WriteString("\nto define what is not a misspelling, add:\n  ")
+	b.WriteString(strings.Join(lines, "\n  "))
+	return b.String()
+}
+
+func actionTitle(name, place string) string {
+	if place == "" {
+		return "action " + name
+	}
+	return "action " + name + " (" + place + ")"
+}
+
+// unknownNames returns the undefined parameters that an error of the language
+// speaks of, and whether it speaks of nothing else. An unknown function is no
+// parameter: no line in the configuration could define it.
+func unknownNames(err error) (names []*language.UnknownNameError, only bool) {
+	switch err := err.(type) {
+	case *language.UnknownNameError:
+		if !err.Function {
+			return []*language.UnknownNameError{err}, true
+		}
+	case interface{ Unwrap() error }:
+		return unknownNames(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		only = true
+		for _, part := range err.Unwrap() {
+			found, all := unknownNames(part)
+			names, only = append(names, found...), only && all
+		}
+		return names, only
+	}
+	return nil, false
+}
