@@ -18,11 +18,13 @@ import (
 // there: a filter that hardly anything passes costs many short transactions and
 // never a long one. It looks at leastSearched events whatever the time is, or a
 // search of a few events would end early on a machine that is busy.
-const (
-	pageTime      = 50 * time.Millisecond
-	textTime      = 60 * time.Millisecond
-	leastSearched = 100
+var (
+	pageTime = 50 * time.Millisecond
+	textTime = 60 * time.Millisecond
 )
+
+// leastSearched is how many events a page looks at in any case.
+const leastSearched = 100
 
 // longestPage bounds a page, and bytesOfPage the bodies in one that has them: it
 // ends with the event that goes beyond.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 )
 
 func TestPageOfEventsEndsWithLargeBodies(t *testing.T) {
@@ -37,5 +38,28 @@ func TestPageOfEventsEndsWithLargeBodies(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the pages have %q, want %q", got, want)
+	}
+}
+
+// TestPageSearchesSomeEventsWhateverTheTime keeps a page whole that is filled by few
+// events on a busy machine, and ends one early that a filter lets search on and on.
+func TestPageSearchesSomeEventsWhateverTheTime(t *testing.T) {
+	history.WithoutSearchTime(t)
+	q := open(t)
+	entries := make([]queue.Entry, 150)
+	for i := range entries {
+		entries[i] = entry()
+	}
+	for _, e := range entries {
+		put(t, q, e)
+	}
+	for _, filter := range []queue.Filter{{}, {Text: "id"}} {
+		if page, err := q.Page(context.Background(), filter, queue.NewestFirst, "", 50); err != nil || len(page.Events) != 50 || page.Early {
+			t.Errorf("%+v: the page has %d events, early %v, error %v; want 50", filter, len(page.Events), page.Early, err)
+		}
+	}
+	page, err := q.Page(context.Background(), queue.Filter{Text: "elsewhere"}, queue.NewestFirst, "", 50)
+	if err != nil || !page.Early || page.Next == "" || page.Reached.IsZero() {
+		t.Errorf("a search that finds nothing ended with %+v and %v, want it to end early", page, err)
 	}
 }
