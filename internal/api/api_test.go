@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -32,9 +33,15 @@ type bench struct {
 // answers 200.
 func newBench(t testing.TB) *bench {
 	t.Helper()
+	return newBenchOn(t, sqlite.Store{Dir: t.TempDir()})
+}
+
+// newBenchOn is newBench with a queue in a store.
+func newBenchOn(t testing.TB, store queue.Store) *bench {
+	t.Helper()
 	service := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(service.Close)
-	runtime, err := relay.Open(sqlite.Store{Dir: t.TempDir()}, true, nil)
+	runtime, err := relay.Open(store, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

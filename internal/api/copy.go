@@ -62,14 +62,14 @@ func (c *call) withCopy(do func(file string, most int64) error) error {
 
 // backup answers with a consistent copy of the queue.
 func backup(c *call) error {
+	engine, can := c.Runtime.Store().(queue.Backuper)
+	if !can {
+		return errNoCopies
+	}
 	return c.withCopy(func(file string, most int64) error {
 		if size := c.Runtime.Store().Usage().Bytes; size > most {
 			return &Error{Status: http.StatusInsufficientStorage, Err: fmt.Errorf(
 				"backing up: the copy takes up to %d bytes beside the queue, and %d can be had; make room on that disk", size, most)}
-		}
-		engine, can := c.Runtime.Store().(queue.Backuper)
-		if !can {
-			return errNoCopies
 		}
 		if err := engine.Backup(c.r.Context(), file); err != nil {
 			return err
@@ -107,8 +107,9 @@ func (u *until) Read(b []byte) (int, error) {
 	return u.reader.Read(b)
 }
 
-// errNoCopies is the answer where the engine has no files of its own.
-var errNoCopies = &Error{Status: http.StatusNotImplemented, Err: errors.New("this queue is not backed up by the relay: use the tools of its database")}
+// errNoCopies is the answer where the engine has no files of its own. It comes before
+// anything is made or read for a copy: such a queue need not have a directory.
+var errNoCopies = &Error{Status: http.StatusNotImplemented, Err: errors.New("the relay can neither write nor read backups of this queue: back it up and restore it with the tools of its database")}
 
 // Merged says what a merge added to the history.
 type Merged struct {
@@ -117,11 +118,11 @@ type Merged struct {
 
 // merge adds a backup, which is the body of the request, to the history.
 func merge(c *call) error {
+	engine, can := c.Runtime.Store().(queue.Merger)
+	if !can {
+		return errNoCopies
+	}
 	return c.withCopy(func(file string, most int64) error {
-		engine, can := c.Runtime.Store().(queue.Merger)
-		if !can {
-			return errNoCopies
-		}
 		if err := c.upload(file, most); err != nil {
 			return err
 		}

@@ -10,7 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
 
 // leftovers returns the copies beside a queue.
@@ -110,5 +114,43 @@ func TestCopiesAreRemovedAndOneAtATime(t *testing.T) {
 	})
 	if !errors.Is(err, failed) || len(b.leftovers()) > 0 {
 		t.Errorf("the copy ends with %v and leaves %v", err, b.leftovers())
+	}
+}
+
+// bareStore opens a queue whose engine is nothing but an engine.
+type bareStore struct{ queue.Store }
+
+func (s bareStore) Open(must bool, logger *zap.Logger) (queue.Engine, error) {
+	engine, err := s.Store.Open(must, logger)
+	return bareEngine{engine}, err
+}
+
+// bareEngine has no files of its own: it can neither back up nor merge, and has no
+// directory.
+type bareEngine struct{ queue.Engine }
+
+func (e bareEngine) Usage() queue.Usage { return queue.Usage{Bytes: 1 << 50, Free: -1} }
+
+// What an engine cannot do is answered as such, however large its queue is and
+// whatever is uploaded, and nothing is read or made for it.
+func TestEnginesWithoutCopies(t *testing.T) {
+	// Where there is no directory, a copy would be made here, which cannot be.
+	none := filepath.Join(t.TempDir(), "none")
+	t.Setenv("TMPDIR", none)
+	t.Setenv("TMP", none)
+	b := newBenchOn(t, bareStore{sqlite.Store{Dir: t.TempDir()}})
+	b.api.admin = true
+	for _, test := range []struct{ method, resource, body string }{
+		{http.MethodGet, "backup", ""},
+		{http.MethodPost, "merge", "no backup"},
+		{http.MethodPost, "merge", ""},
+	} {
+		answer := b.do(test.method, test.resource, test.body)
+		checkFailure(t, test.resource, answer, http.StatusNotImplemented, "", "with the tools of its database")
+	}
+	// Such an engine cannot check itself either: the configuration is checked.
+	var checked inspect.Checked
+	if b.read("check", &checked); checked.Database == nil || len(checked.Database) > 0 {
+		t.Errorf("the check finds %q in the database", checked.Database)
 	}
 }
