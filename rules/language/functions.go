@@ -85,11 +85,13 @@ func init() {
 		"date":        {least: 1, most: 4, call: date, event: true},
 
 		// What expr has not.
-		"tojson":      {least: 1, most: 1, call: toJSON, absent: true, cost: deep},
-		"json_text":   {least: 1, most: 1, call: jsonText, cost: deep},
-		"urlencode":   {least: 1, most: 1, call: urlencode, cost: deep},
-		"toxml":       {least: 1, most: 1, call: toXML, cost: deep},
-		"format_time": {least: 2, most: 3, call: formatTime, check: checkFormatTime, cost: costs(shallow).plus(zoneSteps), event: true},
+		"tojson":       {least: 1, most: 1, call: toJSON, absent: true, cost: deep},
+		"json_text":    {least: 1, most: 1, call: jsonText, cost: deep},
+		"urlencode":    {least: 1, most: 1, call: urlencode, cost: deep},
+		"toxml":        {least: 1, most: 1, call: toXML, cost: deep},
+		"format_time":  {least: 2, most: 3, call: formatTime, check: checkFormatTime, cost: costs(shallow).plus(zoneSteps), event: true},
+		"time_between": {least: 3, most: 4, call: timeBetween, check: checkTimeBetween, cost: costs(shallow).plus(zoneSteps), event: true},
+		"weekday":      {least: 1, most: 2, call: weekday, check: checkWeekday, cost: costs(shallow).plus(zoneSteps), event: true},
 	}
 	addListFunctions(functions)
 	addNumberFunctions(functions)

@@ -140,35 +140,15 @@ func formatTime(args []any) (any, error) {
 	if !showsTime(layout) {
 		return nil, errLayout
 	}
-	location := bound.language.timezone
-	if len(args) == 3 {
-		name, ok := args[2].(string)
-		if !ok {
-			return nil, wrongKind("a time zone as text", args[2])
-		}
-		var err error
-		if location, err = loadZone(name); err != nil {
-			return nil, err
-		}
-	}
-	if text, ok := args[0].(string); ok && !event.IsNumberLiteral(text) {
-		own := bound.timezone()
-		moment, err := bound.moment(text, own)
-		switch {
-		case err != nil:
-			return nil, err
-		case !moment.HasClock:
-			return moment.In(location).Format(layout), nil
-		case !moment.HasZone() && len(args) == 2:
-			return moment.In(own).Format(layout), nil
-		}
-		return moment.In(own).In(location).Format(layout), nil
-	}
-	when, err := timeOf(args[0])
+	zone, err := zoneArgument(args, 2)
 	if err != nil {
 		return nil, err
 	}
-	return when.In(location).Format(layout), nil
+	when, _, err := bound.local(args[0], zone)
+	if err != nil {
+		return nil, err
+	}
+	return when.Format(layout), nil
 }
 
 // timeOf returns the time that a time or a number stands for.
@@ -213,13 +193,8 @@ func checkFormatTime(args []any) error {
 	if layout, ok := args[1].(string); ok && !showsTime(layout) {
 		return errLayout
 	}
-	if len(args) == 3 {
-		if name, ok := args[2].(string); ok {
-			_, err := loadZone(name)
-			return err
-		}
-	}
-	return nil
+	_, err := zoneArgument(args, 2)
+	return err
 }
 
 // methods are the methods of times and durations that can be called, with the

@@ -102,8 +102,8 @@ func (p *CustomParameter) valueFor(tenant string) (TenantValue, bool) {
 //   - Functions are expr's own, and pure, but for now(). Where one gives
 //     something else than in expr, TestExprFunctions has the reason. date and
 //     duration are system parameters; date(…) and duration(…) with brackets are
-//     functions. default, digits, format_time, hmac_sha256, list, urlencode,
-//     tojson, toxml and verbatim are added.
+//     functions. default, digits, format_time, hmac_sha256, list, time_between,
+//     tojson, toxml, urlencode, verbatim and weekday are added.
 //   - Times in texts that name no zone are in the zone of the event's source.
 //     received, now() and what is shown without a zone are in that of the relay.
 //   - An evaluation ends with an error after a number of steps, which lengths

@@ -85,6 +85,9 @@ func (c *compilation) binary(n *ast.BinaryNode) ast.Node {
 			return choose(c.call(isAbsent, held()), c.rewrite(n.Right), held())
 		})
 	}
+	if n.Operator == "==" || n.Operator == "!=" || n.Operator == "in" {
+		c.checkWeekdays(n)
+	}
 	left, right := c.rewrite(n.Left), c.rewrite(n.Right)
 	switch n.Operator {
 	case "==", "!=":
