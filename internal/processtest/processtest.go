@@ -20,13 +20,20 @@ const Patience = 60 * time.Second
 // longer than Patience.
 func WaitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(Patience)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for %s", Patience, what)
-		}
-		time.Sleep(5 * time.Millisecond)
+	if !Becomes(condition) {
+		t.Fatalf("waited %v in vain for %s", Patience, what)
 	}
+}
+
+// Becomes waits until a condition holds and reports whether it did within
+// Patience, for tests that say more than WaitFor when it did not.
+func Becomes(condition func() bool) bool {
+	for deadline := time.Now().Add(Patience); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 // FreeAddress returns a loopback address on which no program listens, each once. It

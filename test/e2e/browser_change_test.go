@@ -203,6 +203,20 @@ func TestBrowserSendsManyAgain(t *testing.T) {
 	p.click(test("again-close"), "")
 	s.folders.awaits(t, "/folders", 8)
 	p.until("four that arrived", visible(row, "delivered")+`.length === 4`)
+
+	// One delivery needs no counting.
+	p.click(test("event-link"), "")
+	p.click(test("resend-delivery"), "")
+	p.sees(test("again-dialog"), "1 delivery of 1 event")
+	p.sees(test("again-dialog"), "create_project_folder")
+	const requests = `performance.getEntriesByType("resource").filter((one) => one.name.endsWith("/resend")).length`
+	before := read[int](p, requests)
+	p.click(test("again-confirm"), "Send 1 delivery again")
+	p.sees(test("again-result"), "1 delivery")
+	s.folders.awaits(t, "/folders", 9)
+	if asked := read[int](p, requests) - before; before != 4 || asked != 1 {
+		t.Errorf("%d requests were made for the selections and %d for the delivery, want 4 and 1", before, asked)
+	}
 	if n := len(s.crm.requests("/pop")); n != 1 {
 		t.Errorf("what the filter does not match was sent %d times", n)
 	}

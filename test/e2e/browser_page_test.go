@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/audits"
 	"github.com/chromedp/cdproto/cdp"
@@ -22,6 +21,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
 )
 
 // look is how a page is looked at.
@@ -60,7 +61,7 @@ func openTab(t *testing.T, console string, how look, where string) *tab {
 		p.complain()
 		end()
 	})
-	if err := chromedp.Listen(ctx, p.hear); err != nil {
+	if err := chromedp.Listen(ctx, p.note); err != nil {
 		t.Fatalf("opening a page: %v", err)
 	}
 	call(p, runtime.Enable, cdp.Empty{})
@@ -91,8 +92,8 @@ func (p *tab) as(how look) {
 	}})
 }
 
-// hear notes what the browser tells.
-func (p *tab) hear(event any) {
+// note keeps what the browser reports.
+func (p *tab) note(event any) {
 	switch event := event.(type) {
 	case *runtime.EventConsoleAPICalled:
 		if slices.Contains([]runtime.ConsoleAPICalledType{runtime.ConsoleAPICalledTypeError, runtime.ConsoleAPICalledTypeWarning, runtime.ConsoleAPICalledTypeAssert}, event.Type) {
@@ -226,18 +227,12 @@ func read[T any](p *tab, expression string) T {
 func (p *tab) until(what, expression string) {
 	p.t.Helper()
 	var last error
-	deadline := time.Now().Add(patience)
-	for {
+	if processtest.Becomes(func() (holds bool) {
 		// While the page is being loaded there is nowhere to evaluate it.
-		holds, err := try(p, chromedp.Evaluate[bool](`Boolean(`+expression+`)`))
-		if err == nil && holds {
-			return
-		}
-		last = err
-		if time.Now().After(deadline) {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
+		holds, last = try(p, chromedp.Evaluate[bool](`Boolean(`+expression+`)`))
+		return last == nil && holds
+	}) {
+		return
 	}
 	p.t.Fatalf("waited %v in vain for %s (%v); the page at %s says:\n%s", patience, what, last,
 		read[string](p, `location.href`), read[string](p, `document.body.innerText.slice(0, 3000)`))
@@ -289,16 +284,12 @@ func (p *tab) click(selector, text string) {
 		Why string  `json:"why"`
 	}
 	var at spot
-	deadline := time.Now().Add(patience)
-	for {
+	if !processtest.Becomes(func() bool {
 		var err error
-		if at, err = try(p, chromedp.Evaluate[spot](place)); err == nil && at.Why == "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("cannot click %s with %q: it %s; the page says:\n%s", selector, text, at.Why, read[string](p, `document.body.innerText.slice(0, 3000)`))
-		}
-		time.Sleep(20 * time.Millisecond)
+		at, err = try(p, chromedp.Evaluate[spot](place))
+		return err == nil && at.Why == ""
+	}) {
+		p.t.Fatalf("cannot click %s with %q: it %s; the page says:\n%s", selector, text, at.Why, read[string](p, `document.body.innerText.slice(0, 3000)`))
 	}
 	p.do(chromedp.MouseClickXY(at.X, at.Y))
 }

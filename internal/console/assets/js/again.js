@@ -8,14 +8,15 @@ import { eventAddress } from "./router.js";
 import { mark, verdicts, plural } from "./words.js";
 import { refresh } from "./status.js";
 
-// resend asks about sending a selection again: {ids} or {filter}.
-export function resend(selection, { what, done = () => {} }) {
+// resend asks about sending a selection again: {ids} or {filter}. would is what it
+// would do, if that is known without counting.
+export function resend(selection, { what, would, done = () => {} }) {
 	return again({
-		path: "resend", selection, title: "Send again", what, done,
+		path: "resend", selection, title: "Send again", what, would, done,
 		counted: (would) => would.deliveries === 0
 			? { nothing: el("p", "There is nothing to send again: a delivery that is still pending is never sent twice, and an event without deliveries has nothing to send. To have it decided once more, use ", el("em", "Decide again"), ".", leftOut(would)) }
 			: { text: [el("p", `${plural(would.deliveries, "delivery", "deliveries")} of ${plural(would.events, "event")} will be sent again, each as a new delivery with a key of its own, linked to the old one:`), actionList(would.actions), leftOut(would)], label: `Send ${plural(would.deliveries, "delivery", "deliveries")} again` },
-		finished: (did) => [el("p", { test: "again-result" }, `${plural(did.deliveries, "delivery", "deliveries")} of ${plural(did.events, "event")} ${did.deliveries === 1 ? "is" : "are"} on the way.`), leftOut(did),
+		finished: (did) => [el("p", { test: "again-result" }, did.deliveries === 0 ? "Nothing was sent again." : `${plural(did.deliveries, "delivery", "deliveries")} of ${plural(did.events, "event")} ${did.deliveries === 1 ? "is" : "are"} on the way.`), leftOut(did),
 			did.ids?.length ? el("details", el("summary", `The new ${did.ids.length === 1 ? "delivery" : "deliveries"}`), el("ul.ids", did.ids.slice(0, 100).map((id) => el("li", el("a", { href: eventAddress(id) }, mono(id)))))) : null],
 	});
 }
@@ -31,7 +32,7 @@ export function decide(selection, { what, done = () => {} }) {
 	});
 }
 
-function again({ path, selection, title, what, counted, finished, done }) {
+function again({ path, selection, title, what, would, counted, finished, done }) {
 	const abort = new AbortController();
 	let over = false;
 	const counting = el("p", { role: "status" }, `Counting what this means for ${what} …`);
@@ -48,9 +49,9 @@ function again({ path, selection, title, what, counted, finished, done }) {
 	};
 	const run = async () => {
 		const bar = el("progress", { "aria-label": title });
-		const told = el("p", { role: "status" }, "Working …");
+		const progress = el("p", { role: "status" }, "Working …");
 		const stop = button("Stop here", close);
-		fill(body, told, bar, el("div.actions", stop));
+		fill(body, progress, bar, el("div.actions", stop));
 		over = true;
 		try {
 			const result = await postLong(path, selection, ({ done: n, total }) => {
@@ -58,7 +59,7 @@ function again({ path, selection, title, what, counted, finished, done }) {
 					bar.max = total;
 					bar.value = n;
 				}
-				told.textContent = total ? `${n.toLocaleString("en")} of ${total.toLocaleString("en")}` : n.toLocaleString("en");
+				progress.textContent = total ? `${n.toLocaleString("en")} of ${total.toLocaleString("en")}` : n.toLocaleString("en");
 			}, abort.signal);
 			const ok = button("Close", close, { class: "primary", test: "again-close" });
 			fill(body, el("div", { role: "status" }, finished(result)), el("div.actions", ok));
@@ -68,9 +69,10 @@ function again({ path, selection, title, what, counted, finished, done }) {
 			problem(error);
 		}
 	};
-	postLong(path, { ...selection, dry_run: true }, ({ done: n, total }) => {
+	const count = would ? Promise.resolve(would) : postLong(path, { ...selection, dry_run: true }, ({ done: n, total }) => {
 		counting.textContent = `Counting what this means for ${what}: ${n.toLocaleString("en")}${total ? ` of ${total.toLocaleString("en")}` : ""} …`;
-	}, abort.signal).then((would) => {
+	}, abort.signal);
+	count.then((would) => {
 		const { nothing, text, label } = counted(would);
 		if (nothing) {
 			fill(body, nothing, el("div.actions", button("Close", close, { class: "primary" })));

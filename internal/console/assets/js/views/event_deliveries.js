@@ -41,7 +41,7 @@ function card(delivery, changed, openAttempts) {
 			el("div.delivery-tools",
 				delivery.state === "pending"
 					? button([icon("barred"), "Cancel"], () => cancel(delivery, changed), { class: "small", test: "cancel-delivery" })
-					: button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", done: changed }), { class: "small", test: "resend-delivery" }))),
+					: button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", would: { events: 1, deliveries: 1, actions: { [delivery.action]: 1 } }, done: changed }), { class: "small", test: "resend-delivery" }))),
 		el("p", sentence(delivery)),
 		delivery.of ? el("p", "It repeats the delivery ", el("a", { href: eventAddress(delivery.of), onclick: (event) => {
 			// The other is mostly on this very page.
