@@ -54,7 +54,7 @@ event are those that were read when it came.
 The exit status serves in tests:
   0  at least one action is carried out, and nothing is wrong
   1  error: the configuration or the request cannot be read, the request would
-     be turned away, a condition cannot be evaluated, or a request cannot be
+     be refused, a condition cannot be evaluated, or a request cannot be
      made
   2  nothing is sent: the event is ignored, the relay is off, or it is a ping
 For a batch, an error of one event counts, then an action of one.`,

@@ -207,7 +207,7 @@ func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 // writeRejections prints the refused requests, and when each credential was used.
 func writeRejections(w io.Writer, list api.Rejections, width int) error {
 	if len(list.Rejections) == 0 {
-		fmt.Fprintln(w, "No request was turned away since Caddy was started.")
+		fmt.Fprintln(w, "No request was refused since Caddy was started.")
 	} else {
 		table := newTable("LAST", "COUNT", "ADDRESS", "STATUS", "REASON")
 		for _, entry := range list.Rejections {

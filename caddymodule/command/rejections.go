@@ -9,7 +9,7 @@ import (
 func rejectionsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rejections",
-		Short: "Lists who was turned away and why, and when each credential was last used",
+		Short: "Lists refused requests with the reason, and when each credential was last used",
 		Long: `
 Lists the requests that were refused since Caddy was started, grouped, and when
 each credential was last used. Only the origin of a refused request is kept. It

@@ -306,7 +306,7 @@ func parseContentType(header string) (kind, map[string]string) {
 	return kindUnknown, parameters
 }
 
-// sniff tells what text looks like, kindUnknown when it could be anything.
+// sniff returns what text looks like, kindUnknown when it could be anything.
 // Wrong and missing Content-Types are common.
 func sniff(text []byte) kind {
 	second := byte(0)

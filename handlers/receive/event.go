@@ -88,7 +88,7 @@ func (s *source) onlyFirst(doc *document, beside bool) string {
 	return ""
 }
 
-// hasTag reports whether a query tells of a call. A PBX whose administrator
+// hasTag reports whether a query has a tag of a call. A PBX whose administrator
 // forgot to write the event's name into a GET must not be taken for a ping.
 func hasTag(query map[string][]string) bool {
 	for key, values := range query {
@@ -185,7 +185,7 @@ func isObject(value any) bool {
 }
 
 // partsOf makes the parts of a list. raws are the bytes of its elements, nil
-// where they cannot be told, as in XML. The last element of such a list keeps all
+// where they cannot be distinguished, as in XML. The last element of such a list keeps all
 // that came if it is broken.
 func partsOf(list []any, whole *part, raws [][]byte, foreign bool) ([]part, error) {
 	if len(list) > maxBatch {
@@ -268,7 +268,7 @@ func (q *request) redactBody(s *source, e *event.Event, rooted bool) {
 	removed := s.redact.removeBody(body, fieldsOf(body, rooted))
 	e.Body = body
 	if removed || e.ParseError != "" {
-		// Also of a body that could not be read: what is in it cannot be told.
+		// Also of a body that could not be read: what is in it is not known.
 		e.RawBody, e.BodyIsRaw = encodeJSON(body), true
 		e.Headers = withHeader(e.Headers, "Content-Type", "application/json")
 	} else if opened {

@@ -79,7 +79,7 @@ type Origin struct {
 	SetReadDeadline func(time.Time) error
 }
 
-// Received is what a request told.
+// Received is what a request became.
 type Received struct {
 	// Source is the name of the source that sent the request, and Respond the
 	// status it wants for a stored event.

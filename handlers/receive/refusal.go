@@ -12,7 +12,7 @@ var ErrSenderGone = errors.New("sender went away")
 // Methods are the methods that a sender may use, for an Allow header.
 const Methods = "GET, HEAD, PUT, POST, PATCH, DELETE"
 
-// Refusal says why a request was turned away. The sender learns the status and
+// Refusal says why a request was refused. The sender learns the status and
 // nothing more.
 type Refusal struct {
 	// Status is 400 (broken framing only), 401, 403, 405, 408, 413, 415 or 503.

@@ -72,7 +72,7 @@ func backlog(c *call) (any, error) {
 	return list(waiting), err
 }
 
-// Rejections is who was turned away, and when each credential was last used.
+// Rejections lists refused requests, and when each credential was last used.
 type Rejections struct {
 	Rejections  []relay.Rejection `json:"rejections"`
 	Credentials []receive.Use     `json:"credentials"`

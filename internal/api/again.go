@@ -18,8 +18,8 @@ type chosen struct {
 	Configuration json.RawMessage `json:"configuration"`
 }
 
-// selection returns what was chosen. Nothing must not come to mean everything:
-// whoever wants that gives an empty filter.
+// selection returns what was chosen. A request without both is
+// refused, so that it does not mean everything: that takes an empty filter.
 func (ch *chosen) selection(c *call) (replay.Selection, error) {
 	if (len(ch.IDs) > 0) == (ch.Filter != nil) {
 		return replay.Selection{}, wrong("ids", "choosing events: give ids, or else a filter, which may be {} for all")

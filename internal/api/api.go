@@ -50,7 +50,7 @@ type API struct {
 }
 
 // maxViews bounds how many live views there can be at once: each holds a
-// connection and a goroutine for as long as somebody looks.
+// connection and a goroutine for as long as it is open.
 const maxViews = 64
 
 // NewAPI returns the API for the console page.
@@ -226,7 +226,7 @@ func answering(what func(*call) (any, error)) func(*call) error {
 			return fmt.Errorf("encoding the answer: %w", err)
 		}
 		header(c.w, "application/json")
-		_, _ = c.w.Write(answer.Bytes()) // whoever hangs up does not read errors either
+		_, _ = c.w.Write(answer.Bytes()) // a client that hung up reads no error either
 		return nil
 	}
 }
@@ -240,8 +240,8 @@ func header(w http.ResponseWriter, contentType string) {
 	h.Set("X-Content-Type-Options", "nosniff")
 }
 
-// list keeps an empty list from becoming null, which callers would have to tell
-// apart from it.
+// list keeps an empty list from becoming null, which callers would have to
+// treat as another case.
 func list[T any](of []T) []T {
 	if of == nil {
 		return []T{}

@@ -29,12 +29,12 @@ func wrong(field, format string, arguments ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Field: field, Err: fmt.Errorf(format, arguments...)}
 }
 
-// statusGone is for a caller who went away before the answer. Nobody sees it but
+// statusGone is for a client that went away before the answer. It appears only in
 // logs.
 const statusGone = 499
 
 // AsError returns the error with the HTTP status that answers it. An error that is
-// no *Error and none that callers tell apart has status 500.
+// no *Error and none of those with a status of their own has status 500.
 func AsError(err error) *Error {
 	var known *Error
 	var input *relay.WrongInput

@@ -46,7 +46,7 @@ func (c *call) stream(batches <-chan inspect.LiveBatch) {
 	c.w.Header().Set("X-Accel-Buffering", "no")
 	out := c.flushing()
 	defer out.close()
-	// The first bytes tell the reader that the view is open.
+	// The first bytes show the reader that the view is open.
 	if _, err := io.WriteString(out, "retry: 2000\n\n"); err != nil {
 		return
 	}

@@ -47,7 +47,7 @@ func daysBack(name string, today time.Weekday) (int, bool) {
 	}
 	for day := time.Sunday; day <= time.Saturday; day++ {
 		if full := strings.ToLower(day.String()); name == full || name == full[:3] {
-			// Whoever means today says so.
+			// Today has a word of its own.
 			return (int(today-day)+6)%7 + 1, true
 		}
 	}

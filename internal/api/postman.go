@@ -27,7 +27,7 @@ type PostmanRequest struct {
 type PostmanImport struct {
 	Requests []PostmanRequest `json:"requests"`
 	// Caddyfile is the text to import into the event_relay block, empty if only
-	// the list was asked for.
+	// the list was requested.
 	Caddyfile string   `json:"caddyfile,omitempty"`
 	Notes     []string `json:"notes"`
 }
@@ -53,7 +53,7 @@ func importPostman(c *call) (any, error) {
 			return nil, wrong("environment", "%w", err)
 		}
 	}
-	// All are converted to tell which can be.
+	// All are converted to find out which can be.
 	all, err := collection.Import(options)
 	if err != nil {
 		return nil, wrong("prefix", "%w", err)

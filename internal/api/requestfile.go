@@ -74,7 +74,7 @@ func isToken(text string) bool {
 }
 
 // oneLine keeps the value of a header from ending its line: what follows would
-// be a header that nobody sent.
+// be a header that the sender did not send.
 func oneLine(value string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7f {

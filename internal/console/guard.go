@@ -44,7 +44,7 @@ func (g *guard) check(r *http.Request, isCall bool) error {
 func (g *guard) checkAddress(r *http.Request) error {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return fmt.Errorf("the connection has no IP address (%q), so that nobody can say who asks; let the site listen on an address", r.RemoteAddr)
+		return fmt.Errorf("the connection has no IP address (%q), so the client cannot be identified; let the site listen on an address", r.RemoteAddr)
 	}
 	if err := g.checkNear(peer.Addr()); err != nil {
 		return err
@@ -54,11 +54,11 @@ func (g *guard) checkAddress(r *http.Request) error {
 		// A proxy on this machine makes everybody look near.
 		for _, name := range forwardedHeaders {
 			if r.Header.Get(name) != "" {
-				return fmt.Errorf("the request came through a proxy (it has %s) that Caddy does not trust, so that nobody can say who asks; "+
+				return fmt.Errorf("the request came through a proxy (it has %s) that Caddy does not trust, so the client cannot be identified; "+
 					"add the proxy to trusted_proxies in the global option servers, or open the console without it", name)
 			}
 		}
-		// What nginx adds if it is told nothing: no header, and its name for
+		// What nginx adds by default: no header, and its name for
 		// this machine as the host.
 		if !r.ProtoAtLeast(1, 1) {
 			return errors.New("the request is one of HTTP/1.0, which no browser speaks, but proxies that do not say for whom they ask; open the console without one")

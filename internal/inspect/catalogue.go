@@ -15,7 +15,7 @@ type SourceEvents struct {
 	Source string `json:"source"`
 	Preset string `json:"preset,omitempty"`
 	Place  string `json:"place,omitempty"`
-	// URL is where its events come in, if that can be told, and Try a command
+	// URL is where its events come in, if that is known, and Try a command
 	// line that posts one of them, with YOUR-SECRET for the credential.
 	URL    string        `json:"url,omitempty"`
 	Try    string        `json:"try,omitempty"`

@@ -87,13 +87,13 @@ type question struct {
 func questions(g *relay.Generation) []*question {
 	var all []*question
 	ask := func(who string, events []rules.EventRules, expressions ...string) {
-		var asked []string
+		var seen []string
 		for _, expression := range expressions {
 			for _, reference := range g.Language.References(expression) {
-				if slices.Contains(asked, reference.Text) || !mayBeAbsent(g.Language, reference) {
+				if slices.Contains(seen, reference.Text) || !mayBeAbsent(g.Language, reference) {
 					continue
 				}
-				asked = append(asked, reference.Text)
+				seen = append(seen, reference.Text)
 				// A reference that is too long for a message does not compile.
 				if compiled, err := g.Language.Compile(reference.Text); err == nil {
 					all = append(all, &question{who: who, events: events, reference: reference, expression: compiled})
@@ -288,7 +288,7 @@ func warnOfUnknown(g *relay.Generation, backlog []queue.Backlog) (warnings []str
 }
 
 // loadWarnings says what may lose events under a configuration, as far as that
-// could be told when it was loaded.
+// was known when it was loaded.
 func loadWarnings(g *relay.Generation) []string {
 	return slices.Concat([]string{}, g.Configuration.EmptyAnswers, g.SecretWarnings())
 }

@@ -28,7 +28,7 @@ type Explanation struct {
 	Status  int    `json:"status,omitempty"`
 	Refused string `json:"refused,omitempty"`
 
-	// Ping says that the request only tries whether somebody is there.
+	// Ping says that the request only tries whether a receiver is there.
 	Ping bool `json:"ping,omitempty"`
 
 	// Events are the events of the request, of which there are several in a
@@ -45,7 +45,7 @@ const (
 	OutcomeAction Outcome = "action"
 	// OutcomeIgnored means that the event would be stored and nothing sent.
 	OutcomeIgnored Outcome = "ignored"
-	// OutcomeError means that the request would be turned away, that a condition
+	// OutcomeError means that the request would be refused, that a condition
 	// cannot be evaluated, or that a request cannot be made.
 	OutcomeError Outcome = "error"
 )
@@ -85,7 +85,7 @@ type PlannedRequest struct {
 }
 
 // What stands in planned requests for ids that there are not yet: always the
-// same, so that what is told of a request can be compared.
+// same, so that explanations of a request can be compared.
 const (
 	plannedEvent    = "ID-OF-THE-EVENT"
 	plannedDelivery = "ID-OF-THE-DELIVERY"
@@ -94,7 +94,7 @@ const (
 // ExplainRequest says what would be done about a request. If source is not
 // empty, the request counts as one of that source, whatever its credentials and
 // address. The error is about the call, such as an unknown source; a request
-// that would be turned away is no error.
+// that would be refused is no error.
 func ExplainRequest(g *relay.Generation, request *http.Request, origin receive.Origin, source string) (Explanation, error) {
 	var received *receive.Received
 	var err error

@@ -23,19 +23,19 @@ type LiveBatch struct {
 
 const (
 	// liveEvery is how long changes are gathered, so that an event that comes and
-	// is delivered at once is told once.
+	// is delivered at once is shown once.
 	liveEvery = 250 * time.Millisecond
-	// mostLive is how many events are told at once, and mostChanged how many are
+	// mostLive is how many events are shown at once, and mostChanged how many are
 	// looked up for that: a view need not follow a flood, and it must not cost
 	// those who are accepted meanwhile.
 	mostLive    = 200
 	mostChanged = 1000
 )
 
-// Live tells of events that pass the filter as they come and change, a few
+// Live shows events that pass the filter as they come and change, a few
 // times a second at most, until ctx ends or the relay stops; then the channel is
-// closed. An event that changes so that it does not pass any more is not told.
-// Whether Text passes cannot be told from a change: with it, every batch is
+// closed. An event that changes so that it does not pass any more is not shown.
+// Whether Text passes cannot be seen from a change: with it, every batch is
 // empty and says that something was missed.
 func Live(ctx context.Context, runtime *relay.Runtime, filter queue.Filter) <-chan LiveBatch {
 	ctx, end := context.WithCancel(ctx)
@@ -74,7 +74,7 @@ func follow(ctx context.Context, runtime *relay.Runtime, filter queue.Filter, ch
 		if len(batch.Events) == 0 && !batch.Missed {
 			continue
 		}
-		// While nobody takes it, changes gather in the queue, within its bound.
+		// While the reader takes nothing, changes gather in the queue, within its bound.
 		select {
 		case batches <- batch:
 		case <-ctx.Done():

@@ -55,5 +55,5 @@ func Notes(ctx context.Context, runtime *relay.Runtime, since, until time.Time) 
 	return notes, nil
 }
 
-// mostNotes bounds the marks of a chart: more than these nobody tells apart.
+// mostNotes bounds the marks of a chart: more than these cannot be told from each other.
 const mostNotes = 1000

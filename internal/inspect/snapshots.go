@@ -26,7 +26,7 @@ const (
 
 // Snapshot is a configuration that was loaded, without secrets.
 type Snapshot struct {
-	// ID is that of the note that holds it; Digest tells equal ones.
+	// ID is that of the note that holds it; Digest is the same for equal ones.
 	ID     int64     `json:"id"`
 	Digest string    `json:"digest"`
 	Loaded time.Time `json:"loaded"`

@@ -65,7 +65,7 @@ type Configuration struct {
 	Version string
 
 	// Addresses are the URLs at which the events of sources come in, by the
-	// source's name, as far as they can be told. They are for people.
+	// source's name, as far as they are known. They are for people.
 	Addresses map[string]string
 
 	// EmptyAnswers says which requests the server answers with an empty 200 and
@@ -76,7 +76,7 @@ type Configuration struct {
 	SkippedSecrets []string
 	ChangedSecrets func() []string
 
-	// Quiet is after how long without an event a source is told to be quiet, by
+	// Quiet is after how long without an event a source is reported as quiet, by
 	// its name. A source without one may be silent for ever.
 	Quiet map[string]time.Duration
 
@@ -86,9 +86,10 @@ type Configuration struct {
 	Snapshot json.RawMessage
 	Compile  func(json.RawMessage) (*Generation, error)
 
-	// Emit tells those who extend the server of what happened to the relay:
+	// Emit publishes what happened to the relay to subscribers in the server:
 	// event_relay_failed and event_relay_target_down, with data for people. It
-	// is called off the way of events, one call at a time. Nil means nobody.
+	// is called off the way of events, one call at a time. Nil means that nothing
+	// is published.
 	Emit func(name string, data map[string]any)
 }
 
@@ -127,7 +128,7 @@ type Generation struct {
 	life    life
 }
 
-// ErrNotInService answers what only a loaded configuration can tell.
+// ErrNotInService answers calls that need a loaded configuration.
 var ErrNotInService = errors.New("no configuration is in service")
 
 // Action returns a configured action, or nil if there is none of that name.
@@ -252,7 +253,7 @@ func (g *Generation) HandlerSources(names []string) ([]string, error) {
 		chosen, names = g.Configuration.Sources, known
 	}
 	if len(chosen) == 0 {
-		return nil, errors.New("there is no source: nobody could post here; add one to the event_relay global option")
+		return nil, errors.New("there is no source, so no event could be accepted; add one to the event_relay global option")
 	}
 	return names, receive.CheckSharing(chosen)
 }

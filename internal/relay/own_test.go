@@ -100,7 +100,7 @@ func push(t *testing.T, runtime *Runtime, configuration Configuration) *Generati
 	return generation
 }
 
-// happen has a source tell of an event, and returns its id.
+// happen posts an event as a source does, and returns its id.
 func happen(t *testing.T, runtime *Runtime, generation *Generation, event, body string) string {
 	t.Helper()
 	request := httptest.NewRequest("POST", "/"+event, strings.NewReader(body))
@@ -144,9 +144,9 @@ func attempts(t *testing.T, runtime *Runtime, action, result string) uint64 {
 	return uint64(Samples(t, runtime.metrics, new(Stack))["attempts_total{"+action+","+result+"}"])
 }
 
-// TestFailedDeliveriesAreToldTogether: the first failure is told at once, the
+// TestFailedDeliveriesAreReportedTogether: the first failure is reported at once, the
 // others of a minute with one event.
-func TestFailedDeliveriesAreToldTogether(t *testing.T) {
+func TestFailedDeliveriesAreReportedTogether(t *testing.T) {
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) }))
 	defer refusing.Close()
 	mail := newMails(t)
@@ -168,14 +168,14 @@ func TestFailedDeliveriesAreToldTogether(t *testing.T) {
 		last = happen(t, runtime, generation, "job_saved", `{}`)
 		until(t, "the next failure", func() bool { return attempts(t, runtime, "record", "failed") == uint64(i)+2 })
 	}
-	runtime.watch.tell(t.Context(), time.Now().Add(tellEvery-10*time.Second))
+	runtime.watch.report(t.Context(), time.Now().Add(reportEvery-10*time.Second))
 	if got := ownEvents(t, runtime); len(got) != 1 {
 		t.Fatalf("within a minute there are %v, want one event", got)
 	}
-	runtime.watch.tell(t.Context(), time.Now().Add(tellEvery))
+	runtime.watch.report(t.Context(), time.Now().Add(reportEvery))
 	until(t, "the second mail", func() bool { return len(mail.of(DeliveryFailed)) == 2 })
-	// However long nothing fails, nothing is told.
-	runtime.watch.tell(t.Context(), time.Now().Add(3*tellEvery))
+	// However long nothing fails, nothing is reported.
+	runtime.watch.report(t.Context(), time.Now().Add(3*reportEvery))
 	if got := ownEvents(t, runtime); len(got) != 2 {
 		t.Fatalf("there are %v, want two events", got)
 	}
@@ -200,7 +200,7 @@ func TestFailedDeliveriesAreToldTogether(t *testing.T) {
 	until(t, "each failure to be emitted", func() bool { return emitted.Load() == more+1 })
 }
 
-// TestHangingSubscriber: who is told by Emit and does not return holds up
+// TestHangingSubscriber: a subscriber of Emit that does not return holds up
 // neither deliveries nor events nor the end.
 func TestHangingSubscriber(t *testing.T) {
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) }))
@@ -264,7 +264,7 @@ func TestTargetsDownAndUpAreTold(t *testing.T) {
 		t.Errorf("down are %+v, want %s", down, away)
 	}
 	// Time alone makes no further mail.
-	runtime.watch.tell(t.Context(), time.Now().Add(time.Hour))
+	runtime.watch.report(t.Context(), time.Now().Add(time.Hour))
 
 	listener, err := net.Listen("tcp", strings.TrimPrefix(away, "http://"))
 	if err != nil {
@@ -309,7 +309,7 @@ func TestOwnEventsMakeNoLoop(t *testing.T) {
 				return err == nil && len(backlog) == 0 && attempts(t, runtime, "mail", "failed") == test.failed
 			})
 			for i := range 5 {
-				runtime.watch.tell(t.Context(), time.Now().Add(time.Duration(i+1)*2*tellEvery))
+				runtime.watch.report(t.Context(), time.Now().Add(time.Duration(i+1)*2*reportEvery))
 			}
 			got := ownEvents(t, runtime)
 			slices.Sort(got)
@@ -321,9 +321,9 @@ func TestOwnEventsMakeNoLoop(t *testing.T) {
 	}
 }
 
-// TestFlappingTargetIsToldOnceAMinute: of a target that comes and goes, and of
-// one that only the mails about it find down, administrators hear little.
-func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
+// TestFlappingTargetIsReportedOnceAMinute: of a target that comes and goes, and of
+// one that only the mails about it find down, administrators get few mails.
+func TestFlappingTargetIsReportedOnceAMinute(t *testing.T) {
 	runtime := openRuntime(t, t.TempDir())
 	generation := push(t, runtime, ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	target := generation.Actions[0].Targets()[0]
@@ -332,7 +332,7 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 	}
 	w := runtime.watch
 	now := time.Now()
-	told := func(at time.Duration) (names []string) {
+	reported := func(at time.Duration) (names []string) {
 		w.mutex.Lock()
 		defer w.mutex.Unlock()
 		for _, fact := range w.targetFacts(generation, now.Add(at), func(time.Time) {}) {
@@ -340,7 +340,7 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 		}
 		return names
 	}
-	runtime.use(nil) // so that only this test tells
+	runtime.use(nil) // so that only this test reports
 	about, err := generation.OwnEvent(TargetIsDown, now, map[string]any{"target": target})
 	if err != nil {
 		t.Fatal(err)
@@ -364,25 +364,25 @@ func TestFlappingTargetIsToldOnceAMinute(t *testing.T) {
 		{5 * time.Minute, true, nil, TargetIsDown},
 	} {
 		change(step.down, step.by)
-		if got := strings.Join(told(step.at), " "); got != step.want {
-			t.Errorf("at %s: told %q, want %q", step.at, got, step.want)
+		if got := strings.Join(reported(step.at), " "); got != step.want {
+			t.Errorf("at %s: reported %q, want %q", step.at, got, step.want)
 		}
 	}
 }
 
-// TestNewsOfATargetMayOvertake: what is told of a target last is not always what
+// TestNewsOfATargetMayOvertake: the last news of a target is not always what
 // happened last, and nobody must take it for down ever after.
 func TestNewsOfATargetMayOvertake(t *testing.T) {
 	runtime := openRuntime(t, t.TempDir())
 	generation := push(t, runtime, ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1"))
 	target := generation.Actions[0].Targets()[0]
 	runtime.watch.target(forward.TargetChange{Target: target, Action: "record", DownFor: time.Millisecond})
-	runtime.watch.tell(t.Context(), time.Now().Add(time.Hour))
+	runtime.watch.report(t.Context(), time.Now().Add(time.Hour))
 	runtime.watch.target(forward.TargetChange{Target: target, Action: "record", Down: true, Error: "refused"})
 	if down := runtime.watch.down(generation); len(down) != 0 {
 		t.Errorf("down are %+v, want none", down)
 	}
-	runtime.watch.tell(t.Context(), time.Now().Add(time.Hour))
+	runtime.watch.report(t.Context(), time.Now().Add(time.Hour))
 	if got := ownEvents(t, runtime); len(got) != 0 {
 		t.Errorf("own events %v, want none", got)
 	}
@@ -424,7 +424,7 @@ func TestQuietSource(t *testing.T) {
 	generation := push(t, runtime, configuration)
 	count := func(after time.Duration) int {
 		t.Helper()
-		runtime.watch.tell(t.Context(), time.Now().Add(after))
+		runtime.watch.report(t.Context(), time.Now().Add(after))
 		return len(ownEvents(t, runtime))
 	}
 	quiet := func(after time.Duration) int { return len(runtime.watch.silent(generation, time.Now().Add(after))) }
@@ -443,22 +443,22 @@ func TestQuietSource(t *testing.T) {
 	}
 	happen(t, runtime, generation, "job_saved", `{}`) // which is ignored
 	if got := count(59 * time.Minute); got != 1 || quiet(59*time.Minute) != 0 {
-		t.Errorf("heard again, there are %d events, %d sources are quiet; want 1 and none", got, quiet(59*time.Minute))
+		t.Errorf("after another event there are %d events, %d sources are quiet; want 1 and none", got, quiet(59*time.Minute))
 	}
 	if got := count(61 * time.Minute); got != 2 {
 		t.Errorf("silent again, there are %d events, want 2", got)
 	}
 
-	// After a restart the history says when the source was heard last.
-	heard := runtime.watch.lastHeard("icfm")
+	// After a restart the history says when the last event of the source came.
+	last := runtime.watch.lastEvent("icfm")
 	if err := runtime.Close(); err != nil {
 		t.Fatal(err)
 	}
 	runtime = openRuntime(t, directory)
 	generation = push(t, runtime, configuration)
-	until(t, "the source to be known", func() bool { return len(runtime.watch.silent(generation, heard.Add(61*time.Minute))) == 1 })
-	if silent := runtime.watch.silent(generation, heard.Add(61*time.Minute)); silent[0].Last.UnixMilli() != heard.UnixMilli() {
-		t.Errorf("last heard %v, want %v", silent[0].Last, heard)
+	until(t, "the source to be known", func() bool { return len(runtime.watch.silent(generation, last.Add(61*time.Minute))) == 1 })
+	if silent := runtime.watch.silent(generation, last.Add(61*time.Minute)); silent[0].Last.UnixMilli() != last.UnixMilli() {
+		t.Errorf("the last event came at %v, want %v", silent[0].Last, last)
 	}
 	if got := count(61 * time.Minute); got != 2 {
 		t.Errorf("after a restart there are %d events, want still 2", got)

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// tellEvery is how often one action's failures, or the same target going
+	// reportEvery is how often one action's failures, or the same target going
 	// down, are worth an event: a dead target must not send ten thousand mails.
-	tellEvery = time.Minute
-	// tellWithin bounds how long an own event may take to be stored.
-	tellWithin = 30 * time.Second
+	reportEvery = time.Minute
+	// reportWithin bounds how long an own event may take to be stored.
+	reportWithin = 30 * time.Second
 	// mostToEmit bounds what waits to be emitted.
 	mostToEmit = 1024
 	// longestName bounds what of an event's own texts is repeated, in
@@ -34,19 +34,19 @@ const (
 	EmitTargetDown = "event_relay_target_down"
 )
 
-// watch notices what the relay has to say of itself, and one goroutine says it.
+// watch notices what the relay reports of itself, and one goroutine reports it.
 // What notices is on the way of attempts: it takes a short lock and never waits.
 //
-// Deliveries of own events that fail are told to nobody but the log and Emit,
-// and a target that such a delivery finds down is told once: otherwise a mail
+// Deliveries of own events that fail are reported to the log and to Emit only,
+// and a target that such a delivery finds down is reported once: otherwise a mail
 // service that is down would be the reason for mails about itself.
 type watch struct {
 	runtime *Runtime
 	started time.Time
 	// changed wakes the goroutine.
 	changed chan struct{}
-	// telling is held by who tells: there is one at a time.
-	telling sync.Mutex
+	// reporting is held while facts are reported, by one caller at a time.
+	reporting sync.Mutex
 
 	mutex    sync.Mutex
 	failures map[string]*gathered
@@ -71,7 +71,8 @@ type gathered struct {
 	count int
 	since time.Time
 	last  forward.Outcome
-	told  time.Time
+	// reported is when the last event about them was made.
+	reported time.Time
 }
 
 // watchedTarget is a target that is down, or was a short while ago.
@@ -79,15 +80,15 @@ type watchedTarget struct {
 	// endpoints counts the ways to the target that are down: actions with
 	// different TLS settings find out for themselves. It is below zero for the
 	// moment in which news that a way is up came before the news that it is down:
-	// two attempts tell of them, and neither waits for the other.
+	// two attempts bring them, and neither waits for the other.
 	endpoints int
 	TargetDown
-	// silent says that this time nobody is to be told.
+	// silent says that this time it is not reported.
 	silent bool
-	// toldDown says that an event said so and none has said otherwise, and told
-	// when the last one was made.
-	toldDown bool
-	told     time.Time
+	// reportedDown says that the last event about the target says that it is down,
+	// and reported when that was made.
+	reportedDown bool
+	reported     time.Time
 }
 
 func newWatch(r *Runtime) *watch {
@@ -98,7 +99,7 @@ func newWatch(r *Runtime) *watch {
 	}
 }
 
-// look makes the goroutine look for something to tell.
+// look makes the goroutine look for something to report.
 func (w *watch) look() {
 	select {
 	case w.changed <- struct{}{}:
@@ -158,7 +159,7 @@ func isAbout(event *event.Event, target string) bool {
 	return body["target"] == target
 }
 
-// run tells until ctx ends.
+// run reports until ctx ends.
 func (w *watch) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -170,7 +171,7 @@ func (w *watch) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := time.Now()
-		if next := w.tell(ctx, now); next.IsZero() {
+		if next := w.report(ctx, now); next.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(next.Sub(now))
@@ -178,22 +179,22 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// fact is something to be told.
+// fact is something to be reported.
 type fact struct {
 	name string
 	body map[string]any
 }
 
-// tell tells what there is to tell, and returns when to look again even if
+// report reports what there is to report, and returns when to look again even if
 // nothing changes, zero for never.
-func (w *watch) tell(ctx context.Context, now time.Time) (next time.Time) {
-	w.telling.Lock()
-	defer w.telling.Unlock()
+func (w *watch) report(ctx context.Context, now time.Time) (next time.Time) {
+	w.reporting.Lock()
+	defer w.reporting.Unlock()
 	generation := w.runtime.newest.Load()
 	if generation == nil {
 		return time.Time{}
 	}
-	w.meetSources(ctx, generation, now)
+	w.learnSources(ctx, generation, now)
 	later := func(at time.Time) {
 		if next.IsZero() || at.Before(next) {
 			next = at
@@ -232,8 +233,8 @@ func (w *watch) emit(generation *Generation, name string, data map[string]any) {
 	}
 }
 
-// emitAll emits until ctx ends. It is not the goroutine that tells, and nobody
-// waits for its end, because what it calls may take any time.
+// emitAll emits until ctx ends. It is not the goroutine that reports, and Close
+// does not wait for it, because what it calls may take any time.
 func (w *watch) emitAll(ctx context.Context) {
 	for {
 		select {
@@ -246,22 +247,22 @@ func (w *watch) emitAll(ctx context.Context) {
 }
 
 // store decides about an own event and stores it, as any other.
-func (w *watch) store(ctx context.Context, generation *Generation, now time.Time, told fact) {
-	e, err := generation.OwnEvent(told.name, now, told.body)
+func (w *watch) store(ctx context.Context, generation *Generation, now time.Time, about fact) {
+	e, err := generation.OwnEvent(about.name, now, about.body)
 	if err == nil {
-		within, cancel := context.WithTimeout(ctx, tellWithin)
+		within, cancel := context.WithTimeout(ctx, reportWithin)
 		defer cancel()
 		err = w.runtime.Accept(within, generation, &receive.Received{Source: names.RelaySource, Events: []*event.Event{e}})
 	}
 	if err != nil && ctx.Err() == nil {
-		w.runtime.logger.Error("storing an event of the relay itself; it is lost", zap.String("event", told.name), zap.Error(err))
+		w.runtime.logger.Error("storing an event of the relay itself; it is lost", zap.String("event", about.name), zap.Error(err))
 	}
 }
 
-// failureFacts are the failures to be told. The caller holds the mutex.
+// failureFacts are the failures to be reported. The caller holds the mutex.
 func (w *watch) failureFacts(generation *Generation, now time.Time, later func(time.Time)) (facts []fact) {
 	for action, failures := range w.failures {
-		due := failures.told.Add(tellEvery)
+		due := failures.reported.Add(reportEvery)
 		switch {
 		case now.Before(due):
 			later(due)
@@ -271,14 +272,14 @@ func (w *watch) failureFacts(generation *Generation, now time.Time, later func(t
 			body := failureBody(generation, &failures.last)
 			body["count"], body["since"] = failures.count, generation.moment(failures.since)
 			facts = append(facts, fact{DeliveryFailed, body})
-			*failures = gathered{told: now}
-			later(now.Add(tellEvery))
+			*failures = gathered{reported: now}
+			later(now.Add(reportEvery))
 		}
 	}
 	return facts
 }
 
-// failureBody tells of one delivery that failed.
+// failureBody describes one delivery that failed.
 func failureBody(generation *Generation, outcome *forward.Outcome) map[string]any {
 	body := map[string]any{
 		"action": outcome.Action, "delivery": outcome.Delivery, "attempts": outcome.Attempts, "error": outcome.Error,
@@ -305,16 +306,17 @@ func failureBody(generation *Generation, outcome *forward.Outcome) map[string]an
 	return body
 }
 
-// targetFacts are the changes of targets to be told. The caller holds the mutex.
+// targetFacts are the changes of targets to be reported. The caller holds the
+// mutex.
 func (w *watch) targetFacts(generation *Generation, now time.Time, later func(time.Time)) (facts []fact) {
 	for name, target := range w.targets {
-		due := target.told.Add(tellEvery)
+		due := target.reported.Add(reportEvery)
 		body := map[string]any{"target": name, "action": target.Action, "since": generation.moment(target.Since)}
 		switch down := target.endpoints > 0; {
-		case !down && target.toldDown:
+		case !down && target.reportedDown:
 			body["down_for"] = seconds(now.Sub(target.Since))
 			facts = append(facts, fact{TargetIsUp, body})
-			target.toldDown = false
+			target.reportedDown = false
 			later(due)
 		case target.endpoints < 0:
 			// The news that is still to come has this looked at again.
@@ -322,19 +324,19 @@ func (w *watch) targetFacts(generation *Generation, now time.Time, later func(ti
 			delete(w.targets, name)
 		case !down:
 			later(due)
-		case target.toldDown || target.silent:
+		case target.reportedDown || target.silent:
 		case now.Before(due):
 			later(due)
 		default:
 			body["error"] = target.Error
 			facts = append(facts, fact{TargetIsDown, body})
-			target.toldDown, target.told = true, now
+			target.reportedDown, target.reported = true, now
 		}
 	}
 	return facts
 }
 
-// attempted is told of each attempt.
+// attempted takes note of each attempt.
 func (r *Runtime) attempted(outcome forward.Outcome) {
 	r.metrics.attempted(&outcome)
 	if outcome.State == queue.Failed {

@@ -12,21 +12,22 @@ import (
 
 // watchedSource is a source that is not to be silent for long.
 type watchedSource struct {
-	// heard is the source's last event that was found in the history, zero if
-	// there is none: later ones are counted as they come.
-	heard time.Time
-	// told says for which last event a silence was told.
-	told     bool
-	toldLast time.Time
+	// last is the time of the source's last event that was found in the history,
+	// zero if there is none: later ones are counted as they come.
+	last time.Time
+	// reported says that a silence was reported, and reportedLast after which last
+	// event.
+	reported     bool
+	reportedLast time.Time
 }
 
 // lookBack is how many events of the relay are looked at to find out whether a
-// silence was told before a restart.
+// silence was reported before a restart.
 const lookBack = 200
 
-// meetSources finds out when sources that are new here were heard last, and
-// whether their silence was told already.
-func (w *watch) meetSources(ctx context.Context, generation *Generation, now time.Time) {
+// learnSources finds out when the last event of each source that is new here came,
+// and whether its silence was reported already.
+func (w *watch) learnSources(ctx context.Context, generation *Generation, now time.Time) {
 	for source := range generation.Configuration.Quiet {
 		w.mutex.Lock()
 		known := w.sources[source] != nil
@@ -34,51 +35,51 @@ func (w *watch) meetSources(ctx context.Context, generation *Generation, now tim
 		if known {
 			continue
 		}
-		met, err := w.meet(ctx, source)
+		found, err := w.learn(ctx, source)
 		if err != nil && ctx.Err() == nil {
-			w.runtime.logger.Warn("finding out when a source was heard last; its quiet counts from the start",
+			w.runtime.logger.Warn("finding out when the last event of a source came; its quiet counts from the start",
 				zap.String("source", source), zap.Error(err))
 		}
 		w.mutex.Lock()
-		w.sources[source] = met
+		w.sources[source] = found
 		w.mutex.Unlock()
 	}
 }
 
-func (w *watch) meet(ctx context.Context, source string) (*watchedSource, error) {
-	met := new(watchedSource)
+func (w *watch) learn(ctx context.Context, source string) (*watchedSource, error) {
+	found := new(watchedSource)
 	page, err := w.runtime.engine.Page(ctx, queue.Filter{Source: source}, queue.NewestFirst, "", 20)
 	if err != nil {
-		return met, err
+		return found, err
 	}
 	for _, event := range page.Events {
 		if !event.Test {
-			met.heard = event.Received
+			found.last = event.Received
 			break
 		}
 	}
-	told, err := w.runtime.engine.Events(ctx, queue.Filter{Source: names.RelaySource, Event: SourceQuiet, Since: met.heard}, queue.NewestFirst, "", lookBack)
+	reports, err := w.runtime.engine.Events(ctx, queue.Filter{Source: names.RelaySource, Event: SourceQuiet, Since: found.last}, queue.NewestFirst, "", lookBack)
 	if err != nil {
-		return met, err
+		return found, err
 	}
-	for _, stored := range told.Events {
+	for _, stored := range reports.Events {
 		if stored.Event == nil || stored.Summary.Test {
 			continue
 		}
-		if body, _ := stored.Event.Body.(map[string]any); body["source"] == source && stored.Event.Received.After(met.heard) {
-			met.told, met.toldLast = true, met.heard
+		if body, _ := stored.Event.Body.(map[string]any); body["source"] == source && stored.Event.Received.After(found.last) {
+			found.reported, found.reportedLast = true, found.last
 			break
 		}
 	}
-	return met, nil
+	return found, nil
 }
 
-// lastHeard returns when a source was heard last, zero for never. The caller
-// holds the mutex.
-func (w *watch) lastHeard(source string) time.Time {
+// lastEvent returns when the last event of a source came, zero for never. The
+// caller holds the mutex.
+func (w *watch) lastEvent(source string) time.Time {
 	var last time.Time
 	if known := w.sources[source]; known != nil {
-		last = known.heard
+		last = known.last
 	}
 	if at := time.Unix(0, w.runtime.metrics.source(source).last.Load()); at.Unix() > 0 && at.After(last) {
 		last = at
@@ -86,11 +87,11 @@ func (w *watch) lastHeard(source string) time.Time {
 	return last
 }
 
-// quietFacts are the silences to be told. The caller holds the mutex.
+// quietFacts are the silences to be reported. The caller holds the mutex.
 func (w *watch) quietFacts(generation *Generation, now time.Time, later func(time.Time)) (facts []fact) {
 	for source, quiet := range generation.Configuration.Quiet {
 		known := w.sources[source]
-		last := w.lastHeard(source)
+		last := w.lastEvent(source)
 		since := last
 		if since.IsZero() {
 			since = w.started
@@ -99,12 +100,12 @@ func (w *watch) quietFacts(generation *Generation, now time.Time, later func(tim
 		switch {
 		case now.Before(due):
 			later(due)
-		case known.told && known.toldLast.Equal(last):
-			// It is told. Whether it is heard again is seen in time for the next
+		case known.reported && known.reportedLast.Equal(last):
+			// It is reported. Whether another event came is seen in time for the next
 			// silence.
 			later(now.Add(quiet))
 		default:
-			known.told, known.toldLast = true, last
+			known.reported, known.reportedLast = true, last
 			facts = append(facts, fact{SourceQuiet, map[string]any{
 				"source": source, "since": generation.moment(since), "silent_for": seconds(now.Sub(since)), "quiet": seconds(quiet),
 			}})
@@ -125,7 +126,7 @@ func (w *watch) silent(generation *Generation, now time.Time) []QuietSource {
 		if quiet <= 0 || w.sources[source.Name] == nil {
 			continue
 		}
-		last := w.lastHeard(source.Name)
+		last := w.lastEvent(source.Name)
 		since := last
 		if since.IsZero() {
 			since = w.started

@@ -16,7 +16,7 @@ import (
 
 // Runtime is what lives as long as a queue is open, over any number of
 // configurations: the queue, the attempts in flight, the limits and the switches.
-// A Stack tells it which generation is its newest. It is safe for concurrent use.
+// A Stack sets which generation is its newest. It is safe for concurrent use.
 type Runtime struct {
 	engine     queue.Engine
 	log        newestLog

@@ -176,8 +176,8 @@ func (s *Stack) ingest(generation *Generation, request *http.Request, origin rec
 	return received, by, err
 }
 
-// storeWithin is how long a disk may take to store events before their sender is
-// told to come again.
+// storeWithin is how long a disk may take to store events before their sender gets
+// 503 and is to post them again.
 const storeWithin = 30 * time.Second
 
 var errNeverServing = errors.New("the relay is shutting down or its configuration failed to start; nothing was stored")

@@ -41,7 +41,7 @@ const (
 	retrySwitchAgain = 10 * time.Second
 )
 
-// switchedOff is what is switched off, made ready to be asked for each event. It
+// switchedOff is what is switched off, made ready to be looked up for each event. It
 // does not change once it is made.
 type switchedOff struct {
 	list []queue.Switch

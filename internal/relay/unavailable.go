@@ -68,7 +68,7 @@ func (r *Runtime) Unavailable() error {
 	if r.entered.Load() {
 		return nil
 	}
-	// Any reading tells.
+	// Any read returns the reason.
 	ctx, cancel := context.WithTimeout(r.life, time.Second)
 	defer cancel()
 	if _, err := r.engine.Switches(ctx); err != nil {

@@ -31,7 +31,7 @@ type Decided struct {
 	// or the actions differ.
 	Events  int `json:"events"`
 	Changed int `json:"changed"`
-	// Fires and Stops count, by action, what is asked for now and was not, and
+	// Fires and Stops count, by action, what fires now and did not, and
 	// the other way round.
 	Fires map[string]int `json:"fires"`
 	Stops map[string]int `json:"stops"`
@@ -61,7 +61,7 @@ type Difference struct {
 //
 // The running configuration makes the deliveries, also if another decides: all
 // actions that fire must exist in it, or nothing is done at all and the error is
-// *relay.WrongInput. Progress is told in events; it may be nil. What was done before
+// *relay.WrongInput. Progress is counted in events; it may be nil. What was done before
 // another error stays done, and is what Decided says.
 func Decide(ctx context.Context, runtime *relay.Runtime, selection Selection, options DecideOptions, progress func(Progress)) (Decided, error) {
 	if progress == nil {

@@ -31,7 +31,7 @@ type Resent struct {
 // without a state chooses those that failed, expired or were cancelled.
 // Unfinished ones are never chosen, and those that were sent again before only
 // by their own id, since the later one says what became of them. With dry it
-// only counts. Progress is told in deliveries; it may be nil. What was done
+// only counts. Progress is counted in deliveries; it may be nil. What was done
 // before an error stays done, and is what Resent says.
 func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dry bool, progress func(Progress)) (Resent, error) {
 	if progress == nil {

@@ -107,7 +107,7 @@ func testURL(generation *relay.Generation, source, event string, query url.Value
 }
 
 // ownTest makes a test of one of the relay's own events, so that an
-// administrator can see whether it would reach anybody.
+// administrator can see whether it would reach a target.
 func ownTest(generation *relay.Generation, name string, query url.Values, body string) (*receive.Received, error) {
 	members := map[string]any{}
 	if body != "" {

@@ -1,4 +1,4 @@
-// Tells screen readers what changed, politely and seldom: a live list would
+// Lets screen readers say what changed, politely and seldom: a live list would
 // otherwise never let them finish a sentence.
 const pause = 8000;
 let last = 0;

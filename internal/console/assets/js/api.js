@@ -2,7 +2,7 @@
 // that it works wherever it is mounted.
 const base = new URL("api/", document.baseURI);
 
-// ApiError tells what went wrong in the server's words. Its status is 0 when
+// ApiError says what went wrong in the server's words. Its status is 0 when
 // there was no answer.
 export class ApiError extends Error {
 	constructor(message, status, field) {
@@ -12,11 +12,11 @@ export class ApiError extends Error {
 	}
 }
 
-// contact is told of each answer and each silence, so that the page can say
+// contact gets each answer and each silence, so that the page can say
 // that the relay cannot be reached.
 export const contact = new EventTarget();
 
-function tell(reached) {
+function report(reached) {
 	contact.dispatchEvent(new CustomEvent("contact", { detail: reached }));
 }
 
@@ -34,24 +34,24 @@ async function ask(url, options) {
 		answer = await fetch(url, { cache: "no-store", ...options });
 	} catch (error) {
 		if (error.name === "AbortError") throw error;
-		tell(false);
+		report(false);
 		throw new ApiError("The relay does not answer. Is Caddy running?", 0);
 	}
 	if (answer.ok) {
-		tell(true);
+		report(true);
 		return answer;
 	}
 	let message = `The relay answered ${answer.status} ${answer.statusText}.`;
 	let field;
 	try {
-		const told = await answer.json();
-		if (told.error) message = told.error;
-		field = told.field;
-		tell(true);
+		const line = await answer.json();
+		if (line.error) message = line.error;
+		field = line.field;
+		report(true);
 	} catch {
 		// Not an answer of the relay but, say, of a proxy before it: the status has
 		// to do.
-		tell(answer.status < 500);
+		report(answer.status < 500);
 	}
 	throw new ApiError(message, answer.status, field);
 }
@@ -79,10 +79,10 @@ export async function postLong(path, body, onProgress = () => {}, signal) {
 	let result;
 	const line = (text) => {
 		if (!text.trim()) return;
-		const told = JSON.parse(text);
-		if (told.error) throw new ApiError(told.error, answer.status, told.field);
-		if (told.progress) onProgress(told.progress);
-		if ("result" in told) result = told.result;
+		const line = JSON.parse(text);
+		if (line.error) throw new ApiError(line.error, answer.status, line.field);
+		if (line.progress) onProgress(line.progress);
+		if ("result" in line) result = line.result;
 	};
 	for (;;) {
 		const { done, value } = await reader.read();

@@ -1,5 +1,5 @@
 // What stands over every view while something is switched off, down or out of
-// reach, so that nobody forgets a pause.
+// reach, so that no pause is forgotten.
 import { el, fill, button } from "./dom.js";
 import { icon } from "./icons.js";
 import { shown } from "./shown.js";
@@ -32,7 +32,7 @@ function linesOf(status, reached, problem) {
 		lines.push({ key: "reach", tone: "bad", icon: "unlink", text: "The relay cannot be reached. What you see is from before; this page tries again by itself." });
 	}
 	if (problem && reached) {
-		lines.push({ key: problem, tone: "bad", icon: "warning", text: ["The relay cannot tell how it is: ", shown(problem, 200)] });
+		lines.push({ key: problem, tone: "bad", icon: "warning", text: ["The relay's status cannot be read: ", shown(problem, 200)] });
 	}
 	if (!status) return lines;
 	if (status.off) {
@@ -61,7 +61,7 @@ function linesOf(status, reached, problem) {
 	for (const quiet of status.quiet ?? []) {
 		lines.push({
 			key: `quiet ${quiet.source}`, tone: "warn", icon: "quiet",
-			text: [el("strong", "Quiet source: "), shown(quiet.source, 60), parse(quiet.last) ? [" was last heard ", timeNode(quiet.last, relative)] : " has not been heard yet", "."],
+			text: [el("strong", "Quiet source: "), shown(quiet.source, 60), parse(quiet.last) ? [": its last event came ", timeNode(quiet.last, relative)] : " has sent no event yet", "."],
 		});
 	}
 	return lines;

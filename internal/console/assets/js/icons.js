@@ -1,5 +1,5 @@
-// The shapes of the page. Each state has a shape of its own, so that nobody
-// needs to tell colours apart.
+// The shapes of the page. Each state has a shape of its own, so that no colour
+// needs to be distinguished.
 const namespace = "http://www.w3.org/2000/svg";
 
 // Paths on a 16 by 16 grid. Those in solid are filled, the others are lines.

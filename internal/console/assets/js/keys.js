@@ -1,4 +1,4 @@
-// The keyboard. Views offer what they can do; keys are taken only when nobody
+// The keyboard. Views offer what they can do; keys are taken only while no one
 // is writing.
 import { el, button } from "./dom.js";
 import { openDialog } from "./dialogs.js";
@@ -17,7 +17,7 @@ const general = [
 
 let commands = {};
 
-// offer tells what the view that is shown does with which key.
+// offer sets what the view that is shown does with which key.
 export function offer(view) {
 	commands = view ?? {};
 }

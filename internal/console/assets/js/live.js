@@ -1,5 +1,5 @@
-// The live stream. It is closed while nobody looks at the page: browsers keep
-// few connections to one host, and each stream holds one.
+// The live stream. It is closed while the page is hidden: browsers keep few
+// connections to one host, and each stream holds one.
 import { address } from "./api.js";
 import { refresh } from "./status.js";
 
@@ -20,7 +20,7 @@ export function live(query, { onBatch, onState, onGap }) {
 		onState(opened ? "reconnecting" : "connecting");
 		source = new EventSource(address("live", query));
 		source.addEventListener("open", () => {
-			// Of what happened after it was read and before now, nobody tells.
+			// What happened after it was read and before now is not in the stream.
 			onGap();
 			opened = connected = true;
 			onState("live");

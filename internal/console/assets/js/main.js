@@ -53,7 +53,7 @@ async function show() {
 				button("Load the page again", () => location.reload(), { class: "primary" })));
 			return;
 		}
-		// Somebody went on while it was loading.
+		// Another view was opened while it was loading.
 		if (mine !== turn) return;
 		main.querySelector(".empty")?.remove();
 		main.append(node);

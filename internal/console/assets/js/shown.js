@@ -1,4 +1,4 @@
-// Shows text that came from outside. Whoever sends events can write anything
+// Shows text that came from outside. A sender can write anything
 // into them: characters that turn the reading direction, that cannot be seen,
 // or that imitate others, and lines without end. Here they become visible and
 // stay within their box.

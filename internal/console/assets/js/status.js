@@ -1,5 +1,5 @@
 // How the relay is. It is asked for every now and then while the page is
-// looked at, and after each change; whoever shows it subscribes.
+// looked at, and after each change; views that show it subscribe.
 import { get, contact } from "./api.js";
 
 const every = 15_000;
@@ -12,7 +12,7 @@ const listeners = new Set();
 export const status = () => latest;
 
 // onStatus calls back with each new status, whether the relay can be reached,
-// and what keeps it from telling its status; and at once if something is known.
+// and why its status cannot be read; and at once if something is known.
 // It returns a function that ends it.
 export function onStatus(listener) {
 	listeners.add(listener);
@@ -20,7 +20,7 @@ export function onStatus(listener) {
 	return () => listeners.delete(listener);
 }
 
-function tell() {
+function publish() {
 	for (const listener of listeners) listener(latest, reached, problem);
 }
 
@@ -29,11 +29,11 @@ export async function refresh() {
 	try {
 		latest = await get("status");
 		problem = "";
-		tell();
+		publish();
 	} catch (error) {
-		// Silence is told by contact.
+		// contact reports silence.
 		problem = error.status ? error.message : "";
-		if (problem) tell();
+		if (problem) publish();
 	}
 	if (!document.hidden) timer = setTimeout(refresh, reached ? every : 4000);
 }
@@ -42,7 +42,7 @@ export function start() {
 	contact.addEventListener("contact", ({ detail }) => {
 		if (detail === reached) return;
 		reached = detail;
-		tell();
+		publish();
 	});
 	document.addEventListener("visibilitychange", () => {
 		if (document.hidden) clearTimeout(timer);

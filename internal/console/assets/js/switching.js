@@ -6,7 +6,7 @@ import { visible } from "./shown.js";
 import { refresh } from "./status.js";
 import { failed, toast } from "./toast.js";
 
-// changed is told of every switch that was turned here.
+// changed gets every switch that was turned here.
 export const changed = new EventTarget();
 
 const durations = [["30m", "30 minutes"], ["1h", "1 hour"], ["4h", "4 hours"], ["24h", "24 hours"], ["168h", "7 days"], ["", "until it is turned on by hand"]];

@@ -1,4 +1,4 @@
-// Times, in the zone of whoever looks. The server keeps UTC.
+// Times, in the zone of the browser. The server keeps UTC.
 import { el } from "./dom.js";
 
 const two = (n) => String(n).padStart(2, "0");
@@ -16,7 +16,7 @@ export const date = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two
 
 export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone ?? "local";
 
-// full tells a time to the millisecond, with its zone.
+// full writes a time to the millisecond, with its zone.
 export function full(at) {
 	const offset = -at.getTimezoneOffset();
 	const sign = offset < 0 ? "-" : "+";
@@ -24,14 +24,14 @@ export function full(at) {
 		`${sign}${two(Math.trunc(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)} (${zone()})`;
 }
 
-// medium tells a time to the second, with its day.
+// medium writes a time to the second, with its day.
 export const medium = (at) => `${days[at.getDay()].slice(0, 3)} ${date(at)} ${clock(at)}`;
 
 function startOfDay(at) {
 	return new Date(at.getFullYear(), at.getMonth(), at.getDate());
 }
 
-// dayName tells the day: Today, Yesterday, Tuesday 10 March.
+// dayName writes the day: Today, Yesterday, Tuesday 10 March.
 export function dayName(at) {
 	const now = new Date();
 	const ago = Math.round((startOfDay(now) - startOfDay(at)) / 86_400_000);
@@ -40,7 +40,7 @@ export function dayName(at) {
 	return ago === 0 ? `Today, ${name}` : ago === 1 ? `Yesterday, ${name}` : name;
 }
 
-// span tells a length of time in seconds with its two largest units.
+// span writes a length of time in seconds with its two largest units.
 export function span(seconds) {
 	seconds = Math.max(0, seconds);
 	if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
@@ -55,20 +55,20 @@ export function span(seconds) {
 	return `${Math.floor(seconds / size)} ${name}${rest ? ` ${rest} ${smaller}` : ""}`;
 }
 
-// took tells how long an attempt took, from milliseconds.
+// took writes how long an attempt took, from milliseconds.
 export function took(millis) {
 	if (!(millis >= 0)) return "";
 	return millis < 10 ? `${Number(millis.toFixed(1))} ms` : millis < 1000 ? `${Math.round(millis)} ms` : span(millis / 1000);
 }
 
-// relative tells a time from now: "3 min ago", "in 2 h".
+// relative writes a time from now: "3 min ago", "in 2 h".
 export function relative(at) {
 	const seconds = (at - Date.now()) / 1000;
 	if (Math.abs(seconds) < 1.5) return "now";
 	return seconds < 0 ? `${span(Math.round(-seconds))} ago` : `in ${span(Math.round(seconds))}`;
 }
 
-// short tells a time as briefly as it can be understood today.
+// short writes a time as briefly as it can be understood today.
 export function short(at) {
 	const now = new Date();
 	if (date(at) === date(now)) return clock(at);
@@ -76,7 +76,7 @@ export function short(at) {
 	return `${date(at)} ${clock(at).slice(0, 5)}`;
 }
 
-// due tells when something is to happen.
+// due writes when something is to happen.
 export const due = (at) => (at > Date.now() ? relative(at) : "is due");
 
 // Formats that change with time.

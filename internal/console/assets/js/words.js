@@ -1,5 +1,5 @@
 // The words and shapes of verdicts, states and outcomes: one place, so that a
-// state looks the same wherever it is told.
+// state looks the same wherever it is shown.
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
 

@@ -15,7 +15,7 @@ import { eventRow, dayRow } from "./rows.js";
 
 const pageSize = 50;
 // A live list must not grow for ever. What falls off its end is read again
-// when somebody goes on that far.
+// when the reader goes on that far.
 const mostRows = 1000;
 
 export function open(container) {
@@ -188,7 +188,7 @@ export function open(container) {
 	function emptyState() {
 		if (Object.keys(filters).length) {
 			return el("div.empty", { test: "empty" }, el("h2", "No event matches these filters"),
-				el("p", "Remove a filter above, or choose a longer time. An event that its sender says it sent and that is not here may have been turned away: see ", el("a", { href: to("rejections") }, "Rejections"), "."),
+				el("p", "Remove a filter above, or choose a longer time. An event that its sender sent and that is not here may have been refused: see ", el("a", { href: to("rejections") }, "Rejections"), "."),
 				button("Clear all filters", () => {
 					replace(to("activity"));
 					begin({});
@@ -324,21 +324,21 @@ export function open(container) {
 			else if (isNewer(event)) waiting.set(event.id, event);
 		}
 		if (!waiting.size) return;
-		// Nothing is pushed from under somebody who reads further down, walks
-		// with the keyboard or selects.
+		// Nothing moves under a reader who is further down, walks with the keyboard
+		// or selects.
 		const busy = window.scrollY > 120 || selected.size > 0 || body.contains(document.activeElement);
 		if (!busy) showWaiting(true);
 		else drawNewer();
 	}
 
-	// isNewer tells an event that belongs into the list from one further down,
-	// which comes with the pages that are not read yet.
+	// isNewer says whether an event belongs into the list. One further down comes
+	// with the pages that are not read yet.
 	function isNewer(event) {
 		const last = lastRow();
 		return !last || !next || older(last.event, event);
 	}
 
-	function showWaiting(tell = false) {
+	function showWaiting(aloud = false) {
 		const events = [...waiting.values()];
 		waiting.clear();
 		for (const event of events) place(event, true);
@@ -347,7 +347,7 @@ export function open(container) {
 		allTools.hidden = false;
 		if (end.querySelector(".empty")) fill(end);
 		drawNewer();
-		if (tell) announce(`${plural(events.length, "new event")}`);
+		if (aloud) announce(`${plural(events.length, "new event")}`);
 	}
 
 	function drawNewer() {
@@ -439,7 +439,7 @@ export function open(container) {
 	return view;
 }
 
-// kept tells the view of one event which events the list holds, so that one can
+// kept shows the view of one event which events the list holds, so that one can
 // walk from one to the next.
 export const kept = {
 	address: to("activity"),

@@ -9,7 +9,7 @@ import { status } from "../status.js";
 import { loadPlot, chart, dashes } from "./chart.js";
 
 const choices = [["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", "7 d"], ["30d", "30 d"], ["custom", "custom"]];
-// What an axis of ages is divided by, so that it tells whole minutes, hours and
+// What an axis of ages is divided by, so that it shows whole minutes, hours and
 // days.
 const roundAges = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
 // Where the lines of a logarithmic scale of times are drawn, in milliseconds.
@@ -104,7 +104,7 @@ export function open(container) {
 		const outcomes = [["delivered", "blue"], ["failed", "red"], ["expired", "violet"], ["cancelled", "grey"]];
 		const retries = sum((point) => point.retries);
 		const actions = [...new Set(points.flatMap((point) => Object.keys(point.backlog ?? {})))].sort();
-		// More lines than these nobody can tell apart: the largest, by name.
+		// More lines than these cannot be distinguished: the largest, by name.
 		const largest = actions.map((name) => [name, Math.max(...points.map((point) => point.backlog?.[name]?.count ?? 0))]).sort((a, b) => b[1] - a[1]).slice(0, dashes.length).map(([name]) => name);
 		const tones = ["blue", "amber", "green", "red", "violet", "sky", "grey", "ink"];
 		const byAction = (of) => largest.map((name, i) => ({ name, tone: tones[i], dash: dashes[i], values: points.map((point) => of(point.backlog?.[name])) }));

@@ -37,7 +37,7 @@ export function open(container, route) {
 	const right = el("div.column");
 	fill(container, walk, el("div.view-head.event-head", el("div.title-line", heading, marks), line), problem, tools, way, el("div.columns", left, right));
 
-	// What somebody opened stays open when the event changes under it.
+	// What was opened stays open when the event changes under it.
 	let sections = null;
 
 	async function load(quiet = false) {
@@ -107,7 +107,7 @@ export function open(container, route) {
 		resend({ ids: [detail.id] }, { what: "this event", done: load });
 	}
 
-	// The event is read again when the live stream tells of it.
+	// The event is read again when the live stream reports it.
 	function follow() {
 		stream?.close();
 		stream = live({ source: detail.source, event: detail.event }, {

@@ -39,7 +39,7 @@ export function whySection(detail) {
 		result);
 }
 
-// storedVerdict tells what was decided when the event came, in one sentence and
+// storedVerdict says what was decided when the event came, in one sentence and
 // with what explains it.
 function storedVerdict(detail) {
 	const verdict = detail.verdict ?? {};

@@ -40,8 +40,8 @@ export function open(container) {
 
 function sourceSection(source, events, opened, searched) {
 	const acted = source.events.filter((event) => event.rules?.length).length;
-	// What somebody did something about comes first; the rest is mostly long, and
-	// opens when it is looked for.
+	// What has a rule comes first; the rest is mostly long, and opens when it is
+	// looked for.
 	const said = events.filter((event) => event.rules?.length || event.switch);
 	const unsaid = events.filter((event) => !said.includes(event));
 	const rank = (event) => (event.switch ? 0 : event.active ? 1 : 2);

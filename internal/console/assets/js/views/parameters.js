@@ -12,7 +12,7 @@ export function open(container) {
 		intro: "System parameters exist for every event; custom ones are configured. A click copies the tag for a template. Secrets are never shown.",
 		load: () => get("parameters"),
 		draw: (parameters, words) => {
-			// Never look into secrets: a search that finds them would tell them.
+			// Never look into secrets: a search that finds them would reveal them.
 			const found = parameters.filter((parameter) => matches(words, parameter.name, parameter.kind, parameter.description, parameter.used_by, parameter.secret ? [] : [parameter.value, Object.keys(parameter.tenants ?? {}), Object.values(parameter.tenants ?? {})]));
 			if (!found.length) return nothing(words, "parameter", [el("h2", "There are no parameters")]);
 			const group = (kind, title) => {

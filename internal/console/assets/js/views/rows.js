@@ -15,7 +15,7 @@ export function eventRow(event, { onSelect }) {
 		node, tick, event,
 		get link() { return node.querySelector("a.event-link"); },
 		draw(next) {
-			// What has not changed stays: somebody may be about to click on it.
+			// What has not changed stays: it may be about to be clicked.
 			const says = JSON.stringify(next);
 			if (says === drawn) return;
 			drawn = says;

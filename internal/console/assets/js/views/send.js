@@ -116,7 +116,7 @@ export function open(container, route) {
 	}
 
 	// showResult lists what was stored, and follows it until all is delivered or
-	// somebody goes on.
+	// the reader goes on.
 	function showResult(ids) {
 		const lines = new Map(ids.slice(0, 20).map((id) => [id, el("li", mono(id))]));
 		const box = el("section.panel", { test: "send-result" }, el("h2", { tabindex: "-1" }, ids.length === 1 ? "The test event is stored" : `${plural(ids.length, "test event")} are stored`),
