@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/caddy-event-relay/event-relay/internal/escape"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 // escaping says how a value is put into the place where its tag stands.
@@ -32,13 +33,13 @@ const (
 // append appends a value, escaped.
 func (e escaping) append(dst []byte, value any) ([]byte, error) {
 	if e == jsonValue {
-		return appendJSON(dst, value)
+		return event.AppendJSON(dst, value)
 	}
 	if number, ok := value.(int64); ok {
 		// Digits need no escaping anywhere.
 		return strconv.AppendInt(dst, number, 10), nil
 	}
-	text, err := textOf(value)
+	text, err := event.TextOf(value)
 	if err != nil {
 		return dst, err
 	}

@@ -1,6 +1,9 @@
 package template
 
-import "github.com/caddy-event-relay/event-relay/rules/language"
+import (
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules/language"
+)
 
 // OrderKey returns the text that order_by makes of an event, "" if the action has
 // no order_by or its value is absent. The error holds no value of the event.
@@ -8,11 +11,15 @@ func (s *Set) OrderKey(bound *language.Bound) (string, error) {
 	if s.orderBy == nil {
 		return "", nil
 	}
+	return s.orderKey(bound)
+}
+
+func (s *Set) orderKey(bound *language.Bound) (string, error) {
 	value, err := bound.Evaluate(s.orderBy)
 	if err != nil {
 		return "", err
 	}
-	return textOf(value)
+	return event.TextOf(value)
 }
 
 // orderBy compiles the expression of order_by, nil if there is none. It reports

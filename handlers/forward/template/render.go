@@ -1,12 +1,14 @@
 package template
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -23,6 +25,8 @@ type Request struct {
 	// Empty names the tags that rendered as nothing, each once.
 	Empty []string
 
+	// url is what URL points to, here to save an allocation.
+	url  url.URL
 	path string
 	// authHeader is the header field that holds credentials, and shownQuery how
 	// much of the query comes before those in it; "" and 0 if there are none.
@@ -52,7 +56,7 @@ func (s *Set) Render(event *event.Event, delivery string) (*Request, error) {
 		return nil, err
 	}
 	request.path = path
-	request.URL = urlOf(v.target, path)
+	request.setURL(v.target, path)
 	request.URL.RawQuery, request.URL.ForceQuery = query, v.hasMark
 	if request.Header, err = r.header(v, event, delivery); err != nil {
 		return nil, err
@@ -68,17 +72,17 @@ func (s *Set) Render(event *event.Event, delivery string) (*Request, error) {
 	return request, nil
 }
 
-// urlOf returns a target's URL with a path that is sent byte for byte.
-func urlOf(target send.Target, path string) *url.URL {
-	u := &url.URL{Scheme: target.Scheme, Host: target.Host}
+// setURL sets the URL to a target's with a path that is sent byte for byte.
+func (r *Request) setURL(target send.Target, path string) {
+	r.url = url.URL{Scheme: target.Scheme, Host: target.Host}
+	r.URL = &r.url
 	if strings.HasPrefix(path, "//") {
 		// As Opaque this would read as a host.
-		u.RawPath = path
-		u.Path, _ = url.PathUnescape(path)
-		return u
+		r.url.RawPath = path
+		r.url.Path, _ = url.PathUnescape(path)
+		return
 	}
-	u.Opaque = path
-	return u
+	r.url.Opaque = path
 }
 
 // rendering is the state of one Render.
@@ -152,7 +156,11 @@ func (r *rendering) path(parts []pathPart) (string, error) {
 			if err != nil {
 				return "", fmt.Errorf("url: %w", err)
 			}
-			text, err := textOf(value)
+			if number, ok := value.(int64); ok {
+				dst = strconv.AppendInt(dst, number, 10)
+				continue
+			}
+			text, err := event.TextOf(value)
 			if err != nil {
 				return "", fmt.Errorf("url: %s: %w", tag, err)
 			}
@@ -161,7 +169,7 @@ func (r *rendering) path(parts []pathPart) (string, error) {
 			}
 			dst = escape.Unreserved.Append(dst, text)
 		}
-		if len(part.segment) > 0 && holdsDots(string(dst[begin:])) {
+		if segment := dst[begin:]; len(part.segment) > 0 && bytes.ContainsAny(segment, ".%") && holdsDots(string(segment)) {
 			return "", fmt.Errorf("url: %s makes a path segment of dots, which would lead to another path; not sent", template(part.segment).firstTag())
 		}
 	}
@@ -173,9 +181,6 @@ func (r *rendering) path(parts []pathPart) (string, error) {
 // servers decode, some of them twice, and some then take an encoded slash or a
 // backslash for a separator, or drop what follows a semicolon.
 func holdsDots(segment string) bool {
-	if !strings.Contains(segment, ".") && !strings.Contains(segment, "%") {
-		return false
-	}
 	for range 4 {
 		for piece := range strings.FieldsFuncSeq(segment, func(c rune) bool { return c == '/' || c == '\\' }) {
 			piece, _, _ = strings.Cut(piece, ";")
@@ -196,38 +201,39 @@ func holdsDots(segment string) bool {
 func (r *rendering) header(v *variant, event *event.Event, delivery string) (http.Header, error) {
 	header := make(http.Header, len(v.fixed)+len(v.headers)+3)
 	maps.Copy(header, v.fixed)
+	// The values share one slice, so that they cost one allocation.
+	values := make([]string, 0, len(v.headers)+3)
 	for i := range v.headers {
 		h := &v.headers[i]
-		values := make([]string, len(h.values))
+		first := len(values)
 		for j, value := range h.values {
 			text, err := r.text("header "+h.name, value)
 			if err != nil {
 				return nil, fmt.Errorf("%w; not sent", err)
 			}
-			values[j] = strings.TrimSpace(text)
-			if h.proofs != nil && h.proofs[j].isEmpty(values[j]) {
+			text = strings.TrimSpace(text)
+			if h.proofs != nil && h.proofs[j].isEmpty(text) {
 				return nil, h.proofs[j].empty
 			}
+			values = append(values, text)
 		}
-		header[h.name] = values
+		header[h.name] = slices.Clip(values[first:])
 	}
 	if event.Test {
 		header[testHeader] = []string{"1"}
 	}
-	own := []string{delivery, event.ID, ""}
-	setUnlessGiven(header, deliveryHeader, own[0:1:1])
-	setUnlessGiven(header, eventHeader, own[1:2:2])
+	setUnlessGiven := func(name, value string) {
+		if _, given := header[name]; !given {
+			values = append(values, value)
+			header[name] = slices.Clip(values[len(values)-1:])
+		}
+	}
+	setUnlessGiven(deliveryHeader, delivery)
+	setUnlessGiven(eventHeader, event.ID)
 	if trace := event.Headers[traceHeader]; len(trace) > 0 && isTraceparent(trace[0]) {
-		own[2] = trace[0]
-		setUnlessGiven(header, traceHeader, own[2:3:3])
+		setUnlessGiven(traceHeader, trace[0])
 	}
 	return header, nil
-}
-
-func setUnlessGiven(header http.Header, name string, values []string) {
-	if _, given := header[name]; !given {
-		header[name] = values
-	}
 }
 
 // isTraceparent reports whether a text is a W3C traceparent.
@@ -293,7 +299,9 @@ func forwardBody(event *event.Event, request *Request) error {
 		if !httpguts.ValidHeaderFieldValue(kind[0]) {
 			return errors.New("body: the event's Content-Type holds a character that a header cannot carry; not sent")
 		}
-		setUnlessGiven(request.Header, "Content-Type", kind[:1:1])
+		if _, given := request.Header["Content-Type"]; !given {
+			request.Header["Content-Type"] = kind[:1:1]
+		}
 	}
 	return nil
 }

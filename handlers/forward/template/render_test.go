@@ -105,6 +105,7 @@ func TestRenderBody(t *testing.T) {
 		{"key", config.BodyJSON, "", `{"{{body.name}}": 1, {{caller_id}}: 2}`, `{"Bob \"B\" \\ <&>\u0000\n\u2028é�": 1, "0044 20": 2}`, nil},
 		{"bare key that is no text", config.BodyJSON, "", `{ {{body.id}}: 2}`, "error: body: what was rendered is not well-formed JSON; not sent", nil},
 		{"number that JSON cannot spell", config.BodyJSON, "", `[{{duration}}]`, `["007"]`, nil},
+		{"number that JSON cannot spell, in a list", config.BodyJSON, "", `[{{[duration, "x"]}}]`, `[["007","x"]]`, nil},
 		{"text of digits", config.BodyJSON, "", `{{caller_id}}`, `"0044 20"`, nil},
 		{"parameter as it is", config.BodyJSON, "", `{"a": {{studio_path == "" ? 1 : 2}}, "b": "{{studio_host}}"}`, `{"a": 2, "b": "127.0.0.1"}`, nil},
 		{"raw", config.BodyRaw, "", "n={{body.name}}\r\n{{body.list}}{{body.none}}", "n=Bob \"B\" \\ <&>\x00\n\u2028é�\r\n[1,{\"a\":\"\\u0001<\"}]", []string{"body.none"}},

@@ -87,7 +87,7 @@ func valid(text string) string { return string([]rune(text)) }
 // to be sent.
 func checkShape(t testing.TB, prepared []*Set, value any) {
 	t.Helper()
-	text, err := textOf(value)
+	text, err := event.TextOf(value)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
+	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
 
@@ -110,7 +111,7 @@ func (b *builder) fill(w writtenText) template {
 			filled[i].tag = &lacking
 			continue
 		}
-		put, err := textOf(value.Value)
+		put, err := event.TextOf(value.Value)
 		if err != nil {
 			b.fail(w.place, fmt.Errorf("%s: %s: %w", position(w.text, p.offset), p.tag, err))
 		}
