@@ -64,45 +64,19 @@ func (db *DB) Backup(ctx context.Context, file string) (err error) {
 	}
 	// The copy says that it is in WAL mode. As one file it can be moved about,
 	// and read from where nothing can be written.
-	if err := withFile(file, func(conn *sqlite.Conn) error {
+	if err := database.WithFile(file, func(conn *sqlite.Conn) error {
 		return database.Execute(conn, "PRAGMA journal_mode = DELETE")
 	}); err != nil {
 		return err
 	}
-	return syncFile(file)
-}
-
-// withFile runs f with a connection to a database that has no other user.
-func withFile(file string, f func(conn *sqlite.Conn) error) error {
-	conn, err := sqlite.OpenConn(file, sqlite.OpenReadWrite)
-	if err != nil {
-		return err
-	}
-	for _, pragma := range []string{"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA trusted_schema = OFF", "PRAGMA synchronous = OFF"} {
-		if err := database.Execute(conn, pragma); err != nil {
-			return errors.Join(err, conn.Close())
-		}
-	}
-	return errors.Join(f(conn), conn.Close())
-}
-
-// syncFile makes a new file durable. No connection may have it open.
-func syncFile(file string) error {
-	f, err := os.OpenFile(file, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return database.SyncDirectory(filepath.Dir(file))
+	return database.SyncFile(file)
 }
 
 var errBackupStopped = errors.New("the database had to be opened anew meanwhile: try again")
 
 // copyTo copies the database to a file that is empty.
 func (db *DB) copyTo(ctx context.Context, file string) error {
-	return withFile(file, func(to *sqlite.Conn) error {
+	return database.WithFile(file, func(to *sqlite.Conn) error {
 		// It is removed if anything happens, so nothing needs to be undone.
 		if err := database.Execute(to, "PRAGMA journal_mode = OFF"); err != nil {
 			return err

@@ -238,7 +238,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 	changed := func(sql string) string {
 		file := write(content)
-		if err := withFile(file, func(conn *sqlite.Conn) error { return database.Execute(conn, sql) }); err != nil {
+		if err := database.WithFile(file, func(conn *sqlite.Conn) error { return database.Execute(conn, sql) }); err != nil {
 			t.Fatal(err)
 		}
 		return file
@@ -313,7 +313,7 @@ func TestVerifyFinds(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := withFile(db.file, func(conn *sqlite.Conn) error { return database.Execute(conn, sql) }); err != nil {
+			if err := database.WithFile(db.file, func(conn *sqlite.Conn) error { return database.Execute(conn, sql) }); err != nil {
 				t.Fatal(err)
 			}
 			db = benchOpen(t, Options{Dir: dir, MinFree: -1})

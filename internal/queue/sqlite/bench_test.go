@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -138,7 +139,7 @@ func BenchmarkSync(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	page := make([]byte, 5*frameSize)
+	page := make([]byte, 5*database.FrameSize)
 	var all []time.Duration
 	for n := int64(0); b.Loop(); n++ {
 		if _, err := f.WriteAt(page, n%200*int64(len(page))); err != nil {

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	frameSize = database.PageSize + 24
 	// pagesPerCommit is what a commit writes besides its rows, roughly.
 	pagesPerCommit = 5
 )
@@ -39,16 +38,16 @@ func (db *DB) checkpointIfLarge() {
 func (db *DB) checkpoint() {
 	frames, err := runCheckpoint(db.conn, "PASSIVE")
 	db.walBytes = 0
-	if limit := db.options.limits.walLimit; err == nil && frames*frameSize >= limit+db.walExcess {
+	if limit := db.options.limits.walLimit; err == nil && frames*database.FrameSize >= limit+db.walExcess {
 		db.readers.Bar(time.Second)
 		frames, err = runCheckpoint(db.conn, "TRUNCATE")
 		db.readers.Unbar()
 		db.walExcess = 0
 		if err == nil && frames > 0 {
 			// Trying stops the writer for a while, so the next time is later.
-			db.walExcess = frames*frameSize - limit + limit/4
+			db.walExcess = frames*database.FrameSize - limit + limit/4
 			db.logger.Warn("the write-ahead log cannot be emptied: another program is reading the database",
-				zap.String("file", db.file), zap.Int64("bytes", frames*frameSize))
+				zap.String("file", db.file), zap.Int64("bytes", frames*database.FrameSize))
 		}
 	}
 	// An error is not reported to anybody else: nothing is lost, the WAL keeps

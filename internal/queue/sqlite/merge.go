@@ -39,7 +39,7 @@ func (db *DB) Merge(ctx context.Context, file string, progress func(done, total 
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
-	if err = checkSingle(file); err != nil {
+	if err = database.CheckSingle(file); err != nil {
 		err = fmt.Errorf("%w: %w", queue.ErrNoBackup, err)
 	} else {
 		added, err = db.merge(ctx, file, progress)
@@ -65,7 +65,7 @@ func (db *DB) merge(ctx context.Context, file string, progress func(done, total 
 			return 0, err
 		}
 	}
-	if err := checkWhole(from); err != nil {
+	if err := database.CheckWhole(from); err != nil {
 		return 0, fmt.Errorf("%w: %w", queue.ErrNoBackup, err)
 	}
 	total, err := database.QueryInt(from, "SELECT count(*) FROM events")

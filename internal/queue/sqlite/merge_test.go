@@ -233,7 +233,7 @@ func TestMergeRefuses(t *testing.T) {
 	if _, err := db.Merge(ctx, "none", nil); err == nil {
 		t.Error("no file was taken")
 	}
-	if err := withFile(file, func(conn *sqlite.Conn) error { return database.Execute(conn, "PRAGMA application_id = 1") }); err != nil {
+	if err := database.WithFile(file, func(conn *sqlite.Conn) error { return database.Execute(conn, "PRAGMA application_id = 1") }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.Merge(ctx, file, nil); err == nil || !strings.Contains(err.Error(), "not a database of Event Relay") {

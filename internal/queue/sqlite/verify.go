@@ -64,7 +64,7 @@ type verification struct {
 }
 
 func (v *verification) run() error {
-	if err := v.read(quickCheck); err != nil || len(v.found) > 0 {
+	if err := v.read(func(conn *sqlite.Conn) ([]string, error) { return database.QuickCheck(conn, mostFindings) }); err != nil || len(v.found) > 0 {
 		return err // if SQLite finds anything, the tables cannot be trusted
 	}
 	if err := v.read(v.tables()); err != nil {
@@ -186,18 +186,4 @@ func limited(f func(conn *sqlite.Conn) error) func(conn *sqlite.Conn) error {
 		}
 		return f(conn)
 	}
-}
-
-// quickCheck has SQLite check the structure of a database.
-func quickCheck(conn *sqlite.Conn) (found []string, err error) {
-	err = database.Query(conn, fmt.Sprintf("PRAGMA quick_check(%d)", mostFindings), func(row *sqlite.Stmt) error {
-		if text := row.ColumnText(0); text != "ok" {
-			found = append(found, text)
-		}
-		return nil
-	})
-	if database.IsDamaged(err) {
-		return append(found, err.Error()), nil
-	}
-	return found, err
 }

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,8 +66,8 @@ func TestFlippedBitsInTheLog(t *testing.T) {
 	if _, n := reopened(t, db, log); n != events {
 		t.Fatalf("an undamaged log has %d events, want %d", n, events)
 	}
-	frame := func(n int) int { return logHeaderSize + n*frameSize }
-	places := []int{0, 9, 17, 22, 27, frame(3) + 1, frame(3) + 9, frame(3) + 13, frame(3) + 17, frame(3) + 23, frame(4) - 1, len(log) - 1, len(log) - frameSize + 7}
+	frame := func(n int) int { return database.LogHeaderSize + n*database.FrameSize }
+	places := []int{0, 9, 17, 22, 27, frame(3) + 1, frame(3) + 9, frame(3) + 13, frame(3) + 17, frame(3) + 23, frame(4) - 1, len(log) - 1, len(log) - database.FrameSize + 7}
 	for at := 100; at < len(log); at += len(log)/50 + 1 {
 		places = append(places, at)
 	}
@@ -120,51 +119,4 @@ func TestFlippedBitsInTheLog(t *testing.T) {
 	if mended[1] < len(places)/2 || lossy[2] < 10 {
 		t.Error("this shows little")
 	}
-}
-
-// A transaction that was being written when the program ended was not acknowledged:
-// it is no damage.
-func TestUnfinishedTransactionsAreNoDamage(t *testing.T) {
-	_, log := crashed(t, 5)
-	for cut := len(log) - 1; cut > 0; cut -= 997 {
-		if state, err := scanLog(bytes.NewReader(log[:cut])); err != nil || state.damaged() {
-			t.Errorf("a log that ends after %d bytes gives %+v and %v", cut, state, err)
-		}
-	}
-	// The same with what an earlier turn of the log left behind it.
-	earlier := bytes.Clone(log)
-	for at := logHeaderSize; at < len(earlier); at += frameSize {
-		salt := earlier[at+8 : at+16]
-		binary.BigEndian.PutUint32(salt, binary.BigEndian.Uint32(salt)-1)
-		salt[7] ^= 0x55
-	}
-	frames := (len(log) - logHeaderSize) / frameSize
-	mixed := append(bytes.Clone(log[:logHeaderSize+frames/2*frameSize]), earlier[logHeaderSize+frames/2*frameSize:]...)
-	if state, err := scanLog(bytes.NewReader(mixed)); err != nil || state.damaged() {
-		t.Errorf("a log with what an earlier one left gives %+v and %v", state, err)
-	}
-}
-
-// Whatever a log holds, reading it ends and needs no more memory than a frame.
-func FuzzScanLog(f *testing.F) {
-	_, log := crashed(f, 2)
-	f.Add(log)
-	f.Add(log[:logHeaderSize])
-	f.Add([]byte("no log"))
-	flipped := bytes.Clone(log)
-	flipped[len(log)/2] ^= 4
-	f.Add(flipped)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		state, err := scanLog(bytes.NewReader(data))
-		if err != nil || state.committed < 0 || (state.committed+state.lost)*frameHeaderSize > len(data) {
-			t.Errorf("a log of %d bytes gives %+v and %v", len(data), state, err)
-		}
-		patched := bytes.Clone(data)
-		for _, patch := range state.patches {
-			copy(patched[patch.at:], patch.data)
-		}
-		if again, err := scanLog(bytes.NewReader(patched)); err != nil || again.committed != state.committed || len(again.patches) > 0 {
-			t.Errorf("with the patches of %+v it gives %+v and %v", state, again, err)
-		}
-	})
 }

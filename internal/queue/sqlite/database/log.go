@@ -1,35 +1,29 @@
-package sqlite
+package database
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math/bits"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-
-	"go.uber.org/zap"
-
-	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // After a crash SQLite reads the write-ahead log up to the first frame whose
-// checksum does not fit, and takes that for its end, without a word: rightly for
-// a transaction that was being written, wrongly for a bit that flipped, because
-// then acknowledged events stand behind it. So the log is read here first, before
-// SQLite opens it and begins it anew. A single bit is restored where the checksum
-// shows which one it was; other damage is told.
+// checksum does not fit, takes that for its end, and says nothing. That is right for
+// a transaction that was being written. It is wrong when a bit flipped: then events
+// that were acknowledged stand behind it and are lost. So the log is read here first,
+// before SQLite opens it and begins it anew. A single flipped bit is restored where
+// the checksum shows which one it was; other damage is reported.
+//
 // The format is described at https://www.sqlite.org/fileformat2.html#walformat.
 
 const (
-	logHeaderSize   = 32
+	// LogHeaderSize is how many bytes stand before the first frame of a log.
+	LogHeaderSize   = 32
 	frameHeaderSize = 24
+	// FrameSize is how many bytes a page takes in a log.
+	FrameSize = frameHeaderSize + PageSize
 	// logMagic is the first number of a log, but for its last bit, which says that
 	// its checksums are of big-endian numbers.
 	logMagic = 0x377f0682
@@ -37,31 +31,31 @@ const (
 	smallestPage, largestPage = 512, 65536
 )
 
-// logState is what a write-ahead log holds.
-type logState struct {
-	// committed are the frames that SQLite accepts, once the patches are applied.
-	committed int
-	// patches restore single bits, without which SQLite would accept fewer frames.
-	patches []logPatch
-	// lost are the frames of this log behind the damage, and lostCommits how many
+// LogState is what a write-ahead log holds.
+type LogState struct {
+	// Committed are the frames that SQLite accepts, once the patches are applied.
+	Committed int
+	// Patches restore single bits, without which SQLite would accept fewer frames.
+	Patches []LogPatch
+	// Lost are the frames of this log behind the damage, and LostCommits how many
 	// of them end a transaction.
-	lost, lostCommits int
+	Lost, LostCommits int
 }
 
-// logPatch is what is to be written at a place of a log.
-type logPatch struct {
+// LogPatch is what is to be written at a place of a log.
+type LogPatch struct {
 	at   int64
 	data []byte
 }
 
-// damaged reports whether the log holds more than a transaction that was being
+// Damaged reports whether the log holds more than a transaction that was being
 // written when the program ended.
-func (s logState) damaged() bool { return s.lostCommits > 0 || len(s.patches) > 0 }
+func (s LogState) Damaged() bool { return s.LostCommits > 0 || len(s.Patches) > 0 }
 
-// scanLog reads a write-ahead log. Its errors are of reading: whatever it holds,
+// ScanLog reads a write-ahead log. Its errors are of reading: whatever it holds,
 // it has a state.
-func scanLog(r io.Reader) (state logState, err error) {
-	header := make([]byte, logHeaderSize)
+func ScanLog(r io.Reader) (state LogState, err error) {
+	header := make([]byte, LogHeaderSize)
 	if _, err := io.ReadFull(r, header); err != nil {
 		return state, ended(err)
 	}
@@ -69,26 +63,26 @@ func scanLog(r io.Reader) (state logState, err error) {
 	// What follows the last commit of committed: patches, frames and commits. doubtful
 	// are the pages of which a frame was mended with a content that may be wrong, and
 	// that no later frame has written yet.
-	var patches []logPatch
+	var patches []LogPatch
 	frames, commits, doubtful := 0, 0, map[uint32]bool{}
 	defer func() { // frames counts those that are of no use without what is missing
 		if commits > 0 {
-			state.lost += frames
-			state.lostCommits += commits
+			state.Lost += frames
+			state.LostCommits += commits
 		}
 	}()
 	sum, order, whole := readLogHeader(header)
-	for bit := 0; !whole && bit < 8*logHeaderSize; bit++ {
+	for bit := 0; !whole && bit < 8*LogHeaderSize; bit++ {
 		header[bit/8] ^= 1 << (bit % 8)
 		if sum, order, whole = readLogHeader(header); whole {
-			patches = append(patches, logPatch{int64(bit / 8), []byte{header[bit/8]}})
+			patches = append(patches, LogPatch{int64(bit / 8), []byte{header[bit/8]}})
 		} else {
 			header[bit/8] ^= 1 << (bit % 8)
 		}
 	}
 	page := number(header, 2)
 	if page < smallestPage || page > largestPage || page&(page-1) != 0 {
-		page = database.PageSize // what it is in our databases
+		page = PageSize // what it is in our databases
 	}
 	salts := [2]uint32{number(header, 4), number(header, 5)}
 	frame := make([]byte, frameHeaderSize+page)
@@ -104,7 +98,7 @@ func scanLog(r io.Reader) (state logState, err error) {
 			mended := mendFrame(frame, header[16:24], &sum, order)
 			if mended.fits {
 				if mended.data != nil {
-					patches = append(patches, logPatch{logHeaderSize + int64(n)*int64(len(frame)) + int64(mended.at), mended.data})
+					patches = append(patches, LogPatch{LogHeaderSize + int64(n)*int64(len(frame)) + int64(mended.at), mended.data})
 				}
 				frames++
 				if of := number(frame, 0); mended.doubtful {
@@ -116,8 +110,8 @@ func scanLog(r io.Reader) (state logState, err error) {
 					commits++
 				}
 				if number(frame, 1) != 0 && len(doubtful) == 0 {
-					state.committed = n + 1
-					state.patches = append(state.patches, patches...)
+					state.Committed = n + 1
+					state.Patches = append(state.Patches, patches...)
 					patches, frames, commits = nil, 0, 0
 				}
 				continue
@@ -128,9 +122,9 @@ func scanLog(r io.Reader) (state logState, err error) {
 		// counted up at each turn, the second is random. One of them may be what is
 		// damaged.
 		if own[0] == salts[0] || own[1] == salts[1] {
-			state.lost++
+			state.Lost++
 			if number(frame, 1) != 0 {
-				state.lostCommits++
+				state.LostCommits++
 			}
 		}
 	}
@@ -269,57 +263,9 @@ func readSum(b []byte) logSum {
 	return logSum{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])}
 }
 
-// damagedLog and mendedLog are between the name of a log and the time in the name
-// of a copy of it that is kept: of one that hides transactions, and of one in which
-// everything could be restored.
-const (
-	damagedLog = ".damaged-"
-	mendedLog  = ".mended-"
-)
-
-// keepDamagedLog keeps a copy of a write-ahead log of which SQLite would not read
-// all that was committed, and restores in the log the bits that are known to have
-// flipped. No connection may be open.
-func (db *DB) keepDamagedLog() error {
-	file := db.file + "-wal"
-	f, err := os.Open(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("reading the write-ahead log: %w", err)
-	}
-	state, err := scanLog(bufio.NewReaderSize(f, 1<<20))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("reading the write-ahead log: %w", err)
-	}
-	if !state.damaged() {
-		return nil
-	}
-	kind := damagedLog
-	if state.lostCommits == 0 {
-		kind = mendedLog
-	}
-	kept := file + kind + db.now().UTC().Format("20060102T150405.000Z")
-	if err := errors.Join(copyFile(file, kept), syncFile(kept)); err != nil {
-		_ = os.Remove(kept) // it is not whole
-		return fmt.Errorf("the write-ahead log %s is damaged; keeping a copy of it: %w", file, err)
-	}
-	if err := patchLog(file, state.patches); err != nil {
-		_ = os.Remove(kept) // the next try keeps another
-		return fmt.Errorf("the write-ahead log %s is damaged; restoring it: %w", file, err)
-	}
-	fields := []zap.Field{zap.String("file", file), zap.String("copy", kept), zap.Int("bits_restored", len(state.patches)),
-		zap.Int("frames_read", state.committed), zap.Int("frames_lost", state.lost), zap.Int("transactions_lost", state.lostCommits)}
-	if state.lostCommits == 0 {
-		db.logger.Error("the write-ahead log was damaged and could be restored: nothing is missing; a copy of it as it was is kept; look after the disk", fields...)
-	} else {
-		db.logger.Error("the write-ahead log is damaged: what was committed behind the damage cannot be read, so events that were accepted may be missing; a copy is kept", fields...)
-	}
-	return nil
-}
-
-// patchLog writes patches into a log.
-func patchLog(file string, patches []logPatch) error {
+// PatchLog writes patches into a log and makes them durable. No connection may be
+// open.
+func PatchLog(file string, patches []LogPatch) error {
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -330,53 +276,4 @@ func patchLog(file string, patches []logPatch) error {
 		}
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-// keptLogs returns the copies of damaged logs that are kept: those of restored ones
-// first, and of each kind the oldest.
-func (db *DB) keptLogs() (kept []string) {
-	for _, kind := range []string{mendedLog, damagedLog} { // the last is what status tells
-		some, _ := filepath.Glob(globEscape(db.file) + "-wal" + kind + "*")
-		slices.Sort(some)
-		kept = append(kept, some...)
-	}
-	return kept
-}
-
-// globEscape makes a path match itself only.
-func globEscape(path string) string {
-	var escaped []byte
-	for _, c := range []byte(path) {
-		switch c {
-		case '*', '?', '[', ']':
-			escaped = append(escaped, '[', c, ']')
-			continue
-		case '\\':
-			if filepath.Separator != '\\' {
-				escaped = append(escaped, '\\')
-			}
-		}
-		escaped = append(escaped, c)
-	}
-	return string(escaped)
-}
-
-// tellOfKeptLogs notes whether copies of damaged logs are kept, and returns what
-// there is to say about them.
-func (db *DB) tellOfKeptLogs() (found []string) {
-	for _, kept := range db.keptLogs() {
-		if strings.HasPrefix(kept, db.file+"-wal"+mendedLog) {
-			found = append(found, fmt.Sprintf("the write-ahead log was damaged and could be restored: nothing is missing; "+
-				"look after the disk, and delete the copy %s", kept))
-			continue
-		}
-		found = append(found, fmt.Sprintf("the write-ahead log was damaged: events that were accepted shortly before the crash may be missing; "+
-			"a copy is %s: compare with what the senders sent, and delete it when that is done", kept))
-	}
-	if len(found) == 0 {
-		db.troubles.end(queue.TroubleLog)
-		return nil
-	}
-	db.troubles.begin(queue.TroubleLog, found[len(found)-1], false)
-	return found
 }
