@@ -6,27 +6,12 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules/language"
-)
-
-// The retention of a configuration that says nothing about it. A month covers
-// "what happened last week"; the size keeps a busy PBX from filling a small
-// server's disk before that.
-const (
-	defaultRetentionAge  = 30 * 24 * time.Hour
-	defaultRetentionSize = 2 << 30
-)
-
-// The limits of a configuration that says nothing about them.
-const (
-	defaultMaxPending = 1_000_000
-	defaultMinFree    = 256 << 20
 )
 
 // compile turns the configuration into what the rooms understand and has them
@@ -42,8 +27,8 @@ func (a *App) compile(admin []netip.AddrPort, sites sites.Sites) (*relay.Generat
 	for _, warning := range configuration.EmptyAnswers {
 		a.logger.Warn(warning)
 	}
-	if configuration.TimezoneDoubt != "" {
-		a.logger.Warn(configuration.TimezoneDoubt)
+	if configuration.ZoneDoubt != "" {
+		a.logger.Warn(configuration.ZoneDoubt)
 	}
 	configuration.Compile = compileForDryRuns
 	configuration.Emit = emit
@@ -56,67 +41,28 @@ func (a *App) compile(admin []netip.AddrPort, sites sites.Sites) (*relay.Generat
 // configuration checks the values of the configuration and converts them.
 func (a *App) configuration() (relay.Configuration, error) {
 	configuration := relay.Configuration{
-		Off:       a.Disabled,
-		Rules:     a.Rules,
-		Targets:   a.Targets,
+		Relay:     a.Relay,
 		UserAgent: userAgent(),
 		Version:   Version(),
-		Quiet:     a.quiet(),
-		Retention: a.retention(),
-		Limits:    a.limits(),
 		Logger:    a.logger,
 	}
 	wrong := a.Check()
 	// What is wrong with the zone is among what Check finds.
-	configuration.Timezone, configuration.TimezoneDoubt, _ = a.Location()
+	configuration.Zone, configuration.ZoneDoubt, _ = a.Location()
 	for i := range a.Parameters {
 		configuration.Parameters = append(configuration.Parameters, a.customParameter(&a.Parameters[i], &wrong))
 	}
+	configuration.Sources = nil
 	for i := range a.Sources {
 		configuration.Sources = append(configuration.Sources, a.source(a.Sources[i], &wrong))
 	}
+	configuration.Actions = nil
 	for i := range a.Actions {
 		configuration.Actions = append(configuration.Actions, a.action(a.Actions[i], &wrong))
 	}
 	configuration.SkippedSecrets = a.skipped
 	configuration.ChangedSecrets = a.changedFiles
 	return configuration, errors.Join(wrong...)
-}
-
-func (a *App) retention() relay.Retention {
-	retention := relay.Retention{Age: defaultRetentionAge, Size: defaultRetentionSize}
-	if a.Retention == nil {
-		return retention
-	}
-	if a.Retention.Age > 0 {
-		retention.Age = time.Duration(a.Retention.Age)
-	}
-	if a.Retention.Size > 0 {
-		retention.Size = a.Retention.Size
-	}
-	return retention
-}
-
-// quiet returns after how long each source counts as quiet, of those that do.
-func (a *App) quiet() map[string]time.Duration {
-	quiet := make(map[string]time.Duration)
-	for _, source := range a.Sources {
-		if source.Quiet > 0 {
-			quiet[source.Name] = time.Duration(source.Quiet)
-		}
-	}
-	return quiet
-}
-
-func (a *App) limits() relay.Limits {
-	limits := relay.Limits{MaxPending: defaultMaxPending, MinFree: defaultMinFree}
-	if a.MaxPending > 0 {
-		limits.MaxPending = a.MaxPending
-	}
-	if a.MinFree != 0 {
-		limits.MinFree = a.MinFree
-	}
-	return limits
 }
 
 // customParameter resolves the values of a parameter. A secret that is empty is

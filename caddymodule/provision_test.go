@@ -22,7 +22,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -179,29 +178,6 @@ func TestTenantsReachTheRules(t *testing.T) {
 		"a": {Value: "c"}, "b": {Value: "from outside", Secret: true}}}}
 	if err != nil || !reflect.DeepEqual(configuration.Parameters, want) {
 		t.Errorf("got %+v, %v; want %+v", configuration.Parameters, err, want)
-	}
-}
-
-func TestLimitsReachTheRelay(t *testing.T) {
-	for _, test := range []struct {
-		settings string
-		want     relay.Limits
-	}{
-		{"", relay.Limits{MaxPending: 1_000_000, MinFree: 256 << 20}},
-		{"max_pending 5\nmin_free 1GiB", relay.Limits{MaxPending: 5, MinFree: 1 << 30}},
-		{"min_free off", relay.Limits{MaxPending: 1_000_000, MinFree: -1}},
-	} {
-		configuration, err := fromCaddyfile(t, test.settings).configuration()
-		if err != nil || configuration.Limits != test.want {
-			t.Errorf("%q: %+v, %v; want %+v", test.settings, configuration.Limits, err, test.want)
-		}
-	}
-}
-
-func TestQuietReachesTheRelay(t *testing.T) {
-	configuration, err := fromCaddyfile(t, "source erp {\nauth none\nquiet 90m\n}\nsource pbx {\nauth bearer x\n}").configuration()
-	if want := map[string]time.Duration{"erp": 90 * time.Minute}; err != nil || !reflect.DeepEqual(configuration.Quiet, want) {
-		t.Errorf("got %v, %v; want %v", configuration.Quiet, err, want)
 	}
 }
 

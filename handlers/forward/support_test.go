@@ -74,6 +74,9 @@ const testDelivery = "018f0000-0000-7000-8000-00000000000d"
 
 func mustTargets(t testing.TB, words ...string) *send.Targets {
 	t.Helper()
+	if len(words) == 0 {
+		words = config.DefaultTargets
+	}
 	targets, err := send.NewTargets(words)
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func newBenchOn(t testing.TB, store queue.Store) *bench {
 			t.Error(err)
 		}
 	})
-	generation, err := relay.Compile(relay.Configuration{
+	generation, err := relay.Compile(relay.Configuration{Relay: config.Relay{
 		Sources: []config.Source{{
 			Name: "icfm", Preset: "icfm",
 			Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
@@ -59,8 +59,8 @@ func newBenchOn(t testing.TB, store queue.Store) *bench {
 		Rules: []config.Rule{
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Do: []string{"record"}},
 		},
-		Retention: relay.Retention{Age: time.Hour, Size: 1 << 30},
-	})
+		Retention: &config.Retention{Age: config.Duration(time.Hour), Size: 1 << 30},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

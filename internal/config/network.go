@@ -5,6 +5,12 @@ import (
 	"net/netip"
 )
 
+// The words of targets that stand for networks. The first is also one of allow.
+const (
+	PrivateRangesWord = "private_ranges"
+	LoopbackWord      = "loopback"
+)
+
 // PrivateRanges are the networks that the word private_ranges stands for, which
 // Caddy means by it.
 var PrivateRanges = []netip.Prefix{
@@ -14,7 +20,7 @@ var PrivateRanges = []netip.Prefix{
 
 // Networks reads an entry of allow: a network, an address, or private_ranges.
 func Networks(text string) ([]netip.Prefix, error) {
-	if text == "private_ranges" {
+	if text == PrivateRangesWord {
 		return PrivateRanges, nil
 	}
 	if address, err := netip.ParseAddr(text); err == nil {

@@ -5,6 +5,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -105,6 +106,38 @@ type Retention struct {
 	// How large the history may grow, in bytes; the oldest events go first.
 	// Default: 2147483648 (2 GiB).
 	Size int64 `json:"size,omitempty"`
+}
+
+// The defaults of the relay. A month of history covers "what happened last week";
+// its size keeps a busy telephone system from filling a small server's disk
+// before that.
+const (
+	defaultRetentionAge  = Duration(30 * 24 * time.Hour)
+	defaultRetentionSize = 2 << 30
+	defaultMaxPending    = 1_000_000
+	defaultMinFree       = 256 << 20
+)
+
+// DefaultTargets are the services that an action may call unless the
+// configuration says otherwise: those of the local network and of this machine.
+var DefaultTargets = []string{PrivateRangesWord, LoopbackWord}
+
+// WithDefaults returns a copy of the relay's own settings in which each has a
+// value. Sources and actions have methods of their own for theirs.
+func (r Relay) WithDefaults() Relay {
+	var retention Retention
+	if r.Retention != nil {
+		retention = *r.Retention
+	}
+	retention.Age = cmp.Or(retention.Age, defaultRetentionAge)
+	retention.Size = cmp.Or(retention.Size, defaultRetentionSize)
+	r.Retention = &retention
+	if len(r.Targets) == 0 {
+		r.Targets = DefaultTargets
+	}
+	r.MaxPending = cmp.Or(r.MaxPending, defaultMaxPending)
+	r.MinFree = cmp.Or(r.MinFree, defaultMinFree)
+	return r
 }
 
 // Check finds what the parser of the Caddyfile refuses: a configuration in JSON

@@ -51,7 +51,7 @@ func Catalogue(runtime *relay.Runtime) []SourceEvents {
 		return []SourceEvents{}
 	}
 	off := switchesOf(runtime.Switches())
-	everything := generation.Configuration.Off || off[switchKey{kind: queue.SwitchAll}] != nil
+	everything := generation.Configuration.Disabled || off[switchKey{kind: queue.SwitchAll}] != nil
 	catalogue := make([]SourceEvents, 0, len(generation.Configuration.Sources)+1)
 	for _, source := range generation.Configuration.Sources {
 		catalogue = append(catalogue, SourceEvents{Source: source.Name, Preset: source.Preset, Place: source.Place, Events: []EventListed{}})

@@ -27,11 +27,6 @@ const secretToken = "s3cr3t-t0ken"
 // listedConfiguration has one of everything that is listed.
 func listedConfiguration() relay.Configuration {
 	return relay.Configuration{
-		Sources: []config.Source{
-			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
-			{Name: "erp", Place: "Caddyfile:7", Events: []config.EventType{{Name: "order_paid", Description: "An order has been paid"}},
-				Auth: []config.Credential{{Kind: auth.None}}, Fields: []config.Field{{Name: "order_id", Expression: "body.data.id"}}},
-		},
 		Parameters: []language.CustomParameter{
 			{Name: "base", Value: "http://127.0.0.1:8080"},
 			{Name: "token", Value: secretToken, Secret: true},
@@ -40,21 +35,26 @@ func listedConfiguration() relay.Configuration {
 			{Name: "written", Value: "in-the-caddyfile"},
 			{Name: "spare", Value: "never used, but for icfm-credential"},
 		},
-		Actions: []config.Action{
-			{Name: "pay", Place: "Caddyfile:20", Description: "Tell of the payment", Method: "POST", URL: "http://me:hush@127.0.0.1:8080/orders/{{order_id}}",
-				Headers: []config.NameValue{{Name: "X-Token", Value: "{{token}}"}}, Query: []config.NameValue{{Name: "n", Value: "{{number ?? 0}}"}},
-				Body: &config.Body{Kind: config.BodyJSON, Text: `{"sum": {{body.data.sum * 2}}, "lines": {{body.lines[0].text}}, "who": {{caller_id}} }`},
-				Rate: &config.Rate{Count: 5, Per: config.Duration(time.Second)}, RetryFor: -1, OrderBy: "order_id", Expires: config.Duration(36 * time.Hour), Sign: []string{"whsec_" + "c2VjcmV0c2VjcmV0"}},
-			{Name: "idle", Method: "GET", URL: "{{api}}/idle", Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{written}}"}},
+		Relay: config.Relay{Sources: []config.Source{
+			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
+			{Name: "erp", Place: "Caddyfile:7", Events: []config.EventType{{Name: "order_paid", Description: "An order has been paid"}},
+				Auth: []config.Credential{{Kind: auth.None}}, Fields: []config.Field{{Name: "order_id", Expression: "body.data.id"}}},
 		},
-		Rules: []config.Rule{
-			{Place: "Caddyfile:30", Description: "Paid orders", Events: []string{"order_paid"}, When: []string{`body.data.sum > 0`, `body.data.state == "paid"`}, Do: []string{"pay"}},
-			{Place: "Caddyfile:34", Events: []string{"dmg_*"}, Ignore: true, Reason: "not automated"},
-			{Place: "Caddyfile:38", Events: []string{"job_saved"}, Disabled: true, Do: []string{"pay"}},
-			{Place: "Caddyfile:40", Events: []string{"relay:*", "icfm:unknown"}, Do: []string{"pay"}},
-		},
-		Retention: relay.Retention{Age: time.Hour, Size: 1 << 30},
-	}
+			Actions: []config.Action{
+				{Name: "pay", Place: "Caddyfile:20", Description: "Tell of the payment", Method: "POST", URL: "http://me:hush@127.0.0.1:8080/orders/{{order_id}}",
+					Headers: []config.NameValue{{Name: "X-Token", Value: "{{token}}"}}, Query: []config.NameValue{{Name: "n", Value: "{{number ?? 0}}"}},
+					Body: &config.Body{Kind: config.BodyJSON, Text: `{"sum": {{body.data.sum * 2}}, "lines": {{body.lines[0].text}}, "who": {{caller_id}} }`},
+					Rate: &config.Rate{Count: 5, Per: config.Duration(time.Second)}, RetryFor: -1, OrderBy: "order_id", Expires: config.Duration(36 * time.Hour), Sign: []string{"whsec_" + "c2VjcmV0c2VjcmV0"}},
+				{Name: "idle", Method: "GET", URL: "{{api}}/idle", Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{written}}"}},
+			},
+			Rules: []config.Rule{
+				{Place: "Caddyfile:30", Description: "Paid orders", Events: []string{"order_paid"}, When: []string{`body.data.sum > 0`, `body.data.state == "paid"`}, Do: []string{"pay"}},
+				{Place: "Caddyfile:34", Events: []string{"dmg_*"}, Ignore: true, Reason: "not automated"},
+				{Place: "Caddyfile:38", Events: []string{"job_saved"}, Disabled: true, Do: []string{"pay"}},
+				{Place: "Caddyfile:40", Events: []string{"relay:*", "icfm:unknown"}, Do: []string{"pay"}},
+			},
+			Retention: &config.Retention{Age: config.Duration(time.Hour), Size: 1 << 30},
+		}}
 }
 
 // orderPaid is an event that fits listedConfiguration.

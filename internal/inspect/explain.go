@@ -148,7 +148,7 @@ func explainEvent(g *relay.Generation, event *event.Event) EventExplanation {
 		Test: event.Test, ParseError: event.ParseError, Notes: event.Notes(),
 		Explanation: g.Ruleset.Explain(g.Language.Bind(event)),
 	}
-	if g.Configuration.Off {
+	if g.Configuration.Disabled {
 		explained.Verdict = rules.Verdict{Decision: rules.Disabled, Reason: relay.OffByConfiguration}
 	}
 	for _, call := range explained.Verdict.Actions {

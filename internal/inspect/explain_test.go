@@ -87,7 +87,7 @@ func TestExplainRequest(t *testing.T) {
 
 func TestExplainWhenSwitchedOff(t *testing.T) {
 	off := relaytest.Configuration(relaytest.NewService(t), "/record")
-	off.Off = true
+	off.Disabled = true
 	got, err := ExplainRequest(relaytest.Compile(t, off), request("POST", "/l?key=icfm-key", `{"event":"job_saved","status":"Approved"}`), receive.Origin{Mount: "/l"}, "")
 	if err != nil {
 		t.Fatal(err)

@@ -17,11 +17,11 @@ import (
 // passed in which it would be sampled.
 func TestSeriesEndsWithThePresentBacklog(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
-	generation := relaytest.Compile(t, relay.Configuration{
+	generation := relaytest.Compile(t, relay.Configuration{Relay: config.Relay{
 		Sources: []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: auth.None}}}},
 		Actions: []config.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
 		Rules:   []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
-	})
+	}})
 	received, err := generation.Receiver.Receive(httptest.NewRequest("POST", "/job_completed", strings.NewReader("{}")), receive.Origin{})
 	if err != nil {
 		t.Fatal(err)

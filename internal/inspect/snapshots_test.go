@@ -25,7 +25,7 @@ func snapshotted(t *testing.T, status string) relay.Configuration {
 	configuration := relaytest.Configuration(relaytest.NewService(t), "/record")
 	configuration.Rules = []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"},
 		When: []string{fmt.Sprintf(`body.status == "%s"`, status)}, Do: []string{"record"}}}
-	configuration.Off = true // so that nothing is sent
+	configuration.Disabled = true // so that nothing is sent
 	configuration.Snapshot = text
 	configuration.Compile = func(text json.RawMessage) (*relay.Generation, error) {
 		var said struct{ Status string }
@@ -33,7 +33,7 @@ func snapshotted(t *testing.T, status string) relay.Configuration {
 			return nil, err
 		}
 		then := snapshotted(t, said.Status)
-		then.Off = false
+		then.Disabled = false
 		return relay.Compile(then)
 	}
 	return configuration

@@ -63,12 +63,12 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 	configuration, state := &generation.Configuration, runtime.State()
 	status := Status{
 		Version: configuration.Version, Started: state.Started, Loaded: state.Loaded, Configuration: state.Configuration,
-		Off: configuration.Off, Switches: runtime.Switches(),
+		Off: configuration.Disabled, Switches: runtime.Switches(),
 		Warnings: loadWarnings(generation),
 		Backlog:  []BacklogLine{}, Down: state.Down, Quiet: state.Quiet,
 		LastHour: map[string]int{}, Queue: runtime.Store().Usage(), Troubles: state.Troubles,
-		RetentionSeconds: int64(configuration.Retention.Age / time.Second), RetentionBytes: configuration.Retention.Size,
-		MaxPending: configuration.Limits.MaxPending, MinFree: configuration.Limits.MinFree,
+		RetentionSeconds: int64(time.Duration(configuration.Retention.Age) / time.Second), RetentionBytes: configuration.Retention.Size,
+		MaxPending: configuration.MaxPending, MinFree: configuration.MinFree,
 	}
 	if status.Switches == nil {
 		status.Switches = []queue.Switch{}

@@ -2,10 +2,9 @@ package inspect
 
 import (
 	"testing"
-	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
-	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -18,8 +17,8 @@ func TestStatus(t *testing.T) {
 	configuration := relaytest.Configuration(relaytest.NewService(t), "/record")
 	configuration.Version = "v1.2.3"
 	configuration.Rules = nil
-	configuration.Quiet = map[string]time.Duration{"icfm": time.Nanosecond}
-	configuration.Limits = relay.Limits{MaxPending: 9, MinFree: -1}
+	configuration.Sources[0].Quiet = 1
+	configuration.MaxPending, configuration.MinFree = 9, config.MinFreeOff
 	generation := relaytest.Push(t, runtime, configuration)
 	processtest.WaitFor(t, "the source to be found quiet", func() bool { return len(runtime.State().Quiet) == 1 })
 	relaytest.Accept(t, runtime, generation, relaytest.Event("job_saved", `{}`), relaytest.Event("job_saved", `{}`))

@@ -25,8 +25,8 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	entries := make([]queue.Entry, len(received.Events))
 	off := r.off.Load()
 	for i, event := range received.Events {
-		reason := off.reason(event, generation.Configuration.Timezone)
-		if generation.Configuration.Off {
+		reason := off.reason(event, generation.Configuration.Zone)
+		if generation.Configuration.Disabled {
 			reason = OffByConfiguration
 		}
 		if reason != "" {

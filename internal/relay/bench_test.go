@@ -23,10 +23,10 @@ func (storesNothing) Put(_ context.Context, entries []queue.Entry) ([]queue.Rece
 // BenchmarkAccept is what the relay itself adds to storing an event: deciding and
 // counting.
 func BenchmarkAccept(b *testing.B) {
-	generation, err := Compile(Configuration{
+	generation, err := Compile(Configuration{Relay: config.Relay{
 		Sources: []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: auth.None}}}},
 		Rules:   []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Ignore: true}},
-	})
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -73,25 +73,24 @@ func (e *everything) generation(n int) *relay.Generation {
 		return config.Action{Name: name, Method: "POST", URL: url + "/" + name, RetryInterval: &config.RetryInterval{First: config.Duration(20 * time.Millisecond), Cap: config.Duration(50 * time.Millisecond)}}
 	}
 	generation, err := relay.Compile(relay.Configuration{
-		Version: fmt.Sprint(n),
-		Sources: []config.Source{{
+		Version:  fmt.Sprint(n),
+		Snapshot: json.RawMessage(fmt.Sprintf(`{"version":%d}`, n)),
+		Relay: config.Relay{MaxPending: 1_000_000, MinFree: config.MinFreeOff, Sources: []config.Source{{
 			Name: "icfm", Preset: "icfm",
 			Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
 		}},
-		Actions: []config.Action{
-			action("record", e.good.URL), action("paused", e.good.URL), action("cancelled", e.good.URL), action("moved", e.bad.URL),
-		},
-		Rules: []config.Rule{
-			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.to == "record"`}, Do: []string{"record"}},
-			{Place: "Caddyfile:2", Events: []string{"job_saved"}, When: []string{`body.to == "paused"`}, Do: []string{"paused"}},
-			{Place: "Caddyfile:3", Events: []string{"job_saved"}, When: []string{`body.to == "cancelled"`}, Do: []string{"cancelled"}},
-			{Place: "Caddyfile:4", Events: []string{"job_saved"}, When: []string{`body.to == "moved"`}, Do: []string{"moved"}},
-			{Place: "Caddyfile:5", Events: []string{"job_saved"}, When: []string{fmt.Sprintf(`body.to == "later" and body.n %% 3 == %d`, n%3)}, Do: []string{"record"}},
-		},
-		Retention: relay.Retention{Age: time.Hour, Size: 1 << 30},
-		Limits:    relay.Limits{MaxPending: 1_000_000, MinFree: -1},
-		Snapshot:  json.RawMessage(fmt.Sprintf(`{"version":%d}`, n)),
-	})
+			Actions: []config.Action{
+				action("record", e.good.URL), action("paused", e.good.URL), action("cancelled", e.good.URL), action("moved", e.bad.URL),
+			},
+			Rules: []config.Rule{
+				{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.to == "record"`}, Do: []string{"record"}},
+				{Place: "Caddyfile:2", Events: []string{"job_saved"}, When: []string{`body.to == "paused"`}, Do: []string{"paused"}},
+				{Place: "Caddyfile:3", Events: []string{"job_saved"}, When: []string{`body.to == "cancelled"`}, Do: []string{"cancelled"}},
+				{Place: "Caddyfile:4", Events: []string{"job_saved"}, When: []string{`body.to == "moved"`}, Do: []string{"moved"}},
+				{Place: "Caddyfile:5", Events: []string{"job_saved"}, When: []string{fmt.Sprintf(`body.to == "later" and body.n %% 3 == %d`, n%3)}, Do: []string{"record"}},
+			},
+			Retention: &config.Retention{Age: config.Duration(time.Hour), Size: 1 << 30},
+		}})
 	if err != nil {
 		panic(err) // this is called by any goroutine
 	}

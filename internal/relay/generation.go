@@ -30,25 +30,21 @@ import (
 // Configuration is everything that one loaded configuration says, with its
 // secrets resolved.
 type Configuration struct {
-	// Off keeps the relay from doing anything about events but storing them.
-	Off        bool
-	Sources    []config.Source
+	// Relay is what is configured. Compile fills in the defaults.
+	config.Relay
+
+	// Parameters are those of Relay with their values resolved.
 	Parameters []language.CustomParameter
-	Actions    []config.Action
-	Rules      []config.Rule
 
-	// Targets are the networks and hosts that actions may call, as
-	// send.NewTargets reads them. Admin are addresses of Caddy's admin API,
-	// which no action may call.
-	Targets []string
-	Admin   []netip.AddrPort
+	// Admin are addresses of Caddy's admin API, which no action may call.
+	Admin []netip.AddrPort
 
-	// Timezone is the zone of the relay: of received, now() and format_time without
-	// a zone, and of sources without one. Nil stands for UTC. TimezoneDoubt says, if
-	// it is the machine's and the machine does not say which, that this is so: a
-	// sentence for people, with a remedy.
-	Timezone      *time.Location
-	TimezoneDoubt string
+	// Zone is that of the relay, which Timezone names or the machine has: the zone of
+	// received, of now() and format_time without a zone, and of sources without one.
+	// Nil stands for UTC. ZoneDoubt says, if it is the machine's and the machine does
+	// not say which, that this is so: a sentence for people, with a remedy.
+	Zone      *time.Location
+	ZoneDoubt string
 
 	// Now is the clock by which requests are received and now() is evaluated. Nil
 	// means time.Now; another is for dry runs.
@@ -57,9 +53,7 @@ type Configuration struct {
 	// UserAgent names the relay and its version to targets.
 	UserAgent string
 
-	Retention Retention
-	Limits    Limits
-	Logger    *zap.Logger
+	Logger *zap.Logger
 
 	// Version is the relay's, for people.
 	Version string
@@ -76,10 +70,6 @@ type Configuration struct {
 	SkippedSecrets []string
 	ChangedSecrets func() []string
 
-	// Quiet is after how long without an event a source is reported as quiet, by
-	// its name. A source without one may be silent for ever.
-	Quiet map[string]time.Duration
-
 	// Snapshot is what the configuration says, as JSON without secrets, and
 	// Compile makes a generation of such a text, for dry runs only. Nil means
 	// that no snapshot is kept.
@@ -91,21 +81,6 @@ type Configuration struct {
 	// is called off the way of events, one call at a time. Nil means that nothing
 	// is published.
 	Emit func(name string, data map[string]any)
-}
-
-// Limits bounds what the queue takes: with MaxPending unfinished deliveries, or
-// with fewer than MinFree bytes free on its file system, no event is accepted.
-// A MinFree below zero means that free space is not looked at.
-type Limits struct {
-	MaxPending int
-	MinFree    int64
-}
-
-// Retention bounds the history: events older than Age go, and then the oldest
-// until it takes no more than Size bytes.
-type Retention struct {
-	Age  time.Duration
-	Size int64
 }
 
 // Generation is one loaded configuration, compiled. It does nothing by itself
@@ -143,14 +118,15 @@ func (g *Generation) Mask(text string) string { return g.mask(text) }
 // Compile checks a configuration and compiles it. What is wrong in different
 // places is reported together, each with its place and a remedy.
 func Compile(configuration Configuration) (*Generation, error) {
+	configuration.Relay = configuration.Relay.WithDefaults()
 	g := &Generation{Configuration: configuration, logger: configuration.Logger, life: newLife()}
 	if g.logger == nil {
 		g.logger = zap.NewNop()
 	}
-	if g.Configuration.Timezone == nil {
-		g.Configuration.Timezone = time.UTC
+	if g.Configuration.Zone == nil {
+		g.Configuration.Zone = time.UTC
 	}
-	zone := g.Configuration.Timezone
+	zone := g.Configuration.Zone
 	definitions := language.Definitions{Parameters: configuration.Parameters, Timezone: zone, Now: configuration.Now}
 	for _, source := range configuration.Sources {
 		definitions.Sources = append(definitions.Sources, languageSource(source, zone))

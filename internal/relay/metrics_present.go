@@ -69,7 +69,7 @@ func (p present) Collect(into chan<- prometheus.Metric) {
 			into <- metric
 		}
 	}
-	runtime, limits := generation.Runtime(), generation.Configuration.Limits
+	runtime, configuration := generation.Runtime(), &generation.Configuration
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeWithin)
 	defer cancel()
 	// With an error, as of a queue that is closing, there are no values rather than
@@ -94,24 +94,26 @@ func (p present) Collect(into chan<- prometheus.Metric) {
 	for action, targets := range runtime.watch.downByAction(generation) {
 		gauge(downMetric, float64(targets), action)
 	}
-	quiet := make(map[string]float64, len(generation.Configuration.Quiet))
+	quiet := make(map[string]float64)
 	for _, source := range runtime.watch.silent(generation, time.Now()) {
 		quiet[source.Source] = 1
 	}
-	for source := range generation.Configuration.Quiet {
-		gauge(quietMetric, quiet[source], source)
+	for _, source := range configuration.Sources {
+		if source.Quiet > 0 {
+			gauge(quietMetric, quiet[source.Name], source.Name)
+		}
 	}
 	usage := runtime.Store().Usage()
 	gauge(queueBytesMetric, float64(usage.Bytes))
 	if usage.Free >= 0 {
 		gauge(queueFreeMetric, float64(usage.Free))
 	}
-	gauge(minFreeMetric, float64(max(0, limits.MinFree)))
-	gauge(maxPendingMetric, float64(limits.MaxPending))
+	gauge(minFreeMetric, float64(max(0, configuration.MinFree)))
+	gauge(maxPendingMetric, float64(configuration.MaxPending))
 	for _, off := range runtime.Switches() {
 		gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
 	}
-	gauge(versionMetric, 1, cmp.Or(generation.Configuration.Version, "unknown"))
+	gauge(versionMetric, 1, cmp.Or(configuration.Version, "unknown"))
 }
 
 // downByAction returns how many targets of each action are down.

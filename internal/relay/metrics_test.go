@@ -63,7 +63,7 @@ func TestMetricsOutliveConfigurations(t *testing.T) {
 		"attempts_total{record,failed}":        0,
 		"pending_deliveries{record}":           0,
 		"targets_down{record}":                 0,
-		"max_pending_deliveries{}":             0,
+		"max_pending_deliveries{}":             1_000_000,
 	} {
 		if got, there := samples[name]; got != want || !there {
 			t.Errorf("%s is %v (%v), want %v", name, got, there, want)

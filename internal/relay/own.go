@@ -54,7 +54,7 @@ func (g *Generation) OwnEvent(name string, at time.Time, body map[string]any) (*
 	if e.Body, err = event.DecodeJSON(raw); err != nil {
 		return nil, err
 	}
-	local := at.In(g.Configuration.Timezone)
+	local := at.In(g.Configuration.Zone)
 	e.Parameters[event.Tenant] = ""
 	e.Parameters[event.Date] = local.Format(time.DateOnly)
 	e.Parameters[event.Time] = local.Format(time.TimeOnly)
@@ -64,7 +64,7 @@ func (g *Generation) OwnEvent(name string, at time.Time, body map[string]any) (*
 
 // moment writes a time for people and for expressions, in the relay's zone.
 func (g *Generation) moment(at time.Time) string {
-	return at.In(g.Configuration.Timezone).Format(time.RFC3339)
+	return at.In(g.Configuration.Zone).Format(time.RFC3339)
 }
 
 // seconds writes a length of time such that it can be compared.

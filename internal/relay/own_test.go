@@ -28,7 +28,7 @@ import (
 // ownConfiguration sends job_saved to a service and the relay's own events to a
 // mail service.
 func ownConfiguration(service, mail string) Configuration {
-	return Configuration{
+	return Configuration{Relay: config.Relay{
 		Sources: []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: auth.None}}}},
 		Actions: []config.Action{
 			{Name: "record", Method: "POST", URL: service + "/record", RetryFor: -1, Timeout: config.Duration(5 * time.Second)},
@@ -39,8 +39,8 @@ func ownConfiguration(service, mail string) Configuration {
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, Do: []string{"record"}},
 			{Place: "Caddyfile:2", Events: []string{"relay:*"}, Do: []string{"mail"}},
 		},
-		Retention: Retention{Age: time.Hour, Size: 1 << 30},
-	}
+		Retention: &config.Retention{Age: config.Duration(time.Hour), Size: 1 << 30},
+	}}
 }
 
 // mails is a service that keeps what it is sent, by event.
@@ -405,8 +405,8 @@ func TestSwitchedOffRelayTellsNobody(t *testing.T) {
 	mail := newMails(t)
 	runtime := openRuntime(t, t.TempDir())
 	configuration := ownConfiguration("http://127.0.0.1:1", mail.URL)
-	configuration.Off = true
-	configuration.Quiet = map[string]time.Duration{"icfm": time.Nanosecond}
+	configuration.Disabled = true
+	configuration.Sources[0].Quiet = 1
 	push(t, runtime, configuration)
 	until(t, "the event", func() bool { return len(ownEvents(t, runtime)) == 1 })
 	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: names.RelaySource}, queue.NewestFirst, "", 1)
@@ -419,7 +419,7 @@ func TestQuietSource(t *testing.T) {
 	directory := t.TempDir()
 	configuration := ownConfiguration("http://127.0.0.1:1", "http://127.0.0.1:1")
 	configuration.Rules = nil
-	configuration.Quiet = map[string]time.Duration{"icfm": time.Hour}
+	configuration.Sources[0].Quiet = config.Duration(time.Hour)
 	runtime := openRuntime(t, directory)
 	generation := push(t, runtime, configuration)
 	count := func(after time.Duration) int {
@@ -470,8 +470,8 @@ func TestMetricsTellWhatIsWrong(t *testing.T) {
 	configuration := ownConfiguration(lan, "http://127.0.0.1:9001")
 	// Nothing is to be sent, by which more targets would be found down.
 	configuration.Rules = nil
-	configuration.Sources = append(configuration.Sources, config.Source{Name: "erp", Auth: []config.Credential{{Kind: auth.None}}})
-	configuration.Quiet = map[string]time.Duration{"icfm": time.Millisecond, "erp": time.Hour}
+	configuration.Sources = append(configuration.Sources, config.Source{Name: "erp", Quiet: config.Duration(time.Hour), Auth: []config.Credential{{Kind: auth.None}}})
+	configuration.Sources[0].Quiet = config.Duration(time.Millisecond)
 	runtime := openRuntime(t, t.TempDir())
 	generation, err := Compile(configuration)
 	if err != nil {

@@ -28,7 +28,11 @@ const lookBack = 200
 // learnSources finds out when the last event of each source that is new here came,
 // and whether its silence was reported already.
 func (w *watch) learnSources(ctx context.Context, generation *Generation, now time.Time) {
-	for source := range generation.Configuration.Quiet {
+	for _, configured := range generation.Configuration.Sources {
+		if configured.Quiet <= 0 {
+			continue
+		}
+		source := configured.Name
 		w.mutex.Lock()
 		known := w.sources[source] != nil
 		w.mutex.Unlock()
@@ -89,7 +93,11 @@ func (w *watch) lastEvent(source string) time.Time {
 
 // quietFacts are the silences to be reported. The caller holds the mutex.
 func (w *watch) quietFacts(generation *Generation, now time.Time, later func(time.Time)) (facts []fact) {
-	for source, quiet := range generation.Configuration.Quiet {
+	for _, configured := range generation.Configuration.Sources {
+		source, quiet := configured.Name, time.Duration(configured.Quiet)
+		if quiet <= 0 {
+			continue
+		}
 		known := w.sources[source]
 		last := w.lastEvent(source)
 		since := last
@@ -122,7 +130,7 @@ func (w *watch) silent(generation *Generation, now time.Time) []QuietSource {
 	defer w.mutex.Unlock()
 	silent := []QuietSource{}
 	for _, source := range generation.Configuration.Sources {
-		quiet := generation.Configuration.Quiet[source.Name]
+		quiet := time.Duration(source.Quiet)
 		if quiet <= 0 || w.sources[source.Name] == nil {
 			continue
 		}

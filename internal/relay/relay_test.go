@@ -57,7 +57,7 @@ func TestSwitchedOffRelayStoresAndDoesNothing(t *testing.T) {
 	target := relaytest.NewService(t)
 	runtime := relaytest.Open(t, t.TempDir())
 	off := relaytest.Configuration(target, "/record")
-	off.Off = true
+	off.Disabled = true
 	generation := relaytest.Push(t, runtime, off)
 	id := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Approved"}`)
 	if detail := relaytest.Summary(t, runtime, id); detail.Verdict.Decision != rules.Disabled || len(detail.Deliveries) > 0 {
@@ -164,7 +164,7 @@ func TestSwitchedOffRelayMarksNothingAsDone(t *testing.T) {
 	on := relaytest.Configuration(target, "/record")
 	on.Sources[0].Dedupe = &config.Dedupe{Window: config.Duration(time.Hour), Key: "body.id"}
 	off := on
-	off.Off = true
+	off.Disabled = true
 	body := `{"event":"job_saved","id":1,"status":"Approved"}`
 	disabled, enabled := relaytest.Push(t, runtime, off), relaytest.Compile(t, on)
 	relaytest.Post(t, runtime, disabled, body)

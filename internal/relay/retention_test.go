@@ -22,19 +22,19 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer runtime.Close()
-	with := func(retention Retention) *Generation {
-		generation, err := Compile(Configuration{
+	with := func(retention *config.Retention) *Generation {
+		generation, err := Compile(Configuration{Relay: config.Relay{
 			Sources:   []config.Source{{Name: "icfm", Preset: "icfm", Auth: []config.Credential{{Kind: auth.None}}}},
 			Actions:   []config.Action{{Name: "record", Method: "POST", URL: "http://127.0.0.1:1/"}},
 			Rules:     []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_completed"}, Do: []string{"record"}}},
 			Retention: retention,
-		})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return generation
 	}
-	keeping := with(Retention{Age: time.Hour, Size: 1 << 30})
+	keeping := with(&config.Retention{Age: config.Duration(time.Hour), Size: 1 << 30})
 	post := func(event string) {
 		request := httptest.NewRequest("POST", "/"+event, strings.NewReader("{}"))
 		received, err := keeping.Receiver.Receive(request, receive.Origin{})
@@ -62,16 +62,16 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 
 	for _, step := range []struct {
 		name      string
-		retention *Retention
+		retention *config.Retention
 		want      string
 	}{
 		{"no configuration", nil, "job_saved job_saved job_completed"},
-		{"an hour", &Retention{Age: time.Hour, Size: 1 << 30}, "job_saved job_saved job_completed"},
-		{"nothing", &Retention{Age: time.Nanosecond, Size: 1 << 30}, "job_completed"},
+		{"an hour", &config.Retention{Age: config.Duration(time.Hour), Size: 1 << 30}, "job_saved job_saved job_completed"},
+		{"nothing", &config.Retention{Age: config.Duration(time.Nanosecond), Size: 1 << 30}, "job_completed"},
 	} {
 		if step.retention != nil {
 			// Only what Push does to retention: the dispatcher stays idle.
-			runtime.newest.Store(with(*step.retention))
+			runtime.newest.Store(with(step.retention))
 		}
 		if err := runtime.pruneOnce(t.Context()); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
@@ -81,7 +81,7 @@ func TestRetentionIsThatOfTheNewestGeneration(t *testing.T) {
 		}
 	}
 	post("job_saved")
-	runtime.newest.Store(with(Retention{Age: time.Hour, Size: 1}))
+	runtime.newest.Store(with(&config.Retention{Age: config.Duration(time.Hour), Size: 1}))
 	if err := runtime.pruneOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (r *Runtime) use(generation *Generation) {
 	r.newest.Store(generation)
 	if generation != nil {
 		r.log.use(generation.logger)
-		r.engine.Limit(generation.Configuration.Limits.MaxPending, generation.Configuration.Limits.MinFree)
+		r.engine.Limit(generation.Configuration.MaxPending, generation.Configuration.MinFree)
 		r.sender.Restrict(generation.targets)
 	}
 	r.dispatch(generation)
@@ -140,7 +140,7 @@ func (r *Runtime) use(generation *Generation) {
 // dispatch hands new attempts over to a generation, or to none while the relay
 // is switched off, or is not known to be on. The caller holds the mutex.
 func (r *Runtime) dispatch(generation *Generation) {
-	if generation == nil || !r.entered.Load() || generation.Configuration.Off || r.off.Load().everything() {
+	if generation == nil || !r.entered.Load() || generation.Configuration.Disabled || r.off.Load().everything() {
 		r.dispatcher.Use(nil)
 		return
 	}
@@ -153,7 +153,7 @@ func (r *Runtime) Generation() *Generation { return r.newest.Load() }
 // zone is the relay's time zone, UTC while no configuration is in service.
 func (r *Runtime) zone() *time.Location {
 	if generation := r.newest.Load(); generation != nil {
-		return generation.Configuration.Timezone
+		return generation.Configuration.Zone
 	}
 	return time.UTC
 }
@@ -217,7 +217,8 @@ func (r *Runtime) pruneOnce(ctx context.Context) error {
 	if generation == nil {
 		return nil
 	}
-	removed, err := r.engine.Prune(ctx, r.historyNow(ctx, generation.Configuration.Retention.Age).Add(-generation.Configuration.Retention.Age), generation.Configuration.Retention.Size)
+	age, size := time.Duration(generation.Configuration.Retention.Age), generation.Configuration.Retention.Size
+	removed, err := r.engine.Prune(ctx, r.historyNow(ctx, age).Add(-age), size)
 	if removed > 0 {
 		r.logger.Debug("removed old activity", zap.Int("events", removed))
 	}

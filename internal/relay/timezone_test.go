@@ -23,21 +23,20 @@ func TestTimezoneOfTheRelay(t *testing.T) {
 	at := time.Date(2026, 7, 17, 20, 30, 0, 0, time.UTC)
 	compiled := func(zone string) *Generation {
 		t.Helper()
-		configuration := Configuration{
+		configuration := Configuration{Now: func() time.Time { return at }, Relay: config.Relay{
 			Sources: []config.Source{
 				{Name: "here", Auth: []config.Credential{{Kind: "none"}}, Events: []config.EventType{{Name: "x"}}},
 				{Name: "york", Auth: []config.Credential{{Kind: "none"}}, Events: []config.EventType{{Name: "y"}}, Timezone: "America/New_York"},
 			},
 			Actions: []config.Action{{Name: "night", URL: "http://127.0.0.1/"}},
 			Rules:   []config.Rule{{Events: []string{"*"}, When: []string{"received.Hour() >= 21"}, Do: []string{"night"}}},
-			Now:     func() time.Time { return at },
-		}
+		}}
 		if zone != "" {
 			location, err := config.Timezone(zone)
 			if err != nil {
 				t.Fatal(err)
 			}
-			configuration.Timezone = location
+			configuration.Zone = location
 		}
 		g, err := Compile(configuration)
 		if err != nil {

@@ -191,7 +191,7 @@ func TestResendStops(t *testing.T) {
 	}
 	relaytest.WaitEnded(t, runtime)
 	few := relaytest.Configuration(target, "/record")
-	few.Limits.MaxPending = 200
+	few.MaxPending = 200
 	relaytest.Push(t, runtime, few)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

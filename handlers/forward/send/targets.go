@@ -23,13 +23,10 @@ type Targets struct {
 	refuse   []netip.AddrPort
 }
 
-// DefaultTargets is what the targets setting holds when it is not given.
-var DefaultTargets = []string{"private_ranges", "loopback"}
-
 // The words that stand for networks.
 var targetWords = map[string][]netip.Prefix{
-	"private_ranges": config.PrivateRanges,
-	"loopback":       prefixes("127.0.0.0/8", "::1/128"),
+	config.PrivateRangesWord: config.PrivateRanges,
+	config.LoopbackWord:      prefixes("127.0.0.0/8", "::1/128"),
 }
 
 // neverPrefixes are refused whatever is configured: link-local and multicast
@@ -67,13 +64,10 @@ func prefixes(texts ...string) []netip.Prefix {
 }
 
 // NewTargets reads the targets setting: private_ranges, loopback, addresses,
-// networks and host names. A host name allows whatever it resolves to. Empty
-// means DefaultTargets. The refused addresses (Caddy's admin endpoint) are never
-// called; one that is unspecified stands for all of the machine's own.
+// networks and host names. A host name allows whatever it resolves to. The refused
+// addresses (Caddy's admin endpoint) are never called; one that is unspecified stands
+// for all of the machine's own.
 func NewTargets(words []string, refused ...netip.AddrPort) (*Targets, error) {
-	if len(words) == 0 {
-		words = DefaultTargets
-	}
 	t := &Targets{words: words, hosts: map[string]bool{}}
 	for _, address := range refused {
 		t.refuse = append(t.refuse, netip.AddrPortFrom(address.Addr().Unmap(), address.Port()))

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 func TestTargets(t *testing.T) {
@@ -126,7 +128,11 @@ func TestTargets(t *testing.T) {
 		{"", "h", "192.168.1.20:2019", allowed},
 	}
 	for _, c := range cases {
-		targets, err := NewTargets(strings.Fields(c.targets), netip.MustParseAddrPort("127.0.0.1:2019"))
+		words := strings.Fields(c.targets)
+		if len(words) == 0 {
+			words = config.DefaultTargets
+		}
+		targets, err := NewTargets(words, netip.MustParseAddrPort("127.0.0.1:2019"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,6 +233,9 @@ func TestNoProxy(t *testing.T) {
 
 func mustTargets(t testing.TB, words ...string) *Targets {
 	t.Helper()
+	if len(words) == 0 {
+		words = config.DefaultTargets
+	}
 	targets, err := NewTargets(words)
 	if err != nil {
 		t.Fatal(err)

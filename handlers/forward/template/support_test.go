@@ -151,6 +151,9 @@ func (r *recorder) last() string {
 
 func mustTargets(t testing.TB, words ...string) *send.Targets {
 	t.Helper()
+	if len(words) == 0 {
+		words = config.DefaultTargets
+	}
 	targets, err := send.NewTargets(words)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,11 @@ func TestConstantTargets(t *testing.T) {
 		{"", "http://localhost:2019/", nil, "is Caddy's own admin endpoint, which is always refused"},
 		{"", "http://0.0.0.0:2019/", nil, "is Caddy's own admin endpoint, which is always refused"},
 	} {
-		targets, err := send.NewTargets(strings.Fields(c.targets), netip.MustParseAddrPort("127.0.0.1:2019"))
+		words := strings.Fields(c.targets)
+		if len(words) == 0 {
+			words = config.DefaultTargets
+		}
+		targets, err := send.NewTargets(words, netip.MustParseAddrPort("127.0.0.1:2019"))
 		if err != nil {
 			t.Fatal(err)
 		}

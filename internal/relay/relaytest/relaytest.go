@@ -72,7 +72,7 @@ const Approved = `{"event":"job_saved","id":1,"status":"Approved"}`
 // Configuration has the source icfm with the key icfm-key, and the action record,
 // which calls a path of the service for each job_saved that is Approved.
 func Configuration(s *Service, path string) relay.Configuration {
-	return relay.Configuration{
+	return relay.Configuration{Relay: config.Relay{
 		Sources: []config.Source{{
 			Name: "icfm", Preset: "icfm",
 			Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
@@ -84,8 +84,8 @@ func Configuration(s *Service, path string) relay.Configuration {
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Do: []string{"record"}},
 			{Place: "Caddyfile:2", Events: []string{"dmg_*"}, Ignore: true, Reason: "not automated"},
 		},
-		Retention: relay.Retention{Age: time.Hour, Size: 1 << 30},
-	}
+		Retention: &config.Retention{Age: config.Duration(time.Hour), Size: 1 << 30},
+	}}
 }
 
 // Compile compiles a configuration without mistakes.
