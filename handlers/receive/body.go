@@ -83,26 +83,26 @@ func (in *intake) readAll(r io.Reader, declared int64) ([]byte, error) {
 // body reads the request's body: wire is as it was sent, raw without its content
 // encodings. A content encoding that is not known is refused before anything is
 // read.
-func (q *request) body(in *intake) (wire, raw []byte, err error) {
-	request := q.request
+func (req *request) body(in *intake) (wire, raw []byte, err error) {
+	request := req.request
 	if request.Body == nil || request.Body == http.NoBody || request.Method == http.MethodHead {
 		return nil, nil, nil
 	}
-	encodings, err := q.encodings()
+	encodings, err := req.encodings()
 	if err != nil {
 		return nil, nil, err
 	}
-	if wire, err = q.readBody(in); err != nil {
+	if wire, err = req.readBody(in); err != nil {
 		return nil, nil, err
 	}
-	raw, err = q.decodeContent(wire, encodings, in)
+	raw, err = req.decodeContent(wire, encodings, in)
 	return wire, raw, err
 }
 
 // readBody reads the request's body as it was sent.
-func (q *request) readBody(in *intake) ([]byte, error) {
-	reader, set := io.Reader(q.request.Body), q.origin.SetReadDeadline
-	timeout := q.receiver.options.BodyTimeout
+func (req *request) readBody(in *intake) ([]byte, error) {
+	reader, set := io.Reader(req.request.Body), req.origin.SetReadDeadline
+	timeout := req.receiver.options.BodyTimeout
 	until := time.Now().Add(timeout)
 	if c := in.charge; c != nil {
 		arriving := &arrival{body: reader, charge: c, until: until, window: timeout / 3}
@@ -113,7 +113,7 @@ func (q *request) readBody(in *intake) ([]byte, error) {
 		// front of it has its own.
 		_ = set(until)
 	}
-	body, err := in.readAll(reader, q.request.ContentLength)
+	body, err := in.readAll(reader, req.request.ContentLength)
 	if in.charge != nil {
 		if late := in.charge.arrived(); late != nil {
 			err = late
@@ -121,7 +121,7 @@ func (q *request) readBody(in *intake) ([]byte, error) {
 	}
 	if err != nil {
 		// The deadline stays: it also bounds what the server reads of the rest.
-		return nil, q.readFailure(err, in)
+		return nil, req.readFailure(err, in)
 	}
 	if set != nil {
 		// An expired deadline would end the request's context while the event
@@ -132,7 +132,7 @@ func (q *request) readBody(in *intake) ([]byte, error) {
 }
 
 // readFailure turns an error of reading into what it means for the sender.
-func (q *request) readFailure(err error, in *intake) error {
+func (req *request) readFailure(err error, in *intake) error {
 	var tooLarge *http.MaxBytesError
 	var network net.Error
 	switch {
@@ -141,17 +141,17 @@ func (q *request) readFailure(err error, in *intake) error {
 	case errors.Is(err, errNoBudget):
 		return refuse(http.StatusServiceUnavailable, "%q (at most %d in all and %d for one address): the relay is being flooded, "+
 			"or many senders prove themselves by body or signature at once; prefer credentials in a header", err,
-			q.receiver.unproven.limit, q.receiver.unproven.share)
+			req.receiver.unproven.limit, req.receiver.unproven.share)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		if in.charge != nil {
 			return refuse(http.StatusRequestTimeout, "the body did not arrive within %q, or less than %d bytes of it within %q",
-				q.receiver.options.BodyTimeout, leastArrival, q.receiver.options.BodyTimeout/3)
+				req.receiver.options.BodyTimeout, leastArrival, req.receiver.options.BodyTimeout/3)
 		}
-		return refuse(http.StatusRequestTimeout, "the body did not arrive within %q", q.receiver.options.BodyTimeout)
+		return refuse(http.StatusRequestTimeout, "the body did not arrive within %q", req.receiver.options.BodyTimeout)
 	}
 	// HTTP/2 and HTTP/3 have no transfer encoding that could be broken: there, a
 	// body that ends with an error is a stream that is closed.
-	closed := q.request.ProtoMajor >= 2 || q.request.Context().Err() != nil
+	closed := req.request.ProtoMajor >= 2 || req.request.Context().Err() != nil
 	if closed || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) {
 		return fmt.Errorf("reading body: %w: %w", ErrSenderGone, err)
 	}

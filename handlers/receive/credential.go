@@ -77,19 +77,19 @@ type proof struct {
 // ask has the credentials of the allowed sources look at what has arrived of a
 // request, and reports whether any source is proven by now. After the head only
 // those are asked that waited for this part.
-func (q *request) ask(arrived auth.Part) (anyone bool) {
-	q.seen.Arrived = arrived
-	for i, s := range q.allowed {
-		p := &q.proofs[i]
+func (req *request) ask(arrived auth.Part) (anyone bool) {
+	req.seen.Arrived = arrived
+	for i, s := range req.allowed {
+		p := &req.proofs[i]
 		for _, c := range s.credentials {
 			traits := c.Traits()
 			if arrived != auth.Head && traits.Needs != arrived {
 				continue
 			}
-			found := c.Prove(&q.seen)
+			found := c.Prove(&req.seen)
 			p.later = p.later || found.Later
 			if found.Why != "" {
-				q.why = found.Why
+				req.why = found.Why
 			}
 			if !found.Proven {
 				continue
@@ -99,9 +99,9 @@ func (q *request) ask(arrived auth.Part) (anyone bool) {
 			if p.id == "" {
 				p.id, p.window = found.ID, found.Window
 			}
-			if found.Presented != "" && !slices.Contains(q.presented, found.Presented) {
-				q.presented = append(q.presented, found.Presented)
-				q.presented = append(q.presented, found.Repeated...)
+			if found.Presented != "" && !slices.Contains(req.presented, found.Presented) {
+				req.presented = append(req.presented, found.Presented)
+				req.presented = append(req.presented, found.Repeated...)
 			}
 		}
 		anyone = anyone || p.proven
@@ -111,9 +111,9 @@ func (q *request) ask(arrived auth.Part) (anyone bool) {
 
 // mayYet reports whether a part of a request that has not arrived may prove a
 // source.
-func (q *request) mayYet(needs auth.Part) bool {
-	for i, s := range q.allowed {
-		if q.proofs[i].later && slices.ContainsFunc(s.credentials, func(c auth.Authenticator) bool { return c.Traits().Needs >= needs }) {
+func (req *request) mayYet(needs auth.Part) bool {
+	for i, s := range req.allowed {
+		if req.proofs[i].later && slices.ContainsFunc(s.credentials, func(c auth.Authenticator) bool { return c.Traits().Needs >= needs }) {
 			return true
 		}
 	}
@@ -122,14 +122,14 @@ func (q *request) mayYet(needs auth.Part) bool {
 
 // whyNot says, for an administrator, why a request proves nothing. It repeats
 // nothing of it.
-func (q *request) whyNot() string {
-	if q.why != "" {
-		return q.why
+func (req *request) whyNot() string {
+	if req.why != "" {
+		return req.why
 	}
 	var wrong []string
-	for _, s := range q.allowed {
+	for _, s := range req.allowed {
 		for _, c := range s.credentials {
-			if what := c.Refused(&q.seen); what != "" && !slices.Contains(wrong, what) {
+			if what := c.Refused(&req.seen); what != "" && !slices.Contains(wrong, what) {
 				wrong = append(wrong, what)
 			}
 		}
@@ -137,7 +137,7 @@ func (q *request) whyNot() string {
 	switch {
 	case len(wrong) > 0:
 		return strings.Join(wrong, "; ")
-	case q.request.Header.Get("Authorization") != "":
+	case req.request.Header.Get("Authorization") != "":
 		return "no source asks for the kind of Authorization header that the request carries"
 	}
 	return "the request carries no credentials that a source asks for"

@@ -22,8 +22,8 @@ var eventIDs = []string{"eventid", "eventuuid", "deliveryid"}
 // the source does not ask for dedupe: a copied request is then stored as a
 // duplicate and leads to nothing. The queue remembers, not this room: a sender
 // must be able to repeat what was not stored, and a restart must not forget.
-func (q *request) setDedupe(s *source, received *Received) {
-	proof := q.proofOf(s)
+func (req *request) setDedupe(s *source, received *Received) {
+	proof := req.proofOf(s)
 	window := max(proof.window, s.window)
 	if window == 0 {
 		return
@@ -35,7 +35,7 @@ func (q *request) setDedupe(s *source, received *Received) {
 		switch {
 		case proof.id != "":
 			key.add("signed", proof.id, strconv.Itoa(i))
-		case s.dedupeKey != nil && q.ownKey(s, e, key):
+		case s.dedupeKey != nil && req.ownKey(s, e, key):
 		case s.window > 0 && proof.signedOnly && bodyKey(e, key):
 		case s.window > 0 && !proof.signedOnly && usualKey(e, key):
 		default:
@@ -46,8 +46,8 @@ func (q *request) setDedupe(s *source, received *Received) {
 }
 
 // ownKey adds the value of the source's own expression, if it has one.
-func (q *request) ownKey(s *source, e *event.Event, key *key) bool {
-	value, err := q.receiver.language.Bind(e).Evaluate(s.dedupeKey)
+func (req *request) ownKey(s *source, e *event.Event, key *key) bool {
+	value, err := req.receiver.language.Bind(e).Evaluate(s.dedupeKey)
 	if err != nil || value == nil {
 		return false
 	}

@@ -2,6 +2,7 @@ package receive
 
 import (
 	"bytes"
+	"encoding/json"
 	"mime"
 	"slices"
 	"strings"
@@ -154,12 +155,12 @@ const (
 
 // decode reads a body. One whose Content-Encoding could not be undone is kept,
 // and read only if it evidently was not encoded at all.
-func (q *request) decode(raw []byte) *document {
-	doc := &document{raw: raw, problem: q.contentProblem}
+func (req *request) decode(raw []byte) *document {
+	doc := &document{raw: raw, problem: req.contentProblem}
 	if len(raw) == 0 {
 		return doc
 	}
-	declared, parameters := parseContentType(q.request.Header.Get("Content-Type"))
+	declared, parameters := parseContentType(req.request.Header.Get("Content-Type"))
 	if label := parameters["charset"]; declared == kindJSON && doc.problem == "" && (label == "" || strings.EqualFold(label, "utf-8")) {
 		// The usual case, without further looking.
 		if value, err := event.DecodeJSON(raw); err == nil {
@@ -174,11 +175,11 @@ func (q *request) decode(raw []byte) *document {
 		return doc
 	}
 	looks := sniff(trimmed)
-	if q.contentProblem != "" {
+	if req.contentProblem != "" {
 		if looks == kindUnknown {
 			return doc
 		}
-		defer func() { doc.problem = q.contentProblem }()
+		defer func() { doc.problem = req.contentProblem }()
 	}
 	doc.text, doc.foreign = trimmed, !bytes.HasSuffix(raw, text)
 	doc.read(declared, looks, trimmed, parameters)
@@ -355,4 +356,16 @@ func looksLikeForm(text []byte) bool {
 		}
 	}
 	return true
+}
+
+// encodeJSON encodes a decoded body. Such a body always can be: it holds no
+// other types than JSON has, and numbers as JSON writes them.
+func encodeJSON(body any) []byte {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(body); err != nil {
+		return nil
+	}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 }

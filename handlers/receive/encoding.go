@@ -28,8 +28,8 @@ const maxEncodings = 4
 // encodings returns the content encodings of the request in the order in which
 // they were applied, without those that change nothing. It refuses a body that
 // cannot be decoded: kept encoded, its event would be stored and match no rule.
-func (q *request) encodings() ([]string, error) {
-	lines := q.request.Header["Content-Encoding"]
+func (req *request) encodings() ([]string, error) {
+	lines := req.request.Header["Content-Encoding"]
 	if len(lines) == 0 {
 		return nil, nil
 	}
@@ -59,7 +59,7 @@ func (q *request) encodings() ([]string, error) {
 // decodeContent undoes the content encodings, the last first. Each result is
 // bounded as the body is. A damaged body is returned as it came and the problem
 // is noted, because an authenticated request is never dropped for its body.
-func (q *request) decodeContent(wire []byte, encodings []string, in *intake) ([]byte, error) {
+func (req *request) decodeContent(wire []byte, encodings []string, in *intake) ([]byte, error) {
 	if len(wire) == 0 {
 		return wire, nil
 	}
@@ -68,9 +68,9 @@ func (q *request) decodeContent(wire []byte, encodings []string, in *intake) ([]
 		decoded, err := in.decode(body, encoding)
 		switch {
 		case errors.Is(err, errTooLarge), errors.Is(err, errNoBudget):
-			return nil, q.readFailure(err, in)
+			return nil, req.readFailure(err, in)
 		case err != nil:
-			q.contentProblem = "undoing the content encoding " + encoding + ": " + err.Error()
+			req.contentProblem = "undoing the content encoding " + encoding + ": " + err.Error()
 			return wire, nil
 		}
 		if i < len(encodings)-1 {

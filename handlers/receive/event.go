@@ -19,9 +19,9 @@ const maxBatch = 10_000
 
 // read makes the events of a proven request as a source understands it, and
 // reports whether the source knows any of them. It takes doc apart.
-func (q *request) read(s *source, c kept, doc *document) (received *Received, known bool, err error) {
+func (req *request) read(s *source, c kept, doc *document) (received *Received, known bool, err error) {
 	received = &Received{Source: s.Name, Respond: s.Respond}
-	if q.request.Method == http.MethodHead {
+	if req.request.Method == http.MethodHead {
 		received.Ping = true
 		return received, false, nil
 	}
@@ -30,18 +30,18 @@ func (q *request) read(s *source, c kept, doc *document) (received *Received, kn
 	// The name beside the body, and that of the envelope around a batch, are
 	// looked for once.
 	outer := ""
-	bodyOnly := q.proofOf(s).signedOnly
+	bodyOnly := req.proofOf(s).signedOnly
 	if s.nameFrom == nil && !bodyOnly {
 		outer = s.nameFromRequest(&c)
 	}
 	wholes := doc.parts()
-	if why := s.onlyFirst(doc, outer != "" || q.named != ""); why != "" {
+	if why := s.onlyFirst(doc, outer != "" || req.named != ""); why != "" {
 		wholes = []part{doc.first(why)}
 	}
 	var events []*event.Event
 	for _, whole := range wholes {
-		envelope := q.event(s, &c, whole)
-		parts, err := q.split(s, envelope, doc, &whole)
+		envelope := req.event(s, &c, whole)
+		parts, err := req.split(s, envelope, doc, &whole)
 		if err != nil {
 			return nil, false, err
 		}
@@ -49,7 +49,7 @@ func (q *request) read(s *source, c kept, doc *document) (received *Received, kn
 			return nil, false, tooManyRefusal
 		}
 		if parts == nil {
-			isKnown := q.complete(s, envelope, whole.rooted, bodyOnly, outer, "")
+			isKnown := req.complete(s, envelope, whole.rooted, bodyOnly, outer, "")
 			events, known = append(events, envelope), known || isKnown
 			continue
 		}
@@ -58,18 +58,18 @@ func (q *request) read(s *source, c kept, doc *document) (received *Received, kn
 			inherited = s.nameFromFields(fieldsOf(whole.value, whole.rooted))
 		}
 		for _, p := range parts {
-			e := q.event(s, &c, p)
-			isKnown := q.complete(s, e, false, bodyOnly, outer, inherited)
+			e := req.event(s, &c, p)
+			isKnown := req.complete(s, e, false, bodyOnly, outer, inherited)
 			events, known = append(events, e), known || isKnown
 		}
 	}
-	if q.request.Method == http.MethodGet && len(events) == 1 && events[0].Body == nil && len(doc.raw) == 0 &&
+	if req.request.Method == http.MethodGet && len(events) == 1 && events[0].Body == nil && len(doc.raw) == 0 &&
 		events[0].Name == event.UnknownName && !hasTag(c.query) {
 		received.Ping = true
 		return received, false, nil
 	}
 	received.Events = events
-	q.setDedupe(s, received)
+	req.setDedupe(s, received)
 	return received, known, nil
 }
 
@@ -101,7 +101,7 @@ func hasTag(query map[string][]string) bool {
 
 // event makes an event of a part, with everything that does not have to be
 // read from it.
-func (q *request) event(s *source, c *kept, p part) *event.Event {
+func (req *request) event(s *source, c *kept, p part) *event.Event {
 	headers := c.headers
 	if p.retyped {
 		if c.jsonHeaders == nil {
@@ -111,11 +111,11 @@ func (q *request) event(s *source, c *kept, p part) *event.Event {
 	}
 	return &event.Event{
 		Source:     s.Name,
-		Received:   q.now,
-		Test:       q.test,
-		Method:     q.request.Method,
+		Received:   req.now,
+		Test:       req.test,
+		Method:     req.request.Method,
 		Path:       c.path,
-		IP:         q.ip(),
+		IP:         req.ip(),
 		Query:      c.query,
 		Headers:    headers,
 		RawBody:    p.raw,
@@ -125,11 +125,11 @@ func (q *request) event(s *source, c *kept, p part) *event.Event {
 	}
 }
 
-func (q *request) ip() string {
-	if !q.client.IsValid() {
+func (req *request) ip() string {
+	if !req.client.IsValid() {
 		return ""
 	}
-	return q.client.String()
+	return req.client.String()
 }
 
 // split returns the elements of a batch, or nil if a value is one event.
@@ -138,17 +138,17 @@ func (q *request) ip() string {
 // are broken. The only element of a broken list keeps all that came. A broken
 // list without any object is no batch: there is nothing in it that could be an
 // event, so it stays whole.
-func (q *request) split(s *source, envelope *event.Event, doc *document, whole *part) ([]part, error) {
+func (req *request) split(s *source, envelope *event.Event, doc *document, whole *part) ([]part, error) {
 	opened := false
 	if s.batch != nil {
-		list := q.listAt(s, envelope)
+		list := req.listAt(s, envelope)
 		if list == nil {
 			// The list may be inside text that has to be opened first.
 			var value any
 			if value, opened = openTexts(whole.value, 0); opened {
 				whole.value, whole.isRaw = value, false
 				envelope.Body, envelope.BodyIsRaw = value, false
-				list = q.listAt(s, envelope)
+				list = req.listAt(s, envelope)
 			}
 		}
 		if list != nil {
@@ -210,8 +210,8 @@ func partsOf(list []any, whole *part, raws [][]byte, foreign bool) ([]part, erro
 
 // listAt returns the list that a source's batch is at, or nil. An empty one
 // counts as none, so that its request is kept.
-func (q *request) listAt(s *source, envelope *event.Event) []any {
-	value, err := q.receiver.language.Bind(envelope).Evaluate(s.batch)
+func (req *request) listAt(s *source, envelope *event.Event) []any {
+	value, err := req.receiver.language.Bind(envelope).Evaluate(s.batch)
 	if list, isList := value.([]any); err == nil && isList && len(list) > 0 {
 		return list
 	}
@@ -223,19 +223,19 @@ var tooManyRefusal = refuse(http.StatusRequestEntityTooLarge, "the body holds mo
 // complete reads an event's name, parameters and fields from its body, and
 // reports whether the source knows the name. bodyOnly says that what stands
 // beside the body proves nothing.
-func (q *request) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
+func (req *request) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
 	e.ID = uuid.Must(uuid.NewV7()).String()
-	q.redactBody(s, e, rooted)
+	req.redactBody(s, e, rooted)
 	if body, opened := openTexts(e.Body, 0); opened {
 		e.Body, e.BodyIsRaw = body, false
 	}
 	fields := fieldsOf(e.Body, rooted)
 
 	switch {
-	case q.named != "":
-		e.Name, _ = s.nameOf(q.named, false)
+	case req.named != "":
+		e.Name, _ = s.nameOf(req.named, false)
 	case s.nameFrom != nil:
-		if value, err := q.receiver.language.Bind(e).Evaluate(s.nameFrom); err == nil {
+		if value, err := req.receiver.language.Bind(e).Evaluate(s.nameFrom); err == nil {
 			if text, ok := event.Text(plainNumber(value)); ok {
 				e.Name, _ = s.nameOf(text, false)
 			}
@@ -254,12 +254,12 @@ func (q *request) complete(s *source, e *event.Event, rooted, bodyOnly bool, out
 	if !bodyOnly {
 		readTags(e, e.Query, func(values []string) any { return values[0] })
 	}
-	q.setParameters(s, e, fields)
+	req.setParameters(s, e, fields)
 	return known
 }
 
 // redactBody removes from an event's body what its source wants removed.
-func (q *request) redactBody(s *source, e *event.Event, rooted bool) {
+func (req *request) redactBody(s *source, e *event.Event, rooted bool) {
 	if len(s.redact.body) == 0 && len(s.redact.parameters) == 0 {
 		return
 	}
@@ -292,7 +292,7 @@ func withHeader(headers map[string][]string, name, value string) map[string][]st
 
 // setParameters sets the system parameters that the query did not, and the
 // source's fields.
-func (q *request) setParameters(s *source, e *event.Event, fields map[string]any) {
+func (req *request) setParameters(s *source, e *event.Event, fields map[string]any) {
 	readTags(e, fields, func(value any) any { return value })
 	if s.preset.Map != nil {
 		readMapped(e, s.preset.Map(names.Normal(e.Name), fields))
@@ -304,7 +304,7 @@ func (q *request) setParameters(s *source, e *event.Event, fields map[string]any
 	setTimes(&e.Parameters, given, e.Received, s.timezone)
 
 	for _, f := range s.fields {
-		value, err := q.receiver.language.Bind(e).Evaluate(f.expression)
+		value, err := req.receiver.language.Bind(e).Evaluate(f.expression)
 		if err != nil {
 			value = nil
 		}

@@ -164,8 +164,10 @@ type request struct {
 
 	// seen is what credentials may look at.
 	seen auth.Request
-	// presented are the texts that proved the request, in all forms.
-	presented []string
+	// presented are the texts that proved the request, and forms how a sender may
+	// repeat the first formed of them.
+	presented, forms []string
+	formed           int
 	// why says what was wrong with a credential that was nearly right.
 	why string
 
@@ -181,37 +183,37 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 	default:
 		return nil, refuse(http.StatusMethodNotAllowed, "the method is none of %s", Methods)
 	}
-	q := r.begin(request, origin)
-	if err := q.admit(); err != nil {
+	req := r.begin(request, origin)
+	if err := req.admit(); err != nil {
 		return nil, err
 	}
-	if limit := q.maxBody(true); request.ContentLength > limit {
+	if limit := req.maxBody(true); request.ContentLength > limit {
 		return nil, tooLargeRefusal(limit)
 	}
 
 	// What stands before the body.
-	anyone := q.ask(auth.Head)
-	if !anyone && !q.mayYet(auth.Bytes) {
-		return nil, refuse(http.StatusUnauthorized, "%s", q.whyNot())
+	anyone := req.ask(auth.Head)
+	if !anyone && !req.mayYet(auth.Bytes) {
+		return nil, refuse(http.StatusUnauthorized, "%s", req.whyNot())
 	}
-	in := &intake{limit: q.maxBody(false)}
+	in := &intake{limit: req.maxBody(false)}
 	if request.ContentLength > in.limit {
 		return nil, tooLargeRefusal(in.limit)
 	}
 	if !anyone {
-		in.charge = r.unproven.open(clientOf(q.client), origin.SetReadDeadline)
+		in.charge = r.unproven.open(clientOf(req.client), origin.SetReadDeadline)
 		defer in.charge.close()
 	}
 
 	// What stands in the body.
 	var err error
-	if q.seen.Sent, q.seen.Body, err = q.body(in); err != nil {
+	if req.seen.Sent, req.seen.Body, err = req.body(in); err != nil {
 		return nil, err
 	}
-	if anyone = q.ask(auth.Bytes); !anyone {
+	if anyone = req.ask(auth.Bytes); !anyone {
 		// When no field of the body could prove anything, it is left alone.
-		if !q.mayYet(auth.Fields) {
-			return nil, refuse(http.StatusUnauthorized, "%s", q.whyNot())
+		if !req.mayYet(auth.Fields) {
+			return nil, refuse(http.StatusUnauthorized, "%s", req.whyNot())
 		}
 		select {
 		case r.decoding <- struct{}{}:
@@ -220,13 +222,13 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 			return nil, fmt.Errorf("waiting to decode body: %w: %w", ErrSenderGone, request.Context().Err())
 		}
 	}
-	q.blankBody(q.seen.Body)
-	doc := q.decode(q.seen.Body)
-	q.seen.Field = doc.key
-	if !q.ask(auth.Fields) {
-		return nil, refuse(http.StatusUnauthorized, "%s", q.whyNot())
+	req.blankBody(req.seen.Body)
+	doc := req.decode(req.seen.Body)
+	req.seen.Field = doc.key
+	if !req.ask(auth.Fields) {
+		return nil, refuse(http.StatusUnauthorized, "%s", req.whyNot())
 	}
-	return q.settle(doc)
+	return req.settle(doc)
 }
 
 // ReceiveAs turns a request that an administrator made up into events of a
@@ -239,28 +241,28 @@ func (r *Receiver) ReceiveAs(name string, request *http.Request, origin Origin) 
 // ReceiveTest is ReceiveAs for a request whose events are tests, and are called
 // event, spelled as the source declares it, whatever else the request says.
 func (r *Receiver) ReceiveTest(name, event string, request *http.Request) (*Received, error) {
-	q := r.begin(request, Origin{})
-	q.test, q.named = true, event
-	return q.as(name)
+	req := r.begin(request, Origin{})
+	req.test, req.named = true, event
+	return req.as(name)
 }
 
 // as reads the request as one of a source.
-func (q *request) as(name string) (*Received, error) {
-	for _, s := range q.receiver.sources {
+func (req *request) as(name string) (*Received, error) {
+	for _, s := range req.receiver.sources {
 		if s.Name == name {
-			q.origin.Sources = []string{name}
-			q.allowed, q.proofs = []*source{s}, []proof{{proven: true}}
+			req.origin.Sources = []string{name}
+			req.allowed, req.proofs = []*source{s}, []proof{{proven: true}}
 		}
 	}
-	if q.allowed == nil {
+	if req.allowed == nil {
 		return nil, fmt.Errorf("there is no source %q", name)
 	}
-	in := &intake{limit: q.maxBody(true)}
-	_, raw, err := q.body(in)
+	in := &intake{limit: req.maxBody(true)}
+	_, raw, err := req.body(in)
 	if err != nil {
 		return nil, err
 	}
-	return q.settle(q.decode(raw))
+	return req.settle(req.decode(raw))
 }
 
 func (r *Receiver) begin(from *http.Request, origin Origin) *request {
@@ -282,20 +284,20 @@ func (r *Receiver) begin(from *http.Request, origin Origin) *request {
 }
 
 // admit finds the sources that allow the sender's address.
-func (q *request) admit() error {
-	q.allowed = q.places[:0]
-	for _, s := range q.receiver.sources {
-		if !q.atMount(s) {
+func (req *request) admit() error {
+	req.allowed = req.places[:0]
+	for _, s := range req.receiver.sources {
+		if !req.atMount(s) {
 			continue
 		}
-		if len(s.allow) == 0 || slices.ContainsFunc(s.allow, func(p netip.Prefix) bool { return contains(p, q.client) }) {
-			q.allowed = append(q.allowed, s)
+		if len(s.allow) == 0 || slices.ContainsFunc(s.allow, func(p netip.Prefix) bool { return contains(p, req.client) }) {
+			req.allowed = append(req.allowed, s)
 		}
 	}
-	if len(q.allowed) == 0 {
-		return refuse(http.StatusForbidden, "no source allows the address %q; to let it in, add it to allow of a source", q.client)
+	if len(req.allowed) == 0 {
+		return refuse(http.StatusForbidden, "no source allows the address %q; to let it in, add it to allow of a source", req.client)
 	}
-	q.proofs = append(q.room[:0], make([]proof, len(q.allowed))...)
+	req.proofs = append(req.room[:0], make([]proof, len(req.allowed))...)
 	return nil
 }
 
@@ -309,10 +311,10 @@ func contains(network netip.Prefix, client netip.Addr) bool {
 
 // maxBody returns the largest body that any allowed source takes; unless all is
 // set, of those alone that are proven or may yet be.
-func (q *request) maxBody(all bool) int64 {
+func (req *request) maxBody(all bool) int64 {
 	var limit int64
-	for i, s := range q.allowed {
-		if all || q.proofs[i].later || q.proofs[i].proven {
+	for i, s := range req.allowed {
+		if all || req.proofs[i].later || req.proofs[i].proven {
 			limit = max(limit, s.MaxBody)
 		}
 	}
@@ -321,22 +323,22 @@ func (q *request) maxBody(all bool) int64 {
 
 // proofOf returns what the credentials say of a source, the zero proof if the
 // sender's address is not one of its.
-func (q *request) proofOf(s *source) proof {
-	if at := slices.Index(q.allowed, s); at >= 0 {
-		return q.proofs[at]
+func (req *request) proofOf(s *source) proof {
+	if at := slices.Index(req.allowed, s); at >= 0 {
+		return req.proofs[at]
 	}
 	return proof{}
 }
 
 // settle takes the credentials out of a proven request, chooses its source
 // among those it proved, and makes the events.
-func (q *request) settle(doc *document) (*Received, error) {
+func (req *request) settle(doc *document) (*Received, error) {
 	size := int64(len(doc.raw)) // before anything is taken out
-	kept := q.withoutCredentials(doc)
+	kept := req.withoutCredentials(doc)
 	var candidates []*source
 	var limit int64
-	for i, s := range q.allowed {
-		if q.proofs[i].proven {
+	for i, s := range req.allowed {
+		if req.proofs[i].proven {
 			limit = max(limit, s.MaxBody)
 			if size <= s.MaxBody {
 				candidates = append(candidates, s)
@@ -351,9 +353,9 @@ func (q *request) settle(doc *document) (*Received, error) {
 	for i, s := range candidates {
 		if i > 0 {
 			// The candidate before took the document apart.
-			doc = q.decode(doc.raw)
+			doc = req.decode(doc.raw)
 		}
-		received, known, err := q.read(s, kept, doc)
+		received, known, err := req.read(s, kept, doc)
 		if err != nil {
 			return nil, err
 		}

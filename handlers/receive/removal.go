@@ -2,11 +2,7 @@ package receive
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
-	"fmt"
-	"maps"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,20 +34,20 @@ const blankable = 8
 // withoutCredentials takes the credentials out of the request and its body:
 // header fields that may hold one, the query keys and body fields of the
 // sources that the request proved, and values that would prove another.
-func (q *request) withoutCredentials(doc *document) kept {
-	c := kept{path: validText(q.request.URL.Path), segments: q.seen.Segments, query: q.seen.Query}
-	for _, s := range q.receiver.sources {
-		proven := q.proofOf(s).proven
+func (req *request) withoutCredentials(doc *document) kept {
+	c := kept{path: validText(req.request.URL.Path), segments: req.seen.Segments, query: req.seen.Query}
+	for _, s := range req.receiver.sources {
+		proven := req.proofOf(s).proven
 		for _, credential := range s.credentials {
 			for _, place := range credential.Traits().Places {
-				q.clear(&c, doc, place, proven, credential.Holds)
+				req.clear(&c, doc, place, proven, credential.Holds)
 			}
 		}
 	}
 
-	c.headers = make(map[string][]string, len(q.request.Header))
-	for name, values := range q.request.Header {
-		if !q.removesHeader(name, values) {
+	c.headers = make(map[string][]string, len(req.request.Header))
+	for name, values := range req.request.Header {
+		if !req.removesHeader(name, values) {
 			if !validTexts(values) {
 				values = slices.Clone(values)
 				for i := range values {
@@ -65,9 +61,8 @@ func (q *request) withoutCredentials(doc *document) kept {
 		c.headers["Content-Type"] = []string{"application/json"}
 	}
 	c.segments = slices.Clone(c.segments) // the request's own are not ours to change
-	forms := q.presentedForms()
-	blankDocument(doc, forms)
-	for _, form := range forms {
+	blankDocument(doc, req.presentedForms())
+	for _, form := range req.presentedForms() {
 		blankText(&c.path, form)
 		blankValues(c.query, form)
 		blankValues(c.headers, form)
@@ -81,13 +76,13 @@ func (q *request) withoutCredentials(doc *document) kept {
 // clear takes a credential out of a place other than a header. What stands
 // there is taken for one if the request proved the source, and else only if it
 // is one: the same name can be data to another source.
-func (q *request) clear(c *kept, doc *document, place auth.Place, proven bool, holds func(string) bool) {
+func (req *request) clear(c *kept, doc *document, place auth.Place, proven bool, holds func(string) bool) {
 	switch place.In {
 	case auth.InPath:
 		// The last segment is an event's name as often.
-		if n := len(q.seen.Segments); n > 0 && len(c.segments) == n && holds(q.seen.Segments[n-1]) {
+		if n := len(req.seen.Segments); n > 0 && len(c.segments) == n && holds(req.seen.Segments[n-1]) {
 			c.segments = c.segments[:n-1]
-			c.path = validText(pathOf(q.origin.Mount, c.segments))
+			c.path = validText(pathOf(req.origin.Mount, c.segments))
 		}
 	case auth.InQuery:
 		if values, there := c.query[place.Name]; there && (proven || slices.ContainsFunc(values, holds)) {
@@ -127,14 +122,14 @@ func textsOf(value any) []string {
 // in which a source of this mount expects a credential, whatever it holds, and
 // one that holds the credential of any other source. The same header can be data
 // to the sources of another mount.
-func (q *request) removesHeader(name string, values []string) bool {
+func (req *request) removesHeader(name string, values []string) bool {
 	if privateHeaders[name] {
 		return true
 	}
 	header := auth.Place{In: auth.InHeader, Name: name}
-	for _, s := range q.receiver.sources {
+	for _, s := range req.receiver.sources {
 		for _, c := range s.credentials {
-			if slices.Contains(c.Traits().Places, header) && (q.atMount(s) || slices.ContainsFunc(values, c.Holds)) {
+			if slices.Contains(c.Traits().Places, header) && (req.atMount(s) || slices.ContainsFunc(values, c.Holds)) {
 				return true
 			}
 		}
@@ -143,13 +138,13 @@ func (q *request) removesHeader(name string, values []string) bool {
 }
 
 // atMount reports whether a source may send to the mount of the request.
-func (q *request) atMount(s *source) bool {
-	return len(q.origin.Sources) == 0 || slices.Contains(q.origin.Sources, s.Name)
+func (req *request) atMount(s *source) bool {
+	return len(req.origin.Sources) == 0 || slices.Contains(req.origin.Sources, s.Name)
 }
 
 // blankBody blanks proven values in the bytes of the body, in place.
-func (q *request) blankBody(raw []byte) {
-	for _, form := range q.presentedForms() {
+func (req *request) blankBody(raw []byte) {
+	for _, form := range req.presentedForms() {
 		for at := 0; ; {
 			i := bytes.Index(raw[at:], []byte(form))
 			if i < 0 {
@@ -214,20 +209,21 @@ func blankValue(value any, forms []string) (without any, blanked bool) {
 
 // presentedForms returns the forms in which a sender may repeat the values that
 // proved the request, a longer one before those that it may contain.
-func (q *request) presentedForms() []string {
-	var forms []string
-	for _, value := range q.presented {
-		if len(value) >= blankable {
-			forms = append(forms, formsOf(value)...)
+func (req *request) presentedForms() []string {
+	if req.formed < len(req.presented) {
+		for _, value := range req.presented[req.formed:] {
+			if len(value) >= blankable {
+				req.forms = append(req.forms, repetitionsOf(value)...)
+			}
 		}
+		req.forms, req.formed = escape.LongestFirst(req.forms), len(req.presented)
 	}
-	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
-	return forms
+	return req.forms
 }
 
-// formsOf returns a text as it is and as it is written in URLs and in JSON, a
-// longer form before one that it may contain.
-func formsOf(text string) []string {
+// repetitionsOf returns a text as it is and as a sender may write it in URLs and in
+// JSON.
+func repetitionsOf(text string) []string {
 	if escape.Unreserved.Encode(text) == text {
 		return []string{text}
 	}
@@ -247,8 +243,7 @@ func formsOf(text string) []string {
 			forms = append(forms, inner, strings.ReplaceAll(inner, "/", `\/`))
 		}
 	}
-	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
-	return slices.Compact(forms)
+	return forms
 }
 
 func validTexts(texts []string) bool {
@@ -282,202 +277,4 @@ func blankValues(all map[string][]string, value string) {
 			}
 		}
 	}
-}
-
-// redaction is what a source wants removed.
-type redaction struct {
-	body       [][]string // paths of keys
-	fields     [][]string // the same, from where the tags are
-	query      []string
-	headers    []string
-	parameters []event.Parameter
-}
-
-// compileRedaction reads the paths of what is to be removed.
-func compileRedaction(paths []string) (redaction, error) {
-	var r redaction
-	for _, path := range paths {
-		keys, err := splitPath(path)
-		if err != nil {
-			return r, err
-		}
-		parameter, isParameter := event.ParameterByName(path)
-		switch first := keys[0]; {
-		case isParameter:
-			r.parameters = append(r.parameters, parameter)
-		case first == "body" && len(keys) > 1:
-			r.body = append(r.body, keys[1:])
-		case first == "query" && len(keys) == 2:
-			r.query = append(r.query, keys[1])
-		case first == "headers" && len(keys) == 2:
-			r.headers = append(r.headers, textproto.CanonicalMIMEHeaderKey(keys[1]))
-		case len(keys) == 1 && first != "body" && first != "query" && first != "headers":
-			r.headers = append(r.headers, textproto.CanonicalMIMEHeaderKey(first))
-		default:
-			return r, fmt.Errorf("%s cannot be removed; say body.KEY…, query.KEY, headers.NAME, a system parameter or the name of a header", path)
-		}
-	}
-	return r, nil
-}
-
-// splitPath reads a path such as body.customer["first name"]. Header names may
-// hold hyphens.
-func splitPath(path string) ([]string, error) {
-	wrong := fmt.Errorf("%q is no path; it looks like body.customer.phone or body[\"first name\"]", path)
-	var keys []string
-	for rest := path; rest != "" || keys == nil; {
-		var key string
-		switch {
-		case strings.HasPrefix(rest, `["`):
-			end := strings.Index(rest, `"]`)
-			if end < 2 || keys == nil {
-				return nil, wrong
-			}
-			key, rest = rest[2:end], rest[end+2:]
-		default:
-			if keys != nil {
-				if !strings.HasPrefix(rest, ".") {
-					return nil, wrong
-				}
-				rest = rest[1:]
-			}
-			end := strings.IndexAny(rest, ".[")
-			if end < 0 {
-				end = len(rest)
-			}
-			key, rest = rest[:end], rest[end:]
-			if strings.ContainsAny(key, " \t\"'`()]{}?:;,") {
-				return nil, wrong
-			}
-		}
-		if key == "" {
-			return nil, wrong
-		}
-		keys = append(keys, key)
-	}
-	return keys, nil
-}
-
-// removeShared removes what is redacted outside the body.
-func (r redaction) removeShared(c *kept) {
-	if len(r.query)+len(r.headers)+len(r.parameters) == 0 {
-		return
-	}
-	c.query, c.headers = maps.Clone(c.query), maps.Clone(c.headers) // another candidate may need them whole
-	for _, path := range r.query {
-		for key := range c.query {
-			if strings.EqualFold(key, path) || strings.EqualFold(withoutBrackets(key), path) {
-				delete(c.query, key)
-			}
-		}
-	}
-	for _, name := range r.headers {
-		delete(c.headers, name)
-	}
-	for _, p := range r.parameters {
-		for key := range c.query {
-			if tag, ok := tagOf(withoutBrackets(key)); ok && tag == p {
-				delete(c.query, key)
-			}
-		}
-	}
-}
-
-// removeBody removes what is redacted in the body of an event, and reports
-// whether anything was there.
-func (r redaction) removeBody(body any, tags map[string]any) (removed bool) {
-	for _, path := range r.body {
-		removed = removePath(body, path) || removed
-	}
-	for _, p := range r.parameters {
-		for key := range tags {
-			if tag, ok := tagOf(withoutBrackets(key)); ok && tag == p {
-				delete(tags, key)
-				removed = true
-			}
-		}
-	}
-	for _, path := range r.fields {
-		removed = removePath(tags, path) || removed
-	}
-	return removed
-}
-
-// removePath removes what a path leads to; in lists, from every element. Text
-// where an object was expected is removed if it may hold one that could not be
-// read, because what cannot be read may still hold it.
-func removePath(value any, path []string) (removed bool) {
-	switch value := value.(type) {
-	case []any:
-		for _, element := range value {
-			removed = removePath(element, path) || removed
-		}
-	case map[string]any:
-		for key, inner := range value {
-			rest, leads := follow(path, key)
-			if !leads {
-				if _, isIndex := index(key); isIndex {
-					// An element of a form's list, whose numbers have a gap.
-					removed = removePath(inner, path) || removed
-				}
-				continue
-			}
-			if text, isText := inner.(string); len(rest) == 0 || isText && looksStructured(text) {
-				delete(value, key)
-				removed = true
-				continue
-			}
-			removed = removePath(inner, rest) || removed
-		}
-	}
-	return removed
-}
-
-// follow reports whether a key leads along a path, and returns what is left of
-// it. A key of a form may lead several steps at once: people[0][phone] leads
-// all of people.phone.
-func follow(path []string, key string) (rest []string, leads bool) {
-	if key == path[0] {
-		return path[1:], true
-	}
-	base := withoutBrackets(key)
-	if base != path[0] {
-		return nil, false
-	}
-	rest = path[1:]
-	for _, step := range strings.Split(strings.TrimSuffix(key[len(base)+1:], "]"), "][") {
-		switch {
-		case len(rest) == 0:
-			return nil, true
-		case step == rest[0]:
-			rest = rest[1:]
-		case strings.Trim(step, "0123456789") != "":
-			return nil, false
-		}
-	}
-	return rest, true
-}
-
-// withoutBrackets returns what stands before the brackets of a form's key, such
-// as phone[] or customer[phone].
-func withoutBrackets(key string) string {
-	base, _, _ := strings.Cut(key, "[")
-	return base
-}
-
-func looksStructured(text string) bool {
-	text = strings.TrimSpace(text)
-	return text != "" && strings.IndexByte(`{["<`, text[0]) >= 0
-}
-
-// encodeJSON encodes a decoded body. Such a body always can be: it holds no
-// other types than JSON has, and numbers as JSON writes them.
-func encodeJSON(body any) []byte {
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(body); err != nil {
-		return nil
-	}
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 }

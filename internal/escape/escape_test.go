@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -180,4 +181,13 @@ func FuzzStaysInItsPlace(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(checkStays)
+}
+
+// TestLongestFirst checks that of two forms that contain each other the longer one
+// is looked for first, and none twice.
+func TestLongestFirst(t *testing.T) {
+	got := LongestFirst([]string{"a b", "b", "a%20b", "a+b", "b", "a b"})
+	if want := []string{"a%20b", "a b", "a+b", "b"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

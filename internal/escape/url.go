@@ -1,6 +1,10 @@
 package escape
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // Set is a set of ASCII characters that percent-encoding leaves as they are. Every
 // other byte is encoded.
@@ -81,6 +85,13 @@ func LowerPercent(text string) string {
 		}
 	}
 	return string(lower)
+}
+
+// LongestFirst returns forms of a text in the order in which they are to be looked
+// for, each once: one that contains another comes before it.
+func LongestFirst(forms []string) []string {
+	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return slices.Compact(forms)
 }
 
 // isEncoded reports whether a text begins with a percent-encoded byte.

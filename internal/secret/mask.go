@@ -4,12 +4,12 @@
 package secret
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/textencoding"
 )
 
@@ -79,9 +79,8 @@ func prepare(secrets []string) replacer {
 		}
 	}
 	// The longest first: a form that begins like another must win over it.
-	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	var pairs []string
-	for _, form := range slices.Compact(forms) {
+	for _, form := range escape.LongestFirst(forms) {
 		if form != "" {
 			pairs = append(pairs, form, Masked)
 		}
