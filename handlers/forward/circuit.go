@@ -8,9 +8,9 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 )
 
-// endpoint is what can be reached or not: a target, and how connections to it
-// are made. Actions that show it different certificates, or trust different
-// ones, do not judge it for each other.
+// endpoint is what a circuit is kept for: a target, and how connections to it are
+// made. Actions with different TLS settings have circuits of their own: a wrong
+// certificate in one of them says nothing about the others.
 type endpoint struct {
 	send.Target
 	// tls is the key of the TLS setting.
@@ -18,51 +18,51 @@ type endpoint struct {
 }
 
 const (
-	// postponeLeast is for how long at least a delivery is postponed whose target is
-	// down while the action has others to serve. Kept short: after a probe that
-	// succeeds the remaining deliveries wait about this long.
+	// postponeLeast is the shortest time for which a delivery is postponed when its
+	// target is down and its action has other targets. Kept short: after a probe
+	// that succeeds, the remaining deliveries wait about this long.
 	postponeLeast = 250 * time.Millisecond
 
-	// postponeStep spreads what is postponed: it comes back no faster than it could
-	// be sent, so that a long backlog does not keep the queue busy with coming
-	// and going.
+	// postponeStep is the time between two postponed deliveries. Without it a long
+	// backlog would come back all at once, and keep the queue busy with being taken
+	// and given back.
 	postponeStep = 100 * time.Microsecond
 
-	// mostOutages bounds what is remembered of a target that comes and goes.
+	// mostOutages bounds how many outages of an endpoint are remembered.
 	mostOutages = 256
 )
 
-// circuit is whether an endpoint can be reached, as its attempts have shown.
+// circuit remembers whether an endpoint answers.
 //
-// When one of them gets no proper answer, the endpoint is down. Then one
-// delivery at a time tests it, with a growing pause between two of these probes,
-// and the others wait. Any answer, whatever its status, ends that.
+// An attempt without a proper answer makes the endpoint down. Then one delivery at
+// a time is sent as a probe, with a growing pause between two probes, and the other
+// deliveries wait. Any answer, also one with status 500, ends that.
 //
-// Only while it cannot even be connected to is that an outage, during which
-// retry_for stands still: a target that took a request and did not answer may
-// have carried it out, and must not be asked for ever.
+// While the endpoint cannot be connected to, it has an outage, and retry_for stands
+// still. After a connection retry_for runs: the target may have carried out the
+// request, and must not be asked for ever.
 //
-// Whose turn it is to probe the queue decides: mostly that is another delivery
-// each time. And an action that has not failed yet in an outage need not wait
-// for the turn of a probe. So neither a single request that the target never
-// answers, nor an action whose requests it never answers, can keep the others
-// waiting for long.
+// The queue chooses the delivery for a probe, usually another one each time. An
+// action that has not failed since the endpoint is down may probe before the pause
+// is over. Without that, one request that the target never answers, or one action
+// with such requests, would hold up all others.
 type circuit struct {
 	// name is the target as a URL.
 	name string
 
-	// answered is when an answer came last, in nanoseconds since 1970. An attempt
-	// that began before that proves nothing when it fails.
+	// answered is when the last answer came, in nanoseconds since 1970. The failure
+	// of an attempt that began before does not make the endpoint down.
 	answered atomic.Int64
 
-	// down says that mu must be held to know more. It changes under mu.
+	// down says that the endpoint is down. It changes with mu held, and is read
+	// without mu before each attempt.
 	down atomic.Bool
 
 	mu sync.Mutex
 	// changed is closed and replaced when waiting workers should look again.
 	changed chan struct{}
-	// failures counts the attempts in vain that set the pause to the next probe,
-	// which may begin at next.
+	// failures counts the failed attempts that made the pause longer. The next
+	// probe may begin at next.
 	failures int
 	next     time.Time
 	// probe is the number of the probe in flight, 0 for none, which began at
@@ -75,9 +75,10 @@ type circuit struct {
 	since time.Time
 	// postponed counts the deliveries postponed since the last probe ended.
 	postponed int
-	// outages are the times in which nothing could reach the endpoint, the last
-	// one without an end while that is so. The first ends when it became known at
-	// all: what was before that, in another process perhaps, counts as an outage.
+	// outages are the times in which the endpoint could not be connected to. The
+	// last one has no end while it lasts. The first ends when this circuit was made:
+	// the time before, perhaps in another process, counts as an outage, so that
+	// retry_for never ends too early.
 	outages []outage
 }
 
@@ -93,9 +94,9 @@ func (c *circuit) wake() {
 	c.changed = make(chan struct{})
 }
 
-// opens says whether a worker may take a delivery for this endpoint alone. If not,
-// it returns what to wait for: a time, zero for none, and a channel. While the
-// endpoint is up there is no channel.
+// opens says whether a worker that calls only this endpoint may take a delivery. If
+// not, it returns what to wait for: a time, zero for none, and a channel. The channel
+// is nil while the endpoint is up.
 func (c *circuit) opens(w *worker, now time.Time) (open bool, until time.Time, changed <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,8 +114,8 @@ func (c *circuit) mayProbe(w *worker, now time.Time) bool {
 	return !now.Before(c.next) || !c.failed[w]
 }
 
-// enter asks whether an attempt of a worker may begin. If the endpoint is down, it
-// may as the probe, whose number is returned, or not at all.
+// enter says whether an attempt of a worker may begin. If the endpoint is down, the
+// attempt is the probe, and its number is returned.
 func (c *circuit) enter(w *worker, now time.Time) (probe int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,9 +130,9 @@ func (c *circuit) enter(w *worker, now time.Time) (probe int, ok bool) {
 	return c.probe, true
 }
 
-// postponeUntil returns when a delivery that may not be attempted now should come
-// back: soon after the next probe has begun, and while one is in flight after as
-// long again as that has taken.
+// postponeUntil returns when a delivery that may not be attempted now is due again:
+// soon after the next probe begins. While a probe is in flight, the delivery waits
+// as long again as the probe has taken so far.
 func (c *circuit) postponeUntil(now time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,8 +149,8 @@ func (c *circuit) postponeUntil(now time.Time) time.Time {
 	return again.Add(time.Duration(c.postponed) * postponeStep)
 }
 
-// leave ends a probe whose outcome is known, or will never be. Other numbers do
-// nothing.
+// leave ends a probe, also one without an outcome. A number that is not that of the
+// probe in flight does nothing.
 func (c *circuit) leave(probe int) {
 	if probe == 0 {
 		return
@@ -162,8 +163,8 @@ func (c *circuit) leave(probe int) {
 	}
 }
 
-// answer notes that an answer came. It returns how long the endpoint was down,
-// and whether that is over with this answer.
+// answer notes that an answer came. If the endpoint was down, it is up now: over is
+// true, and downFor says how long it was down.
 func (c *circuit) answer(now time.Time) (downFor time.Duration, over bool) {
 	c.answered.Store(now.UnixNano())
 	if !c.down.Load() {
@@ -182,16 +183,16 @@ func (c *circuit) answer(now time.Time) (downFor time.Duration, over bool) {
 	return now.Sub(c.since), true
 }
 
-// beginOutage and endOutage note that nothing can reach the endpoint from now on,
-// and that something could. c.mu is held.
+// beginOutage notes that the endpoint cannot be connected to, and endOutage that it
+// can. c.mu is held.
 func (c *circuit) beginOutage(now time.Time) {
 	if c.outages[len(c.outages)-1].to.IsZero() {
 		return
 	}
 	c.outages = append(c.outages, outage{from: now})
 	if len(c.outages) > mostOutages {
-		// What was between the two oldest counts as an outage too: rather a
-		// delivery is tried for longer than promised.
+		// The time between the two oldest counts as an outage then: a delivery is
+		// tried for longer than retry_for says, and never for less.
 		c.outages[1].from = c.outages[0].from
 		c.outages = append(c.outages[:0], c.outages[1:]...)
 	}
@@ -203,11 +204,12 @@ func (c *circuit) endOutage(now time.Time) {
 	}
 }
 
-// fail notes that an attempt of a worker, which began at a time, got no proper
-// answer, and whether it reached the endpoint. The pause to the next probe depends
-// on how many of them failed. It returns when that may begin, whether the endpoint
-// is down, and whether that is news. It is not down if another attempt got an
-// answer meanwhile.
+// fail notes that an attempt of a worker got no proper answer. It began at the given
+// time; reached says whether it connected to the endpoint. pause returns the pause
+// before the next probe for a number of failures.
+//
+// next is when that probe may begin, down whether the endpoint is down, and news
+// whether it was up before. It stays up if an answer came since the attempt began.
 func (c *circuit) fail(w *worker, began, now time.Time, reached bool, pause func(failures int) time.Duration) (next time.Time, down, news bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -224,8 +226,8 @@ func (c *circuit) fail(w *worker, began, now time.Time, reached bool, pause func
 		c.beginOutage(now)
 	}
 	c.failed[w] = true
-	// One that began before the endpoint was known to be down, or out of turn,
-	// changes no turn.
+	// An attempt that began before the endpoint was down, or before its turn, does
+	// not make the pause longer.
 	if news || !began.Before(c.next) {
 		c.failures++
 		c.next = now.Add(pause(c.failures))
@@ -240,8 +242,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// spent returns how much time has passed since a delivery's first attempt,
-// without the outages.
+// spent returns how much of retry_for a delivery has used: the time since its first
+// attempt, without the outages.
 func (c *circuit) spent(first, now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -259,14 +261,14 @@ func (c *circuit) spent(first, now time.Time) time.Duration {
 	return max(spent, 0)
 }
 
-// circuits are all endpoints that were ever met, by what they are called: a
-// default port may be written or not.
+// circuits holds a circuit for each endpoint that was ever called. http://h and
+// http://h:80 share one.
 type circuits struct {
 	mu  sync.RWMutex
 	all map[endpoint]*circuit
 }
 
-// of returns what is known of an endpoint.
+// of returns the circuit of an endpoint.
 func (s *circuits) of(e endpoint, now time.Time) *circuit {
 	s.mu.RLock()
 	known := s.all[e]

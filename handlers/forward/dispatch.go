@@ -20,8 +20,8 @@ import (
 // to settle it.
 const leaseMargin = 5 * time.Second
 
-// leaveWithin is how long Stop waits for attempts that were broken off. An exit
-// has waited for them before that, and what supervises Caddy waits little longer.
+// leaveWithin is how long Stop waits for attempts after it has broken them off. Kept
+// short: the exit has waited for them already, and systemd kills Caddy soon after.
 const leaveWithin = 500 * time.Millisecond
 
 // Options are what a Dispatcher can do without.
@@ -38,8 +38,7 @@ type Options struct {
 	OnTarget func(TargetChange)
 }
 
-// TargetChange says that a target cannot be reached any more, or gives no proper
-// answer, or that it answers again.
+// TargetChange says that a target has stopped answering, or that it answers again.
 type TargetChange struct {
 	// Target is the scheme, host and port as a URL.
 	Target string
@@ -120,10 +119,10 @@ func New(q queue.Queue, sender *send.Sender, options Options) *Dispatcher {
 	return d
 }
 
-// Use makes these the actions that new attempts are made with: the newest
-// generation's, whose targets the Sender has been told before. Deliveries of
-// actions that are not among them stay in the queue.
-// Attempts in flight finish as they began. After Stop it does nothing.
+// Use makes these the actions that new attempts are made with: those of the newest
+// generation. Call Restrict of the Sender before, with the generation's targets.
+// Deliveries of other actions stay in the queue. Attempts in flight finish with the
+// action that they began with. After Stop it does nothing.
 func (d *Dispatcher) Use(actions []*Prepared) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,7 +189,7 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 // attempt carries out one delivery.
 func (d *Dispatcher) attempt(w *worker, j job) {
 	action, lease := j.action, j.lease
-	// Whatever comes of a probe, others must be able to probe after it.
+	// A probe that is never ended would keep all others from probing.
 	defer func() { j.circuit.leave(j.probe) }()
 	defer func() {
 		// An event that brings the code down must not bring the server down,
@@ -309,9 +308,10 @@ func (d *Dispatcher) giveBack(lease *queue.Lease) {
 	d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: queue.Pending, Again: d.now()}))
 }
 
-// postpone returns a delivery whose target is down. An action that has no other
-// target takes nothing until it may probe, so its deliveries stay due; those of
-// one with several would be in the way of the others.
+// postpone returns a delivery whose target is down. If the action has one target, its
+// worker takes nothing until it may probe, so the delivery stays due. If it has
+// several, the delivery is due later, so that those for other targets are taken
+// before it.
 func (d *Dispatcher) postpone(with resources, target *circuit, lease *queue.Lease, now time.Time) {
 	again := now
 	if with.circuit == nil {

@@ -321,34 +321,6 @@ func TestRetryForRunsOnceReached(t *testing.T) {
 	}
 }
 
-// Only time in which nothing can have arrived does not count: neither do outages
-// hide time in which the target took requests.
-func TestSpentBetweenOutages(t *testing.T) {
-	at := func(minutes int) time.Time { return newClock().Now().Add(time.Duration(minutes) * time.Minute) }
-	always := func(int) time.Duration { return time.Second }
-	r := newCircuit("http://h", at(0))
-	l := &worker{}
-	for _, f := range []struct {
-		at      int
-		reached bool
-	}{{10, true}, {20, false}, {25, false}, {30, true}, {40, true}, {50, false}} {
-		if _, down, news := r.fail(l, at(f.at), at(f.at), f.reached, always); !down || news != (f.at == 10) {
-			t.Errorf("at %d: down %v, news %v", f.at, down, news)
-		}
-	}
-	for now, want := range map[int]int{10: 10, 20: 20, 30: 20, 40: 30, 50: 40, 60: 40} {
-		if got := r.spent(at(0), at(now)); got != time.Duration(want)*time.Minute {
-			t.Errorf("until %d: %s, want %d minutes", now, got, want)
-		}
-	}
-	if downFor, over := r.answer(at(60)); !over || downFor != 50*time.Minute {
-		t.Errorf("down for %s", downFor)
-	}
-	if got := r.spent(at(0), at(70)); got != 50*time.Minute {
-		t.Errorf("afterwards: %s", got)
-	}
-}
-
 // With TLS 1.3 a server says only after the handshake that it wants another client
 // certificate. It has not read the request.
 func TestRefusedClientCertificateIsNotReached(t *testing.T) {

@@ -9,10 +9,10 @@ import (
 // limiter says when the next attempt of an action may begin, so that no more of them
 // begin than its rate allows.
 //
-// They are spread evenly, and what was not used is not made up for: only so do
-// no more than Count attempts begin in any stretch of time that is as long as
-// Per, wherever a target's own limit begins to count. A reload may change the
-// rate; the pause from the last attempt to the next is then that of the new one.
+// Attempts are spread evenly, and unused time is not made up for. So no more than
+// Count attempts begin in any stretch of time as long as Per, and a target with the
+// same limit refuses none, at whatever moment its own period begins. After a reload
+// the pause from the last attempt to the next is that of the new rate.
 type limiter struct {
 	// last is when the last attempt began, zero if there was none.
 	last time.Time

@@ -31,10 +31,11 @@ type verdict struct {
 	reason string
 }
 
-// judge decides what an attempt means: delivered, failed for good, or again.
-// attempts counts this one too, and first is when the first of them began. A
-// target that is down is tested next at a time; zero means that it is up, and then
-// the random number, 0 ≤ random < 1, spreads the retries.
+// judge decides what an attempt means: delivered, failed for good, or tried again.
+// attempts counts this attempt too, and first is when the first of them began. If
+// the target is down, next is when its next probe may begin, and the delivery is
+// tried then. If next is zero, the target is up, and random, 0 ≤ random < 1, spreads
+// the retries.
 func (p *Prepared) judge(result send.Result, attempts int, first, now, next time.Time, random float64) verdict {
 	if p.success.Has(result.Status) {
 		return verdict{state: queue.Delivered}
@@ -66,9 +67,9 @@ func (p *Prepared) judge(result send.Result, attempts int, first, now, next time
 	return verdict{state: queue.Pending, again: again, reason: reason}
 }
 
-// judgeUnreached decides about a delivery of which nothing can have arrived,
-// because its target cannot be reached. The target is tested next at a time. Spent
-// is how much of retry_for has been used up; it does not go on meanwhile.
+// judgeUnreached decides about a delivery whose target could not be connected to, so
+// that it cannot have carried out the request. next is when the next probe of the
+// target may begin, and spent how much of retry_for has been used before the outage.
 func (p *Prepared) judgeUnreached(result send.Result, attempts int, spent time.Duration, next time.Time) verdict {
 	reason, _ := p.explain(result)
 	switch {
@@ -80,8 +81,8 @@ func (p *Prepared) judgeUnreached(result send.Result, attempts int, spent time.D
 	return verdict{state: queue.Pending, again: next, reason: reason + "; until it can be reached, one delivery at a time is tried, and retry_for stands still"}
 }
 
-// mayPass reports whether an error of an attempt says something about the state
-// of its target. That it may not be called does not.
+// mayPass reports whether an error may go away by itself. That a target is not among
+// those that may be called stays so, and does not open its circuit.
 func mayPass(err error) bool {
 	var refused *send.TargetError
 	return !errors.As(err, &refused)
@@ -164,16 +165,16 @@ func isHangUp(err error) bool {
 		strings.Contains(err.Error(), "server closed idle connection")
 }
 
-// printable writes as escapes what could not be read, or would be more than text
-// to a terminal: errors of net/http repeat what the target sent.
+// printable escapes control characters and what is not UTF-8: errors of net/http
+// repeat what the target sent, and a terminal would obey it.
 func printable(text string) string {
 	quoted := strconv.QuoteToGraphic(text)
 	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
 }
 
-// backoff returns the pause after a number of attempts: random between the
-// first pause and a bound that doubles with each attempt up to the cap. That is
-// full jitter: after an outage, what waits does not come back all at once.
+// backoff returns the pause after a number of attempts: a random one between the
+// first pause and a bound, which doubles with each attempt up to the cap. Without
+// that jitter all waiting deliveries would be sent at once after an outage.
 func backoff(interval *config.RetryInterval, attempts int, random float64) time.Duration {
 	first, limit := time.Duration(interval.First), time.Duration(interval.Cap)
 	bound := first

@@ -24,10 +24,10 @@ const (
 
 // worker carries out the deliveries of one action name.
 //
-// At most one of its goroutines takes from the queue. Before it begins an attempt
-// it hands the taking on to another, if the limit leaves room for more. If not, the
-// first that finishes an attempt takes again. So an idle action costs one goroutine,
-// and a busy one needs no goroutine woken for another.
+// At most one of its goroutines takes deliveries from the queue. Before it begins an
+// attempt, it starts another goroutine that takes, unless the action's concurrency
+// is used up. Then the first goroutine that finishes an attempt takes again. So an
+// idle action costs one goroutine, and a busy one wakes none for each delivery.
 //
 // While its rate or its only target make it wait, a worker takes nothing, so that
 // no lease runs out meanwhile.
@@ -41,7 +41,7 @@ type worker struct {
 	mu sync.Mutex
 	// resources is what attempts are made with, zero while the worker is closed.
 	resources
-	// ctx ends when the worker is closed.
+	// ctx ends when the worker is closed. It is nil before the first open.
 	ctx    context.Context
 	cancel context.CancelFunc
 	// renewed is closed and replaced when resources change.
@@ -67,8 +67,8 @@ type job struct {
 	circuit *circuit
 	// probe is the number of the probe that the attempt is, 0 if it is none.
 	probe int
-	// extra says that it does not count against the limit of the action: the
-	// probe of one target must not keep the deliveries for others waiting.
+	// extra says that the attempt does not count against the action's concurrency:
+	// a slow probe of one target must not hold up deliveries for other targets.
 	extra bool
 }
 
@@ -153,7 +153,8 @@ func (w *worker) take() job {
 		w.mu.Lock()
 		ctx, renewed, with, n := w.ctx, w.renewed, w.resources, w.room()
 		if n <= 0 {
-			// Closed, or the limit was lowered: the next that finishes claims again.
+			// The worker is closed, or a reload lowered the concurrency: then the next
+			// goroutine that finishes an attempt claims the taking.
 			w.taking = false
 			w.mu.Unlock()
 			return job{}
@@ -238,7 +239,7 @@ func (w *worker) begin(leases []queue.Lease) (first job, returned bool) {
 	}
 	w.mu.Lock()
 	with := w.resources
-	// A reload may have left less room than was asked for.
+	// A reload may have lowered the concurrency since the deliveries were asked for.
 	n := min(len(leases), max(w.room(), 0))
 	w.inFlight += n
 	w.mu.Unlock()

@@ -35,7 +35,8 @@ const (
 // Request is what is sent. It can be sent any number of times.
 type Request struct {
 	Method string
-	// URL holds path and query such that exactly these bytes are sent.
+	// URL holds scheme, host, path and query. Opaque, if set, is sent byte for byte
+	// in place of the path.
 	URL *url.URL
 	// Host is what the Host header says, empty for the URL's.
 	Host string
@@ -185,8 +186,8 @@ func (s *Sender) dialer(targets *Targets) func(context.Context, string, string) 
 		}
 		var allowed atomic.Bool
 		dialer := net.Dialer{
-			// An attempt's own time-out is mostly shorter; this one ends a
-			// dial for an attempt that is over.
+			// The dial goes on when its attempt is over, so that another attempt
+			// can use the connection. This ends it.
 			Timeout:   30 * time.Second,
 			KeepAlive: 30 * time.Second,
 			Resolver:  s.resolver,
@@ -205,8 +206,8 @@ func (s *Sender) dialer(targets *Targets) func(context.Context, string, string) 
 		var refused *TargetError
 		if errors.As(err, &refused) {
 			if allowed.Load() {
-				// Of several addresses one may be called and did not answer:
-				// that may pass.
+				// Another address of the same name may be called and did not
+				// answer. It may answer at the next attempt.
 				return nil, fmt.Errorf("connecting to %s: no address that may be called answers", address)
 			}
 			return nil, refused

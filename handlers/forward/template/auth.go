@@ -17,20 +17,20 @@ import (
 // credentials are what the requests of a variant prove themselves with.
 type credentials struct {
 	kind string
-	// header is the name of the header field they stand in, "" if they stand in
-	// the query; query is then what comes before the value there.
+	// header is the name of the header field that holds them. It is "" for an API
+	// key in the query: query is then the name and the = before the value.
 	header string
 	query  template
-	// fixed says that they are the same in every request. Those of a header are
-	// among the variant's fixed header fields then.
+	// fixed says that they are the same in every request. If they stand in a header,
+	// it is among the variant's fixed header fields.
 	fixed       bool
 	user, value template
-	// empty is why a request is not sent for which they come out empty.
+	// empty is the error of a request for which they come out empty.
 	empty error
 }
 
-// makeAuth makes the credentials, after URL and headers, which must not hold any
-// of the same kind.
+// makeAuth makes the credentials. Call it after makeURL and makeHeaders: it refuses
+// what both of them and auth would set.
 func (b *builder) makeAuth() {
 	if b.action.Auth.Kind == config.AuthNone || b.auth.wrong() {
 		return
@@ -65,9 +65,8 @@ func (b *builder) makeAuth() {
 	b.made.auth = a
 }
 
-// isEmpty reports whether credentials with these values prove nothing. A target
-// may answer a request without credentials in another way, even with 200, so it is
-// not sent.
+// isEmpty reports whether credentials with these values are none. Such a request is
+// not sent: a target may answer it with 200 and without doing anything.
 func (a *credentials) isEmpty(user, value string) bool {
 	return strings.TrimSpace(value) == "" && (a.kind != config.AuthBasic || strings.TrimSpace(user) == "")
 }

@@ -33,7 +33,7 @@ func (w wellFormed) check(text []byte) error {
 	return nil
 }
 
-// makeBody makes the body, after the headers, because a Content-Type among them
+// makeBody makes the body. Call it after makeHeaders: a Content-Type among the headers
 // decides how values are escaped.
 func (b *builder) makeBody() {
 	body, fixed := b.action.Body, b.made.fixed
@@ -130,8 +130,8 @@ func (b *builder) escaped(w writtenText, kind, contentType string) (t template, 
 func mediaType(contentType string) string {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
-		// Rather read too much into a Content-Type that is slightly wrong than
-		// send a value unescaped.
+		// A Content-Type that is slightly wrong must still decide how values are
+		// escaped: without it they would be sent unescaped.
 		media, _, _ = strings.Cut(contentType, ";")
 		media = strings.ToLower(strings.TrimSpace(media))
 	}

@@ -12,28 +12,29 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
-// header is a header field whose values are not all known before an event
-// comes.
+// header is a header field with a value that depends on the event.
 type header struct {
 	name   string
 	values []template
-	// proofs are for Authorization what its values are to prove, in their order.
+	// proofs say of each value of an Authorization header when it is empty, nil for
+	// other fields.
 	proofs []proof
 }
 
-// proof is the value of an Authorization header with tags in it.
+// proof tells whether the value of an Authorization header holds credentials.
 type proof struct {
-	// scheme is the literal text around the tags.
+	// scheme is the literal text around the tags, such as Bearer.
 	scheme string
-	// empty is why a request is not sent for which all of them come out blank.
+	// empty is the error of a request in which all tags come out blank, nil for a
+	// value without tags.
 	empty error
 }
 
-// isEmpty reports whether a rendered value is the scheme alone. A target may answer
-// such a request as one without credentials, even with 200, so it is not sent.
+// isEmpty reports whether a rendered value is the scheme alone. Such a request is not
+// sent: a target may answer it with 200 and without doing anything.
 func (p proof) isEmpty(value string) bool { return p.empty != nil && value == p.scheme }
 
-// proof returns what an Authorization header of the administrator's is to prove. One
+// proof returns the proof of an Authorization header that the action names. A value
 // without tags is sent as it is written.
 func (b *builder) proof(w writtenText, filled template) proof {
 	var scheme strings.Builder
@@ -58,8 +59,8 @@ var framing = map[string]bool{
 	"Te": true, "Trailer": true, "Expect": true, "Keep-Alive": true,
 }
 
-// testHeader marks the requests for test events, and no others: a target must be
-// able to rely on it, so no action has it.
+// testHeader marks the requests for test events. No action may set it, so that a
+// target can rely on it.
 const testHeader = "X-Event-Test"
 
 // The fields that every request has unless its action has one of that name, beside

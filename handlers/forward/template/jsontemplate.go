@@ -71,9 +71,9 @@ func jsonTemplate(t template) template {
 	return out
 }
 
-// checkJSON checks that a JSON template is well-formed whatever is put in, and
-// reports whether that depends on the values: a bare key is one only if its
-// value is a text.
+// checkJSON checks that a JSON template is well-formed for any values. unsure says
+// that what is rendered must be checked too: a bare tag in the place of a key needs
+// a text, and verbatim can put in anything.
 func checkJSON(source string, t template) (unsure bool, err error) {
 	var reader jsonReader
 	var sample strings.Builder

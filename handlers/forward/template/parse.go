@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
-// piece is a part of a template: literal text, or a tag. In a variant, tags are
-// what comes with the event or is absent, and everything else is literal.
+// piece is a part of a template: literal text, or a tag. In a variant, custom
+// parameters are literal text, and tags are left for what the event decides.
 type piece struct {
 	// text is the literal, when tag is nil.
 	text string
@@ -48,9 +48,8 @@ func (t *tag) mayNot(choose string) error {
 	return fmt.Errorf("%s comes with the event and may not %s", t, choose)
 }
 
-// parseTemplate cuts a template into literals and tags. It knows as much of
-// the expression language as it takes to find the }} that ends a tag: strings
-// and braces.
+// parseTemplate cuts a template into literals and tags. Of the expression language
+// it knows strings and braces, to find the }} that ends a tag.
 func parseTemplate(text string) ([]piece, error) {
 	var pieces []piece
 	for at := 0; at < len(text); {
@@ -124,7 +123,7 @@ const quoteHint = ` (put templates in quotes: "…", because caddy fmt tears an 
 var tornTag = regexp.MustCompile(`^\{ ?[\pL_][^{}"]*\}\}|^\{+$`)
 
 // looksTorn reports whether a text is what caddy fmt leaves of an unquoted
-// template. It is for texts that have no business with braces.
+// template. Use it only for texts in which braces mean nothing else.
 func looksTorn(text string) bool { return tornTag.MatchString(text) }
 
 // position names a place in a template.

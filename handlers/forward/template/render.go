@@ -135,9 +135,9 @@ func (r *rendering) text(place string, t template) (string, error) {
 	return string(out), err
 }
 
-// path renders the path. A value that is absent or blank would change what the
-// request is about (DELETE /projects/), and one that makes a segment of dots
-// would change where it goes: neither is sent.
+// path renders the path. It fails for a value that is absent or blank, which would
+// change what the request is about (DELETE /projects/), and for one that makes a
+// segment of dots, which would lead to another path.
 func (r *rendering) path(parts []pathPart) (string, error) {
 	if len(parts) == 1 {
 		return parts[0].literal, nil

@@ -32,14 +32,16 @@ type variant struct {
 	form []formPart
 	// forward says that the body is the event's.
 	forward bool
-	// missing says why no request can be made, nil if one can.
+	// missing says which parameter lacks a value that the request needs, nil if none
+	// does.
 	missing *missingError
-	// unproven says that the request would go without its credentials, nil if not.
+	// unproven is the error of a request that would go without its credentials, nil
+	// if it has them or needs none.
 	unproven error
 }
 
-// missingError means that a parameter has no value where only the configuration
-// can give one.
+// missingError means that a parameter has no value in a place, such as a host, that
+// only the configuration can fill.
 type missingError struct{ place, parameter string }
 
 // Error names the parameter.
@@ -66,7 +68,7 @@ type builder struct {
 	authorization string
 	// given are the header fields that the action names itself.
 	given map[string]bool
-	// secrets are what was put in and must not be shown.
+	// secrets are the texts put in that must not be shown.
 	secrets  []string
 	problems []problem
 }

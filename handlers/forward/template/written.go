@@ -9,9 +9,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
-// writtenAction is an action's templates as the administrator wrote them, their
-// expressions compiled: what its variants are made from. It is not changed once
-// it is made.
+// writtenAction holds an action's templates as the administrator wrote them, with
+// their expressions compiled. Variants are made from it. It is never changed.
 type writtenAction struct {
 	action         config.Action
 	userAgent      string
@@ -28,7 +27,7 @@ type writtenText struct {
 	pieces      []piece
 	// inBody says that values may go unescaped.
 	inBody bool
-	// wrong says that it is of no use, which has been reported.
+	// wrong says that the template is wrong, and that this has been reported.
 	wrong bool
 }
 
@@ -102,7 +101,7 @@ func (c *actionCompiler) write(userAgent string) *writtenAction {
 	return w
 }
 
-// fragment is text for a short template, which has no business with braces.
+// fragment is text for a short template, in which braces stand only for tags.
 func (c *actionCompiler) fragment(place, text string) writtenText {
 	return c.text(place, text, looksTorn(text))
 }

@@ -119,8 +119,8 @@ func xmlTemplate(t template) (template, error) {
 	return out.joined(), nil
 }
 
-// checkXML checks that an XML template is well-formed whatever is put in, and
-// reports whether that can only be told of what is rendered.
+// checkXML checks that an XML template is well-formed for any values. unsure says
+// that only what is rendered can be checked, because of verbatim.
 func checkXML(t template) (unsure bool, err error) {
 	var sample strings.Builder
 	put := false
@@ -155,7 +155,7 @@ func readXML(text []byte) error {
 		return nil
 	}
 	decoder := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
-	// What is sent is UTF-8, whatever the document says of itself.
+	// The body is sent in UTF-8, also if the document declares another encoding.
 	decoder.CharsetReader = func(_ string, input io.Reader) (io.Reader, error) { return input, nil }
 	depth, roots := 0, 0
 	for {
