@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func TestAdapt(t *testing.T) {
 				return
 			}
 			if got != want {
-				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+				t.Errorf("got:\n%s\nwant:\n%s\nIf the change is meant, run this test with -update.", got, want)
 			}
 		})
 	}
@@ -96,6 +97,30 @@ func TestExamplesAreFormatted(t *testing.T) {
 	}
 }
 
+// levels are all tables of settings. A fixture in which a setting is wrong is
+// called error_PREFIX_SETTING; written is what stands before the setting in a
+// Caddyfile, and page is where the manual has it.
+var levels = []struct {
+	prefix   string
+	settings []string
+	written  string
+	page     string
+}{
+	{"relay", relayLevel.names(), "", "caddyfile-relay.md"},
+	{"parameter", parameterLevel.names(), "", "caddyfile-relay.md"},
+	{"source", sourceLevel.names(), "", "caddyfile-source.md"},
+	{"action", actionLevel.names(), "", "caddyfile-action.md"},
+	{"rule", ruleLevel.names(), "", "caddyfile-rule.md"},
+	{"queue", queueEngines.names(), "queue ", "caddyfile-relay.md"},
+	{"auth", credentialKinds.names(), "auth ", "caddyfile-source.md"},
+	{"action_auth", actionAuthKinds.names(), "auth ", "caddyfile-action.md"},
+	{"hmac", hmacLevel.names(), "", "caddyfile-source.md"},
+	{"standard_webhooks", standardWebhooksLevel.names(), "", "caddyfile-source.md"},
+	{"body", bodyKinds.names(), "body ", "caddyfile-action.md"},
+	{"handler", mountLevel.names(), "", "caddyfile-handler.md"},
+	{"console", consoleLevel.names(), "", "console.md"},
+}
+
 // TestEverySettingHasFixtures asks for a fixture that uses each setting and
 // for one in which it is wrong.
 func TestEverySettingHasFixtures(t *testing.T) {
@@ -107,35 +132,43 @@ func TestEverySettingHasFixtures(t *testing.T) {
 			good = append(good, config)
 		}
 	}
-	check := func(prefix string, settings []string, written string) {
-		for _, setting := range settings {
-			wrong := "error_" + prefix + "_" + setting
+	for _, level := range levels {
+		for _, setting := range level.settings {
+			wrong := "error_" + level.prefix + "_" + setting
 			if !slices.ContainsFunc(names, func(name string) bool {
 				return name == wrong+".caddyfiletest" || strings.HasPrefix(name, wrong+"_")
 			}) {
-				t.Errorf("there is no fixture %s in which %s is wrong", wrong, setting)
+				t.Errorf("no fixture has %s wrong: add %s/%s_WHY.caddyfiletest with a Caddyfile and a line %s, and run TestAdapt with -update",
+					setting, fixtures, wrong, separator)
 			}
-			use := "\t" + written + setting
+			use := "\t" + level.written + setting
 			if !slices.ContainsFunc(good, func(config string) bool {
 				return strings.Contains(config, use+" ") || strings.Contains(config, use+"\n")
 			}) {
-				t.Errorf("no fixture uses %s%s", written, setting)
+				t.Errorf("no fixture uses %s%s: add one to %s, with a Caddyfile and a line %s, and run TestAdapt with -update",
+					level.written, setting, fixtures, separator)
 			}
 		}
 	}
-	check("relay", relayLevel.names(), "")
-	check("parameter", parameterLevel.names(), "")
-	check("source", sourceLevel.names(), "")
-	check("action", actionLevel.names(), "")
-	check("rule", ruleLevel.names(), "")
-	check("queue", queueEngines.names(), "queue ")
-	check("auth", credentialKinds.names(), "auth ")
-	check("action_auth", actionAuthKinds.names(), "auth ")
-	check("hmac", hmacLevel.names(), "")
-	check("standard_webhooks", standardWebhooksLevel.names(), "")
-	check("body", bodyKinds.names(), "body ")
-	check("handler", mountLevel.names(), "")
-	check("console", consoleLevel.names(), "")
+}
+
+// TestEverySettingIsInTheManual asks for a place in the manual that shows how
+// each setting is written.
+func TestEverySettingIsInTheManual(t *testing.T) {
+	for _, level := range levels {
+		page, err := os.ReadFile(filepath.Join("../../docs", level.page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, setting := range level.settings {
+			// In a table, at the beginning of a code span or after | in a list of
+			// words, or at the beginning of a line of an example.
+			shown := regexp.MustCompile("(?m)([`|]|^[ \t]*)" + regexp.QuoteMeta(level.written+setting) + `[^a-z_]`)
+			if !shown.Match(page) {
+				t.Errorf("docs/%s does not show how %s%s is written: add a row to its table", level.page, level.written, setting)
+			}
+		}
+	}
 }
 
 // TestMountTakesWhatIsBelowIt sends paths through the routes that a site

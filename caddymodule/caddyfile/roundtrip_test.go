@@ -403,7 +403,7 @@ func TestPrintedActionsAreRead(t *testing.T) {
 			t.Fatalf("%s: %v in\n%s", name, err, text)
 		}
 		if difference := differs(again, relay.Parameters, relay.Actions); difference != "" {
-			t.Errorf("%s:\n%s", name, difference)
+			t.Errorf("%s, printed and read again, is another action. Is a setting missing in config.DeliverySettings?\n%s", name, difference)
 		}
 	}
 	if printed < 20 {

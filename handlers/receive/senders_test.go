@@ -94,14 +94,14 @@ func TestSenders(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".http")
 		w, listed := table[name]
 		if !listed {
-			t.Errorf("%s: no expectation", name)
+			t.Errorf("%s: testdata/senders/expected.json does not say what it is read as", name)
 			continue
 		}
 		delete(table, name)
 		t.Run(name, func(t *testing.T) { checkFixture(t, r, w, string(must(os.ReadFile(file)))) })
 	}
 	for name := range table {
-		t.Errorf("%s: no file", name)
+		t.Errorf("%s is in expected.json: testdata/senders/%s.http is missing", name, name)
 	}
 }
 

@@ -149,7 +149,7 @@ func TestEveryKindKeepsItsContract(t *testing.T) {
 	}
 	for _, kind := range auth.Kinds() {
 		if !covered[kind] {
-			t.Errorf("kind %s is not tried", kind)
+			t.Errorf("kind %s is not tried: add it to the table kinds, and how its sender proves a request to requestOf", kind)
 		}
 	}
 }
