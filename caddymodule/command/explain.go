@@ -36,8 +36,8 @@ goes through the receiving part of the configuration given by --config, by
 default the Caddyfile in the current directory. Its credential is checked; with
 --source it counts as a request of that source, whatever its credential. The
 sender's address is checked against "allow" only if --from gives one. Secrets
-that the configuration takes from the environment must be set, if only to
-something.
+that the configuration takes from the environment must be set; any value will
+do.
 
 FILE holds a request as it is in HTTP/1.1: request line, header lines, a blank
 line, and the body. It may be written by hand: lines may end in LF, and

@@ -28,8 +28,8 @@ relay, older than all that are there. Nothing is sent: deliveries that were
 unfinished in the backup count as cancelled. What is there already is left out,
 so that it can be repeated.
 
-Do not restore without --history what another relay has gone on with: both would
-carry out the same deliveries.`,
+If the relay that the backup was made of is still at work, restore only with
+--history: otherwise both would carry out the same deliveries.`,
 		Example: `  sudo -H -u caddy caddy event-relay restore event-relay.db --config /etc/caddy/Caddyfile
   caddy event-relay restore event-relay.db --dir /srv/event-relay
   caddy event-relay restore event-relay.db --history`,

@@ -24,16 +24,16 @@ func sendCommand() *cobra.Command {
 		Use:   "send <source> <event> [name=value...]",
 		Short: "Sends a test event through the real rules and actions",
 		Long: `
-Makes up an event of a source and lets the running relay deal with it like any
+Makes an event of a source and lets the running relay deal with it like any
 other: it is decided, stored and carried out. It is marked as a test, in the
-activity and to the targets (header X-Event-Test: 1). Targets that do not look
-at that do what they do.
+activity and to the targets (header X-Event-Test: 1). Targets that ignore this
+header carry the request out.
 
 Values are sent like the query of a request; --body gives the body. To see what
 would be done without doing it, use explain.
 
-The ids of the stored events are printed. With --wait, it is also waited for
-their deliveries to end, and said what became of them. The exit status:
+The ids of the stored events are printed. With --wait, the command waits until
+their deliveries have ended, and prints how. The exit status:
   0  the event is stored; with --wait, all its deliveries were delivered
   1  error
   2  with --wait: nothing was sent, a delivery ended otherwise, or time ran out`,

@@ -15,8 +15,8 @@ func pauseCommand() *cobra.Command {
 		Use:   "pause <action>",
 		Short: "Lets the deliveries of an action wait",
 		Long: `
-Lets the deliveries of an action wait until it is resumed: they gather, and are
-sent then. It holds over reloads and restarts, and shows in status, in actions
+Lets the deliveries of an action wait until it is resumed, and sends them then.
+It holds over reloads and restarts, and shows in status, in actions
 and in the console.`,
 		Example: `  caddy event-relay pause create_project_folder --for 2h --reason "SAN is being serviced"
   caddy event-relay resume create_project_folder`,
@@ -65,9 +65,9 @@ func enableCommand() *cobra.Command {
 		Use:   "enable [<event>]",
 		Short: "Acts on an event again, or on all",
 		Long: `
-Takes back what disable did: for one event, or without one for all. Events that
-were disabled one by one stay so. What came meanwhile is not carried out by
-itself: see decide.`,
+Ends what disable began: for the event that is named, else for all events.
+Events that were disabled by name stay disabled then. Events that came meanwhile
+are not acted on: see decide.`,
 		Example: `  caddy event-relay enable incoming_call
   caddy event-relay enable
   caddy event-relay decide --verdict disabled --since 24h --dry-run`,
