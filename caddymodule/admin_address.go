@@ -8,8 +8,8 @@ import (
 )
 
 // adminAddresses returns where Caddy's admin API listens under the
-// configuration being provisioned: no action may call it, because whoever can
-// post an event must not come near it. Addresses that only a name server knows
+// configuration being provisioned: no action may call it, because the sender of
+// an event must not reach it. Addresses that only a name server knows
 // are taken as all of the machine's own with that port.
 func adminAddresses(ctx caddy.Context) []netip.AddrPort {
 	listen := adminListen(ctx)

@@ -140,7 +140,7 @@ func (a *App) Cleanup() error {
 }
 
 // refuseToLeaveBehind refuses a reload that names another queue while
-// deliveries in the present one are unfinished: nobody would carry them out.
+// deliveries in the present one are unfinished: they would never be carried out.
 func (a *App) refuseToLeaveBehind(key string) error {
 	present := generations.Newest()
 	if present == nil {

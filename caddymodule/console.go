@@ -33,9 +33,9 @@ func init() {
 // connection must have a loopback address, and the page must have been asked for
 // under `localhost` or a loopback address. If a trusted proxy is in between
 // (`trusted_proxies`), both the proxy and whomever it names must be
-// allowed; a request through any other proxy is refused. Whoever may open it can
-// read all events and switch, send and resend: put `basic_auth` or the like
-// before it when you allow more than yourself.
+// allowed; a request through any other proxy is refused. Every person who can
+// open it can read all events and switch, send and resend: put `basic_auth` or
+// the like before it when you allow more than yourself.
 type Console struct {
 	config.Console
 
@@ -88,7 +88,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		// The server waits for its requests before the relay is told to stop, and
 		// live views do not end by themselves. What takes long goes on over a reload,
-		// for which nobody waits, but not while Caddy exits.
+		// which does not wait for it, but not while Caddy exits.
 		server.RegisterOnShutdown(func() {
 			c.end()
 			if caddy.Exiting() {

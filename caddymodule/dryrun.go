@@ -19,8 +19,8 @@ const maskedKey = "whsec_Kioq"
 
 // compileForDryRuns compiles the JSON of an app, such as a snapshot, to find out
 // what it would do. It reads no secret from the environment and no file, and
-// logs nothing: whoever asks need not be who may see them, and a configuration
-// of last year names what is gone. Secrets are *** in it.
+// logs nothing: the person who asks may not be allowed to see secrets, and an old
+// configuration names files that are gone. Secrets are *** in it.
 func compileForDryRuns(text json.RawMessage) (*relay.Generation, error) {
 	generation, err := compileWithout(text, secret.Masked)
 	if err == nil {

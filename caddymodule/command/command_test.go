@@ -66,7 +66,7 @@ func TestErrorsOfTheAdminAPI(t *testing.T) {
 	}
 }
 
-func TestFilterTimesAreThoseOfWhoeverAsks(t *testing.T) {
+func TestFilterTimesAreInTheZoneOfTheUser(t *testing.T) {
 	relay := NewFakeRelay(t, map[string]string{"GET activity": `{"events":[]}`})
 	_, report, status := relay.Run("activity", "--since", "2026-03-13 11:40", "--until", "2026-03-14", "--tenant", "200", "--text", "a b")
 	if status != 0 {
@@ -267,6 +267,20 @@ func TestCancelAndMove(t *testing.T) {
 		posted := slices.DeleteFunc(relay.Asked, func(asked string) bool { return strings.HasPrefix(asked, "GET") })
 		if status != test.status || !strings.Contains(out+report, test.out) || strings.Join(posted, "\n") != test.request {
 			t.Errorf("%s: status %d, posted %q\n%s%s", test.arguments, status, posted, out, report)
+		}
+	}
+}
+
+// TestShowSaysWhatADeliveryWaitsFor has the first of an order key, and one behind it.
+func TestShowSaysWhatADeliveryWaitsFor(t *testing.T) {
+	for delivery, want := range map[string]string{
+		`"due":"2026-03-13T10:41:58Z"`: "Next       ",
+		`"due":"2026-03-13T10:41:58Z","behind":"0199f3c2-0000-7000-8000-0000000000d1"`: "Waits      for the delivery 0199f3c2-0000-7000-8000-0000000000d1 of",
+	} {
+		relay := NewFakeRelay(t, map[string]string{"GET events/0199f3c2": `{"deliveries":[{"action":"pop","state":"pending",` + delivery + `}]}`})
+		out, report, status := relay.Run("show", "0199f3c2")
+		if status != 0 || !strings.Contains(out, want) || strings.Contains(out, "Next") == strings.Contains(out, "Waits") {
+			t.Errorf("%s: status %d\n%s%s", delivery, status, out, report)
 		}
 	}
 }

@@ -183,7 +183,10 @@ func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 	if delivery.Of != "" {
 		fmt.Fprintf(w, "Repeats    %s\n", delivery.Of)
 	}
-	if delivery.State == queue.Pending && !delivery.Due.IsZero() {
+	switch {
+	case delivery.Behind != "":
+		fmt.Fprintf(w, "Waits      for the delivery %s of the same order_by, which must end first\n", delivery.Behind)
+	case delivery.State == queue.Pending && !delivery.Due.IsZero():
 		fmt.Fprintf(w, "Next       %s\n", moment(delivery.Due))
 	}
 	for i, attempt := range delivery.History {

@@ -28,6 +28,7 @@ func Show(ctx context.Context, runtime *relay.Runtime, id string) (Detail, error
 	for i, delivery := range history.Summary.Deliveries {
 		detail.Deliveries[i] = DeliveryDetail{
 			DeliveryState: delivery,
+			Behind:        history.Behind[delivery.ID],
 			History:       attemptsOf(history.Attempts[delivery.ID]),
 		}
 	}
@@ -61,6 +62,9 @@ type Request struct {
 // DeliveryDetail is one delivery with its attempts.
 type DeliveryDetail struct {
 	queue.DeliveryState
+	// Behind is the delivery of the same order key that must end before this one
+	// may be attempted, by its id. Empty for a delivery that waits for no other.
+	Behind  string    `json:"behind,omitempty"`
 	History []Attempt `json:"history,omitempty"`
 }
 

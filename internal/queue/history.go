@@ -285,6 +285,9 @@ type Detail struct {
 	// Attempts holds the attempts of each delivery, by the delivery's id,
 	// oldest first.
 	Attempts map[string][]Attempt
+	// Behind says for each delivery that waits for another of its action and
+	// order key which one that is: the delivery that may be attempted, by its id.
+	Behind map[string]string
 }
 
 // Backlog is what waits for one action.

@@ -35,13 +35,18 @@ var orderTests = map[string]func(*fixture){
 
 	"the head blocks while it waits for its next attempt": func(f *fixture) {
 		head, next := f.ordered("x", "k"), f.ordered("x", "k")
+		behind := func(id string) string { return f.find(id).Behind[id] }
+		equal(f, "what the head waits for", behind(head.ID), "")
+		equal(f, "what the next waits for", behind(next.ID), head.ID)
 		f.again(f.one("x", head.ID), f.Lease())
 		f.nothing("x")
+		equal(f, "what the next waits for", behind(next.ID), head.ID)
 		f.Advance(f.Lease())
 		lease := f.one("x", head.ID)
 		f.nothing("x")
 		f.settle(lease, queue.Settlement{State: queue.Failed, Attempt: f.attempt(400, "no")})
 		f.one("x", next.ID)
+		equal(f, "what the next waits for after the head", behind(next.ID), "")
 	},
 
 	"the head blocks before it is due": func(f *fixture) {

@@ -126,7 +126,44 @@ func (r *Reader) history(conn *sqlite.Conn, event int64) (h queue.Detail, err er
 		}
 		return nil
 	}, from, to)
-	return h, err
+	if err != nil {
+		return h, err
+	}
+	for place, d := range s.Deliveries {
+		if d.State != queue.Pending {
+			continue
+		}
+		head, err := headBefore(conn, database.DeliveryID(event, place))
+		if err != nil {
+			return h, err
+		}
+		if head != "" {
+			if h.Behind == nil {
+				h.Behind = make(map[string]string)
+			}
+			h.Behind[d.ID] = head
+		}
+	}
+	return h, nil
+}
+
+// findHead compares with the number that the schema names: from it on, a due time
+// says that a delivery is behind another.
+const findHead = `SELECT h.delivery, e.deliveries FROM actions a CROSS JOIN waiting w ON w.action = a.id AND w.delivery = ?
+	CROSS JOIN waiting h INDEXED BY waiting_order ON h.action = w.action AND h.order_key = w.order_key
+	CROSS JOIN events e ON e.id = h.delivery >> 11 WHERE w.due >= 4611686018427387904 AND coalesce(h.due, 0) < 4611686018427387904 LIMIT 1`
+
+// headBefore returns the id of the delivery for which another of its order key
+// waits, "" if that waits for none.
+func headBefore(conn *sqlite.Conn, delivery int64) (id string, err error) {
+	err = database.Query(conn, findHead, func(row *sqlite.Stmt) error {
+		plans, _ := database.DecodePlans(database.ColumnBytes(row, 1))
+		if place := database.PlaceOf(row.ColumnInt64(0)); place < len(plans) {
+			id = plans[place].ID
+		}
+		return nil
+	}, delivery)
+	return id, err
 }
 
 // event returns an event as it was stored, nil when that cannot be read.

@@ -37,6 +37,7 @@ func TestStatementsFindByKey(t *testing.T) {
 		listWaiting:         "SEARCH waiting USING PRIMARY KEY (action=? AND delivery>? AND delivery<?)",
 		listAll:             "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
 		findInBlock:         "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+		findHead:            "SCAN a USING COVERING INDEX sqlite_autoindex_actions_1 | SEARCH w USING PRIMARY KEY (action=? AND delivery=?) | SEARCH h USING INDEX waiting_order (action=? AND order_key=?) | SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
 		findFinished:        "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?) | CORRELATED SCALAR SUBQUERY 1 | SEARCH a USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
 	} {
 		plan, err := database.QueryPlan(conn, sql)

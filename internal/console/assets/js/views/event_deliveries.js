@@ -66,7 +66,8 @@ function sentence(delivery) {
 	case "pending": {
 		const paused = (status()?.switches ?? []).find((one) => one.kind === "action" && one.name === delivery.action);
 		if (paused) return [delivery.attempts ? [`Not delivered after ${n}`, why, " "] : null, "Paused: it will be sent when the action is resumed."];
-		const next = parse(delivery.due) ? ["Next attempt: ", timeNode(delivery.due, due), "."] : "It waits.";
+		const next = delivery.behind ? ["It waits for the delivery ", el("a", { href: eventAddress(delivery.behind) }, mono(delivery.behind)), " of the same order_by, which must end first."]
+			: parse(delivery.due) ? ["Next attempt: ", timeNode(delivery.due, due), "."] : "It waits.";
 		return delivery.attempts ? [`Not delivered after ${n}`, why, " ", next] : ["Not tried yet. ", next];
 	}
 	default: return n;
