@@ -50,8 +50,8 @@ func (db *DB) checkpoint() {
 				zap.String("file", db.file), zap.Int64("bytes", frames*database.FrameSize))
 		}
 	}
-	// An error is not reported to anybody else: nothing is lost, the WAL keeps
-	// what it has.
+	// An error is logged and no caller gets it: nothing is lost, the WAL keeps what
+	// it has.
 	if lagging := err != nil && !database.IsBusy(err); lagging != db.lagging {
 		db.lagging = lagging
 		if lagging {

@@ -2,7 +2,7 @@
 // goroutine that alone writes to it.
 //
 // The way of an event: Put encodes it and queues it for the writer. The writer
-// takes whatever has gathered while it was syncing the last commit, writes it
+// takes all that has gathered while it was syncing the last commit, writes it
 // as one transaction, and commits, which syncs the write-ahead log. Then it
 // answers the callers and hands the new deliveries to their takers from
 // memory. The table is read again only for what memory had no room for, for
@@ -238,8 +238,8 @@ func (db *DB) emptyLog() error {
 	return nil
 }
 
-// checkFile refuses a database that is none of ours, and one that would not
-// work as it should.
+// checkFile refuses the database of another program, and warns of one that cannot
+// shrink.
 func (db *DB) checkFile() error {
 	tables, err := database.QueryInt(db.conn, "SELECT count(*) FROM sqlite_schema")
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
-// An empty queue takes what comes: a batch with more deliveries than the limit
-// would otherwise be refused for ever.
+// An empty queue takes every batch. One with more deliveries than the limit would
+// otherwise be refused each time its sender repeats it.
 
 // refusePending returns why more deliveries cannot be added to those that are
 // unfinished, or nil.

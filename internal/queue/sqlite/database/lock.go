@@ -34,8 +34,8 @@ func LockDirectory(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("queue directory %s is in use by %s; stop it, or give this one its own directory with: queue sqlite DIR",
 			dir, holder(f))
 	}
-	// The lock counts, the number is a courtesy: a full disk must not prevent
-	// the start.
+	// The number only serves a message, and is left out where it cannot be written:
+	// a full disk must not prevent the start.
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}

@@ -52,8 +52,8 @@ type LogPatch struct {
 // written when the program ended.
 func (s LogState) Damaged() bool { return s.LostCommits > 0 || len(s.Patches) > 0 }
 
-// ScanLog reads a write-ahead log. Its errors are of reading: whatever it holds,
-// it has a state.
+// ScanLog reads a write-ahead log. It returns an error only if reading fails: damage
+// is a part of the state.
 func ScanLog(r io.Reader) (state LogState, err error) {
 	header := make([]byte, LogHeaderSize)
 	if _, err := io.ReadFull(r, header); err != nil {

@@ -161,7 +161,7 @@ func (r *Readers) end(this *reading) {
 func (r *Readers) InUse() int { return len(r.slots) }
 
 // Bar keeps new readers out, interrupts those that are at work, and reports whether
-// all of them are gone within a time. Call Unbar afterwards, whatever it reports.
+// all of them are gone within a time. Call Unbar afterwards in either case.
 func (r *Readers) Bar(wait time.Duration) bool {
 	r.mu.Lock()
 	r.gate = make(chan struct{})

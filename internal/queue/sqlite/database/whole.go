@@ -24,7 +24,8 @@ func CheckSingle(file string) error {
 	return nil
 }
 
-// CheckWhole refuses a database that is none of ours, too new or damaged.
+// CheckWhole refuses a database that Event Relay did not write, that a newer version
+// wrote, or that is damaged.
 func CheckWhole(conn *sqlite.Conn) error {
 	id, err := QueryInt(conn, "PRAGMA application_id")
 	if err != nil {

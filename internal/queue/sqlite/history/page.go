@@ -15,8 +15,8 @@ import (
 
 // pageTime bounds how long one page may search, and textTime one that looks for
 // a text. What it has found by then is the page, and its cursor goes on from
-// there: a filter that hardly anything passes costs many short transactions and
-// never a long one. It looks at leastSearched events whatever the time is, or a
+// there: a filter that few events pass costs many short transactions and never a
+// long one. A page looks at leastSearched events even when the time is over, or a
 // search of a few events would end early on a machine that is busy.
 var (
 	pageTime = 50 * time.Millisecond

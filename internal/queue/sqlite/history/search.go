@@ -14,9 +14,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
-// search finds the events that a filter may pass, in order, from whichever
-// table or index has fewest that it does not. What it finds is then held
-// against the filter exactly.
+// search finds the events that a filter may pass, in order. It reads the table or the
+// index that has the fewest other events. The caller then applies the filter exactly.
 type search struct {
 	conn     *sqlite.Conn
 	filter   queue.Filter
@@ -31,8 +30,9 @@ type search struct {
 	text  *text
 }
 
-// list is one statement that gives ids in order, for an id to be below, one to
-// be not below, and a limit. It reads some more at a time the more there are.
+// list is one statement that gives ids in order. Its parameters are an upper bound,
+// which is not part of the range, a lower one, which is, and a limit. The limit grows
+// with each reading.
 type list struct {
 	sql    string
 	args   []any
@@ -60,8 +60,8 @@ func ascending(sql string) string { return strings.Replace(sql, " DESC LIMIT", "
 // the time is looked at.
 const tenantWindow = 4096
 
-// mostLists is how many kinds are read one by one. Senders may invent names:
-// beyond, all events are gone through.
+// mostLists is how many kinds are read one by one. With more of them, because senders
+// invent names, all events are gone through.
 const mostLists = 256
 
 // newSearch begins a search behind an event, for about n events. The event is
@@ -229,8 +229,8 @@ func (s *search) read(l *list) error {
 	return nil
 }
 
-// next returns the next candidate, each once, and 0 at the end, which more
-// tells from a stretch without any.
+// next returns the next candidate, each once. It returns 0 after a stretch without
+// any, and 0 without more at the end.
 func (s *search) next() (event int64, more bool, err error) {
 	for len(s.lists.lists) > 0 {
 		l := s.lists.lists[0]
@@ -261,7 +261,7 @@ func (s *search) next() (event int64, more bool, err error) {
 	return 0, false, nil
 }
 
-// likely holds against the filter what can be told from the event's row.
+// likely applies the filter as far as the event's row tells.
 func (s *search) likely(event int64) (likely bool, err error) {
 	if s.exact {
 		return true, nil

@@ -13,10 +13,10 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
-// text looks for a text in whatever case. What is stored is partly JSON, whose
-// writers escape more or less of it: some put a backslash before some
-// characters, so it looks for each of these forms; some write letters outside
-// ASCII as \u00d6, so it reads those as the letters that they stand for.
+// text looks for a text and ignores upper and lower case. A part of what is stored is
+// JSON, and senders escape it in different ways. Some put a backslash before some
+// characters: it looks for each of these forms. Some write letters outside ASCII as
+// \u00d6: it reads those as the letters that they stand for.
 type text struct {
 	ascii  [][]byte // forms without other characters, in lower case
 	others [][]byte // forms with others, in lower case
@@ -118,8 +118,8 @@ func containsAny(text []byte, forms [][]byte) bool {
 // appendOpened appends a text with each \u00d6 in it, and each pair of them that
 // makes one character, as the character that it stands for. A text within a
 // text has more than one backslash before the u; all of them go. It appends
-// nothing if there is no such thing. The work is bounded by the length of the
-// text, whatever is in it.
+// nothing if there is no such thing. The work grows with the length of the text and
+// not with what is in it.
 func appendOpened(to, text []byte) []byte {
 	found := false
 	for {

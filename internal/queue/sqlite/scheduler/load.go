@@ -59,7 +59,7 @@ func (s *Scheduler) loadIfLow(a *Action, now int64) {
 	}
 	if timed {
 		order.Timed = loadAtOnce
-		// Whatever leaves memory for storage from now on says so again.
+		// A delivery that leaves memory for storage from now on sets it again.
 		a.nextLoad = never
 		order.Held = make(map[int64]struct{}, len(a.held))
 		for number := range a.held {

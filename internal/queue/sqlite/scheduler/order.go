@@ -4,10 +4,9 @@ import "time"
 
 // Of the unfinished deliveries of one action and order key only the first, the
 // head, has a time at which it is due. The others are behind it: their time in
-// storage lies beyond all times, so that no reading by time ever meets
-// them, however many they are, and none of them is in memory. Whatever ends the
-// head releases the next in the same transaction. So order needs no memory, and
-// it survives whatever storage survives.
+// storage lies beyond all times. So a reading by time never meets them, and none of
+// them is in memory. The transaction that ends the head releases the next. So the
+// order takes no memory, and a crash does not change it.
 
 // Behind is added to the time of a delivery that waits for its order key. As a
 // time it lies 146,000 years ahead.
