@@ -1,0 +1,72 @@
+package inspect
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
+)
+
+// TestListOfActionsHasEverySetting changes each setting of an action by itself: a
+// setting that a list leaves out would change nothing there.
+func TestListOfActionsHasEverySetting(t *testing.T) {
+	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
+	var action config.Action
+	settings := leaves(reflect.ValueOf(&action).Elem(), "")
+	listed := func() string { return fmt.Sprint(settingsOf(generation, action)) }
+	// The request itself is what a delivery shows, with its values.
+	ofTheRequest := []string{"Query", "Headers", "Auth", "Body"}
+	known := reflect.TypeFor[ActionListed]()
+	for name, change := range settings {
+		if _, is := known.FieldByName(name); is {
+			continue
+		}
+		if slices.Contains(ofTheRequest, name) {
+			continue
+		}
+		before := listed()
+		change()
+		if listed() == before {
+			t.Errorf("the list of actions does not have %s", name)
+		}
+	}
+	if len(settings) < 25 {
+		t.Errorf("only %d settings were found", len(settings))
+	}
+}
+
+// leaves gives a value to all that is in a structure, and returns by its path what
+// changes each value.
+func leaves(structure reflect.Value, path string) map[string]func() {
+	found := make(map[string]func())
+	for i := range structure.NumField() {
+		field, name := structure.Field(i), path+structure.Type().Field(i).Name
+		change := func() {}
+		switch field.Kind() {
+		case reflect.String:
+			change = func() { field.SetString(field.String() + "x") }
+		case reflect.Int, reflect.Int64:
+			change = func() { field.SetInt(field.Int() + 7) }
+		case reflect.Bool:
+			change = func() { field.SetBool(!field.Bool()) }
+		case reflect.Slice:
+			if field.Type().Elem().Kind() == reflect.String {
+				change = func() { field.Set(reflect.Append(field, reflect.ValueOf("x"))) }
+			}
+		case reflect.Pointer:
+			if name != "Auth" && name != "Body" {
+				field.Set(reflect.New(field.Type().Elem()))
+				for name, change := range leaves(field.Elem(), name+".") {
+					found[name] = change
+				}
+				continue
+			}
+		}
+		change()
+		found[name] = change
+	}
+	return found
+}
