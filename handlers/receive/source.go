@@ -125,9 +125,9 @@ func compileSource(settings config.Source, l *language.Language, timezone *time.
 		return compiled
 	}
 
-	if err := names.Check("source", settings.Name); err != nil {
-		wrong("name", "%w", err)
-	}
+	var found config.Findings
+	settings.Check(&found)
+	problems = append(problems, found...)
 	if settings.Name == names.RelaySource {
 		wrong("name", "relay is the name of the relay's own events; choose another")
 	}
@@ -174,8 +174,6 @@ func compileSource(settings config.Source, l *language.Language, timezone *time.
 	for i, f := range settings.Fields {
 		setting := "field " + f.Name
 		switch {
-		case !names.IsIdentifier(f.Name):
-			wrong(setting, "a field's name is made of letters, digits and _")
 		case slices.ContainsFunc(settings.Fields[:i], func(o config.Field) bool { return o.Name == f.Name }):
 			wrong(setting, "the field is defined twice; remove one")
 		case f.Expression == "":
@@ -200,22 +198,13 @@ func compileSource(settings config.Source, l *language.Language, timezone *time.
 			s.redact.fields = append(s.redact.fields, what.Holds(p)...)
 		}
 	}
-	if s.timezone, err = settings.Location(timezone); err != nil {
-		wrong("timezone", "%w", err)
-	}
-	if s.allow, err = settings.Networks(); err != nil {
-		wrong("allow", "%w", err)
-	}
+	// What is wrong with these two is among what Check found.
+	s.timezone, _ = settings.Location(timezone)
+	s.allow, _ = settings.Networks()
 	if s.MaxBody == 0 {
 		s.MaxBody = config.DefaultMaxBody
 	} else if s.MaxBody < 0 {
 		wrong("max_body", "a size is not negative")
-	}
-	if s.window < 0 {
-		wrong("dedupe", "a window is not negative")
-	}
-	if dedupe.Key != "" && s.window == 0 {
-		wrong("dedupe", "a key needs a window, such as 10m")
 	}
 	if dedupe.Key != "" && signsID != "" {
 		wrong("dedupe", "with auth %s, signed ids are the keys already, and another key would let a copied "+

@@ -141,7 +141,9 @@ func (s *Source) Networks() (allowed []netip.Prefix, err error) {
 	return allowed, nil
 }
 
-// Check finds what the parser of the Caddyfile refuses.
+// Check finds what is wrong with the values of the source by themselves: names,
+// time zone, networks, durations. What its expressions and credentials say, and what
+// its preset has to do with, is found when they are compiled.
 func (s *Source) Check(wrong *Findings) {
 	if err := names.Check("source", s.Name); err != nil {
 		wrong.Add(s.Place, err)
