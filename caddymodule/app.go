@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -46,6 +47,10 @@ type appState struct {
 	generation *relay.Generation
 	queueDir   string
 
+	// mounts and consoles are where the handlers of the configuration can be
+	// reached, for people.
+	mounts, consoles []string
+
 	// skipped says of each secret that is empty, and was left out for that, what it
 	// is of. files are the references to files that were followed, with the value
 	// that each had.
@@ -74,7 +79,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.loadEvents(ctx); err != nil {
 		return err
 	}
-	if a.generation, err = a.compile(adminAddresses(ctx), sitesOf(ctx)); err != nil {
+	served := sitesOf(ctx)
+	a.mounts, a.consoles = served.Locations(sites.RelayHandler), served.Locations(sites.ConsoleHandler)
+	if a.generation, err = a.compile(adminAddresses(ctx), served); err != nil {
 		return err
 	}
 	return metrics.Register(ctx.GetMetricsRegistry(), &generations)
@@ -106,6 +113,7 @@ func (a *App) Start() error {
 		}
 	}
 	generations.Push(runtime, a.generation)
+	a.logStart()
 	return nil
 }
 

@@ -45,6 +45,28 @@ func (s Sites) Addresses(source string) (found []Address) {
 	return found
 }
 
+// Locations returns where all handlers of a kind, RelayHandler or ConsoleHandler,
+// can be reached, for people: as URLs, and with the address that the server listens
+// at where a site has no host name. A handler for some sources only names them.
+func (s Sites) Locations(kind string) (found []string) {
+	for _, name := range slices.Sorted(maps.Keys(s.Servers)) {
+		server := s.Servers[name]
+		for _, mount := range server.handlers(kind) {
+			only := ""
+			if len(mount.Sources) > 0 {
+				only = " (" + strings.Join(mount.Sources, ", ") + ")"
+			}
+			if len(mount.Hosts) == 0 {
+				found = append(found, strings.Join(server.Listen, " ")+mount.WholePath()+only)
+			}
+			for _, host := range mount.Hosts {
+				found = append(found, Address{s.origin(server, host), mount.WholePath()}.URL()+only)
+			}
+		}
+	}
+	return found
+}
+
 // rank is lower for addresses that look more like a public one.
 func (a Address) rank() int {
 	switch {

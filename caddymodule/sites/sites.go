@@ -114,17 +114,21 @@ func (s Sites) Mounts() (mounts []Mount) {
 }
 
 // mounts returns the handlers of the relay in the routes of a server.
-func (s *server) mounts() []Mount {
+func (s *server) mounts() []Mount { return s.handlers(RelayHandler) }
+
+// handlers returns the handlers of a kind in the routes of a server.
+func (s *server) handlers(kind string) []Mount {
 	if s == nil {
 		return nil
 	}
-	w := walk{named: s.NamedRoutes}
+	w := walk{kind: kind, named: s.NamedRoutes}
 	w.routes(s.Routes, nil, "")
 	return w.found
 }
 
 // walk goes through routes and notes the relay's handlers.
 type walk struct {
+	kind  string // of the handlers to be found
 	named map[string]route
 	found []Mount
 }
@@ -148,13 +152,13 @@ func (w *walk) routes(routes []route, hosts []string, stripped string) {
 				// Caddy refuses named routes that run each other in a circle only when
 				// a request comes, so named routes within a named route are left out.
 				if named, known := w.named[h.Name]; known {
-					within := walk{}
+					within := walk{kind: w.kind}
 					within.routes([]route{named}, inner, stripped)
 					w.found = append(w.found, within.found...)
 				}
 			case "rewrite":
 				stripped += h.StripPathPrefix
-			case RelayHandler:
+			case w.kind:
 				if mount, err := config.MountPath(h.Path); err == nil {
 					w.found = append(w.found, Mount{Hosts: inner, Stripped: stripped, Path: mount, Sources: h.Sources})
 				}
