@@ -147,7 +147,7 @@ func TestMissingArguments(t *testing.T) {
 
 func TestResend(t *testing.T) {
 	counted := `{"progress":{"done":1,"total":3}}
-{"result":{"events":2,"deliveries":3,"actions":{"screen_pop":1,"folder":2},"unknown":1}}
+{"result":{"events":2,"deliveries":3,"actions":{"screen_pop":1,"folder":2},"arrived":1,"unknown":1}}
 `
 	tests := []struct {
 		name      string
@@ -160,7 +160,7 @@ func TestResend(t *testing.T) {
 		{"everything", counted, nil, 1, []string{"give ids, or a filter such as --since 2h"}, 0},
 		{"ids and a filter", counted, []string{"0199f3c2", "--state", "failed"}, 1, []string{"give either ids or a filter"}, 0},
 		{"only counting", counted, []string{"--state", "failed", "--dry-run"}, 0,
-			[]string{"3 deliveries of 2 events to send again: folder 2, screen_pop 1", "Left out: 1 delivery of actions that are not configured any more"}, 1},
+			[]string{"3 deliveries of 2 events to send again: folder 2, screen_pop 1", "1 of them arrived before: the target gets the same request a second time", "Left out: 1 delivery of actions that are not configured any more"}, 1},
 		{"nobody to ask", counted, []string{"--state", "failed"}, 1, []string{"folder 2", "standard input is not a terminal; give --yes"}, 1},
 		{"for real", counted, []string{"0199f3c2", "--yes"}, 0, []string{"3 deliveries of 2 events are being sent again: folder 2"}, 1},
 		{"nothing fits", `{"result":{"events":0,"deliveries":0,"actions":{}}}`, []string{"--state", "failed", "--yes"}, 3, []string{"No delivery fits"}, 1},

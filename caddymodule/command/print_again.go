@@ -21,6 +21,9 @@ func resentText(resent replay.Resent, what string) string {
 		fmt.Fprintf(&b, "%s of %s %s:", counted(resent.Deliveries, "delivery", "deliveries"), counted(resent.Events, "event", "events"), what)
 		b.WriteString(" " + countsText(resent.Actions))
 	}
+	if resent.Arrived > 0 {
+		fmt.Fprintf(&b, "\n%d of them arrived before: the target gets the same request a second time.", resent.Arrived)
+	}
 	if resent.Unknown > 0 {
 		fmt.Fprintf(&b, "\nLeft out: %s of actions that are not configured any more.", counted(resent.Unknown, "delivery", "deliveries"))
 	}

@@ -91,7 +91,7 @@ func TestResendFilter(t *testing.T) {
 		t.Errorf("sent again a second time: %+v, %v", resent, err)
 	}
 	resent, err := replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{States: []queue.State{queue.Delivered}, Action: "record"}}, true, nil)
-	if err != nil || resent.Deliveries != n+1 {
+	if err != nil || resent.Deliveries != n+1 || resent.Arrived != n+1 {
 		t.Errorf("of those that were delivered: %+v, %v", resent, err)
 	}
 	if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{delivered}}, false, nil); err != nil || resent.Deliveries != 1 {
@@ -140,7 +140,8 @@ func TestResendIDs(t *testing.T) {
 	target.Answer(http.StatusOK)
 	for n := range 2 {
 		resent, err := replay.Resend(t.Context(), runtime, replay.Selection{IDs: []string{failed}}, false, nil)
-		if err != nil || len(resent.IDs) != 1 {
+		// The second time the first one has arrived.
+		if err != nil || len(resent.IDs) != 1 || resent.Arrived != n {
 			t.Fatal(resent, err)
 		}
 		processtest.WaitFor(t, "the delivery", func() bool {

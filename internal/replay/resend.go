@@ -18,6 +18,9 @@ type Resent struct {
 	Events     int            `json:"events"`
 	Deliveries int            `json:"deliveries"`
 	Actions    map[string]int `json:"actions"`
+	// Arrived counts those of the deliveries that had arrived, also after they were
+	// sent again: their targets get the same request a second time.
+	Arrived int `json:"arrived,omitempty"`
 	// Unknown counts deliveries that were left out because their action is not
 	// configured any more.
 	Unknown int `json:"unknown,omitempty"`
@@ -63,7 +66,7 @@ func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dr
 		would.Actions = map[string]int{}
 		var err error
 		if selected, err = lookThrough(ctx, runtime, selection.IDs, filter, func(event *chosen) {
-			would.count(generation, event.repeatable(action, states))
+			would.count(generation, event, event.repeatable(action, states))
 		}, func() {
 			if dry {
 				progress(Progress{Done: would.Deliveries})
@@ -91,9 +94,9 @@ func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dr
 	return resent, nil
 }
 
-// count adds the deliveries of one event that are sent again. It leaves out those
+// count adds the deliveries of an event that are sent again. It leaves out those
 // whose action is not configured.
-func (r *Resent) count(generation *relay.Generation, deliveries []queue.DeliveryState) {
+func (r *Resent) count(generation *relay.Generation, event *chosen, deliveries []queue.DeliveryState) {
 	before := r.Deliveries
 	for _, delivery := range deliveries {
 		if generation.Action(delivery.Action) == nil {
@@ -102,6 +105,9 @@ func (r *Resent) count(generation *relay.Generation, deliveries []queue.Delivery
 		}
 		r.Deliveries++
 		r.Actions[delivery.Action]++
+		if event.arrived(delivery) {
+			r.Arrived++
+		}
 	}
 	if r.Deliveries > before {
 		r.Events++
@@ -121,6 +127,21 @@ func (c *chosen) repeatable(action string, states []queue.State) (deliveries []q
 	return deliveries
 }
 
+// arrived reports whether a delivery of an event was delivered, or one that repeats
+// it. Those that repeat come after what they repeat.
+func (c *chosen) arrived(delivery queue.DeliveryState) bool {
+	same := []string{delivery.ID}
+	for _, d := range c.Summary.Deliveries {
+		if slices.Contains(same, d.Of) {
+			same = append(same, d.ID)
+		}
+		if d.State == queue.Delivered && slices.Contains(same, d.ID) {
+			return true
+		}
+	}
+	return false
+}
+
 // resend sends the chosen deliveries of some events again and adds them to what
 // was done.
 func resend(ctx context.Context, runtime *relay.Runtime, events []chosen, action string, states []queue.State, resent *Resent) error {
@@ -130,7 +151,7 @@ func resend(ctx context.Context, runtime *relay.Runtime, events []chosen, action
 	}
 	now := time.Now().UTC()
 	var amendments []queue.Amendment
-	var sent [][]queue.DeliveryState // of each amendment
+	var amended []*chosen
 	for i := range events {
 		event := &events[i]
 		old := event.repeatable(action, states)
@@ -150,7 +171,7 @@ func resend(ctx context.Context, runtime *relay.Runtime, events []chosen, action
 			resent.Unknown += len(old)
 			continue
 		}
-		amendments, sent = append(amendments, amendment), append(sent, old)
+		amendments, amended = append(amendments, amendment), append(amended, event)
 	}
 	if len(amendments) == 0 {
 		return nil
@@ -160,7 +181,7 @@ func resend(ctx context.Context, runtime *relay.Runtime, events []chosen, action
 		if !stored[i] {
 			continue
 		}
-		resent.count(generation, sent[i])
+		resent.count(generation, amended[i], amended[i].repeatable(action, states))
 		for _, delivery := range amendment.Deliveries {
 			if len(resent.IDs) < manyAgain {
 				resent.IDs = append(resent.IDs, delivery.ID)

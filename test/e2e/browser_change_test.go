@@ -209,6 +209,7 @@ func TestBrowserSendsManyAgain(t *testing.T) {
 	p.click(test("resend-delivery"), "")
 	p.sees(test("again-dialog"), "1 delivery of 1 event")
 	p.sees(test("again-dialog"), "create_project_folder")
+	p.sees(test("again-arrived"), "a second time")
 	const requests = `performance.getEntriesByType("resource").filter((one) => one.name.endsWith("/resend")).length`
 	before := read[int](p, requests)
 	p.click(test("again-confirm"), "Send 1 delivery again")

@@ -15,7 +15,7 @@ export function resend(selection, { what, would, done = () => {} }) {
 		path: "resend", selection, title: "Send again", what, would, done,
 		counted: (would) => would.deliveries === 0
 			? { nothing: el("p", "There is nothing to send again: a delivery that is still pending is never sent twice, and an event without deliveries has nothing to send. To have it decided once more, use ", el("em", "Decide again"), ".", leftOut(would)) }
-			: { text: [el("p", `${plural(would.deliveries, "delivery", "deliveries")} of ${plural(would.events, "event")} will be sent again, each as a new delivery with a key of its own, linked to the old one:`), actionList(would.actions), leftOut(would)], label: `Send ${plural(would.deliveries, "delivery", "deliveries")} again` },
+			: { text: [el("p", `${plural(would.deliveries, "delivery", "deliveries")} of ${plural(would.events, "event")} will be sent again, each as a new delivery with a key of its own, linked to the old one:`), actionList(would.actions), would.arrived ? el("p.tone-warn", { test: "again-arrived" }, `${would.arrived.toLocaleString("en")} of them arrived before: the target gets the same request a second time.`) : null, leftOut(would)], label: `Send ${plural(would.deliveries, "delivery", "deliveries")} again` },
 		finished: (did) => [el("p", { test: "again-result" }, did.deliveries === 0 ? "Nothing was sent again." : `${plural(did.deliveries, "delivery", "deliveries")} of ${plural(did.events, "event")} ${did.deliveries === 1 ? "is" : "are"} on the way.`), leftOut(did),
 			did.ids?.length ? el("details", el("summary", `The new ${did.ids.length === 1 ? "delivery" : "deliveries"}`), el("ul.ids", did.ids.slice(0, 100).map((id) => el("li", el("a", { href: eventAddress(id) }, mono(id)))))) : null],
 	});

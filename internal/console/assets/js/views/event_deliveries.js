@@ -25,13 +25,21 @@ export function deliveriesSection(detail, { changed }) {
 	const update = (next) => {
 		const all = next.deliveries ?? [];
 		fill(heading, `Deliveries${all.length ? ` (${all.length})` : ""}`);
-		fill(box, all.length ? all.map((delivery) => card(delivery, changed, openAttempts)) : el("p.muted", "Nothing was or will be sent for this event. The reason is in the verdict, and rule by rule below."));
+		fill(box, all.length ? all.map((delivery) => card(delivery, all, changed, openAttempts)) : el("p.muted", "Nothing was or will be sent for this event. The reason is in the verdict, and rule by rule below."));
 	};
 	update(detail);
 	return { node, update };
 }
 
-function card(delivery, changed, openAttempts) {
+// arrived says whether a delivery was delivered, or one that repeats it. Those that
+// repeat come after what they repeat.
+function arrived(delivery, all) {
+	const same = new Set([delivery.id]);
+	for (const one of all) if (same.has(one.of)) same.add(one.id);
+	return all.some((one) => same.has(one.id) && one.state === "delivered");
+}
+
+function card(delivery, all, changed, openAttempts) {
 	const kind = stateOf(delivery.state);
 	const history = delivery.history ?? [];
 	return el(`article.delivery.edge-${kind.tone}`, { test: "delivery", "data-id": delivery.id, "data-state": delivery.state },
@@ -41,7 +49,7 @@ function card(delivery, changed, openAttempts) {
 			el("div.delivery-tools",
 				delivery.state === "pending"
 					? button([icon("barred"), "Cancel"], () => cancel(delivery, changed), { class: "small", test: "cancel-delivery" })
-					: button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", would: { events: 1, deliveries: 1, actions: { [delivery.action]: 1 } }, done: changed }), { class: "small", test: "resend-delivery" }))),
+					: button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", would: { events: 1, deliveries: 1, arrived: arrived(delivery, all) ? 1 : 0, actions: { [delivery.action]: 1 } }, done: changed }), { class: "small", test: "resend-delivery" }))),
 		el("p", sentence(delivery)),
 		delivery.of ? el("p", "It repeats the delivery ", el("a", { href: eventAddress(delivery.of), onclick: (event) => {
 			// The other is mostly on this very page.
