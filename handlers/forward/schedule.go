@@ -24,6 +24,9 @@ func (p *Prepared) Schedule(bound *language.Bound, received time.Time) (orderKey
 	if p.action.Expires > 0 {
 		expires = received.Add(time.Duration(p.action.Expires))
 	}
+	if p.action.OrderBy == "" {
+		return "", expires, nil
+	}
 	if orderKey, err = p.OrderKey(bound); err != nil {
 		return "", expires, fmt.Errorf("action %s: order_by: %w", p.action.Name, err)
 	}

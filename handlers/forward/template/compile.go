@@ -113,7 +113,7 @@ func (s *Set) variantFor(tenant string) *variant {
 
 // Compile compiles actions that have passed their Check. What is wrong is reported
 // together: each mistake by itself, and all undefined parameters of all actions as one
-// UndefinedError. Each action is checked with the values that its parameters
+// error. Each action is checked with the values that its parameters
 // have for each tenant.
 func Compile(actions []config.Action, language *language.Language, settings Settings) ([]*Set, error) {
 	if settings.UserAgent == "" {
@@ -129,7 +129,7 @@ func Compile(actions []config.Action, language *language.Language, settings Sett
 		sets = append(sets, one.compile(settings))
 	}
 	if len(all.undefined) > 0 {
-		all.errors = append(all.errors, &UndefinedError{Names: all.undefined})
+		all.errors = append(all.errors, &undefinedError{Names: all.undefined})
 	}
 	if settings.Targets != nil {
 		if err := checkTargets(settings.Targets, sets); err != nil {
@@ -153,7 +153,7 @@ type compilation struct {
 	language  *language.Language
 	secrets   []string
 	errors    []error
-	undefined []UndefinedName
+	undefined []undefinedName
 	tlsByKey  map[[32]byte]*send.TLS
 }
 

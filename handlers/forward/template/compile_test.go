@@ -108,7 +108,7 @@ func TestUndefinedParameters(t *testing.T) {
 		{Name: "two", Place: "Caddyfile:9", Method: "POST", URL: "http://h/", Body: &config.Body{Kind: config.BodyJSON, Text: `{"a":"{{studio_apo}}"}`}},
 	}
 	_, err := Compile(actions, testLanguage(t), Settings{})
-	var undefined *UndefinedError
+	var undefined *undefinedError
 	if !errors.As(err, &undefined) {
 		t.Fatalf("got %v", err)
 	}

@@ -11,10 +11,6 @@ func (s *Set) OrderKey(bound *language.Bound) (string, error) {
 	if s.orderBy == nil {
 		return "", nil
 	}
-	return s.orderKey(bound)
-}
-
-func (s *Set) orderKey(bound *language.Bound) (string, error) {
 	value, err := bound.Evaluate(s.orderBy)
 	if err != nil {
 		return "", err

@@ -23,7 +23,7 @@ func TestOrderByLoadErrors(t *testing.T) {
 			t.Errorf("%s: %v", by, err)
 		}
 	}
-	var undefined *UndefinedError
+	var undefined *undefinedError
 	if err := load("calleri_id + studio_hots"); !errors.As(err, &undefined) || len(undefined.Names) != 2 ||
 		undefined.Names[0].Place != "order_by" || undefined.Names[1].Nearest != "studio_host" {
 		t.Errorf("undefined names: %v", err)

@@ -8,12 +8,12 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
-// UndefinedError names everything that the templates of all actions refer to
+// undefinedError names everything that the templates of all actions refer to
 // and that does not exist, so that it can be mended in one go.
-type UndefinedError struct{ Names []UndefinedName }
+type undefinedError struct{ Names []undefinedName }
 
-// UndefinedName is one unknown name in one template.
-type UndefinedName struct {
+// undefinedName is one unknown name in one template.
+type undefinedName struct {
 	Name string
 	// Action is the action's name and Configured where that stands.
 	Action, Configured string
@@ -25,7 +25,7 @@ type UndefinedName struct {
 }
 
 // Error lists the names, and after them the line that would define each.
-func (e *UndefinedError) Error() string {
+func (e *undefinedError) Error() string {
 	var b strings.Builder
 	if len(e.Names) == 1 {
 		b.WriteString("an undefined parameter:")
