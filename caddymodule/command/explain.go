@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -16,6 +17,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 // exitIgnored is the exit status of explain when nothing would be sent. An
@@ -51,6 +53,10 @@ configuration that is running, with --then by the one that was when the event
 came, or by the one given by --config. The parameters and fields of a stored
 event are those that were read when it came.
 
+With --at TIME, the event counts as received at that time, and now() is that
+time. Its own date and time stay as they are. TIME is in the time zone of the
+relay: 22:30 is today, "saturday 10:00" the last Saturday.
+
 The exit status serves in tests:
   0  at least one action is carried out, and nothing is wrong
   1  error: the configuration or the request cannot be read, the request would
@@ -60,6 +66,7 @@ The exit status serves in tests:
 For a batch, an error of one event counts, then an action of one.`,
 		Example: `  caddy event-relay explain --config Caddyfile --request project_created.http
   caddy event-relay explain --request call.http --source pbx --json
+  caddy event-relay explain --request call.http --source pbx --at "saturday 10:00"
   caddy event-relay explain --event 0199f3c2-7d11-7cc3
   caddy event-relay explain --event 0199f3c2-7d11-7cc3 --then
   caddy event-relay explain --event 0199f3c2-7d11-7cc3 --config Caddyfile.new`,
@@ -80,6 +87,7 @@ For a batch, an error of one event counts, then an action of one.`,
 	flags.Bool("then", false, "Explain the stored event by the configuration that was running when it came")
 	flags.String("source", "", "Take the request as one of this source, without looking at credentials")
 	flags.String("from", "", "IP address that the request comes from")
+	flags.String("at", "", "Evaluate as if the event were received at this time: 22:30, \"saturday 10:00\", \"2026-12-25 10:00\"")
 	return command
 }
 
@@ -131,18 +139,28 @@ func explainStored(flags caddycmd.Flags, id string) (inspect.Explanation, error)
 		if flags.String("config") != "" {
 			return explanation, errors.New("--then and --config name two configurations to explain by; give one of them")
 		}
+		if flags.String("at") != "" {
+			return explanation, errors.New("--then is at the time when the event came; give --then or --at")
+		}
 		var then api.ExplainedThen
 		err := askRelay(flags, "explain/"+url.PathEscape(id)+"?by=then", &then)
 		return then.Explanation, err
 	}
 	if flags.String("config") == "" {
-		return explanation, askRelay(flags, "explain/"+url.PathEscape(id), &explanation)
+		path := "explain/" + url.PathEscape(id)
+		if at := flags.String("at"); at != "" {
+			path += "?at=" + url.QueryEscape(at)
+		}
+		return explanation, askRelay(flags, path, &explanation)
 	}
 	file, err := readConfiguration(flags)
 	if err != nil {
 		return explanation, err
 	}
 	generation, err := file.compile(false)
+	if err == nil {
+		generation, err = placed(flags, generation)
+	}
 	if err != nil {
 		return explanation, err
 	}
@@ -151,6 +169,19 @@ func explainStored(flags caddycmd.Flags, id string) (inspect.Explanation, error)
 		return explanation, err
 	}
 	return inspect.ExplainStored(generation, stored)
+}
+
+// placed returns a generation at the time that --at names, or as it is.
+func placed(flags caddycmd.Flags, generation *relay.Generation) (*relay.Generation, error) {
+	text := flags.String("at")
+	if text == "" {
+		return generation, nil
+	}
+	at, err := api.ParseMoment(text, time.Now().In(generation.Configuration.Zone))
+	if err != nil {
+		return nil, fmt.Errorf("reading --at: %w", err)
+	}
+	return generation.At(at)
 }
 
 // askRelay reads a resource of a running relay.
@@ -182,6 +213,9 @@ func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (inspect.Ex
 		return inspect.Explanation{}, err
 	}
 	generation, err := loaded.compile(!client.IsValid())
+	if err == nil {
+		generation, err = placed(flags, generation)
+	}
 	if err != nil {
 		return inspect.Explanation{}, err
 	}

@@ -183,3 +183,64 @@ func TestExplanationTextIsHarmless(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainAt tries a rule for office hours on a request in a file and, by another
+// configuration, on a stored event. Days are those of the relay's zone.
+func TestExplainAt(t *testing.T) {
+	config := command.WriteFile(t, "Caddyfile", `{
+	event_relay {
+		timezone Asia/Tokyo
+		source pbx pbxware {
+			auth bearer pbx-token
+		}
+		action tell {
+			get http://127.0.0.1:9000/tell
+		}
+		on incoming_call {
+			when `+"`time_between(received, \"08:00\", \"18:00\") and now() == received`"+`
+			when `+"`not (weekday(received) in [\"Saturday\", \"Sunday\"])`"+`
+			do tell
+		}
+	}
+}
+http://127.0.0.1:8080 {
+	event_relay /pbx
+}
+`)
+	const request = "POST /pbx/incoming_call\nAuthorization: Bearer pbx-token\n\n{}"
+	for _, test := range []struct {
+		at, want string
+		status   int
+	}{
+		{"2026-07-17 17:59", "At         Friday 2026-07-17 17:59:00 +09:00, as if the event were received then\nEvent ", 0},
+		{"2026-07-17T08:59:00Z", "At         Friday 2026-07-17 17:59:00 +09:00", 0},
+		{"2026-07-17 18:00", "At         Friday 2026-07-17 18:00:00 +09:00", 2},
+		{"saturday 10:00", "At         Saturday ", 2},
+		{"2026-07-16T23:30:00Z", "At         Friday 2026-07-17 08:30:00 +09:00", 0},
+	} {
+		out, report, status := command.RunRoot(request, "explain", "--config", config, "--request", "-", "--at", test.at)
+		if status != test.status || !strings.HasPrefix(out, test.want) {
+			t.Errorf("at %s: status %d, %s%s", test.at, status, out, report)
+		}
+	}
+	if out, report, status := command.RunRoot(request, "explain", "--config", config, "--request", "-", "--at", "noon"); status != 1 || !strings.Contains(report, `reading --at: "noon" is not a time: write an age`) {
+		t.Errorf("status %d, %s%s", status, out, report)
+	}
+
+	relay := command.NewFakeRelay(t, map[string]string{
+		"GET explain/01": `{"outcome":"ignored","at":"2026-07-17T22:30:00+01:00","events":[]}`,
+		"GET stored/01":  `{"id":"01","source":"pbx","event":"incoming_call","received":"2026-07-18T01:00:00Z","record":{}}`,
+	})
+	if out, report, status := relay.Run("explain", "--event", "01", "--at", "friday 22:30"); status != 2 || !strings.HasPrefix(out, "At         Friday 2026-07-17 22:30:00 +01:00") {
+		t.Errorf("a stored event: status %d, %s%s", status, out, report)
+	}
+	if want := "GET explain/01 at=friday+22%3A30"; len(relay.Asked) != 1 || relay.Asked[0] != want {
+		t.Errorf("the relay was asked %q, want %s", relay.Asked, want)
+	}
+	if out, report, status := relay.Run("explain", "--event", "01", "--config", config, "--at", "2026-07-17 10:00"); status != 0 || !strings.Contains(out, "tell") {
+		t.Errorf("a stored event by another configuration: status %d, %s%s", status, out, report)
+	}
+	if out, report, status := relay.Run("explain", "--event", "01", "--then", "--at", "22:30"); status != 1 || !strings.Contains(report, "give --then or --at") {
+		t.Errorf("then and at: status %d, %s%s", status, out, report)
+	}
+}

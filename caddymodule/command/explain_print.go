@@ -23,6 +23,9 @@ const isAbsent = " is absent"
 // explanationText is an explanation for people.
 func explanationText(x inspect.Explanation) string {
 	var b strings.Builder
+	if !x.At.IsZero() {
+		fmt.Fprintf(&b, "At         %s, as if the event were received then\n", x.At.Format("Monday 2006-01-02 15:04:05 -07:00"))
+	}
 	switch {
 	case x.Refused != "":
 		fmt.Fprintf(&b, "Refused    %d %s: %s\n", x.Status, http.StatusText(x.Status), printable(x.Refused))

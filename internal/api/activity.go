@@ -25,7 +25,7 @@ type ActivityPage struct {
 
 func activity(c *call) (any, error) {
 	query := c.r.URL.Query()
-	filter, err := parseFilter(query, c.now)
+	filter, err := parseFilter(query, c.now())
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +53,15 @@ type ExplainedThen struct {
 
 func explain(c *call) (any, error) {
 	by := c.r.URL.Query().Get("by")
-	switch by {
-	case "":
-		return inspect.Explain(c.r.Context(), c.Runtime, c.name)
-	case "then":
+	at, err := parseMoment("at", c.r.URL.Query().Get("at"), c.now())
+	switch {
+	case err != nil:
+		return nil, err
+	case by == "":
+		return inspect.Explain(c.r.Context(), c.Runtime, c.name, at)
+	case by == "then" && !at.IsZero():
+		return nil, wrong("at", "reading the query: by=then is at the time when the event came; give by or at")
+	case by == "then":
 		explanation, snapshot, err := inspect.ExplainThen(c.r.Context(), c.Runtime, c.name)
 		if err != nil {
 			return nil, err

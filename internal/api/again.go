@@ -24,7 +24,7 @@ func (ch *chosen) selection(c *call) (replay.Selection, error) {
 	if (len(ch.IDs) > 0) == (ch.Filter != nil) {
 		return replay.Selection{}, wrong("ids", "choosing events: give ids, or else a filter, which may be {} for all")
 	}
-	filter, err := filterOf(ch.Filter, c.now)
+	filter, err := filterOf(ch.Filter, c.now())
 	return replay.Selection{IDs: ch.IDs, Filter: filter}, err
 }
 

@@ -84,7 +84,17 @@ type call struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	name string
-	now  time.Time
+	// began is when the request came.
+	began time.Time
+}
+
+// now is when the request came, in the zone of the relay: days and times of day are
+// meant in it.
+func (c *call) now() time.Time {
+	if generation := c.Runtime.Generation(); generation != nil {
+		return c.began.In(generation.Configuration.Zone)
+	}
+	return c.began
 }
 
 var routes = []route{
@@ -94,7 +104,7 @@ var routes = []route{
 	{method: http.MethodGet, path: "events/{}", serve: answering(event)},
 	{method: http.MethodGet, path: "events/{}/http", serve: eventAsFile},
 	{method: http.MethodGet, path: "stored/{}", serve: answering(stored)},
-	{method: http.MethodGet, path: "explain/{}", keys: []string{"by"}, serve: answering(explain)},
+	{method: http.MethodGet, path: "explain/{}", keys: []string{"at", "by"}, serve: answering(explain)},
 	{method: http.MethodGet, path: "backlog", serve: answering(backlog)},
 	{method: http.MethodGet, path: "rejections", serve: answering(rejections)},
 	{method: http.MethodGet, path: "catalogue", serve: answering(catalogue)},
@@ -146,7 +156,7 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, path string) error {
 		defer context.AfterFunc(running.Exit, func() { cancel(errExit) })()
 		r = r.WithContext(ctx)
 	}
-	c := &call{Running: &running, api: a, w: w, r: r, name: name, now: time.Now()}
+	c := &call{Running: &running, api: a, w: w, r: r, name: name, began: time.Now()}
 	if err := found.serve(c); err != nil {
 		return c.failed(err)
 	}

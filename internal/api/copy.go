@@ -85,7 +85,7 @@ func backup(c *call) error {
 		}
 		header(c.w, "application/octet-stream")
 		c.w.Header().Set("Content-Length", strconv.FormatInt(about.Size(), 10))
-		c.w.Header().Set("Content-Disposition", `attachment; filename="event-relay-`+c.now.Format("2006-01-02-150405")+`.backup"`)
+		c.w.Header().Set("Content-Disposition", `attachment; filename="event-relay-`+c.now().Format("2006-01-02-150405")+`.backup"`)
 		out := c.flushing()
 		defer out.close()
 		// A copy that is cut short does not have the length that was said.

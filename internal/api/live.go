@@ -22,7 +22,7 @@ const lastWriteTime = time.Second
 // live is a stream of server-sent events: a batch for what is new or changed.
 func live(c *call) error {
 	query := c.r.URL.Query()
-	filter, err := parseFilter(query, c.now)
+	filter, err := parseFilter(query, c.now())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,7 +11,8 @@ import (
 
 // Moments lists what ParseMoment reads, for helps and messages.
 const Moments = "an age such as 2h or 3d, today, yesterday, a weekday such as tuesday, " +
-	"a date such as 2026-03-13, with or without a time as in \"2026-03-13 11:40\", or 2026-03-13T11:40:00Z"
+	"a date such as 2026-03-13, each day with or without a time as in \"2026-03-13 11:40\" or \"tuesday 11:40\", " +
+	"a time of today such as 11:40, or 2026-03-13T11:40:00Z"
 
 // dateForms are the forms of a time on the wall, without a zone.
 var dateForms = []string{"2006-01-02", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02T15:04:05"}
@@ -31,10 +33,25 @@ func ParseMoment(text string, now time.Time) (time.Time, error) {
 			return onTheWall(wall, now.Location()), nil
 		}
 	}
-	if days, ok := daysBack(strings.ToLower(text), now.Weekday()); ok {
-		return onTheWall(time.Date(now.Year(), now.Month(), now.Day()-days, 0, 0, 0, 0, time.UTC), now.Location()), nil
+	day, clock := cutClock(strings.ToLower(text))
+	if days, ok := daysBack(day, now.Weekday()); ok {
+		midnight := time.Date(now.Year(), now.Month(), now.Day()-days, 0, 0, 0, 0, time.UTC)
+		return onTheWall(midnight.Add(clock), now.Location()), nil
 	}
 	return time.Time{}, fmt.Errorf("%q is not a time: write %s", text, Moments)
+}
+
+// cutClock cuts the time of day from the end of a text. A time of day alone is one of
+// today.
+func cutClock(text string) (day string, clock time.Duration) {
+	last := text[strings.LastIndexByte(text, ' ')+1:]
+	for _, form := range []string{"15:04", "15:04:05"} {
+		if at, err := time.Parse(form, last); err == nil {
+			day = strings.TrimSpace(strings.TrimSuffix(text, last))
+			return cmp.Or(day, "today"), time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second
+		}
+	}
+	return text, 0
 }
 
 // daysBack returns how many days ago the last day of a name was.

@@ -38,16 +38,16 @@ type BacklogOfPoint struct {
 // series answers with the last day unless the query says otherwise.
 func series(c *call) (any, error) {
 	query := c.r.URL.Query()
-	since, err := parseMoment("since", query.Get("since"), c.now)
+	since, err := parseMoment("since", query.Get("since"), c.now())
 	if err != nil {
 		return nil, err
 	}
-	until, err := parseMoment("until", query.Get("until"), c.now)
+	until, err := parseMoment("until", query.Get("until"), c.now())
 	if err != nil {
 		return nil, err
 	}
 	if until.IsZero() {
-		until = c.now
+		until = c.now()
 	}
 	if since.IsZero() {
 		since = until.Add(-24 * time.Hour)

@@ -31,6 +31,10 @@ type Explanation struct {
 	// Ping says that the request only tries whether a receiver is there.
 	Ping bool `json:"ping,omitempty"`
 
+	// At is the time at which it is evaluated, in the relay's zone, if it is another
+	// than now: the events count as received then, and now() is then.
+	At time.Time `json:"at,omitzero"`
+
 	// Events are the events of the request, of which there are several in a
 	// batch, or the stored event.
 	Events []EventExplanation `json:"events"`
@@ -128,8 +132,11 @@ func ExplainRequest(g *relay.Generation, request *http.Request, origin receive.O
 
 func explain(g *relay.Generation, events []*event.Event) Explanation {
 	explanation := Explanation{Outcome: OutcomeIgnored, Events: make([]EventExplanation, len(events))}
+	if at := g.Configuration.At; !at.IsZero() {
+		explanation.At = at.In(g.Configuration.Zone)
+	}
 	for i, event := range events {
-		explained := explainEvent(g, event)
+		explained := explainEvent(g, placed(g, event))
 		explanation.Events[i] = explained
 		failed := slices.ContainsFunc(explained.Requests, func(r PlannedRequest) bool { return r.Error != "" })
 		switch {
@@ -157,6 +164,34 @@ func explainEvent(g *relay.Generation, event *event.Event) EventExplanation {
 	return explained
 }
 
+// placed returns the event as if it had been received at the time of the generation,
+// if that has one. Its own date and time stay; those that it has of its receipt go
+// along.
+func placed(g *relay.Generation, e *event.Event) *event.Event {
+	at := g.Configuration.At
+	if at.IsZero() || at.Equal(e.Received) {
+		return e
+	}
+	zone := g.ZoneOf(e.Source)
+	timesOf := func(at time.Time) map[event.Parameter]any {
+		local := at.In(zone)
+		return map[event.Parameter]any{
+			event.Date: local.Format(time.DateOnly), event.Time: local.Format(time.TimeOnly), event.UnixTime: at.Unix(),
+		}
+	}
+	moved, ofReceipt := *e, true
+	for parameter, value := range timesOf(e.Received) {
+		ofReceipt = ofReceipt && e.Parameters[parameter] == value
+	}
+	if ofReceipt {
+		for parameter, value := range timesOf(at) {
+			moved.Parameters[parameter] = value
+		}
+	}
+	moved.Received = at
+	return &moved
+}
+
 // plan renders the request of an action.
 func plan(g *relay.Generation, action string, event *event.Event) PlannedRequest {
 	planned := PlannedRequest{Action: action}
@@ -174,9 +209,10 @@ func plan(g *relay.Generation, action string, event *event.Event) PlannedRequest
 }
 
 // Explain says what the newest generation does about a stored event, by its id
-// or the id of one of its deliveries, or a beginning of either. It wraps
+// or the id of one of its deliveries, or a beginning of either. If at is not zero,
+// it says what it would do if the event were received at that time. It wraps
 // queue.ErrNotFound.
-func Explain(ctx context.Context, runtime *relay.Runtime, id string) (Explanation, error) {
+func Explain(ctx context.Context, runtime *relay.Runtime, id string, at time.Time) (Explanation, error) {
 	e, err := find(ctx, runtime, id)
 	if err != nil {
 		return Explanation{}, err
@@ -184,6 +220,11 @@ func Explain(ctx context.Context, runtime *relay.Runtime, id string) (Explanatio
 	generation := runtime.Generation()
 	if generation == nil {
 		return Explanation{}, fmt.Errorf("explaining an event: %w", relay.ErrNotInService)
+	}
+	if !at.IsZero() {
+		if generation, err = generation.At(at); err != nil {
+			return Explanation{}, fmt.Errorf("explaining an event at another time: %w", err)
+		}
 	}
 	return explain(generation, []*event.Event{e}), nil
 }

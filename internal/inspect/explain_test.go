@@ -9,10 +9,12 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -111,7 +113,7 @@ func TestExplainStoredEvent(t *testing.T) {
 	} {
 		id := relaytest.Post(t, runtime, generation, body)
 		relaytest.Summary(t, runtime, id)
-		here, err := Explain(t.Context(), runtime, id)
+		here, err := Explain(t.Context(), runtime, id, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,10 +143,72 @@ func TestExplainStoredEvent(t *testing.T) {
 			t.Errorf("by other rules: %+v, %v", got, err)
 		}
 	}
-	if _, err := Explain(t.Context(), runtime, "0195903e-0000-7000-8000-000000000000"); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := Explain(t.Context(), runtime, "0195903e-0000-7000-8000-000000000000", time.Time{}); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("an event that there is not: %v", err)
 	}
 	if got := target.Got(); got != "" {
 		t.Errorf("a dry run sent %s", got)
+	}
+}
+
+// TestExplainAt places an event at another time: received and now() are then, and so
+// are date and time if they were those of the receipt.
+func TestExplainAt(t *testing.T) {
+	london, err := config.Timezone("Europe/London")
+	if err != nil {
+		t.Fatal(err)
+	}
+	configured := relaytest.Configuration(relaytest.NewService(t), "/record/{{now().Hour()}}/{{received.Hour()}}/{{time}}")
+	configured.Zone = london
+	configured.Rules[0].When = []string{`time_between(received, "18:00", "08:00")`, `now() - received == duration("0s")`}
+	generation := relaytest.Compile(t, configured)
+	at := time.Date(2026, 7, 17, 20, 30, 0, 0, time.UTC)
+	night, err := generation.At(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	day, err := generation.At(at.Add(-6 * time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const own = `,"date":"2026-07-01","time":"09:00:00"`
+	for _, test := range []struct {
+		g       *relay.Generation
+		own     string
+		outcome Outcome
+		target  string
+	}{
+		{night, "", OutcomeAction, "/record/21/21/21%3A30%3A00"},
+		{night, own, OutcomeAction, "/record/21/21/09%3A00%3A00"},
+		{day, "", OutcomeIgnored, ""},
+	} {
+		body := `{"event":"job_saved","id":1,"status":"Approved"` + test.own + "}"
+		asked, err := ExplainRequest(test.g, request("POST", "/l?key=icfm-key", body), receive.Origin{Mount: "/l"}, "icfm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The same event, stored at a time of its own.
+		received, err := generation.Receiver.ReceiveAs("icfm", request("POST", "/l?key=icfm-key", body), receive.Origin{Mount: "/l"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := received.Events[0]
+		before := e.Received
+		there, err := ExplainStored(test.g, StoredEvent{ID: "1", Source: e.Source, Event: e.Name, Received: before, Record: e.Record(), RawBody: e.RawBody})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range []Explanation{asked, there} {
+			planned := ""
+			if len(got.Events[0].Requests) > 0 {
+				planned = got.Events[0].Requests[0].Request
+			}
+			if got.Outcome != test.outcome || !got.At.Equal(test.g.Configuration.At) || got.At.Location() != london || !strings.Contains(planned, test.target) {
+				t.Errorf("at %s, with%s: %s, %s", got.At, test.own, got.Outcome, planned)
+			}
+		}
+		if e.Received != before {
+			t.Error("the event itself was changed")
+		}
 	}
 }

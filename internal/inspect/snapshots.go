@@ -117,7 +117,7 @@ func changes(before, after string) (string, error) {
 }
 
 // ExplainThen says what the configuration that was in force when a stored event
-// was received does about it. Its secrets are not known any more and show as
+// was received does about it, at the time of receipt. Its secrets are not known any more and show as
 // ***.
 func ExplainThen(ctx context.Context, runtime *relay.Runtime, id string) (Explanation, Snapshot, error) {
 	fail := func(err error) (Explanation, Snapshot, error) {
@@ -142,6 +142,9 @@ func ExplainThen(ctx context.Context, runtime *relay.Runtime, id string) (Explan
 		return fail(fmt.Errorf("no configuration is kept from %s or before: %w", e.Received.Format(time.RFC3339), queue.ErrNotFound))
 	}
 	then, err := generation.Configuration.Compile(json.RawMessage(notes[0].Text))
+	if err == nil {
+		then, err = then.At(e.Received)
+	}
 	if err != nil {
 		return fail(fmt.Errorf("the configuration loaded at %s cannot be read any more: %w", notes[0].At.Format(time.RFC3339), err))
 	}

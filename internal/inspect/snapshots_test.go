@@ -115,7 +115,7 @@ func TestSnapshots(t *testing.T) {
 	if err != nil || then.Outcome != OutcomeAction || snapshot.Digest != a || snapshot.Text != "" {
 		t.Errorf("then: %+v by %+v, %v", then, snapshot, err)
 	}
-	if now, err := Explain(t.Context(), runtime, event.ID); err != nil || now.Outcome != OutcomeIgnored {
+	if now, err := Explain(t.Context(), runtime, event.ID, time.Time{}); err != nil || now.Outcome != OutcomeIgnored {
 		t.Errorf("now: %+v, %v", now, err)
 	}
 	if _, _, err := ExplainThen(t.Context(), runtime, early.ID); !errors.Is(err, queue.ErrNotFound) {

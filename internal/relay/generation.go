@@ -46,9 +46,9 @@ type Configuration struct {
 	Zone      *time.Location
 	ZoneDoubt string
 
-	// Now is the clock by which requests are received and now() is evaluated. Nil
-	// means time.Now; another is for dry runs.
-	Now func() time.Time
+	// At is for dry runs: requests are received at this time, and now() is this time.
+	// Zero means that time goes on.
+	At time.Time
 
 	// UserAgent names the relay and its version to targets.
 	UserAgent string
@@ -126,8 +126,11 @@ func Compile(configuration Configuration) (*Generation, error) {
 	if g.Configuration.Zone == nil {
 		g.Configuration.Zone = time.UTC
 	}
-	zone := g.Configuration.Zone
-	definitions := language.Definitions{Parameters: configuration.Parameters, Timezone: zone, Now: configuration.Now}
+	zone, clock := g.Configuration.Zone, time.Now
+	if at := configuration.At; !at.IsZero() {
+		clock = func() time.Time { return at }
+	}
+	definitions := language.Definitions{Parameters: configuration.Parameters, Timezone: zone, Now: clock}
 	for _, source := range configuration.Sources {
 		definitions.Sources = append(definitions.Sources, languageSource(source, zone))
 		g.Declared = append(g.Declared, rules.Source{Name: source.Name, Events: receive.Known(source)})
@@ -145,7 +148,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 			errs = append(errs, err)
 		}
 	}
-	g.Receiver, err = receive.New(configuration.Sources, g.Language, receive.Options{Timezone: zone, Now: configuration.Now})
+	g.Receiver, err = receive.New(configuration.Sources, g.Language, receive.Options{Timezone: zone, Now: clock})
 	keep(err)
 	g.Ruleset, err = rules.New(g.Language, g.Declared, configuration.Rules, actionNames(configuration.Actions))
 	keep(err)
@@ -170,6 +173,14 @@ func Compile(configuration Configuration) (*Generation, error) {
 	return g, nil
 }
 
+// At returns the generation for dry runs at another time: requests are received then,
+// and now() is then.
+func (g *Generation) At(at time.Time) (*Generation, error) {
+	configuration := g.Configuration
+	configuration.At = at
+	return Compile(configuration)
+}
+
 // languageSource is what expressions know of a source. Fields that stand for a system
 // parameter are that parameter.
 func languageSource(source config.Source, relay *time.Location) language.Source {
@@ -182,6 +193,18 @@ func languageSource(source config.Source, relay *time.Location) language.Source 
 		}
 	}
 	return known
+}
+
+// ZoneOf returns the time zone of the times of a source: its own or the relay's.
+func (g *Generation) ZoneOf(source string) *time.Location {
+	for i := range g.Configuration.Sources {
+		if s := &g.Configuration.Sources[i]; s.Name == source {
+			if zone, err := s.Location(g.Configuration.Zone); err == nil {
+				return zone
+			}
+		}
+	}
+	return g.Configuration.Zone
 }
 
 // SecretWarnings says which secrets were left out because they are empty, and

@@ -23,7 +23,7 @@ func TestTimezoneOfTheRelay(t *testing.T) {
 	at := time.Date(2026, 7, 17, 20, 30, 0, 0, time.UTC)
 	compiled := func(zone string) *Generation {
 		t.Helper()
-		configuration := Configuration{Now: func() time.Time { return at }, Relay: config.Relay{
+		configuration := Configuration{At: at, Relay: config.Relay{
 			Sources: []config.Source{
 				{Name: "here", Auth: []config.Credential{{Kind: "none"}}, Events: []config.EventType{{Name: "x"}}},
 				{Name: "york", Auth: []config.Credential{{Kind: "none"}}, Events: []config.EventType{{Name: "y"}}, Timezone: "America/New_York"},
