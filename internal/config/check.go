@@ -37,8 +37,8 @@ type given struct {
 	is    bool
 }
 
-// refuseOthers returns an error for a field that has no meaning for a kind: it
-// would be lost without a word.
+// refuseOthers returns an error for a field that has no meaning for a kind, which
+// would otherwise be ignored without a message.
 func refuseOthers(kind string, takes []string, fields ...given) error {
 	for _, field := range fields {
 		if field.is && !slices.Contains(takes, field.field) {
@@ -64,7 +64,7 @@ func findPlaceholder(text string) string {
 }
 
 // CheckValue returns an error for a value that holds a placeholder among other
-// things: it would be taken as it stands.
+// text: the placeholder would not be replaced.
 func CheckValue(text string) error {
 	found := findPlaceholder(text)
 	if found == "" || found == text {
@@ -74,9 +74,9 @@ func CheckValue(text string) error {
 		"which Caddy replaces anywhere in the file", found)
 }
 
-// CheckTemplate returns an error for a template that holds a placeholder:
-// Caddy's placeholders are never looked for in templates, because event data
-// could bring them.
+// CheckTemplate returns an error for a template that holds a placeholder. The relay
+// never replaces Caddy's placeholders in templates, because event data could contain
+// some and so read secrets.
 func CheckTemplate(text string) error {
 	found := findPlaceholder(text)
 	if found == "" {

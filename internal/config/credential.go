@@ -29,8 +29,8 @@ type Credential struct {
 
 	// The header with the time of `hmac`, in seconds or milliseconds of Unix
 	// time. The signature must then be over the time, a dot and the body, or
-	// over `v0:`, the time, a colon and the body. Default: none, so that a
-	// request is as good in a year as it is now.
+	// over `v0:`, the time, a colon and the body. Default: none, so that
+	// a copy of a request is accepted at any later time.
 	Timestamp string `json:"timestamp,omitempty"`
 
 	// How far the time of `hmac` with a `timestamp`, or of `standard_webhooks`,

@@ -41,7 +41,7 @@ func (d Duration) String() string {
 // ParseDuration reads a duration as time.ParseDuration does. A day, "d", is 24
 // hours.
 func ParseDuration(text string) (time.Duration, error) {
-	// A longer text is no duration, and each day makes another copy of it.
+	// Each day in a text copies it, so a long text could take minutes.
 	if len(text) > 1024 {
 		return 0, fmt.Errorf("reading a duration: the text has %d bytes, more than 1024", len(text))
 	}

@@ -23,7 +23,7 @@ type Parameter struct {
 	Value string `json:"value,omitempty"`
 
 	// The values for events of single tenants, by the tenant's code, instead of
-	// `value`. The same goes for them.
+	// `value`. They may hold what `value` may hold.
 	Tenants map[string]string `json:"tenants,omitempty"`
 
 	// Where this stands in the Caddyfile, as `FILE:LINE`. Default: empty.

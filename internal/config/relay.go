@@ -59,12 +59,12 @@ type Relay struct {
 	// not looked at. Default: `268435456` (256 MiB).
 	MinFree int64 `json:"min_free,omitempty"`
 
-	// Whether a reload is left to Caddy as far as connections go. By default the
+	// Whether a reload closes connections. By default the
 	// HTTP servers that have an `event_relay` handler keep their listening sockets
 	// over a reload and hand their connections to the new configuration, so that
 	// no request is refused or cut off; a reload then waits up to two seconds for
-	// what is under way. If `true`, a reload closes connections as Caddy does by
-	// itself, also those on which an event is on its way. Default: `false`.
+	// requests under way. If `true`, a reload closes connections as Caddy does by
+	// itself, also those on which an event is arriving. Default: `false`.
 	CloseConnections bool `json:"close_connections,omitempty"`
 
 	// Named values for templates and rules, in addition to what events bring.

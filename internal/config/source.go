@@ -21,8 +21,8 @@ type Source struct {
 	Preset string `json:"preset,omitempty"`
 
 	// How a request proves that it comes from this source. Any one of them is
-	// enough. Required; a source that is open to everybody says so with the
-	// kind `none`, and is then the only source of its handler.
+	// enough. Required: for a source that takes requests without proof, the kind
+	// `none`, which must be the only source of its handler.
 	Auth []Credential `json:"auth,omitempty"`
 
 	// The networks that the source sends from: each a network in CIDR
@@ -60,9 +60,9 @@ type Source struct {
 	// may be silent for ever.
 	Quiet Duration `json:"quiet,omitempty"`
 
-	// How an event is recognised that was sent before. It is stored, answered
-	// like any other and shown as a duplicate, and leads to nothing. Default:
-	// none, so that every event counts.
+	// How the relay recognises an event that was sent before. It stores and
+	// answers such an event, shows it as a duplicate, and makes no delivery for
+	// it. Default: none, so that every event goes to the rules.
 	Dedupe *Dedupe `json:"dedupe,omitempty"`
 
 	// What is removed from events before anything else is done with them, so
@@ -84,7 +84,7 @@ type Source struct {
 	Place string `json:"place,omitempty"`
 }
 
-// Dedupe says how an event is recognised that was sent before.
+// Dedupe says how the relay recognises an event that was sent before.
 type Dedupe struct {
 	// For how long an event is remembered. Required.
 	Window Duration `json:"window"`

@@ -16,8 +16,8 @@ import (
 	_ "time/tzdata"
 )
 
-// Timezone returns the time zone of that name. "Local" is none: it would be
-// another one in a container than beside it.
+// Timezone returns the time zone of that name. It refuses "Local", because that is
+// one zone on the machine and another in a container on it.
 func Timezone(name string) (*time.Location, error) {
 	location, err := time.LoadLocation(name)
 	if err != nil || name == "" || name == "Local" {

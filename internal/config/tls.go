@@ -44,8 +44,8 @@ type TLS struct {
 	// The highest version of TLS that is spoken. Default: `tls1.3`.
 	ProtocolMax string `json:"protocol_max,omitempty"`
 
-	// Whether any certificate is taken, so that anybody between the relay and
-	// the target can read and answer requests. Default: `false`.
+	// Whether the relay accepts any certificate. A machine between the relay and
+	// the target can then read and answer requests. Default: `false`.
 	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
 }
 
