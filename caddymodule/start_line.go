@@ -21,7 +21,7 @@ func (a *App) logStart() {
 	}
 	fields := []zap.Field{
 		zap.String("version", configuration.Version),
-		zap.Bool("active", !configuration.Off),
+		zap.Bool("active", !configuration.Disabled),
 		zap.Strings("sources", names),
 		zap.Int("rules", len(configuration.Rules)),
 		zap.Int("actions", len(configuration.Actions)),
