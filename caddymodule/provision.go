@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -15,8 +14,7 @@ import (
 )
 
 // compile turns the configuration into what the rooms understand and has them
-// check it. Everything that is wrong with single values is reported together;
-// if there is nothing, everything that the rooms find.
+// check it. Everything that is wrong is reported together.
 func (a *App) compile(admin []netip.AddrPort, sites sites.Sites) (*relay.Generation, error) {
 	configuration, err := a.configuration()
 	if err != nil {
@@ -62,7 +60,11 @@ func (a *App) configuration() (relay.Configuration, error) {
 	}
 	configuration.SkippedSecrets = a.skipped
 	configuration.ChangedSecrets = a.changedFiles
-	return configuration, errors.Join(wrong...)
+	if len(wrong) > 0 {
+		// Sources and actions would repeat what is wrong with their values.
+		wrong.Add("", relay.CheckRules(configuration))
+	}
+	return configuration, wrong.Err()
 }
 
 // customParameter resolves the values of a parameter. A secret that is empty is

@@ -63,8 +63,8 @@ func New(l *language.Language, sources []Source, rules []config.Rule, actions []
 		}
 		b.add(written[i])
 	}
-	if len(b.errs) > 0 {
-		return nil, errors.Join(b.errs...)
+	if err := b.errs.Err(); err != nil {
+		return nil, err
 	}
 	return &Ruleset{byEvent: b.byEvent, language: l, sources: sources, written: written}, nil
 }
@@ -74,7 +74,7 @@ type rulesetBuilder struct {
 	configured []Source
 	actions    []string
 	byEvent    map[eventKey]*eventRules
-	errs       []error
+	errs       config.Findings
 	// sources and events are what exists, each once, in the order of the
 	// configuration; declaring are the sources of each event's normal name, the
 	// relay's own only if there is no other.
@@ -143,7 +143,7 @@ func sourcesOf(keys []eventKey) []string {
 }
 
 func (b *rulesetBuilder) add(rule config.Rule) {
-	fail := func(err error) { b.errs = append(b.errs, fmt.Errorf("%s: %w", rule.Place, err)) }
+	fail := func(err error) { b.errs.Add(rule.Place, err) }
 
 	var keys []eventKey
 	if len(rule.Events) == 0 {

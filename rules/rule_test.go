@@ -261,7 +261,7 @@ func TestRulesetErrors(t *testing.T) {
 		rule.Place = "Caddyfile:12"
 		test.change(&rule)
 		_, err := New(l, rulesSources, []config.Rule{rule}, rulesActions)
-		if err == nil || !strings.HasPrefix(err.Error(), "Caddyfile:12: ") || !strings.Contains(err.Error(), test.want) {
+		if err == nil || !strings.HasSuffix(err.Error(), ", at Caddyfile:12") || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
 	}
@@ -274,7 +274,7 @@ func TestRulesetErrors(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, part := range []string{"a:1: unknown event none_1", "none_2", "none_3", "compiling `1 +`", "none_4", "none_5. There is no action yet", "rule 2: unknown action tell", "rule 3: unknown event none_6"} {
+	for _, part := range []string{"unknown event none_1.", "none_2", "none_3", "compiling `1 +`", "none_4", "none_5. There is no action yet", "action tell { … }, at rule 2", "event none_6, at rule 3"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not reported in %v", part, err)
 		}

@@ -36,12 +36,12 @@ func TestDecideByTenant(t *testing.T) {
 		}
 	}
 	for when, want := range map[string]string{
-		`only`:                              "f:1: for tenant 200: the condition `only` is text, but must be true or false",
-		`on == "yes" ? true : "no"`:         "f:1: the condition `on == \"yes\" ? true : \"no\"` is text, but must be true or false",
-		`on == "yes" ? nil : true`:          "f:1: for tenant 200: the condition `on == \"yes\" ? nil : true` is nothing",
-		`only == "two" ? 1 : only == "two"`: "f:1: for tenant 200: the condition",
+		`only`:                              "for tenant 200: the condition `only` is text, but must be true or false",
+		`on == "yes" ? true : "no"`:         "the condition `on == \"yes\" ? true : \"no\"` is text, but must be true or false",
+		`on == "yes" ? nil : true`:          "for tenant 200: the condition `on == \"yes\" ? nil : true` is nothing",
+		`only == "two" ? 1 : only == "two"`: "for tenant 200: the condition",
 	} {
-		if _, err := New(l, rulesSources, rule(when), []string{"tell"}); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := New(l, rulesSources, rule(when), []string{"tell"}); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), ", at f:1") {
 			t.Errorf("`%s`: %v", when, err)
 		}
 	}

@@ -51,7 +51,7 @@ var actionLevel = level[config.Action]{name: "an action block", settings: []sett
 		return err
 	}},
 	{name: "order_by", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
-		a.OrderBy, err = l.nonEmpty(0, "expression")
+		a.OrderBy, err = l.expression(0)
 		return err
 	}},
 	{name: "sign", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, read: func(l *line, a *config.Action) (err error) {
@@ -118,14 +118,14 @@ func readAction(l *line, app *config.Relay) error {
 	if err := l.unique("action", action.Name); err != nil {
 		return err
 	}
-	if err := actionLevel.read(l.d, &action); err != nil {
-		return err
-	}
-	if action.Method == "" {
-		return l.errf("action %s has no request: add get, head, post, put, patch or delete with a URL", action.Name)
+	had, err := actionLevel.read(l.d, &action)
+	var wrong config.Findings
+	wrong.Add("", err)
+	if !had.any("get", "head", "post", "put", "patch", "delete") {
+		wrong.Add("", l.errf("action %s has no request: add get, head, post, put, patch or delete with a URL", action.Name))
 	}
 	app.Actions = append(app.Actions, action)
-	return nil
+	return wrong.Err()
 }
 
 func readNameValue(l *line, list *[]config.NameValue) error {
@@ -133,8 +133,8 @@ func readNameValue(l *line, list *[]config.NameValue) error {
 	if err != nil {
 		return err
 	}
-	if err := config.CheckTemplate(l.text(1)); err != nil {
-		return l.errf("%w", err)
+	if err := l.checkTemplate(l.args[1]); err != nil {
+		return err
 	}
 	*list = append(*list, config.NameValue{Name: name, Value: l.text(1)})
 	return nil

@@ -42,7 +42,8 @@ var credentialKinds = level[config.Credential]{name: "auth", settings: []setting
 		if c.Values, err = l.secrets(0); err != nil {
 			return err
 		}
-		return standardWebhooksLevel.read(l.d, c)
+		_, err = standardWebhooksLevel.read(l.d, c)
+		return err
 	}},
 	{name: "none", least: 0, most: 0, read: func(*line, *config.Credential) error { return nil }},
 }}
@@ -75,7 +76,8 @@ func readHMAC(l *line, credential *config.Credential) (err error) {
 	if credential.Values, err = l.secrets(2); err != nil {
 		return err
 	}
-	return hmacLevel.read(l.d, credential)
+	_, err = hmacLevel.read(l.d, credential)
+	return err
 }
 
 func readCredential(l *line, source *config.Source) error {

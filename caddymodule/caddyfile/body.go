@@ -1,6 +1,7 @@
 package caddyfile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ var bodyKinds = level[config.Action]{name: "body", settings: []setting[config.Ac
 		if err := a.Body.Check(); err != nil {
 			return l.errf("%w", err)
 		}
-		return nil
+		return l.checkTemplate(l.args[text])
 	}},
 	document("json", "JSON text"),
 	document("xml", "XML text"),
@@ -56,48 +57,62 @@ func document(kind, what string) setting[config.Action] {
 // name and at most as many arguments as given.
 func readFields(l *line, action *config.Action, kind string, most int) error {
 	body := &config.Body{Kind: kind}
+	var wrong config.Findings
 	for nesting := l.d.Nesting(); l.d.NextBlock(nesting); {
-		// The name stands where other blocks have a setting's, but it may be
-		// anything.
-		name := l.d.Token()
-		field := &line{d: l.d, words: []caddyfile.Token{name}, args: l.d.RemainingArgsAsTokens()}
-		if len(field.args) != 2 || !strings.Contains(field.text(1), "/") {
-			// Only the type of a part may follow a heredoc.
-			if err := field.refuseCutHeredoc(); err != nil {
-				return err
+		inside := l.d.Nesting()
+		if err := readBodyField(l, body, most); err != nil {
+			wrong.Add("", err)
+			if cut := (cutError{}); errors.As(err, &cut) {
+				break
 			}
+			skipSetting(l.d, inside)
 		}
-		for _, token := range slices.Concat(field.words, field.args) {
-			if err := refuseTag(token); err != nil {
-				return err
-			}
-			if err := config.CheckTemplate(token.Text); err != nil {
-				return errAt(token, "%w", err)
-			}
-		}
-		if err := field.refuseBlock(); err != nil {
-			return err
-		}
-		if strings.TrimSpace(name.Text) == "" {
-			return field.errf("a field of body %s has an empty name", kind)
-		}
-		if len(field.args) == 0 || len(field.args) > most {
-			return field.errf("field %s of body %s needs %s", name.Text, kind,
-				[...]string{1: "a value", 2: "a value and perhaps the type of its part"}[most])
-		}
-		value := config.BodyField{Name: name.Text, Value: field.text(0), Type: field.text(1)}
-		if len(field.args) > 1 {
-			// A parameter may be all of a type.
-			if err := checkType(value.Type); err != nil && !strings.Contains(value.Type, "{{") {
-				return errAt(field.args[1], "%w: NAME \"VALUE\" [TYPE]", err)
-			}
-		}
-		body.Fields = append(body.Fields, value)
 	}
-	if len(body.Fields) == 0 {
+	if len(body.Fields)+len(wrong) == 0 {
 		return l.errf("body %s has no fields: give it a block with a name and a value on each line, or write body none", kind)
 	}
 	action.Body = body
+	return wrong.Err()
+}
+
+// readBodyField reads the field at which the dispenser stands.
+func readBodyField(l *line, body *config.Body, most int) error {
+	// The name stands where other blocks have a setting's, but it may be
+	// anything.
+	name := l.d.Token()
+	field := &line{d: l.d, words: []caddyfile.Token{name}, args: l.d.RemainingArgsAsTokens()}
+	if len(field.args) != 2 || !strings.Contains(field.text(1), "/") {
+		// Only the type of a part may follow a heredoc.
+		if err := field.refuseCutHeredoc(); err != nil {
+			return err
+		}
+	}
+	for _, token := range slices.Concat(field.words, field.args) {
+		if err := refuseTag(token); err != nil {
+			return err
+		}
+		if err := field.checkTemplate(token); err != nil {
+			return err
+		}
+	}
+	if err := field.refuseBlock(); err != nil {
+		return err
+	}
+	if strings.TrimSpace(name.Text) == "" {
+		return field.errf("a field of body %s has an empty name", body.Kind)
+	}
+	if len(field.args) == 0 || len(field.args) > most {
+		return field.errf("field %s of body %s needs %s", name.Text, body.Kind,
+			[...]string{1: "a value", 2: "a value and perhaps the type of its part"}[most])
+	}
+	value := config.BodyField{Name: name.Text, Value: field.text(0), Type: field.text(1)}
+	if len(field.args) > 1 {
+		// A parameter may be all of a type.
+		if err := checkType(value.Type); err != nil && !strings.Contains(value.Type, "{{") {
+			return errAt(field.args[1], "%w: NAME \"VALUE\" [TYPE]", err)
+		}
+	}
+	body.Fields = append(body.Fields, value)
 	return nil
 }
 

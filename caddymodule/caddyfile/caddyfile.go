@@ -64,7 +64,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		return nil, option.errf("%s takes nothing after it but a block, but %q follows", sites.RelayHandler, option.args[0].Text)
 	}
 	app := config.Relay{Place: option.place()}
-	if err := relayLevel.read(d, &app); err != nil {
+	if _, err := relayLevel.read(d, &app); err != nil {
 		return nil, err
 	}
 	value, err := json.Marshal(&app)

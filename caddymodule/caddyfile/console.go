@@ -57,7 +57,7 @@ func parseConsole(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 			return nil, err
 		}
 	}
-	if err := consoleLevel.read(h.Dispenser, page); err != nil {
+	if _, err := consoleLevel.read(h.Dispenser, page); err != nil {
 		return nil, err
 	}
 	return newRoute(sites.ConsoleHandler, matcher, page), nil

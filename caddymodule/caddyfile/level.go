@@ -1,12 +1,16 @@
 package caddyfile
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
@@ -57,26 +61,65 @@ type line struct {
 	seen map[string]caddyfile.Token
 }
 
-// read reads the block that follows on the dispenser's line, if there is one.
-func (lv *level[T]) read(d *caddyfile.Dispenser, to *T) error {
+// tried holds the settings that a block has, whether they could be read or not: also
+// the one that a misspelt setting is likely to be, and "" if anything may stand
+// there. What is tried is not missing.
+type tried map[string]bool
+
+// any reports whether one of the settings is there, or may be.
+func (t tried) any(settings ...string) bool {
+	return t[""] || slices.ContainsFunc(settings, func(setting string) bool { return t[setting] })
+}
+
+// cutError says that the tokens behind a mistake are parts of a text. Reading them
+// as settings would tell of mistakes that there are not.
+type cutError struct{ error }
+
+func (e cutError) Unwrap() error { return e.error }
+
+// read reads the block that follows on the dispenser's line, if there is one. It goes
+// on behind a mistake, so that all mistakes of a file are told together.
+func (lv *level[T]) read(d *caddyfile.Dispenser, to *T) (tried, error) {
 	seen := make(map[string]caddyfile.Token)
+	had := make(tried)
+	var wrong config.Findings
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Token()
-		s := lv.find(name.Text)
-		if s == nil {
-			return lv.unknown(name)
-		}
-		if !s.repeat {
-			if err := s.onlyOnce(name, seen); err != nil {
-				return err
+		inside := d.Nesting()
+		if err := lv.readSetting(d, to, seen, had); err != nil {
+			wrong.Add("", err)
+			if cut := (cutError{}); errors.As(err, &cut) {
+				had[""] = true
+				break
 			}
+			skipSetting(d, inside)
 		}
-		l := &line{d: d, words: []caddyfile.Token{name}, args: d.RemainingArgsAsTokens(), seen: seen}
-		if err := s.take(l, to); err != nil {
+	}
+	return had, wrong.Err()
+}
+
+// readSetting reads the setting at which the dispenser stands.
+func (lv *level[T]) readSetting(d *caddyfile.Dispenser, to *T, seen map[string]caddyfile.Token, had tried) error {
+	name := d.Token()
+	s := lv.find(name.Text)
+	if s == nil {
+		had[lv.meant(name.Text)] = true
+		return lv.unknown(name)
+	}
+	had[s.name] = true
+	if !s.repeat {
+		if err := s.onlyOnce(name, seen); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.take(&line{d: d, words: []caddyfile.Token{name}, args: d.RemainingArgsAsTokens(), seen: seen}, to)
+}
+
+// skipSetting moves the dispenser behind what is left of a setting, its block
+// included. The setting stands in a block of that nesting.
+func skipSetting(d *caddyfile.Dispenser, nesting int) {
+	d.RemainingArgs()
+	for d.NextBlock(nesting) {
+	}
 }
 
 // pick reads a line whose first argument says which of the level's settings it
@@ -157,9 +200,9 @@ func (s *setting[T]) onlyOnce(name caddyfile.Token, seen map[string]caddyfile.To
 		return nil
 	}
 	if first.Text == name.Text {
-		return errAt(name, "%s is given twice, first at %s; keep one of them", name.Text, position(first))
+		return errAt(name, "%s is given twice, first at %s; keep one of them", name.Text, place(first))
 	}
-	return errAt(name, "%s cannot be given beside %s, at %s; keep one of them", name.Text, first.Text, position(first))
+	return errAt(name, "%s cannot be given beside %s, at %s; keep one of them", name.Text, first.Text, place(first))
 }
 
 // take checks the shape of a line and reads it.
@@ -228,8 +271,8 @@ func (l *line) refuseBlock() error {
 func (l *line) refuseCutHeredoc() error {
 	for i, arg := range l.args {
 		if isHeredoc(arg) && (i < len(l.args)-1 || strings.TrimSpace(arg.Text) == "") {
-			return errAt(arg, "the heredoc after %s ends before its text does, because its closing word stands in the text: "+
-				"choose a word that does not, such as <<END_OF_TEXT", l.words[0].Text)
+			return cutError{errAt(arg, "the heredoc after %s ends before its text does, because its closing word stands in the text: "+
+				"choose a word that does not, such as <<END_OF_TEXT", l.words[0].Text)}
 		}
 	}
 	return nil
@@ -260,7 +303,7 @@ func refuseTag(token caddyfile.Token) error {
 func (l *line) unique(kind, name string) error {
 	key := kind + " " + name
 	if first, given := l.seen[key]; given {
-		return l.errf("%s is defined twice, first at %s; rename or remove one of them", key, position(first))
+		return l.errf("%s is defined twice, first at %s; rename or remove one of them", key, place(first))
 	}
 	l.seen[key] = l.words[0]
 	return nil
@@ -280,20 +323,26 @@ func (l *line) text(i int) string {
 	return ""
 }
 
-// errAt returns an error that ends with the place of a token, as Caddy's own
-// do.
+// errAt returns an error that ends with the place of a token, in the form of
+// Caddy's own. Of a token that was imported, the lines that import it follow.
 func errAt(token caddyfile.Token, format string, args ...any) error {
 	d := caddyfile.NewDispenser([]caddyfile.Token{token})
 	d.Next()
-	return d.Errf(format, args...)
+	chain := ""
+	if _, imports, imported := strings.Cut(d.Err("").Error(), " import chain "); imported {
+		chain = " import chain " + directories.ReplaceAllString(imports, "'")
+	}
+	var wrong config.Findings
+	wrong.Add(place(token)+chain, fmt.Errorf(format, args...))
+	return wrong[0]
 }
 
-// position returns where a token stands, in full.
-func position(token caddyfile.Token) string { return fmt.Sprintf("%s:%d", token.File, token.Line) }
+// directories finds the directories of the files in Caddy's import chain.
+var directories = regexp.MustCompile(`'[^']*/`)
 
 // place returns where a token stands, by the file's base name: imported files
-// come with absolute paths, and the history is to say the same wherever the
-// configuration lies.
+// come with absolute paths, and messages and the history are to say the same
+// wherever the configuration lies.
 func place(token caddyfile.Token) string {
 	return fmt.Sprintf("%s:%d", filepath.Base(token.File), token.Line)
 }

@@ -50,13 +50,14 @@ func parseMount(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 			return nil, err
 		}
 	}
+	var wrong config.Findings
 	for _, source := range directive.args {
-		if err := checkSourceArgument(source, mount.Sources); err != nil {
-			return nil, err
-		}
+		wrong.Add("", checkSourceArgument(source, mount.Sources))
 		mount.Sources = append(mount.Sources, source.Text)
 	}
-	if err := mountLevel.read(h.Dispenser, mount); err != nil {
+	_, err = mountLevel.read(h.Dispenser, mount)
+	wrong.Add("", err)
+	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
 	return newRoute(sites.RelayHandler, matcher, mount), nil

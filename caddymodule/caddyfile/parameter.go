@@ -31,7 +31,7 @@ func readParameter(l *line, app *config.Relay) (err error) {
 			return err
 		}
 	} else {
-		if err := parameterLevel.read(l.d, &parameter); err != nil {
+		if _, err := parameterLevel.read(l.d, &parameter); err != nil {
 			return err
 		}
 		if parameter.Value == "" && len(parameter.Tenants) == 0 {

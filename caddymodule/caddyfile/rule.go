@@ -16,7 +16,7 @@ var ruleLevel = level[config.Rule]{name: "an on block", settings: []setting[conf
 		return err
 	}},
 	{name: "when", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, repeat: true, read: func(l *line, r *config.Rule) error {
-		condition, err := l.nonEmpty(0, "expression")
+		condition, err := l.expression(0)
 		r.When = append(r.When, condition)
 		return err
 	}},
@@ -44,15 +44,15 @@ func readRule(l *line, app *config.Relay) error {
 		}
 		rule.Events = append(rule.Events, event)
 	}
-	if err := ruleLevel.read(l.d, &rule); err != nil {
-		return err
-	}
+	had, err := ruleLevel.read(l.d, &rule)
+	var wrong config.Findings
+	wrong.Add("", err)
 	switch {
-	case len(rule.Do) > 0 && rule.Ignore:
-		return l.errf("a rule either does something or ignores: put ignore into a rule of its own, below this one")
-	case len(rule.Do) == 0 && !rule.Ignore:
-		return l.errf("the rule leads to nothing: add do with one or more actions, or ignore")
+	case had.any("do") && had.any("ignore"):
+		wrong.Add("", l.errf("a rule either does something or ignores: put ignore into a rule of its own, below this one"))
+	case !had.any("do", "ignore"):
+		wrong.Add("", l.errf("the rule leads to nothing: add do with one or more actions, or ignore"))
 	}
 	app.Rules = append(app.Rules, rule)
-	return nil
+	return wrong.Err()
 }

@@ -15,13 +15,13 @@ var sourceLevel = level[config.Source]{name: "a source block", settings: []setti
 	{name: "auth", usage: "bearer|basic|api_key|path|hmac|standard_webhooks|none …", wants: "a kind", least: 1, most: -1, repeat: true, block: true, read: readCredential},
 	{name: "allow", usage: "CIDR…", wants: "one or more networks", least: 1, most: -1, repeat: true, read: readAllow},
 	{name: "name_from", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
-		s.NameFrom, err = l.nonEmpty(0, "expression")
+		s.NameFrom, err = l.expression(0)
 		return err
 	}},
 	{name: "event", usage: `NAME ["TEXT"]`, wants: "a name and perhaps a description in quotes", least: 1, most: 2, repeat: true, read: readEventType},
 	{name: "field", usage: "NAME `EXPR`", wants: "a name and an expression in backticks", least: 2, most: 2, repeat: true, read: readField},
 	{name: "batch", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
-		s.Batch, err = l.nonEmpty(0, "expression")
+		s.Batch, err = l.expression(0)
 		return err
 	}},
 	{name: "timezone", usage: "ZONE", wants: "a time zone", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
@@ -77,15 +77,15 @@ func readSource(l *line, app *config.Relay) error {
 			return l.errf("%w", names.Unknown("preset", source.Preset, known, ""))
 		}
 	}
-	if err := sourceLevel.read(l.d, &source); err != nil {
-		return err
-	}
-	if len(source.Auth) == 0 {
-		return l.errf("source %s has no auth: add how its requests prove where they come from, as in `auth bearer {env.TOKEN}`, "+
-			"or `auth none` if it is to be open", source.Name)
+	had, err := sourceLevel.read(l.d, &source)
+	var wrong config.Findings
+	wrong.Add("", err)
+	if !had.any("auth") {
+		wrong.Add("", l.errf("source %s has no auth: add how its requests prove where they come from, as in `auth bearer {env.TOKEN}`, "+
+			"or `auth none` if it is to be open", source.Name))
 	}
 	app.Sources = append(app.Sources, source)
-	return nil
+	return wrong.Err()
 }
 
 func readAllow(l *line, source *config.Source) error {
@@ -101,7 +101,7 @@ func readAllow(l *line, source *config.Source) error {
 func readDedupe(l *line, source *config.Source) (err error) {
 	source.Dedupe = new(config.Dedupe)
 	if source.Dedupe.Window, err = l.duration(0); err == nil && len(l.args) > 1 {
-		source.Dedupe.Key, err = l.nonEmpty(1, "expression")
+		source.Dedupe.Key, err = l.expression(1)
 	}
 	return err
 }
@@ -126,7 +126,7 @@ func readField(l *line, source *config.Source) error {
 	if err := l.unique("field", name); err != nil {
 		return err
 	}
-	expression, err := l.nonEmpty(1, "expression")
+	expression, err := l.expression(1)
 	if err != nil {
 		return err
 	}

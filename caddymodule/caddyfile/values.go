@@ -1,14 +1,18 @@
 package caddyfile
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/template"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // off reads on or off, and reports whether it is off.
@@ -86,10 +90,37 @@ func (l *line) secrets(from int) ([]string, error) {
 	return values, nil
 }
 
+// expression returns an argument that is an expression.
+func (l *line) expression(i int) (string, error) {
+	text, err := l.nonEmpty(i, "expression")
+	if err != nil {
+		return "", err
+	}
+	if err := language.CheckSyntax(text); err != nil {
+		return "", errAt(l.args[i], "%w", err)
+	}
+	return text, nil
+}
+
 // template returns an argument that is a template and must not be empty.
 func (l *line) template(i int, what string) (string, error) {
-	if err := config.CheckTemplate(l.text(i)); err != nil {
-		return "", l.errf("%w", err)
+	text, err := l.nonEmpty(i, what)
+	if err != nil {
+		return "", err
 	}
-	return l.nonEmpty(i, what)
+	return text, l.checkTemplate(l.args[i])
+}
+
+// checkTemplate returns an error for a token of the line that is no template.
+func (l *line) checkTemplate(token caddyfile.Token) error {
+	err := config.CheckTemplate(token.Text)
+	if err == nil {
+		if err = template.CheckSyntax(token.Text); err != nil {
+			err = fmt.Errorf("reading %s: %w", l.words[0].Text, err)
+		}
+	}
+	if err != nil {
+		return errAt(token, "%w", err)
+	}
+	return nil
 }

@@ -2,9 +2,9 @@ package command
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -96,7 +96,11 @@ func (c *checkResult) checkRunning(i *invocation) {
 		if cannot || i.String("address") != "" {
 			c.Faults = append(c.Faults, err.Error())
 		}
-		c.NotChecked = append(c.NotChecked, fmt.Sprintf("database, rules against stored events: %v", err))
+		reason := err.Error()
+		if slices.ContainsFunc(c.Faults, func(fault string) bool { return strings.Contains(reason, fault) }) {
+			reason = "the configuration, which says where its relay is, cannot be read"
+		}
+		c.NotChecked = append(c.NotChecked, "database, rules against stored events: "+reason)
 		return
 	}
 	c.Relay = client.address

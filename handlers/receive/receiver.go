@@ -1,7 +1,6 @@
 package receive
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -119,15 +118,15 @@ func New(sources []config.Source, language *language.Language, options Options) 
 		options:  options,
 		decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
-	var problems []error
+	var problems config.Findings
 	var largest int64
 	for i, settings := range sources {
 		if slices.ContainsFunc(sources[:i], func(o config.Source) bool { return o.Name == settings.Name }) {
-			problems = append(problems, fmt.Errorf("%s is defined twice; rename one", title(settings)))
+			problems.Add(settings.Place, fmt.Errorf("source %s is defined twice; rename one", settings.Name))
 		}
 		s, err := compileSource(settings, language, options.Timezone)
 		if err != nil {
-			problems = append(problems, err)
+			problems.Add("", err)
 			continue
 		}
 		r.sources = append(r.sources, s)
@@ -135,7 +134,7 @@ func New(sources []config.Source, language *language.Language, options Options) 
 			largest = max(largest, s.MaxBody)
 		}
 	}
-	if err := errors.Join(problems...); err != nil {
+	if err := problems.Err(); err != nil {
 		return nil, err
 	}
 	// A body is held as it came, half decoded and decoded.

@@ -2,7 +2,6 @@ package receive
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -46,14 +45,6 @@ func Setup(s config.Source, url string) preset.Setup {
 		Source: s.Name, Preset: what, Events: Known(s), NameFrom: cmp.Or(s.NameFrom, what.NameFrom),
 		Credentials: s.Auth, Anywhere: len(s.Allow) == 0, URL: url,
 	}
-}
-
-// title names the source in messages.
-func title(s config.Source) string {
-	if s.Place == "" {
-		return fmt.Sprintf("source %q", s.Name)
-	}
-	return fmt.Sprintf("source %q (%s)", s.Name, s.Place)
 }
 
 // CheckSharing reports whether the sources of one handler may share it. A
@@ -110,9 +101,9 @@ func compileSource(settings config.Source, l *language.Language, timezone *time.
 	what, isKnown := preset.Named(settings.Preset)
 	settings.NameFrom = cmp.Or(settings.NameFrom, what.NameFrom)
 	s := &source{Source: settings, known: map[string]string{}, preset: what}
-	var problems []error
+	var problems config.Findings
 	wrong := func(setting, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("%s: %s: %w", title(settings), setting, fmt.Errorf(format, args...)))
+		problems.Add(settings.Place, fmt.Errorf("source %s, %s: %w", settings.Name, setting, fmt.Errorf(format, args...)))
 	}
 	compile := func(setting, expression string) *language.Expression {
 		if expression == "" {
@@ -217,5 +208,5 @@ func compileSource(settings config.Source, l *language.Language, timezone *time.
 	default:
 		wrong("respond", "%d is not among 200, 202 and 204", s.Respond)
 	}
-	return s, errors.Join(problems...)
+	return s, problems.Err()
 }

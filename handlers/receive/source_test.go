@@ -19,26 +19,26 @@ func TestWrongSources(t *testing.T) {
 		source config.Source
 		says   []string
 	}{
-		{config.Source{Name: "s"}, []string{`source "s": auth: no credentials`, "add auth bearer", "auth none"}},
+		{config.Source{Name: "s"}, []string{`source s, auth: no credentials`, "add auth bearer", "auth none"}},
 		{config.Source{Name: "", Auth: key}, []string{"name"}},
 		{config.Source{Name: "a:b", Auth: key}, []string{"name"}},
 		{config.Source{Name: "relay", Auth: key}, []string{"choose another"}},
-		{config.Source{Name: "s", Preset: "icmf", Auth: key}, []string{`source "s": preset`, "did you mean icfm?"}},
+		{config.Source{Name: "s", Preset: "icmf", Auth: key}, []string{`source s, preset`, "did you mean icfm?"}},
 		{config.Source{Name: "s", Preset: "zzzzzz", Auth: key}, []string{"What exists: icfm, pbxware"}},
 		{config.Source{Name: "s", Auth: key, Events: []config.EventType{{Name: "a b"}, {Name: "A-B"}}}, []string{"event", `"a b" and "A-B" are the same name`}},
 		{config.Source{Name: "s", Auth: key, Events: []config.EventType{{}}}, []string{"an event needs a name"}},
-		{config.Source{Name: "s", Auth: key, NameFrom: "body."}, []string{`source "s": name_from: `}},
+		{config.Source{Name: "s", Auth: key, NameFrom: "body."}, []string{`source s, name_from: `}},
 		{config.Source{Name: "s", Auth: key, NameFrom: "boddy.x", Batch: "bodi.y"}, []string{`name_from: `, `batch: `, "boddy", "bodi"}},
-		{config.Source{Name: "s", Auth: key, Fields: []config.Field{{Name: "a", Expression: "body.x +"}}}, []string{`source "s": field a: `}},
+		{config.Source{Name: "s", Auth: key, Fields: []config.Field{{Name: "a", Expression: "body.x +"}}}, []string{`source s, field a: `}},
 		{config.Source{Name: "s", Auth: key, Fields: []config.Field{{Name: "a", Expression: "body.x"}, {Name: "a", Expression: "body.y"}}}, []string{"field a", "twice"}},
 		{config.Source{Name: "s", Auth: key, Fields: []config.Field{{Name: "a", Expression: ""}}}, []string{"field a", "such as body.a"}},
 		{config.Source{Name: "s", Auth: key, Dedupe: &config.Dedupe{Key: "body.id"}}, []string{"dedupe", "needs a window"}},
 		{config.Source{Name: "s", Auth: key, Dedupe: &config.Dedupe{Window: 1, Key: "bodi.id"}}, []string{"dedupe", "bodi"}},
 		{config.Source{Name: "s", Auth: key, Dedupe: &config.Dedupe{Window: -1}}, []string{"dedupe"}},
-		{config.Source{Name: "s", Auth: append(key, standard().Auth...), Dedupe: &config.Dedupe{Window: 1, Key: "body.id"}}, []string{`source "s": dedupe: `, "window alone", "two sources"}},
-		{config.Source{Name: "s", Place: "Caddyfile:7", Auth: key, NameFrom: "boddy.x", Redact: []string{"body"}}, []string{`source "s" (Caddyfile:7): name_from: `, `source "s" (Caddyfile:7): redact: `}},
-		{config.Source{Name: "s", Place: "Caddyfile:7", Auth: []config.Credential{{Kind: auth.Path}}}, []string{`source "s" (Caddyfile:7): auth path: no value`}},
-		{config.Source{Name: "s", Auth: key, Redact: []string{"caller_id"}, Fields: []config.Field{{Name: "caller_id", Expression: "body.phone"}}}, []string{`source "s": redact: caller_id is filled by field caller_id`, "such as body.from"}},
+		{config.Source{Name: "s", Auth: append(key, standard().Auth...), Dedupe: &config.Dedupe{Window: 1, Key: "body.id"}}, []string{`source s, dedupe: `, "window alone", "two sources"}},
+		{config.Source{Name: "s", Place: "Caddyfile:7", Auth: key, NameFrom: "boddy.x", Redact: []string{"body"}}, []string{`source s, name_from: `, `source s, redact: `, ", at Caddyfile:7\n"}},
+		{config.Source{Name: "s", Place: "Caddyfile:7", Auth: []config.Credential{{Kind: auth.Path}}}, []string{`source s, auth path: no value`, ", at Caddyfile:7"}},
+		{config.Source{Name: "s", Auth: key, Redact: []string{"caller_id"}, Fields: []config.Field{{Name: "caller_id", Expression: "body.phone"}}}, []string{`source s, redact: caller_id is filled by field caller_id`, "such as body.from"}},
 		{config.Source{Name: "s", Auth: key, MaxBody: -1}, []string{"max_body"}},
 		{config.Source{Name: "s", Auth: key, Respond: 302}, []string{"respond", "302 is not among 200, 202 and 204"}},
 		{config.Source{Name: "s", Auth: key, Redact: []string{"body"}}, []string{"redact", "body.KEY"}},
@@ -50,7 +50,7 @@ func TestWrongSources(t *testing.T) {
 		{config.Source{Name: "s", Auth: key, Redact: []string{`["a"]`}}, []string{"redact"}},
 		{config.Source{Name: "s", Auth: key, Redact: []string{`body["a"]b`}}, []string{"redact"}},
 
-		{credential(config.Credential{Kind: auth.Bearer}), []string{`source "s": auth bearer: no value`}},
+		{credential(config.Credential{Kind: auth.Bearer}), []string{`source s, auth bearer: no value`}},
 		{credential(config.Credential{Kind: auth.Bearer, Values: []string{"", ""}}), []string{"only empty ones", "environment variable"}},
 		{credential(config.Credential{Kind: "barer", Values: []string{"k"}}), []string{"unknown auth kind barer; did you mean bearer?", "standard_webhooks"}},
 		{credential(config.Credential{Values: []string{"k"}}), []string{"it has no kind; the kinds are: bearer"}},
@@ -92,7 +92,7 @@ func TestAllProblemsTogether(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, text := range []string{`source "a": auth`, `source "a": respond`, `source "b": auth bearer`, `source "b": auth path`, `source "b" is defined twice`} {
+	for _, text := range []string{`source a, auth`, `source a, respond`, `source b, auth bearer`, `source b, auth path`, `source b is defined twice`} {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("%q does not say %q", err, text)
 		}

@@ -12,9 +12,15 @@ import (
 type Findings []error
 
 // Add adds an error, if it is one, with the place that it is about, if that is
-// known.
+// known. The parts of an error that is made of several are added one by one.
 func (f *Findings) Add(place string, err error) {
 	if err == nil {
+		return
+	}
+	if several, ok := err.(interface{ Unwrap() []error }); ok && place == "" {
+		for _, one := range several.Unwrap() {
+			f.Add("", one)
+		}
 		return
 	}
 	if place != "" {
@@ -22,6 +28,41 @@ func (f *Findings) Add(place string, err error) {
 	}
 	*f = append(*f, err)
 }
+
+// mostMistakes is how many mistakes a message lists. More than these have a common
+// cause, such as a brace too few.
+const mostMistakes = 20
+
+// Mistakes is the error for a configuration with several mistakes.
+type Mistakes Findings
+
+// Err returns what is wrong as one error, nil if nothing is.
+func (f Findings) Err() error {
+	switch len(f) {
+	case 0:
+		return nil
+	case 1:
+		return f[0]
+	}
+	return Mistakes(f)
+}
+
+// Error lists the mistakes, each on a line of its own.
+func (m Mistakes) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d mistakes:", len(m))
+	for i, one := range m {
+		if i == mostMistakes {
+			fmt.Fprintf(&b, "\n  and %d more", len(m)-i)
+			break
+		}
+		b.WriteString("\n  " + strings.ReplaceAll(one.Error(), "\n", "\n    "))
+	}
+	return b.String()
+}
+
+// Unwrap returns the mistakes.
+func (m Mistakes) Unwrap() []error { return m }
 
 // checkSign returns an error for a negative value.
 func checkSign[T int | int64 | time.Duration](setting string, value T) error {

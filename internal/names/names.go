@@ -5,6 +5,7 @@ package names
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -124,13 +125,14 @@ func CheckIdentifier(kind, name string) error {
 	return nil
 }
 
-// DidYouMean asks, at the end of a message, whether a name was meant. It is
-// nothing for an empty suggestion.
-func DidYouMean(suggestion string) string {
-	if suggestion == "" {
+// DidYouMean asks, at the end of a message, whether one of the suggestions was
+// meant. It is nothing without one; empty ones do not count.
+func DidYouMean(suggestions ...string) string {
+	suggestions = slices.DeleteFunc(slices.Clone(suggestions), func(s string) bool { return s == "" })
+	if len(suggestions) == 0 {
 		return ""
 	}
-	return "; did you mean " + suggestion + "?"
+	return "; did you mean " + strings.Join(suggestions, " or ") + "?"
 }
 
 // Unknown is the error for a name that does not exist: what was meant, what

@@ -115,52 +115,36 @@ func (g *Generation) ActionNames() []string { return actionNames(g.Configuration
 // Mask returns a text with *** in place of the secrets of the configuration.
 func (g *Generation) Mask(text string) string { return g.mask(text) }
 
-// Compile checks a configuration and compiles it. What is wrong in different
-// places is reported together, each with its place and a remedy.
+// Compile checks a configuration and compiles it. All that is wrong is reported
+// together, each mistake with its place and a remedy.
 func Compile(configuration Configuration) (*Generation, error) {
 	configuration.Relay = configuration.Relay.WithDefaults()
 	g := &Generation{Configuration: configuration, logger: configuration.Logger, life: newLife()}
 	if g.logger == nil {
 		g.logger = zap.NewNop()
 	}
-	if g.Configuration.Zone == nil {
-		g.Configuration.Zone = time.UTC
-	}
-	zone, clock := g.Configuration.Zone, time.Now
-	if at := configuration.At; !at.IsZero() {
+	clock := time.Now
+	if at := g.Configuration.At; !at.IsZero() {
 		clock = func() time.Time { return at }
 	}
-	definitions := language.Definitions{Parameters: configuration.Parameters, Timezone: zone, Now: clock}
-	for _, source := range configuration.Sources {
-		definitions.Sources = append(definitions.Sources, languageSource(source, zone))
-		g.Declared = append(g.Declared, rules.Source{Name: source.Name, Events: receive.Known(source)})
-	}
-	definitions.Sources = append(definitions.Sources, language.Source{Name: names.RelaySource})
-	g.Declared = append(g.Declared, ownSource())
+	var wrong config.Findings
+	undefined := g.define(clock)
+	wrong.Add("", undefined)
+	wrong.Add("", g.compileRules())
 	var err error
-	if g.Language, err = language.New(definitions); err != nil {
-		return nil, fmt.Errorf("reading sources and parameters: %w", err)
-	}
-
-	var errs []error
-	keep := func(err error) {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	g.Receiver, err = receive.New(configuration.Sources, g.Language, receive.Options{Timezone: zone, Now: clock})
-	keep(err)
-	g.Ruleset, err = rules.New(g.Language, g.Declared, configuration.Rules, actionNames(configuration.Actions))
-	keep(err)
+	g.Receiver, err = receive.New(configuration.Sources, g.Language, receive.Options{Timezone: g.Configuration.Zone, Now: clock})
+	wrong.Add("", err)
 	g.targets, err = send.NewTargets(configuration.Targets, configuration.Admin...)
-	keep(err)
-	g.Actions, err = forward.Compile(configuration.Actions, g.Language, template.Settings{
-		Secrets:   configuration.credentials(),
-		UserAgent: configuration.UserAgent,
-		Targets:   g.targets,
-	})
-	keep(err)
-	if err := errors.Join(errs...); err != nil {
+	wrong.Add("", err)
+	if undefined == nil {
+		g.Actions, err = forward.Compile(configuration.Actions, g.Language, template.Settings{
+			Secrets:   configuration.credentials(),
+			UserAgent: configuration.UserAgent,
+			Targets:   g.targets,
+		})
+		wrong.Add("", err)
+	}
+	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
 	secrets := slices.Concat(configuration.credentials(), g.Language.Secrets())
@@ -179,6 +163,38 @@ func (g *Generation) At(at time.Time) (*Generation, error) {
 	configuration := g.Configuration
 	configuration.At = at
 	return Compile(configuration)
+}
+
+// CheckRules returns what is wrong with the rules of a configuration whose values are
+// not all right: it needs no secret.
+func CheckRules(configuration Configuration) error {
+	g := &Generation{Configuration: configuration}
+	// What is wrong with names is mostly among what is wrong with the values.
+	_ = g.define(time.Now)
+	return g.compileRules()
+}
+
+// define sets up what expressions may name. With an error, rules can be looked at, and
+// requests cannot.
+func (g *Generation) define(clock func() time.Time) (err error) {
+	if g.Configuration.Zone == nil {
+		g.Configuration.Zone = time.UTC
+	}
+	zone := g.Configuration.Zone
+	definitions := language.Definitions{Parameters: g.Configuration.Parameters, Timezone: zone, Now: clock}
+	for _, source := range g.Configuration.Sources {
+		definitions.Sources = append(definitions.Sources, languageSource(source, zone))
+		g.Declared = append(g.Declared, rules.Source{Name: source.Name, Events: receive.Known(source)})
+	}
+	definitions.Sources = append(definitions.Sources, language.Source{Name: names.RelaySource})
+	g.Declared = append(g.Declared, ownSource())
+	g.Language, err = language.New(definitions)
+	return err
+}
+
+func (g *Generation) compileRules() (err error) {
+	g.Ruleset, err = rules.New(g.Language, g.Declared, g.Configuration.Rules, actionNames(g.Configuration.Actions))
+	return err
 }
 
 // languageSource is what expressions know of a source. Fields that stand for a system

@@ -1,6 +1,7 @@
 package language
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,7 +17,6 @@ import (
 	"github.com/expr-lang/expr/checker"
 	"github.com/expr-lang/expr/compiler"
 	"github.com/expr-lang/expr/conf"
-	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 )
 
@@ -50,6 +50,18 @@ func (l *Language) Compile(source string) (*Expression, error) {
 	return x, nil
 }
 
+// CheckSyntax returns an error for an expression that is none, whatever its names
+// mean. It is for the Caddyfile, whose parser knows the line of each expression.
+func CheckSyntax(source string) error {
+	if len(source) > maxSource {
+		return fmt.Errorf("compiling an expression: it is longer than %d KiB", maxSource>>10)
+	}
+	if _, err := parse(source); err != nil {
+		return within("compiling", source, err)
+	}
+	return nil
+}
+
 func (l *Language) compile(source string) (*Expression, error) {
 	tree, err := parse(source)
 	if err != nil {
@@ -65,7 +77,7 @@ func parse(source string) (_ *parser.Tree, err error) {
 	config.MaxNodes = maxNodes
 	tree, err := parser.ParseWithConfig(source, config)
 	if err != nil {
-		return nil, oneLine(err)
+		return nil, oneLine(source, err)
 	}
 	if tooLarge(&tree.Node) {
 		return nil, fmt.Errorf("it has more than %d parts", maxNodes)
@@ -109,10 +121,10 @@ func (l *Language) compileTree(source string, tree *parser.Tree) (_ *Expression,
 		return x, nil
 	}
 	if _, err := checker.Check(tree, config); err != nil {
-		return nil, oneLine(err)
+		return nil, oneLine(source, err)
 	}
 	if x.program, err = compiler.Compile(tree, config); err != nil {
-		return nil, oneLine(err)
+		return nil, oneLine(source, err)
 	}
 	if !c.untrusted {
 		if err := x.settle(l); err != nil {
@@ -120,20 +132,6 @@ func (l *Language) compileTree(source string, tree *parser.Tree) (_ *Expression,
 		}
 	}
 	return x, nil
-}
-
-// oneLine takes the message out of expr's error, whose own form fills three
-// lines. For the usual mistake it has the remedy in place of the message.
-func oneLine(err error) error {
-	if e := (*file.Error)(nil); errors.As(err, &e) {
-		message := e.Message
-		if message == `unexpected token Operator("=")` {
-			message = "= does not compare: write =="
-		}
-		return fmt.Errorf("%s at line %d, column %d", message, e.Line, e.Column+1)
-	}
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return errors.New(text)
 }
 
 // tooLarge reports whether a tree has too many nodes when it is written out.
@@ -409,7 +407,7 @@ func (c *compilation) identifier(n *ast.IdentifierNode) ast.Node {
 	known := append(c.language.names(), c.variables...)
 	slices.Sort(known)
 	return c.fail(&UnknownNameError{
-		Name: n.Value, Expression: c.source, Suggestion: names.Nearest(n.Value, known), Known: known,
+		Name: n.Value, Expression: c.source, Suggestion: cmp.Or(otherWords[strings.ToLower(n.Value)], names.Nearest(n.Value, known)), Known: known,
 	})
 }
 

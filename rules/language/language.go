@@ -125,7 +125,8 @@ var words = []string{
 
 // New checks the definitions and returns the language they make. It
 // reports all that is wrong together: names that are taken, parameters that
-// hold undefined ones or each other.
+// hold undefined ones or each other. With an error the language is for checking the
+// rest alone: parameters that cannot be used are absent in it.
 func New(definitions Definitions) (*Language, error) {
 	l := &Language{
 		sources:    definitions.Sources,
@@ -166,14 +167,15 @@ func New(definitions Definitions) (*Language, error) {
 		defined = append(defined, parameter)
 	}
 	resolved, err := resolveParameters(defined)
-	for name, parameter := range resolved {
+	for name := range l.parameters {
+		parameter, ok := resolved[name]
+		if !ok {
+			parameter = CustomParameter{Name: name, NoDefault: true}
+		}
 		l.parameters[name] = newParameter(parameter)
 	}
 	l.secrets = secretsOf(defined)
-	if err := errors.Join(append(errs, err)...); err != nil {
-		return nil, err
-	}
-	return l, nil
+	return l, errors.Join(append(errs, err)...)
 }
 
 // Parameter returns a custom parameter with the parameters in it put in: its
@@ -255,19 +257,34 @@ type UnknownNameError struct {
 	Known []string
 }
 
-// Error says what is unknown, what was probably meant, and what exists.
+// Error says what is unknown, and what was probably meant. Where no name is near, it
+// lists what exists.
 func (e *UnknownNameError) Error() string {
 	what := "name"
 	if e.Function {
 		what = "function"
 	}
-	end := names.DidYouMean(e.Suggestion)
+	text := fmt.Sprintf("unknown %s %q in `%s`%s", what, e.Name, e.Expression, names.DidYouMean(e.Meant()...))
 	switch {
-	case e.Suggestion == "" && e.Function:
-		end = "."
-	case e.Suggestion == "":
-		end = fmt.Sprintf("; a value of the body is body.%s, and a name for it is declared in the source: field %s `body.%s`.", e.Name, e.Name, e.Name)
+	case e.Suggestion != "":
+		return text
+	case e.Function:
+		text += "."
+	default:
+		text += fmt.Sprintf(" Or declare it in the source: field %s `body.%s`.", e.Name, e.Name)
 	}
-	return fmt.Sprintf("unknown %s %q in `%s`%s What exists: %s",
-		what, e.Name, e.Expression, end, strings.Join(e.Known, ", "))
+	return text + " What exists: " + strings.Join(e.Known, ", ")
+}
+
+// Meant returns what may have been meant, the likeliest first. A name that is no
+// variable is often that of a value in the body.
+func (e *UnknownNameError) Meant() []string {
+	var meant []string
+	if e.Suggestion != "" {
+		meant = append(meant, e.Suggestion)
+	}
+	if !e.Function && !slices.Contains(words, e.Suggestion) {
+		meant = append(meant, "body."+e.Name)
+	}
+	return meant
 }

@@ -125,12 +125,12 @@ func TestUnknownNameInAnyConstruct(t *testing.T) {
 func TestUnknownNameError(t *testing.T) {
 	l := newLanguage(t, typicalDefinitions())
 	_, err := l.Compile(`caller_di != "x"`)
-	const want = "unknown name \"caller_di\" in `caller_di != \"x\"`; did you mean caller_id? What exists: approved, body, call_cost,"
+	const want = "unknown name \"caller_di\" in `caller_di != \"x\"`; did you mean caller_id or body.caller_di?"
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	_, err = l.Compile(`let amount = 1; zzzzzz == amounts`)
-	for _, part := range []string{`unknown name "zzzzzz"`, "; a value of the body is body.zzzzzz, and a name for it is declared in the source: field zzzzzz `body.zzzzzz`. What exists: ", `unknown name "amounts"`, "did you mean amount?"} {
+	for _, part := range []string{`unknown name "zzzzzz"`, "; did you mean body.zzzzzz? Or declare it in the source: field zzzzzz `body.zzzzzz`. What exists: ", `unknown name "amounts"`, "did you mean amount or body.amounts?"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not say %q", err, part)
 		}
@@ -152,9 +152,34 @@ func TestCompileRefuses(t *testing.T) {
 	}
 	for _, test := range []struct{ name, source, want string }{
 		{"nothing", " ", "empty"},
-		{"syntax", `body.status ==`, "line 1, column"},
+		{"syntax", `body.status ==`, "something is missing at the end (at character 14)"},
 		{"two values", `1 2`, "unexpected token"},
-		{"one equals sign", `body.status = "Approved"`, "= does not compare: write == at line 1, column 13"},
+		{"one equals sign", `body.status = "Approved"`, "= does not compare: write == (at character 13)"},
+		{"if", `if body.status == "Approved"`, "a condition stands alone, without if"},
+		{"if then", `if body.x == 1 then true`, "a condition stands alone, without if"},
+		{"when", `when body.x == 1`, "a condition stands alone, without if"},
+		{"if in the middle", `test and if body.x == 1`, "if cannot stand inside a condition"},
+		{"unless", `unless body.x == 1`, "write not (…)"},
+		{"three equals signs", `body.x === 1`, "write == or !="},
+		{"pattern sign", `body.x =~ "a"`, "write text matches"},
+		{"unequal", `body.x <> 1`, "write !="},
+		{"one and sign", `body.x == 1 & body.y == 2`, "write and"},
+		{"large and", `body.x == 1 AND body.y == 2`, "write and"},
+		{"one or sign", `body.x == 1 | body.y == 2`, "write or"},
+		{"large or", `body.x == 1 OR body.y == 2`, "write or"},
+		{"large not", `NOT test`, "write not"},
+		{"is", `body.x is nil`, "write =="},
+		{"like", `body.x like "a"`, "write contains, startsWith"},
+		{"starts with", `body.x starts with "a"`, "write startsWith"},
+		{"curly quotes", `body.x == “a”`, "straight quotes"},
+		{"braces", `{{caller_id}} == "1"`, "no {{ and }}"},
+		{"open text", `body.x == "a`, "the second quote of a text is missing"},
+		{"if in a text", `"if x = 1" 2`, "unexpected token"},
+		{"second line", "test and\nbody.x = 1", "write == (at line 2, character 8)"},
+		{"null", `body.x == null`, "did you mean nil?"},
+		{"large true", `test == TRUE`, "did you mean true?"},
+		{"bare name", `status == "Approved"`, "did you mean body.status? Or declare it in the source: field status `body.status`."},
+		{"bare name near another", `state == "Approved"`, "did you mean date or body.state?"},
 		{"env", `$env`, "must not begin with $"},
 		{"env member", `$env.event`, "must not begin with $"},
 		{"env in get", `get($env, "event")`, "must not begin with $"},

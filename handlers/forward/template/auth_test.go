@@ -36,7 +36,7 @@ func TestAuthLoadErrors(t *testing.T) {
 		"signature":       {config.Action{Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "Webhook-Id", Value: "1"}, Sign: []string{"c2VjcmV0"}}, "auth: Webhook-Id cannot hold an API key"},
 		"event names it":  {config.Action{Auth: &config.ActionAuth{Kind: config.AuthAPIKey, In: config.InHeader, Name: "X-{{body.n}}", Value: "1"}}, "auth: {{body.n}} comes with the event and may not name a header"},
 		"verbatim":        {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{verbatim(body.t)}}"}}, "auth: at character 1: {{verbatim(body.t)}}: verbatim is for the values of a body"},
-		"undefined":       {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{studio_tokn}}"}}, "studio_tokn in action a, auth; did you mean studio_token?"},
+		"undefined":       {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{{studio_tokn}}"}}, "studio_tokn in action a, auth; did you mean studio_token or body.studio_tokn?"},
 		"torn":            {config.Action{Auth: &config.ActionAuth{Kind: config.AuthBearer, Value: "{studio_token}}"}}, "auth: this looks like what caddy fmt leaves"},
 	} {
 		t.Run(name, func(t *testing.T) {

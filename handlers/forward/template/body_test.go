@@ -43,7 +43,7 @@ func TestBodyLoadErrors(t *testing.T) {
 		"verbatim within":       {typed("", "{{upper(verbatim(body.n))}}"), "verbatim goes around the whole expression"},
 		"part that is JSON":     {form(config.BodyField{Name: "a", Type: "application/json", Value: "[1"}), "body field a: at character 3: the body is not well-formed JSON"},
 		"torn field":            {form(config.BodyField{Name: "a", Value: "{caller_id}}"}), "body field a: this looks like what caddy fmt leaves"},
-		"undefined in field":    {form(config.BodyField{Name: "a", Value: "{{studio_tokn}}"}), "studio_tokn in action a, body field a; did you mean studio_token?"},
+		"undefined in field":    {form(config.BodyField{Name: "a", Value: "{{studio_tokn}}"}), "studio_tokn in action a, body field a; did you mean studio_token or body.studio_tokn?"},
 		"raw multipart":         {typed("multipart/form-data; boundary=x", "--x\r\n\r\n{{body.v}}\r\n--x--"), "body: {{body.v}} comes with the event and may not stand in a multipart text, whose boundary it could hold: write body form"},
 		"multipart part":        {form(config.BodyField{Name: "a", Type: "multipart/mixed; boundary=x", Value: "--x\r\n\r\n{{body.v}}\r\n--x--"}), "may not stand in a multipart text"},
 		"XML, empty":            {xml(""), "body: the body is not well-formed XML: a document has one outermost element, not 0"},

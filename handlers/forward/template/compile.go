@@ -134,11 +134,11 @@ func Compile(actions []config.Action, language *language.Language, settings Sett
 	if settings.Targets != nil {
 		if err := checkTargets(settings.Targets, sets); err != nil {
 			// A host may come from a parameter that is secret.
-			all.errors = append(all.errors, errors.New(secret.New(all.secrets).MaskTo(err.Error(), 4096)))
+			all.errors.Add("", errors.New(secret.New(all.secrets).MaskTo(err.Error(), 4096)))
 		}
 	}
 	if len(all.errors) > 0 {
-		return nil, errors.Join(all.errors...)
+		return nil, all.errors.Err()
 	}
 	// Only now are all secrets known that any action puts into a request.
 	masker := secret.New(all.secrets)
@@ -152,7 +152,7 @@ func Compile(actions []config.Action, language *language.Language, settings Sett
 type compilation struct {
 	language  *language.Language
 	secrets   []string
-	errors    []error
+	errors    config.Findings
 	undefined []undefinedName
 	tlsByKey  map[[32]byte]*send.TLS
 }
@@ -165,11 +165,11 @@ type actionCompiler struct {
 
 // fail reports a mistake in a part of the action (empty: the action itself).
 func (c *actionCompiler) fail(place string, err error) {
-	title := actionTitle(c.action.Name, c.action.Place)
+	what := "action " + c.action.Name
 	if place != "" {
-		title += ", " + place
+		what += ", " + place
 	}
-	c.errors = append(c.errors, fmt.Errorf("%s: %w", title, err))
+	c.errors.Add(c.action.Place, fmt.Errorf("%s: %w", what, err))
 }
 
 func (c *actionCompiler) compile(settings Settings) *Set {
@@ -243,7 +243,7 @@ func checkTargets(targets *send.Targets, sets []*Set) error {
 				missing = append(missing, refused.Name())
 			}
 			refused.Remedy = ""
-			wrong = append(wrong, fmt.Errorf("%s, url: %w", actionTitle(set.action.Name, set.action.Place), refused))
+			wrong = append(wrong, fmt.Errorf("action %s, url: %w%s", set.action.Name, refused, at(set.action.Place)))
 		}
 	}
 	if len(missing) > 0 {

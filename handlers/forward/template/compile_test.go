@@ -93,7 +93,7 @@ func TestLoadErrors(t *testing.T) {
 			if err == nil {
 				t.Fatal("was accepted")
 			}
-			if got := err.Error(); !strings.HasPrefix(got, "action make (Caddyfile:7)") || !strings.Contains(got, c.want) {
+			if got := err.Error(); !strings.HasPrefix(got, "action make") || !strings.HasSuffix(got, ", at Caddyfile:7") || !strings.Contains(got, c.want) {
 				t.Errorf("got  %s\nwant …%s", got, c.want)
 			}
 		})
@@ -113,10 +113,10 @@ func TestUndefinedParameters(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	want := `4 undefined parameters:
-  studio_apo in action one (Caddyfile:3), url; did you mean studio_api?
-  w_o_w in action one (Caddyfile:3), query q
-  caler_id in action one (Caddyfile:3), header X-A; did you mean caller_id?
-  studio_apo in action two (Caddyfile:9), body; did you mean studio_api?
+  studio_apo in action one, url; did you mean studio_api or body.studio_apo?, at Caddyfile:3
+  w_o_w in action one, query q; did you mean body.w_o_w?, at Caddyfile:3
+  caler_id in action one, header X-A; did you mean caller_id or body.caler_id?, at Caddyfile:3
+  studio_apo in action two, body; did you mean studio_api or body.studio_apo?, at Caddyfile:9
 to define what is not a misspelling, add:
   parameter studio_apo VALUE
   parameter w_o_w VALUE

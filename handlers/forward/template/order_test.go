@@ -15,9 +15,9 @@ func TestOrderByLoadErrors(t *testing.T) {
 		return err
 	}
 	for by, want := range map[string]string{
-		"body.id ==":       "action a (Caddyfile:7), order_by: ",
-		"{{body.id}}":      "action a (Caddyfile:7), order_by: ",
-		"verbatim(source)": "action a (Caddyfile:7), order_by: ",
+		"body.id ==":       "action a, order_by: ",
+		"{{body.id}}":      "action a, order_by: ",
+		"verbatim(source)": "action a, order_by: ",
 	} {
 		if err := load(by); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", by, err)
@@ -25,7 +25,7 @@ func TestOrderByLoadErrors(t *testing.T) {
 	}
 	var undefined *undefinedError
 	if err := load("calleri_id + studio_hots"); !errors.As(err, &undefined) || len(undefined.Names) != 2 ||
-		undefined.Names[0].Place != "order_by" || undefined.Names[1].Nearest != "studio_host" {
+		undefined.Names[0].Place != "order_by" || undefined.Names[1].Meant[0] != "studio_host" {
 		t.Errorf("undefined names: %v", err)
 	}
 	if err := load("body.id"); err != nil {

@@ -75,6 +75,23 @@ func parseTemplate(text string) ([]piece, error) {
 	return pieces, nil
 }
 
+// CheckSyntax returns an error for a template that is none, whatever its names mean.
+func CheckSyntax(text string) error {
+	pieces, err := parseTemplate(text)
+	if err != nil {
+		return err
+	}
+	for _, p := range pieces {
+		if p.tag == nil {
+			continue
+		}
+		if err := language.CheckSyntax(p.tag.source); err != nil {
+			return fmt.Errorf("%s: %w", position(text, p.offset), err)
+		}
+	}
+	return nil
+}
+
 // tagLength returns how long the expression is that begins a text and ends
 // with }}, or what keeps it from ending.
 func tagLength(text string) (int, string) {

@@ -27,7 +27,7 @@ func TestConstantTargets(t *testing.T) {
 		{"::1", "http://localhost/", nil, ""},
 		{"mail.example.com", "http://mail.example.com./", nil, ""},
 		{"mail.example.com", "http://base-url.invalid/", nil, ""},
-		{"", "http://8.8.8.8/{{caller_id}}", nil, "action test (Caddyfile:7), url: the target 8.8.8.8 is not among the targets that actions may call\nto allow what is not among the targets, write in event_relay: targets 8.8.8.8 private_ranges loopback"},
+		{"", "http://8.8.8.8/{{caller_id}}", nil, "action test, url: the target 8.8.8.8 is not among the targets that actions may call, at Caddyfile:7\nto allow what is not among the targets, write in event_relay: targets 8.8.8.8 private_ranges loopback"},
 		{"", "https://[2001:db8::7]:8443/", nil, "write in event_relay: targets 2001:db8::7 private_ranges loopback"},
 		{"", "http://[::ffff:8.8.8.8]/", nil, "write in event_relay: targets 8.8.8.8 private_ranges loopback"},
 		{"", "{{site}}/x", []language.CustomParameter{site}, "the target 8.8.8.8 is not among"},

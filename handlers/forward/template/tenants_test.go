@@ -198,8 +198,8 @@ func TestLoadErrorsByTenant(t *testing.T) {
 		action config.Action
 		want   string
 	}{
-		{"no URL", config.Action{URL: "{{api}}/x"}, `action make (Caddyfile:7), url, with api for tenant 200: the URL must begin with http:// or https://, not "{{api}}/x"`},
-		{"bad host", config.Action{URL: "http://{{host}}/x"}, "action make (Caddyfile:7), url, with host for tenant 200: with the parameters put in, host and port are not valid"},
+		{"no URL", config.Action{URL: "{{api}}/x"}, `action make, url, with api for tenant 200: the URL must begin with http:// or https://, not "{{api}}/x"`},
+		{"bad host", config.Action{URL: "http://{{host}}/x"}, "action make, url, with host for tenant 200: with the parameters put in, host and port are not valid"},
 		{"bad port", config.Action{URL: "http://h:{{ port }}/x"}, "url, with port for tenants 200, 300: with the parameters put in, host and port are not valid"},
 		{"bad default", config.Action{URL: "http://{{secret}}{{odd}}/x"}, "url, with odd, secret for tenant 200 and those without a value of their own: "},
 		{"bad default only", config.Action{URL: "http://{{odd}}/x"}, "url, with odd for tenants without a value of their own: "},
@@ -210,7 +210,7 @@ func TestLoadErrorsByTenant(t *testing.T) {
 		{"name of a header", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "{{secret}}", Value: "x"}}}, "header {{secret}}, with secret for tenant 200: with the parameters put in, the name of the header is not valid"},
 		{"JSON", config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyJSON, Text: `{"a": {{json}}}`}}, `body, with json for tenant 200: at character 7: the body is not well-formed JSON: invalid character`},
 		{"JSON by its type", config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Content-Type", Value: "{{media}}"}}, Body: &config.Body{Kind: config.BodyRaw, Text: "{"}}, "body, with media for tenant 200: at character"},
-		{"whatever the tenant", config.Action{URL: "{{good}}/x", Headers: []config.NameValue{{Name: "X A", Value: "1"}}}, `action make (Caddyfile:7), header X A: "X A" cannot be the name`},
+		{"whatever the tenant", config.Action{URL: "{{good}}/x", Headers: []config.NameValue{{Name: "X A", Value: "1"}}}, `action make, header X A: "X A" cannot be the name`},
 		{"an expression", config.Action{URL: "{{good}}/{{int(port)}}"}, "url: at character 10: compiling `int(port)`: for tenant 300: `int(port)`: the text is not a number"},
 	}
 	definitions := []language.CustomParameter{

@@ -20,8 +20,8 @@ type undefinedName struct {
 	// Place is the part of the action: url, query NAME, header NAME,
 	// auth, body or body field NAME.
 	Place string
-	// Nearest is the known name that was most likely meant, or empty.
-	Nearest string
+	// Meant are what may have been meant, the likeliest first.
+	Meant []string
 }
 
 // Error lists the names, and after them the line that would define each.
@@ -35,7 +35,7 @@ func (e *undefinedError) Error() string {
 	var lines []string
 	seen := map[string]bool{}
 	for _, n := range e.Names {
-		fmt.Fprintf(&b, "\n  %s in %s, %s%s", n.Name, actionTitle(n.Action, n.Configured), n.Place, names.DidYouMean(n.Nearest))
+		fmt.Fprintf(&b, "\n  %s in action %s, %s%s%s", n.Name, n.Action, n.Place, names.DidYouMean(n.Meant...), at(n.Configured))
 		if !seen[n.Name] {
 			seen[n.Name] = true
 			lines = append(lines, "parameter "+n.Name+" VALUE")
@@ -46,11 +46,12 @@ func (e *undefinedError) Error() string {
 	return b.String()
 }
 
-func actionTitle(name, place string) string {
+// at says where something stands, at the end of a message.
+func at(place string) string {
 	if place == "" {
-		return "action " + name
+		return ""
 	}
-	return "action " + name + " (" + place + ")"
+	return ", at " + place
 }
 
 // unknownNames returns the undefined parameters that an error of the language

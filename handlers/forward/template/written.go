@@ -154,7 +154,7 @@ func (c *actionCompiler) expression(w *writtenText, p piece) bool {
 	if err != nil {
 		names, only := unknownNames(err)
 		for _, unknown := range names {
-			c.undefined = append(c.undefined, undefinedName{Name: unknown.Name, Nearest: unknown.Suggestion,
+			c.undefined = append(c.undefined, undefinedName{Name: unknown.Name, Meant: unknown.Meant(),
 				Action: c.action.Name, Configured: c.action.Place, Place: w.place})
 		}
 		if !only {
