@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -20,7 +21,7 @@ func (s *Ruleset) Decide(bound *language.Bound) Verdict {
 	e := bound.Event()
 	rules, known := s.byEvent[eventKey{e.Source, e.Name}]
 	if !known && e.Name != event.UnknownName {
-		return Verdict{Decision: Ignored, Reason: "unknown event " + strconv.Quote(e.Name)}
+		return Verdict{Decision: Ignored, Reason: "unknown event " + strconv.Quote(e.Name) + names.DidYouMean(s.nearest(e))}
 	}
 	if rules == nil || len(rules.rules) == 0 {
 		reason := "no rule names this event"
@@ -65,6 +66,22 @@ reading:
 	}
 	v.Absent = bound.Absent()
 	return v
+}
+
+// nearest returns the declared event of the same source that the name of an event is
+// likely to mean, "" if none is near.
+func (s *Ruleset) nearest(e *event.Event) string {
+	for _, source := range s.sources {
+		if source.Name != e.Source {
+			continue
+		}
+		declared := make([]string, len(source.Events))
+		for i, known := range source.Events {
+			declared[i] = known.Name
+		}
+		return names.Nearest(e.Name, declared)
+	}
+	return ""
 }
 
 // addActions adds calls of actions that are not called yet. The calls of the

@@ -19,8 +19,8 @@ type Ruleset struct {
 	// and for UnknownName where a rule names it.
 	byEvent map[eventKey]*eventRules
 
-	// language, sources and written, the rules as configured, are for Explain and
-	// ByEvent alone.
+	// language, sources and written, the rules as configured, are for Explain,
+	// ByEvent and events that no source declares.
 	language *language.Language
 	sources  []Source
 	written  []config.Rule

@@ -144,6 +144,14 @@ func TestDecide(t *testing.T) {
 			rules: []config.Rule{{Place: "f:1", Events: []string{"*", "project_created"}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Ignored, Reason: `unknown event "project_created"`},
 		}, {
+			name: "event that is near a declared one of its source", event: "icfm:project_craeted",
+			rules: []config.Rule{{Place: "f:1", Events: []string{"*"}, Do: []string{"tell"}}},
+			want:  Verdict{Decision: Ignored, Reason: `unknown event "project_craeted"; did you mean project_created?`},
+		}, {
+			name: "event that is near one of another source", event: "pbx:project_craeted",
+			rules: []config.Rule{{Place: "f:1", Events: []string{"*"}, Do: []string{"tell"}}},
+			want:  Verdict{Decision: Ignored, Reason: `unknown event "project_craeted"`},
+		}, {
 			name: "event without a name", event: "pbx:unknown",
 			rules: []config.Rule{{Place: "f:1", Events: []string{"*"}, Do: []string{"tell"}}},
 			want:  Verdict{Decision: Ignored, Reason: "the request does not say which event it is"},

@@ -66,7 +66,7 @@ func (c *Collection) unknown(word string) error {
 	}
 	hint := ""
 	if nearest := names.Nearest(word, known); nearest != "" {
-		hint = fmt.Sprintf("; did you mean %q?", oneLine(nearest))
+		hint = names.DidYouMean(strconv.Quote(oneLine(nearest)))
 	}
 	return fmt.Errorf("choosing requests: %q is no number, name or folder of the collection%s --list shows them", word, hint)
 }

@@ -293,8 +293,5 @@ func unknownSource(name string, known []string) error {
 	if name == "" {
 		return fmt.Errorf("no source is given; there are: %s", strings.Join(known, ", "))
 	}
-	if near := names.Nearest(name, known); near != "" {
-		return fmt.Errorf("unknown source %s%s", name, names.DidYouMean(near))
-	}
-	return fmt.Errorf("unknown source %s; there are: %s", name, strings.Join(known, ", "))
+	return names.Unknown("source", name, known, "")
 }

@@ -246,13 +246,7 @@ func (r *Runtime) actionNames() []string {
 }
 
 func unknownAction(field, name string, known []string) error {
-	switch near := names.Nearest(name, known); {
-	case near != "":
-		return Wrong(field, "unknown action %s%s", name, names.DidYouMean(near))
-	case len(known) == 0:
-		return Wrong(field, "unknown action %s; there is none", name)
-	}
-	return Wrong(field, "unknown action %s; there are: %s", name, strings.Join(known, ", "))
+	return Wrong(field, "%w", names.Unknown("action", name, known, ""))
 }
 
 // Cancel ends unfinished deliveries: one, by its id or the beginning of it, or all

@@ -209,7 +209,7 @@ func TestWrongSwitches(t *testing.T) {
 		{queue.Switch{Kind: queue.SwitchAll, Name: "record", Off: true}, 0, "name", "no name"},
 		{queue.Switch{Kind: queue.SwitchAction, Off: true}, 0, "name", "give the name"},
 		{queue.Switch{Kind: queue.SwitchAction, Name: "recrod", Off: true}, 0, "name", "did you mean record?"},
-		{queue.Switch{Kind: queue.SwitchAction, Name: "zzz", Off: true}, 0, "name", "there are: record"},
+		{queue.Switch{Kind: queue.SwitchAction, Name: "zzz", Off: true}, 0, "name", "What exists: record"},
 		{queue.Switch{Kind: queue.SwitchEvent, Name: "job_svaed", Off: true}, 0, "name", "did you mean job_saved?"},
 		{queue.Switch{Kind: queue.SwitchEvent, Name: "icfm:job_svaed", Off: true}, 0, "name", "did you mean job_saved?"},
 		{queue.Switch{Kind: queue.SwitchEvent, Name: "icmf:order_paid", Off: true}, 0, "name", "did you mean icfm?"},
