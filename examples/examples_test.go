@@ -94,6 +94,22 @@ func TestExamplesExplainThemselves(t *testing.T) {
 	}
 }
 
+// TestExamplesPassTheirTests runs the cases of each example.
+func TestExamplesPassTheirTests(t *testing.T) {
+	t.Parallel()
+	examples, err := filepath.Glob("*/Caddyfile")
+	if err != nil || len(examples) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, file := range examples {
+		name := filepath.Dir(file)
+		test := exec.Command(caddy, "event-relay", "test", filepath.Join(name, "tests"), "--config", file, "--envfile", filepath.Join(name, "demo.env"))
+		if output, err := test.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, output)
+		}
+	}
+}
+
 // example is an example whose relay is running.
 type example struct {
 	t    *testing.T

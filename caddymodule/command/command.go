@@ -29,7 +29,7 @@ A folder was not made? Look at the event, and then send it again:
 
 Most commands talk to a running Caddy over its admin API. Its address is found
 as by 'caddy reload': --address, else the configuration given by --config, else
-localhost:2019. Only setup, explain --request, export-actions, import-postman,
+localhost:2019. Only setup, test, explain --request, export-actions, import-postman,
 restore without --history, and the first part of check need no running Caddy.
 
 If the configuration takes secrets from a file of environment variables, name it
@@ -71,7 +71,7 @@ func addCommands(root *cobra.Command) {
 		eventsCommand(), actionsCommand(), parametersCommand(),
 		sendCommand(), resendCommand(), decideCommand(),
 		pauseCommand(), resumeCommand(), disableCommand(), enableCommand(), cancelCommand(), moveCommand(),
-		setupCommand(), importPostmanCommand(), exportActionsCommand(),
+		testCommand(), setupCommand(), importPostmanCommand(), exportActionsCommand(),
 		backupCommand(), restoreCommand(), checkCommand())
 	for _, command := range root.Commands() {
 		if accepts := command.Args; accepts != nil {

@@ -192,6 +192,7 @@ http://:8123 {
 	reading := map[string][]string{
 		"explain":        {"--request", request},
 		"check":          nil,
+		"test":           {command.WriteFile(t, "case.http", "# expect: action a\nPOST /listen.php?key=from-the-file\n\n{\"event\":\"project_created\"}")},
 		"setup":          {"icfm", "--url", "https://events.studio.example", "--output", command.WriteFile(t, "letter.txt", "")},
 		"export-actions": nil,
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"time"
@@ -43,7 +44,8 @@ do.
 
 FILE holds a request as it is in HTTP/1.1: request line, header lines, a blank
 line, and the body. It may be written by hand: lines may end in LF, and
-HTTP/1.1, Host and Content-Length may be missing. HTTP/2 in the first line and
+HTTP/1.1, Host and Content-Length may be missing. Lines on top that begin with #
+are comments, as in a case of 'test'. HTTP/2 in the first line and
 UTF-16, as PowerShell writes it, are read too. The body is the rest of the file.
 A line end at the very end belongs to it only if Content-Length counts it; a
 Content-Length that is wrong otherwise is not looked at.
@@ -219,8 +221,13 @@ func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (inspect.Ex
 	if err != nil {
 		return inspect.Explanation{}, err
 	}
-	source := flags.String("source")
-	mount, err := mountFor(request, loaded.sites().Mounts())
+	return loaded.explainRequest(generation, request, client, flags.String("source"))
+}
+
+// explainRequest explains a request by the relay of the configuration, compiled,
+// at the handler to which its path leads. A source that is named needs none.
+func (c *configurationFile) explainRequest(generation *relay.Generation, request *http.Request, client netip.Addr, source string) (inspect.Explanation, error) {
+	mount, err := mountFor(request, c.sites().Mounts())
 	switch {
 	case err == nil:
 		stripPath(request, mount)

@@ -43,7 +43,7 @@ var httpVersion = regexp.MustCompile(`^HTTP/[1-9](\.[0-9])?$`)
 // ParseRequest reads a request as it is in HTTP/1.1, or as people write it: see
 // the help of explain.
 func ParseRequest(raw []byte) (*http.Request, error) {
-	raw = bytes.TrimLeft(textencoding.ToUTF8(raw), "\r\n")
+	_, raw = cutComments(textencoding.ToUTF8(raw))
 	head, body := cutHead(raw)
 	lines := strings.Split(strings.ReplaceAll(head, "\r\n", "\n"), "\n")
 	switch words := strings.Fields(lines[0]); {
@@ -83,6 +83,20 @@ func ParseRequest(raw []byte) (*http.Request, error) {
 		request.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	return request, nil
+}
+
+// cutComments cuts the lines on top that are empty or begin with # from a request.
+// No method begins so.
+func cutComments(raw []byte) (comments []string, request []byte) {
+	for len(raw) > 0 {
+		line, rest, _ := bytes.Cut(raw, []byte("\n"))
+		text := string(bytes.TrimSuffix(line, []byte("\r")))
+		if text != "" && text[0] != '#' {
+			break
+		}
+		comments, raw = append(comments, text), rest
+	}
+	return comments, raw
 }
 
 // cutHead cuts a request at the first blank line.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -21,7 +22,9 @@ least 8 characters will do if only one has it.
 
 With --http, the event is written as a request, to be kept beside the Caddyfile
 or to be tried with explain --request. Credentials are not in it, because none
-are stored: give explain --source, too.`,
+are stored: give explain --source, too. With --expect, lines on top name the
+source and the time, and expect the verdict and the actions that there were:
+'caddy event-relay test' runs it.`,
 		Example: `  caddy event-relay show 0199f3c2-7d11-7cc3
   caddy event-relay show 0199f3c2-7d11-7cc3 --http >project.http
   caddy event-relay explain --config Caddyfile.new --request project.http --source icfm`,
@@ -29,11 +32,24 @@ are stored: give explain --source, too.`,
 		RunE: talking(runShow),
 	}
 	command.Flags().Bool("http", false, "Write the event as a request file")
+	command.Flags().Bool("expect", false, "With --http: write it as a case of 'caddy event-relay test', which expects what was decided")
 	return command
 }
 
 func runShow(i *invocation, client *adminClient) error {
 	path := "events/" + url.PathEscape(i.Arg(0))
+	if i.Bool("expect") {
+		if !i.Bool("http") {
+			return errors.New("--expect goes with --http: a case is a request file")
+		}
+		var detail inspect.Detail
+		if _, err := client.get(i.context, path, nil, &detail); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(i.out, expectations(&detail)); err != nil {
+			return err
+		}
+	}
 	if i.Bool("http") {
 		return showRequest(i, client, path+"/http")
 	}
