@@ -44,6 +44,7 @@ var rooms = []string{
 	"handlers/forward/send",
 	"internal/queue",
 	"handlers/receive",
+	"internal/resolve",
 	"rules",
 	"rules/language",
 	"internal/preset",

@@ -40,22 +40,13 @@ func (q openQueue) Destruct() error { return q.Close() }
 
 // appState is what an App has besides its configuration.
 type appState struct {
-	logger *zap.Logger
-	// dry is set if the configuration is only to be tried: secrets and files are
-	// left unread then.
-	dry        *dryRun
+	logger     *zap.Logger
 	generation *relay.Generation
 	queueDir   string
 
 	// mounts and consoles are where the handlers of the configuration can be
 	// reached, for people.
 	mounts, consoles []string
-
-	// skipped says of each secret that is empty, and was left out for that, what it
-	// is of. files are the references to files that were followed, with the value
-	// that each had.
-	skipped []string
-	files   map[string]string
 
 	// ctx and events are for Caddy's events, while this configuration is the one
 	// in force.

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,6 +12,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/resolve"
 )
 
 func init() {
@@ -42,10 +42,7 @@ func (a *App) Source(name string) (config.Source, error) {
 	if err != nil {
 		return config.Source{}, fmt.Errorf("setting up a source: %w", err)
 	}
-	var wrong config.Findings
-	source.Check(&wrong)
-	converted := a.source(*source, &wrong)
-	return converted, errors.Join(wrong...)
+	return resolve.Source(*source, lookUp, a.logger)
 }
 
 func (a *App) sourceNamed(name string) (*config.Source, error) {

@@ -18,9 +18,9 @@ import (
 	"github.com/caddy-event-relay/event-relay/caddymodule/command"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
-	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/resolve"
 )
 
 // secretsEverywhere has a secret, called HIDDEN with a number, in every place
@@ -119,7 +119,7 @@ func TestSnapshotHoldsNoSecret(t *testing.T) {
 	if found := hidden.FindAll(before, -1); len(found) != 44 {
 		t.Fatalf("the configuration has %d secrets: %q", len(found), found)
 	}
-	snapshot, err := app.snapshot()
+	snapshot, err := resolve.Snapshot(app.Relay)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,93 +137,14 @@ func TestSnapshotHoldsNoSecret(t *testing.T) {
 			t.Errorf("the snapshot does not say %s:\n%s", kept, snapshot)
 		}
 	}
-	if again, err := app.snapshot(); err != nil || !bytes.Equal(again, snapshot) {
+	if again, err := resolve.Snapshot(app.Relay); err != nil || !bytes.Equal(again, snapshot) {
 		t.Errorf("a second snapshot of the same is another: %v", err)
 	}
 	if after, err := json.Marshal(app); err != nil || !bytes.Equal(after, before) {
 		t.Errorf("taking a snapshot has changed the configuration: %v", err)
 	}
-	if _, err := compileForDryRuns(snapshot); err != nil {
+	if _, err := new(relay.Generation).DryRun(snapshot); err != nil {
 		t.Errorf("the snapshot does not compile: %v", err)
-	}
-}
-
-// TestDryRunsReadNothing compiles what names secrets and files that are not
-// there, and one that is.
-func TestDryRunsReadNothing(t *testing.T) {
-	t.Setenv("EVENT_RELAY_SECRET", "HIDDEN")
-	generation, err := compileForDryRuns(json.RawMessage(`{
-		"queue": {"directory": "{env.EVENT_RELAY_MISSING}"},
-		"sources": [{"name": "pbx", "preset": "pbxware", "auth": [{"kind": "bearer", "values": ["{env.EVENT_RELAY_MISSING}"]},
-			{"kind": "standard_webhooks", "values": ["{file./nowhere}"]}]}],
-		"parameters": [{"name": "base", "value": "{{host}}/v1"}, {"name": "host", "value": "{env.EVENT_RELAY_MISSING}"},
-			{"name": "token", "value": "{env.EVENT_RELAY_SECRET}"}],
-		"actions": [{"name": "call", "url": "{{base}}/{{caller_id}}", "auth": {"kind": "api_key", "in": "query", "name": "key", "value": "{{token}}"},
-			"headers": [{"name": "X-Token", "value": "{{token}}"}],
-			"sign": ["{file./nowhere}"], "tls": {"ca_files": ["/nowhere/{env.EVENT_RELAY_MISSING}"]}}],
-		"rules": [{"events": ["incoming_call"], "do": ["call"]}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := command.ParseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"02079460123\"}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	explanation, err := inspect.ExplainRequest(generation, request, receive.Origin{}, "pbx")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sent := explanation.Events[0].Requests[0]
-	if sent.Error != "" || !strings.Contains(sent.Request, "POST ***/02079460123?key=***") || !strings.Contains(sent.Request, "X-Token: ***") ||
-		strings.Contains(sent.Request, "HIDDEN") {
-		t.Errorf("it would send %+v", sent)
-	}
-}
-
-// TestDryRunsNeedNoValues compiles what can only be compiled with values that
-// are of use, and none are known.
-func TestDryRunsNeedNoValues(t *testing.T) {
-	for name, test := range map[string]struct{ value, url, body, when, want string }{
-		"a port":          {"{env.EVENT_RELAY_SECRET}", "http://10.0.0.1:{{it}}/", `{}`, "true", "POST http://10.0.0.1:***/"},
-		"a number":        {"{env.EVENT_RELAY_SECRET}", "http://10.0.0.1/", `{"pin": {{it}}}`, "true", `{"pin": ***}`},
-		"a masked number": {"***", "http://10.0.0.1/", `{"pin": {{it}}}`, "true", `{"pin": ***}`},
-		"a bound":         {"{file./nowhere}", "http://10.0.0.1/", `{}`, "int(it) > 5", "POST http://10.0.0.1/"},
-		"a pattern":       {"{file./nowhere}", "http://10.0.0.1/", `{}`, "not (caller_id matches it)", "POST http://10.0.0.1/"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			app := config.Relay{
-				Sources:    []config.Source{{Name: "pbx", Preset: "pbxware", Auth: []config.Credential{{Kind: "none"}}}},
-				Parameters: []config.Parameter{{Name: "it", Value: test.value}},
-				Actions:    []config.Action{{Name: "call", URL: test.url, Body: &config.Body{Kind: "json", Text: test.body}}},
-				Rules:      []config.Rule{{Events: []string{"incoming_call"}, When: []string{test.when}, Do: []string{"call"}}},
-			}
-			text, err := json.Marshal(&app)
-			must(t, err)
-			generation, err := compileForDryRuns(text)
-			must(t, err)
-			request, err := command.ParseRequest([]byte("POST /incoming_call\nContent-Type: application/json\n\n{\"caller_id\": \"0207\"}"))
-			must(t, err)
-			explanation, err := inspect.ExplainRequest(generation, request, receive.Origin{}, "pbx")
-			must(t, err)
-			requests := explanation.Events[0].Requests
-			if len(requests) != 1 || requests[0].Error != "" || !strings.Contains(requests[0].Request, test.want) {
-				t.Errorf("it would send %+v", requests)
-			}
-		})
-	}
-}
-
-func TestDryRunsAreStrict(t *testing.T) {
-	for config, want := range map[string]string{
-		`{"sauces": []}`:      `unknown field "sauces"`,
-		`[]`:                  "reading the configuration",
-		``:                    "reading the configuration",
-		`{"max_pending": -1}`: "max_pending must be above zero",
-		`{"rules": [{"events": ["paid"], "do": ["tell"]}]}`: "unknown",
-	} {
-		if _, err := compileForDryRuns(json.RawMessage(config)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s gives %v, want %s", config, err, want)
-		}
 	}
 }
 
@@ -251,7 +172,7 @@ func TestSnapshotsExplainAlike(t *testing.T) {
 			must(t, json.Unmarshal(adapted, &parsed))
 			mounts := parsed.Apps.HTTP.Mounts()
 			app := fromJSON(t, string(parsed.Apps.Relay))
-			snapshot, err := app.snapshot()
+			snapshot, err := resolve.Snapshot(app.Relay)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -262,7 +183,7 @@ func TestSnapshotsExplainAlike(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fromSnapshot, err := compileForDryRuns(snapshot)
+			fromSnapshot, err := new(relay.Generation).DryRun(snapshot)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, snapshot)
 			}
@@ -369,28 +290,4 @@ func setEnvironment(t *testing.T, file string) {
 			t.Setenv(name, value)
 		}
 	}
-}
-
-// FuzzDryRun compiles what somebody may post to try it, and takes snapshots of
-// it, which must be the same of what was masked already.
-func FuzzDryRun(f *testing.F) {
-	f.Add([]byte(`{"sources": [{"name": "a", "auth": [{"kind": "standard_webhooks", "values": ["{env.A}"]}]}], "parameters": [{"name": "a", "value": "{{b}}/x"},
-		{"name": "b", "value": "{file./a}"}, {"name": "token", "tenants": {"1": "a{{b}}c"}}], "actions": [{"name": "a", "url": "{{a}}/?key=1&b={{token}}",
-		"auth": {"kind": "bearer", "value": "x{{token}}"}, "sign": ["x"], "tls": {"ca_files": ["/a"]}, "body": {"kind": "json", "text": "{\"password\": \"x\"}"}}]}`))
-	f.Add([]byte(`{"parameters": [{"name": "a", "value": "http://a:b@c/?token=d<key>e</key>"}], "actions": [{"name": "a", "url": "{{a}}", "headers": [{"name": "Cookie", "value": "{{'x'}}{{a}}"}]}]}`))
-	f.Fuzz(func(t *testing.T, config []byte) {
-		_, _ = compileForDryRuns(config)
-		app := new(App)
-		if json.Unmarshal(config, app) != nil {
-			return
-		}
-		first, err := app.snapshot()
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := fromJSON(t, string(first)).snapshot()
-		if err != nil || !bytes.Equal(first, again) {
-			t.Errorf("%v; a snapshot of a snapshot is another:\n%s\n%s", err, first, again)
-		}
-	})
 }

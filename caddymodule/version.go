@@ -43,12 +43,3 @@ func versionIn(info *debug.BuildInfo) string {
 	}
 	return ""
 }
-
-// userAgent returns what requests to targets call themselves:
-// event-relay/VERSION, or event-relay alone when the build does not tell.
-func userAgent() string {
-	if version := Version(); version != "" {
-		return "event-relay/" + version
-	}
-	return "event-relay"
-}

@@ -35,7 +35,7 @@ func TestVersionOfEachKindOfBuild(t *testing.T) {
 func TestLinkerNamesTheBuild(t *testing.T) {
 	build = "v0.0.0-20261128002614-94614bd1a2b3"
 	defer func() { build = "" }()
-	if got := userAgent(); got != "event-relay/v0.0.0-20261128002614-94614bd1a2b3" {
-		t.Errorf("user agent is %q", got)
+	if got := Version(); got != build {
+		t.Errorf("the version is %q", got)
 	}
 }

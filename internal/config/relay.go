@@ -5,7 +5,10 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -121,6 +124,19 @@ const (
 // DefaultTargets are the services that an action may call unless the
 // configuration says otherwise: those of the local network and of this machine.
 var DefaultTargets = []string{PrivateRangesWord, LoopbackWord}
+
+// Parse reads the relay's configuration from JSON, as Caddy does: a setting that
+// does not exist is an error. Values are not checked.
+func Parse(text []byte) (Relay, error) {
+	var r Relay
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&r)
+	if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
+		err = fmt.Errorf("%w, at offset %d", err, wrong.Offset)
+	}
+	return r, err
+}
 
 // WithDefaults returns a copy of the relay's own settings in which each has a
 // value. Sources and actions have methods of their own for theirs.

@@ -30,3 +30,26 @@ func TestRelayDefaults(t *testing.T) {
 		t.Error("the configuration itself was changed")
 	}
 }
+
+func TestParseIsStrict(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"max_pending": 5, "sources": [{"name": "erp"}]}`: "",
+		`{"sauces": []}`:                 `json: unknown field "sauces"`,
+		`{"sources": [{"nmae": "erp"}]}`: `json: unknown field "nmae"`,
+		`{"max_pending": x}`:             "invalid character 'x' looking for beginning of value, at offset 17",
+		`[]`:                             "json: cannot unmarshal array into Go value of type config.Relay",
+		``:                               "EOF",
+	} {
+		settings, err := Parse([]byte(text))
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s gives %q, want %q", text, got, want)
+		}
+		if err == nil && (settings.MaxPending != 5 || settings.Sources[0].Name != "erp") {
+			t.Errorf("%s gives %+v", text, settings)
+		}
+	}
+}

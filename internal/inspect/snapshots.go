@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -131,9 +130,6 @@ func ExplainThen(ctx context.Context, runtime *relay.Runtime, id string) (Explan
 	if generation == nil {
 		return fail(relay.ErrNotInService)
 	}
-	if generation.Configuration.Compile == nil {
-		return fail(errors.New("no snapshots of configurations are kept"))
-	}
 	notes, err := runtime.Store().Notes(ctx, queue.NoteConfiguration, time.Time{}, e.Received.Add(1), 1, true)
 	if err != nil {
 		return fail(err)
@@ -141,7 +137,7 @@ func ExplainThen(ctx context.Context, runtime *relay.Runtime, id string) (Explan
 	if len(notes) == 0 {
 		return fail(fmt.Errorf("no configuration is kept from %s or before: %w", e.Received.Format(time.RFC3339), queue.ErrNotFound))
 	}
-	then, err := generation.Configuration.Compile(json.RawMessage(notes[0].Text))
+	then, err := generation.DryRun(json.RawMessage(notes[0].Text))
 	if err == nil {
 		then, err = then.At(e.Received)
 	}

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,29 +11,19 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
+	"github.com/caddy-event-relay/event-relay/internal/resolve"
 )
 
-// snapshotted is a configuration whose text decides: it says for which status
-// of job_saved something is recorded.
-func snapshotted(t *testing.T, status string) relay.Configuration {
+// snapshotted is a configuration with its snapshot. It calls the service for the
+// job_saved of a status.
+func snapshotted(t *testing.T, service *relaytest.Service, status string) relay.Configuration {
 	t.Helper()
-	text, err := json.Marshal(map[string]any{"status": status, "unchanged": []int{1, 2, 3}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	configuration := relaytest.Configuration(relaytest.NewService(t), "/record")
+	configuration := relaytest.Configuration(service, "/record")
 	configuration.Rules = []config.Rule{{Place: "Caddyfile:1", Events: []string{"job_saved"},
 		When: []string{fmt.Sprintf(`body.status == "%s"`, status)}, Do: []string{"record"}}}
-	configuration.Disabled = true // so that nothing is sent
-	configuration.Snapshot = text
-	configuration.Compile = func(text json.RawMessage) (*relay.Generation, error) {
-		var said struct{ Status string }
-		if err := json.Unmarshal(text, &said); err != nil {
-			return nil, err
-		}
-		then := snapshotted(t, said.Status)
-		then.Disabled = false
-		return relay.Compile(then)
+	var err error
+	if configuration.Snapshot, err = resolve.Snapshot(configuration.Relay); err != nil {
+		t.Fatal(err)
 	}
 	return configuration
 }
@@ -58,7 +47,8 @@ func TestSnapshots(t *testing.T) {
 	}
 	early := relaytest.Event("job_saved", `{"status":"new"}`)
 	early.Received = time.Now().Add(-time.Minute)
-	compiled, err := relay.Compile(snapshotted(t, "new"))
+	service := relaytest.NewService(t)
+	compiled, err := relay.Compile(snapshotted(t, service, "new"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +58,7 @@ func TestSnapshots(t *testing.T) {
 	relaytest.Accept(t, runtime, compiled, early)
 	var stack relay.Stack
 	push := func(status string) *relay.Generation {
-		generation := relaytest.Compile(t, snapshotted(t, status))
+		generation := relaytest.Compile(t, snapshotted(t, service, status))
 		stack.Push(runtime, generation)
 		return generation
 	}
@@ -95,10 +85,10 @@ func TestSnapshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole, err := FindSnapshot(t.Context(), runtime, list[0].ID)
-	if err != nil || !strings.Contains(whole.Text, "  \"status\": \"old\",\n") {
+	if err != nil || !strings.Contains(whole.Text, `"body.status == \"old\""`) {
 		t.Fatalf("the snapshot is %+v, %v", whole, err)
 	}
-	for _, line := range []string{"-  \"status\": \"new\",\n", "+  \"status\": \"old\",\n"} {
+	for _, line := range []string{"-        \"body.status == \\\"new\\\"\"\n", "+        \"body.status == \\\"old\\\"\"\n"} {
 		if !strings.Contains(whole.Changes, line) {
 			t.Errorf("the changes lack %q:\n%s", line, whole.Changes)
 		}

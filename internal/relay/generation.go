@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
+	"github.com/caddy-event-relay/event-relay/internal/resolve"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 	"github.com/caddy-event-relay/event-relay/rules"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -50,13 +51,11 @@ type Configuration struct {
 	// Zero means that time goes on.
 	At time.Time
 
-	// UserAgent names the relay and its version to targets.
-	UserAgent string
+	// Version is the relay's, for people and for the User-Agent of requests to targets.
+	// It may be empty.
+	Version string
 
 	Logger *zap.Logger
-
-	// Version is the relay's, for people.
-	Version string
 
 	// Addresses are the URLs at which the events of sources come in, by the
 	// source's name, as far as they are known. They are for people.
@@ -70,11 +69,9 @@ type Configuration struct {
 	SkippedSecrets []string
 	ChangedSecrets func() []string
 
-	// Snapshot is what the configuration says, as JSON without secrets, and
-	// Compile makes a generation of such a text, for dry runs only. Nil means
-	// that no snapshot is kept.
+	// Snapshot is what the configuration says, as JSON without secrets, which
+	// Generation.DryRun compiles again. Nil means that no snapshot is kept.
 	Snapshot json.RawMessage
-	Compile  func(json.RawMessage) (*Generation, error)
 
 	// Emit publishes what happened to the relay to subscribers in the server:
 	// event_relay_failed and event_relay_target_down, with data for people. It
@@ -139,7 +136,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	if undefined == nil {
 		g.Actions, err = forward.Compile(configuration.Actions, g.Language, template.Settings{
 			Secrets:   configuration.credentials(),
-			UserAgent: configuration.UserAgent,
+			UserAgent: userAgent(configuration.Version),
 			Targets:   g.targets,
 		})
 		wrong.Add("", err)
@@ -157,17 +154,34 @@ func Compile(configuration Configuration) (*Generation, error) {
 	return g, nil
 }
 
-// At returns the generation for dry runs at another time: requests are received then,
-// and now() is then.
-func (g *Generation) At(at time.Time) (*Generation, error) {
-	configuration := g.Configuration
-	configuration.At = at
-	return Compile(configuration)
+// Resolve checks the settings of a relay and follows their references, as
+// resolve.Relay does. What the settings do not say, such as the version, is left empty.
+func Resolve(settings config.Relay, lookup resolve.Lookup, logger *zap.Logger) (Configuration, error) {
+	resolved, err := resolve.Relay(settings, lookup, logger)
+	configuration := configurationOf(&resolved)
+	configuration.Logger = logger
+	configuration.SkippedSecrets, configuration.ChangedSecrets = resolved.Skipped, resolved.Changed
+	if err == nil {
+		return configuration, nil
+	}
+	// Sources and actions would repeat what is wrong with their values.
+	var wrong config.Findings
+	wrong.Add("", err)
+	wrong.Add("", checkRules(configuration))
+	return configuration, wrong.Err()
 }
 
-// CheckRules returns what is wrong with the rules of a configuration whose values are
+// configurationOf returns what is resolved, with the time zone.
+func configurationOf(resolved *resolve.Resolved) Configuration {
+	configuration := Configuration{Relay: resolved.Relay, Parameters: resolved.Parameters}
+	// What is wrong with the zone is among what resolving finds.
+	configuration.Zone, configuration.ZoneDoubt, _ = resolved.Relay.Location()
+	return configuration
+}
+
+// checkRules returns what is wrong with the rules of a configuration whose values are
 // not all right: it needs no secret.
-func CheckRules(configuration Configuration) error {
+func checkRules(configuration Configuration) error {
 	g := &Generation{Configuration: configuration}
 	// What is wrong with names is mostly among what is wrong with the values.
 	_ = g.define(time.Now)
@@ -231,6 +245,15 @@ func (g *Generation) SecretWarnings() []string {
 		warnings = append(warnings, g.Configuration.ChangedSecrets()...)
 	}
 	return warnings
+}
+
+// userAgent returns what requests to targets call themselves:
+// event-relay/VERSION, or event-relay alone when the version is not known.
+func userAgent(version string) string {
+	if version == "" {
+		return "event-relay"
+	}
+	return "event-relay/" + version
 }
 
 func actionNames(actions []config.Action) []string {

@@ -24,7 +24,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // steps remembers how a long call said it went on.
@@ -350,37 +349,37 @@ func TestDecideLeavesOutWhatCannotBeAmended(t *testing.T) {
 func TestDecideByAnother(t *testing.T) {
 	target := relaytest.NewService(t)
 	running := relaytest.Configuration(target, "/record")
-	running.Compile = func(text json.RawMessage) (*relay.Generation, error) {
-		var rule struct{ When, Do string }
-		if err := json.Unmarshal(text, &rule); err != nil {
-			return nil, err
+	other := func(when, do string) json.RawMessage {
+		other := relaytest.Configuration(target, "/other").Relay
+		other.Rules[0].When, other.Rules[0].Do = []string{when}, []string{do}
+		other.Actions[0].Name = do
+		other.Parameters = []config.Parameter{{Name: "code", Value: "{env.EVENT_RELAY_CODE}"}, {Name: "codes", Value: "a {{code}}"}}
+		text, err := json.Marshal(other)
+		if err != nil {
+			t.Fatal(err)
 		}
-		other := relaytest.Configuration(target, "/other")
-		other.Rules[0].When, other.Rules[0].Do = []string{rule.When}, []string{rule.Do}
-		other.Actions[0].Name = rule.Do
-		// As in dry runs, which know no secrets.
-		other.Parameters = []language.CustomParameter{{Name: "code", Value: "***", Secret: true}, {Name: "codes", Value: "a {{code}}"}}
-		return relay.Compile(other)
+		return text
 	}
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Push(t, runtime, running)
 	id := relaytest.Post(t, runtime, generation, `{"event":"job_saved","id":1,"status":"Pencil"}`)
 	for _, test := range []struct {
-		configuration string
+		configuration json.RawMessage
 		dry           bool
 		problem       string
 		fires         int
 	}{
-		{`{"when":"true","do":"other"}`, true, "", 1},
-		{`{"when":"true","do":"other"}`, false, "action other fires", 0},
-		{`{"when":"false","do":"other"}`, false, "", 0},
-		{`{"when":"bodi.x","do":"other"}`, true, "bodi", 0},
-		{`{`, true, "JSON", 0},
-		{`{"when":"body.status != code","do":"record"}`, false, "parameter code", 0},
-		{`{"when":"body.status in [codes]","do":"record"}`, true, "parameter codes", 0},
-		{`{"when":"true","do":"record"}`, false, "", 1},
+		{other("true", "other"), true, "", 1},
+		{other("true", "other"), false, "action other fires", 0},
+		{other("false", "other"), false, "", 0},
+		{other("bodi.x", "other"), true, "bodi", 0},
+		{json.RawMessage(`{`), true, "reading the configuration", 0},
+		{json.RawMessage(`{"rulez": []}`), true, `unknown field "rulez"`, 0},
+		{other("body.status != code", "record"), false, "parameter code", 0},
+		{other("body.status in [codes]", "record"), true, "parameter codes", 0},
+		{other("true", "record"), false, "", 1},
 	} {
-		decided, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Configuration: json.RawMessage(test.configuration), Dry: test.dry}, nil)
+		decided, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Configuration: test.configuration, Dry: test.dry}, nil)
 		if test.problem != "" {
 			relaytest.CheckWrong(t, err, "configuration", test.problem)
 		} else if err != nil || len(decided.Fires) != test.fires {
@@ -391,10 +390,6 @@ func TestDecideByAnother(t *testing.T) {
 		}
 	}
 	processtest.WaitFor(t, "the delivery of the running action", func() bool { return target.Got() == "/record?id=1" })
-	relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
-	if _, err := replay.Decide(t.Context(), runtime, replay.Selection{}, replay.DecideOptions{Configuration: json.RawMessage(`{}`)}, nil); err == nil {
-		t.Error("a configuration that nothing can read decides")
-	}
 }
 
 // TestSlowReaderHoldsNobodyUp has one call wait for who reads its progress, and

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -124,10 +123,8 @@ func decider(runtime *relay.Runtime, configuration json.RawMessage) (*relay.Gene
 		return nil, relay.ErrNotInService
 	case configuration == nil:
 		return running, nil
-	case running.Configuration.Compile == nil:
-		return nil, errors.New("only the running configuration can decide here: nothing reads another one")
 	}
-	by, err := running.Configuration.Compile(configuration)
+	by, err := running.DryRun(configuration)
 	if err == nil {
 		err = checkNeedsNoSecret(by)
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package resolve
 
 import (
 	"bytes"
@@ -9,21 +9,21 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
-// snapshot returns the configuration as indented JSON without secrets, to be
+// Snapshot returns a configuration as indented JSON without secrets, to be
 // kept with the history: years later it can say what the rules were, and it
 // must not say more. A value that is wholly {env.NAME} or {file./path} stays as
 // it is written; a secret that stands in the configuration itself is masked.
-func (a *App) snapshot() (json.RawMessage, error) {
+func Snapshot(settings config.Relay) (json.RawMessage, error) {
 	// What is masked is a copy: the configuration itself is still needed.
-	written, err := json.Marshal(a)
+	written, err := json.Marshal(settings)
 	if err != nil {
 		return nil, fmt.Errorf("taking a snapshot of the configuration: %w", err)
 	}
-	without := new(App)
-	if err := json.Unmarshal(written, without); err != nil {
+	var without config.Relay
+	if err := json.Unmarshal(written, &without); err != nil {
 		return nil, fmt.Errorf("taking a snapshot of the configuration: %w", err)
 	}
-	without.maskSecrets()
+	maskSecrets(&without)
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	// People read it: && is not to be \u0026\u0026.
@@ -36,20 +36,20 @@ func (a *App) snapshot() (json.RawMessage, error) {
 }
 
 // maskSecrets masks what the configuration holds of secrets.
-func (a *App) maskSecrets() {
-	for i := range a.Sources {
-		for j := range a.Sources[i].Auth {
-			credential := &a.Sources[i].Auth[j]
+func maskSecrets(settings *config.Relay) {
+	for i := range settings.Sources {
+		for j := range settings.Sources[i].Auth {
+			credential := &settings.Sources[i].Auth[j]
 			credential.Password = secret.Literal(credential.Password)
 			maskLiterals(credential.Values)
 		}
 	}
 	// Parameters that stand where a credential is wanted hold one.
 	names := make(map[string]bool)
-	for i := range a.Actions {
-		maskAction(&a.Actions[i], names)
+	for i := range settings.Actions {
+		maskAction(&settings.Actions[i], names)
 	}
-	a.maskParameters(names)
+	maskParameters(settings.Parameters, names)
 }
 
 // maskAction masks what an action holds of secrets, and notes the names of the
@@ -87,12 +87,12 @@ func maskAction(a *config.Action, names map[string]bool) {
 
 // maskParameters masks the values of the parameters that are secret, and of
 // those in them.
-func (a *App) maskParameters(names map[string]bool) {
+func maskParameters(parameters []config.Parameter, names map[string]bool) {
 	// A value may hold further parameters, the values of those yet others.
 	for known := -1; known != len(names); {
 		known = len(names)
-		for i := range a.Parameters {
-			maskParameter(&a.Parameters[i], names)
+		for i := range parameters {
+			maskParameter(&parameters[i], names)
 		}
 	}
 }
