@@ -27,6 +27,7 @@ var rooms = []string{
 	"caddymodule/command",
 	"caddymodule/caddyfile",
 	"caddymodule/handover",
+	"caddymodule/environment",
 	"caddymodule/sites",
 	"internal/console",
 	"internal/api",
@@ -61,7 +62,7 @@ var rooms = []string{
 var aside = []string{"examples", "internal/event/eventtest", "internal/processtest", "internal/queue/queuetest", "internal/relay/relaytest", "test"}
 
 // knowsCaddy are the rooms that may import Caddy. The engine is a plain library.
-var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/command", "caddymodule/caddyfile", "caddymodule/handover", "caddymodule/sites"}
+var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/command", "caddymodule/caddyfile", "caddymodule/handover", "caddymodule/environment", "caddymodule/sites"}
 
 func TestRoomsImportOnlyWhatIsBelow(t *testing.T) {
 	for _, name := range packages(t) {

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/environment"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
@@ -62,7 +63,7 @@ type appState struct {
 // server.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
-	directory, err := a.queueDirectory()
+	directory, err := environment.QueueDirectory(&a.Relay)
 	if err != nil {
 		return err
 	}

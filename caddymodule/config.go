@@ -6,8 +6,10 @@ package caddymodule
 
 import (
 	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	_ "github.com/caddy-event-relay/event-relay/caddymodule/caddyfile" // registers the option and the directives
+	"github.com/caddy-event-relay/event-relay/caddymodule/command"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
@@ -19,6 +21,7 @@ const appName = sites.RelayHandler
 func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(new(Handler))
+	caddycmd.RegisterCommand(command.New(Version()))
 }
 
 // App is Event Relay: it takes the events that business systems post to one

@@ -3,8 +3,7 @@ package caddymodule
 import (
 	"net/netip"
 
-	"github.com/caddyserver/caddy/v2"
-
+	"github.com/caddy-event-relay/event-relay/caddymodule/environment"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/resolve"
@@ -34,13 +33,7 @@ func (a *App) compile(admin []netip.AddrPort, sites sites.Sites) (*relay.Generat
 
 // configuration checks the values of the configuration and converts them.
 func (a *App) configuration() (relay.Configuration, error) {
-	configuration, err := relay.Resolve(a.Relay, lookUp, a.logger)
+	configuration, err := relay.Resolve(a.Relay, environment.LookUp, a.logger)
 	configuration.Version = Version()
 	return configuration, err
-}
-
-// lookUp puts the values of Caddy's placeholders in their places, as resolve.Lookup
-// wants it.
-func lookUp(text string) (string, error) {
-	return caddy.NewReplacer().ReplaceOrErr(text, true, true)
 }

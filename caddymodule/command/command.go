@@ -3,7 +3,6 @@
 package command
 
 import (
-	"encoding/json"
 	"fmt"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -12,10 +11,9 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
-// New returns the command with all that are below it. read decodes the relay's
-// part of a configuration from JSON.
-func New(read func(json.RawMessage) (App, error)) caddycmd.Command {
-	readApp = read
+// New returns the command with all that are below it. version is the relay's, which
+// may be empty: explain shows it in the requests.
+func New(version string) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "event-relay",
 		Usage: "<command>",
@@ -37,11 +35,11 @@ with --envfile, as for 'caddy run'.
 
 The exit status is 0 if it is done and 1 for an error. The help of a command
 says what 2 and 3 mean.`,
-		CobraFunc: addCommands,
+		CobraFunc: func(root *cobra.Command) { addCommands(root, version) },
 	}
 }
 
-func addCommands(root *cobra.Command) {
+func addCommands(root *cobra.Command, version string) {
 	// Cobra would print the help of an unknown command and call that a success.
 	root.Args = cobra.ArbitraryArgs
 	root.RunE = func(_ *cobra.Command, arguments []string) error {
@@ -67,11 +65,11 @@ func addCommands(root *cobra.Command) {
 		return loadEnvironmentFiles(files)
 	}
 	root.AddCommand(
-		statusCommand(), activityCommand(), showCommand(), rejectionsCommand(), explainCommand(),
+		statusCommand(), activityCommand(), showCommand(), rejectionsCommand(), explainCommand(version),
 		eventsCommand(), actionsCommand(), parametersCommand(),
 		sendCommand(), resendCommand(), decideCommand(),
 		pauseCommand(), resumeCommand(), disableCommand(), enableCommand(), cancelCommand(), moveCommand(),
-		testCommand(), setupCommand(), importPostmanCommand(), exportActionsCommand(),
+		testCommand(version), setupCommand(), importPostmanCommand(), exportActionsCommand(),
 		backupCommand(), restoreCommand(), checkCommand())
 	for _, command := range root.Commands() {
 		if accepts := command.Args; accepts != nil {

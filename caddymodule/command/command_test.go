@@ -21,7 +21,7 @@ import (
 
 func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 	root := &cobra.Command{Use: "event-relay"}
-	addCommands(root)
+	addCommands(root, "v1.2.3")
 	for _, command := range root.Commands() {
 		if command.Example == "" || command.Short == "" {
 			t.Errorf("%s has no example or no short text", command.Name())

@@ -10,9 +10,12 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/environment"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/resolve"
 )
 
 // configurationFile is a configuration file, read as Caddy's JSON, with what
@@ -65,32 +68,6 @@ func (c *configurationFile) relay() (json.RawMessage, error) {
 	return c.parts.Apps.Relay, nil
 }
 
-// App is the relay's part of a configuration.
-type App interface {
-	// Configuration checks the values and converts them for the engine.
-	Configuration(*zap.Logger) (relay.Configuration, error)
-	// QueueDirectory returns the absolute directory of the queue.
-	QueueDirectory() (string, error)
-	// Source returns a source by its name, without looking at others.
-	Source(name string) (config.Source, error)
-}
-
-// readApp decodes the relay's part of a configuration from JSON.
-var readApp func(json.RawMessage) (App, error)
-
-// app returns the relay's part of the configuration. Its values are not checked.
-func (c *configurationFile) app() (App, error) {
-	part, err := c.relay()
-	if err != nil {
-		return nil, err
-	}
-	app, err := readApp(part)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", c.name, err)
-	}
-	return app, nil
-}
-
 // settings returns the settings of the relay as they are written. Their values
 // are not checked.
 func (c *configurationFile) settings() (*config.Relay, error) {
@@ -98,12 +75,32 @@ func (c *configurationFile) settings() (*config.Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := new(config.Relay)
-	if err := caddy.StrictUnmarshalJSON(part, settings); err != nil {
+	settings, err := config.Parse(part)
+	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", c.name, err)
 	}
-	return settings, nil
+	return &settings, nil
 }
+
+// source returns a source by its name, with its secrets. No other is looked at: the
+// environment of a command may lack the secrets of others.
+func (c *configurationFile) source(name string) (config.Source, error) {
+	settings, err := c.settings()
+	if err != nil {
+		return config.Source{}, err
+	}
+	known := make([]string, len(settings.Sources))
+	for i, source := range settings.Sources {
+		if source.Name == name {
+			return resolve.Source(source, environment.LookUp, logger())
+		}
+		known[i] = source.Name
+	}
+	return config.Source{}, fmt.Errorf("setting up a source: %w", names.Unknown("source", name, known, ""))
+}
+
+// logger returns the log of the relay.
+func logger() *zap.Logger { return caddy.Log().Named(sites.RelayHandler) }
 
 // sites returns the sites of the http app, none if they cannot be read: Caddy
 // says then what is wrong with them.
@@ -114,17 +111,14 @@ func (c *configurationFile) sites() (read sites.Sites) {
 	return read
 }
 
-// compile compiles the relay of the configuration for a dry run. If anywhere is
-// set, sources take requests from any address.
-func (c *configurationFile) compile(anywhere bool) (*relay.Generation, error) {
-	app, err := c.app()
+// compile compiles the relay of the configuration for a dry run of a relay of that
+// version. If anywhere is set, sources take requests from any address.
+func (c *configurationFile) compile(version string, anywhere bool) (*relay.Generation, error) {
+	configuration, err := c.configuration(logger())
 	if err != nil {
 		return nil, err
 	}
-	configuration, err := app.Configuration(caddy.Log().Named(sites.RelayHandler))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", c.name, err)
-	}
+	configuration.Version = version
 	if anywhere {
 		for i := range configuration.Sources {
 			configuration.Sources[i].Allow = nil
@@ -137,12 +131,24 @@ func (c *configurationFile) compile(anywhere bool) (*relay.Generation, error) {
 	return generation, nil
 }
 
+// configuration checks the values of the relay and converts them for the engine.
+func (c *configurationFile) configuration(log *zap.Logger) (relay.Configuration, error) {
+	settings, err := c.settings()
+	if err != nil {
+		return relay.Configuration{}, err
+	}
+	configuration, err := relay.Resolve(*settings, environment.LookUp, log)
+	if err != nil {
+		return relay.Configuration{}, fmt.Errorf("reading %s: %w", c.name, err)
+	}
+	return configuration, nil
+}
+
 // validate provisions the configuration as `caddy validate` does. It returns
 // what loading it warns of: requests that nothing takes, and secrets that are
 // left out.
 func (c *configurationFile) validate() (warnings []string, err error) {
-	app, err := c.app()
-	if err != nil {
+	if _, err := c.settings(); err != nil {
 		return nil, err
 	}
 	var parsed *caddy.Config
@@ -153,9 +159,9 @@ func (c *configurationFile) validate() (warnings []string, err error) {
 		return nil, fmt.Errorf("reading %s: %w", c.name, err)
 	}
 	// Validating has logged already what is left out.
-	configuration, err := app.Configuration(zap.NewNop())
+	configuration, err := c.configuration(zap.NewNop())
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", c.name, err)
+		return nil, err
 	}
 	return slices.Concat(c.sites().EmptyAnswers(), configuration.SkippedSecrets), nil
 }

@@ -25,7 +25,7 @@ import (
 // action is status 0, an error 1.
 const exitIgnored = 2
 
-func explainCommand() *cobra.Command {
+func explainCommand(version string) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "explain (--request FILE | --event ID)",
 		Short: "Says what the rules do about an event and why, without storing or sending anything",
@@ -77,7 +77,7 @@ For a batch, an error of one event counts, then an action of one.`,
 			// The exit status says it; cobra would add a line that says that it does.
 			command.SilenceErrors = true
 			return caddycmd.WrapCommandFuncForCobra(func(flags caddycmd.Flags) (int, error) {
-				return runExplain(flags, command.InOrStdin(), command.OutOrStdout())
+				return runExplain(version, flags, command.InOrStdin(), command.OutOrStdout())
 			})(command, arguments)
 		},
 	}
@@ -93,8 +93,8 @@ For a batch, an error of one event counts, then an action of one.`,
 	return command
 }
 
-func runExplain(flags caddycmd.Flags, in io.Reader, out io.Writer) (int, error) {
-	explanation, err := explain(flags, in)
+func runExplain(version string, flags caddycmd.Flags, in io.Reader, out io.Writer) (int, error) {
+	explanation, err := explain(version, flags, in)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
@@ -117,7 +117,7 @@ func runExplain(flags caddycmd.Flags, in io.Reader, out io.Writer) (int, error) 
 	return caddy.ExitCodeFailedStartup, errors.New("the outcome is an error: see the explanation")
 }
 
-func explain(flags caddycmd.Flags, in io.Reader) (inspect.Explanation, error) {
+func explain(version string, flags caddycmd.Flags, in io.Reader) (inspect.Explanation, error) {
 	file, id := flags.String("request"), flags.String("event")
 	if (file == "") == (id == "") {
 		return inspect.Explanation{}, errors.New("explaining needs either --request FILE or --event ID")
@@ -126,16 +126,16 @@ func explain(flags caddycmd.Flags, in io.Reader) (inspect.Explanation, error) {
 		if flags.String("source") != "" || flags.String("from") != "" {
 			return inspect.Explanation{}, errors.New("--source and --from go with --request; a stored event has its source and address")
 		}
-		return explainStored(flags, id)
+		return explainStored(version, flags, id)
 	}
 	if flags.Bool("then") {
 		return inspect.Explanation{}, errors.New("--then goes with --event; a request in a file comes now")
 	}
-	return explainRequest(flags, file, in)
+	return explainRequest(version, flags, file, in)
 }
 
 // explainStored explains an event of a running relay.
-func explainStored(flags caddycmd.Flags, id string) (inspect.Explanation, error) {
+func explainStored(version string, flags caddycmd.Flags, id string) (inspect.Explanation, error) {
 	var explanation inspect.Explanation
 	if flags.Bool("then") {
 		if flags.String("config") != "" {
@@ -159,7 +159,7 @@ func explainStored(flags caddycmd.Flags, id string) (inspect.Explanation, error)
 	if err != nil {
 		return explanation, err
 	}
-	generation, err := file.compile(false)
+	generation, err := file.compile(version, false)
 	if err == nil {
 		generation, err = placed(flags, generation)
 	}
@@ -196,7 +196,7 @@ func askRelay(flags caddycmd.Flags, path string, result any) error {
 }
 
 // explainRequest explains a request in a file.
-func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (inspect.Explanation, error) {
+func explainRequest(version string, flags caddycmd.Flags, file string, in io.Reader) (inspect.Explanation, error) {
 	if file == "-" && flags.String("config") == "-" {
 		return inspect.Explanation{}, errors.New("standard input cannot be both the request and the configuration")
 	}
@@ -214,7 +214,7 @@ func explainRequest(flags caddycmd.Flags, file string, in io.Reader) (inspect.Ex
 	if err != nil {
 		return inspect.Explanation{}, err
 	}
-	generation, err := loaded.compile(!client.IsValid())
+	generation, err := loaded.compile(version, !client.IsValid())
 	if err == nil {
 		generation, err = placed(flags, generation)
 	}

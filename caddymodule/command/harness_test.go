@@ -52,7 +52,7 @@ func (f *FakeRelay) Run(arguments ...string) (out, report string, status int) {
 // Names returns the names of all commands.
 func Names() (names []string) {
 	root := &cobra.Command{Use: "event-relay"}
-	addCommands(root)
+	addCommands(root, "v1.2.3")
 	for _, command := range root.Commands() {
 		names = append(names, command.Name())
 	}
@@ -62,7 +62,7 @@ func Names() (names []string) {
 // RunRoot runs a command with standard input.
 func RunRoot(in string, arguments ...string) (out, report string, status int) {
 	root := &cobra.Command{Use: "event-relay", SilenceUsage: true}
-	addCommands(root)
+	addCommands(root, "v1.2.3")
 	var stdout, stderr bytes.Buffer
 	root.SetIn(strings.NewReader(in))
 	root.SetOut(&stdout)

@@ -9,6 +9,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/environment"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
 
@@ -92,9 +93,9 @@ func configuredQueue(flags caddycmd.Flags) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w; or name the directory with --dir", err)
 	}
-	app, err := file.app()
+	settings, err := file.settings()
 	if err != nil {
 		return "", fmt.Errorf("%w; or name the directory with --dir", err)
 	}
-	return app.QueueDirectory()
+	return environment.QueueDirectory(settings)
 }

@@ -70,11 +70,7 @@ func setup(flags caddycmd.Flags, name, public string) (preset.Handover, error) {
 	if err != nil {
 		return preset.Handover{}, err
 	}
-	app, err := file.app()
-	if err != nil {
-		return preset.Handover{}, err
-	}
-	source, err := app.Source(name)
+	source, err := file.source(name)
 	if err != nil {
 		return preset.Handover{}, err
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
-func testCommand() *cobra.Command {
+func testCommand(version string) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "test [DIR]",
 		Short: "Tests a configuration with request files that say what is expected of them",
@@ -45,7 +45,7 @@ The exit status is 0 if all cases pass, and 1 if one fails or cannot be read.`,
   caddy event-relay test tests/pbx --envfile test.env --tap
   caddy event-relay show 0199f3c2-7d11 --http --expect >tests/project.http`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: running(runTest),
+		RunE: running(func(i *invocation) (int, error) { return runTest(version, i) }),
 	}
 	flags := command.Flags()
 	flags.StringP("config", "c", "", "Configuration file to test")
@@ -62,8 +62,8 @@ type caseResult struct {
 	Wrong []string `json:"wrong,omitempty"`
 }
 
-func runTest(i *invocation) (int, error) {
-	results, err := i.testResults()
+func runTest(version string, i *invocation) (int, error) {
+	results, err := i.testResults(version)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
@@ -88,7 +88,7 @@ func runTest(i *invocation) (int, error) {
 }
 
 // testResults runs the cases.
-func (i *invocation) testResults() ([]caseResult, error) {
+func (i *invocation) testResults(version string) ([]caseResult, error) {
 	directory := "tests"
 	if i.NArg() > 0 {
 		directory = i.Arg(0)
@@ -104,7 +104,7 @@ func (i *invocation) testResults() ([]caseResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	tester := &tester{configuration: file, compiled: map[bool]*relay.Generation{}}
+	tester := &tester{version: version, configuration: file, compiled: map[bool]*relay.Generation{}}
 	results := make([]caseResult, len(files))
 	for n, name := range files {
 		wrong, err := tester.run(name)
@@ -139,6 +139,7 @@ func caseFiles(directory string) (files []string, err error) {
 // tester runs cases against a configuration, which it compiles once for requests
 // from anywhere and once for those with an address.
 type tester struct {
+	version       string
 	configuration *configurationFile
 	compiled      map[bool]*relay.Generation
 	// broken is why the configuration cannot be compiled.
@@ -158,7 +159,7 @@ func (t *tester) run(name string) (wrong []string, err error) {
 	anywhere := !c.from.IsValid()
 	generation := t.compiled[anywhere]
 	if generation == nil {
-		if generation, t.broken = t.configuration.compile(anywhere); t.broken != nil {
+		if generation, t.broken = t.configuration.compile(t.version, anywhere); t.broken != nil {
 			return nil, t.broken
 		}
 		t.compiled[anywhere] = generation
