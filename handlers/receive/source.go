@@ -3,7 +3,6 @@ package receive
 import (
 	"cmp"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -192,21 +191,11 @@ func compileSource(settings config.Source, l *language.Language, timezone *time.
 	// What is wrong with these two is among what Check found.
 	s.timezone, _ = settings.Location(timezone)
 	s.allow, _ = settings.Networks()
-	if s.MaxBody == 0 {
-		s.MaxBody = config.DefaultMaxBody
-	} else if s.MaxBody < 0 {
-		wrong("max_body", "a size is not negative")
-	}
+	s.MaxBody = cmp.Or(s.MaxBody, config.DefaultMaxBody)
+	s.Respond = cmp.Or(s.Respond, config.DefaultRespond)
 	if dedupe.Key != "" && signsID != "" {
 		wrong("dedupe", "with auth %s, signed ids are the keys already, and another key would let a copied "+
 			"request pass: write dedupe with its window alone, or make two sources", signsID)
-	}
-	switch s.Respond {
-	case 0:
-		s.Respond = http.StatusOK
-	case http.StatusOK, http.StatusAccepted, http.StatusNoContent:
-	default:
-		wrong("respond", "%d is not among 200, 202 and 204", s.Respond)
 	}
 	return s, problems.Err()
 }

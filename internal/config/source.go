@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -120,6 +121,10 @@ type Field struct {
 // otherwise: 1 MiB, twice what the PBX vendor's own sample receiver takes.
 const DefaultMaxBody = 1 << 20
 
+// DefaultRespond is the status that answers an event which is stored, unless the
+// source says otherwise.
+const DefaultRespond = http.StatusOK
+
 // Location returns the time zone of the source's dates and times. relay is that of
 // the relay.
 func (s *Source) Location(relay *time.Location) (*time.Location, error) {
@@ -142,7 +147,7 @@ func (s *Source) Networks() (allowed []netip.Prefix, err error) {
 }
 
 // Check finds what is wrong with the values of the source by themselves: names,
-// time zone, networks, durations. What its expressions and credentials say, and what
+// time zone, networks, durations, sizes, statuses. What its expressions and credentials say, and what
 // its preset has to do with, is found when they are compiled.
 func (s *Source) Check(wrong *Findings) {
 	if err := names.Check("source", s.Name); err != nil {
@@ -166,5 +171,13 @@ func (s *Source) Check(wrong *Findings) {
 	add("quiet", checkSign("it", time.Duration(s.Quiet)))
 	if s.Dedupe != nil && s.Dedupe.Window <= 0 {
 		add("dedupe", fmt.Errorf("it needs a window above zero, such as 10m, not %s", time.Duration(s.Dedupe.Window)))
+	}
+	if s.MaxBody < 0 {
+		wrong.Add(s.Place, fmt.Errorf("source %s, max_body: a size is not negative", s.Name))
+	}
+	switch s.Respond {
+	case 0, http.StatusOK, http.StatusAccepted, http.StatusNoContent:
+	default:
+		wrong.Add(s.Place, fmt.Errorf("source %s, respond: %d is not among 200, 202 and 204", s.Name, s.Respond))
 	}
 }
