@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"math/big"
 	"net/netip"
 	"os"
@@ -22,7 +23,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // fromCaddyfile returns the app that an event_relay block makes, by way of its
@@ -174,10 +174,15 @@ func writeCertificate(t *testing.T, directory string) (certificate, key string) 
 func TestTenantsReachTheRules(t *testing.T) {
 	t.Setenv("EVENT_RELAY_SECRET", "from outside")
 	configuration, err := fromCaddyfile(t, "parameter crm {\ndefault a\ntenant b {env.EVENT_RELAY_SECRET}\ntenant a c\n}").configuration()
-	want := []language.CustomParameter{{Name: "crm", Value: "a", Tenants: map[string]language.TenantValue{
-		"a": {Value: "c"}, "b": {Value: "from outside", Secret: true}}}}
-	if err != nil || !reflect.DeepEqual(configuration.Parameters, want) {
-		t.Errorf("got %+v, %v; want %+v", configuration.Parameters, err, want)
+	if err != nil || len(configuration.Parameters) != 1 {
+		t.Fatalf("got %+v, %v", configuration.Parameters, err)
+	}
+	crm := configuration.Parameters[0]
+	if want := map[string]string{"a": "c", "b": "from outside"}; crm.Value != "a" || !maps.Equal(crm.Tenants, want) {
+		t.Errorf("got %+v; want a and %v", crm, want)
+	}
+	if crm.IsSecret("") || crm.IsSecret("a") || !crm.IsSecret("b") {
+		t.Errorf("which values are secret: %+v", crm)
 	}
 }
 
@@ -194,7 +199,7 @@ func TestSecretsStayOutside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if parameter := configuration.Parameters[0]; parameter.Value != "from outside" || !parameter.Secret {
+	if parameter := configuration.Parameters[0]; parameter.Value != "from outside" || !parameter.IsSecret("") {
 		t.Errorf("the parameter is %+v", parameter)
 	}
 	after, err := json.Marshal(app)

@@ -5,13 +5,17 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
+// newLanguage makes a language. Its parameters are resolved: the value {env.VALUE} is
+// the secret VALUE.
 func newLanguage(tb testing.TB, definitions language.Definitions) *language.Language {
 	tb.Helper()
+	definitions.Parameters = configtest.Resolved(definitions.Parameters...)
 	l, err := language.New(definitions)
 	if err != nil {
 		tb.Fatal(err)

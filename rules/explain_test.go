@@ -136,9 +136,9 @@ func (g generator) event() *event.Event {
 // checks that what is told leads to what is decided.
 func TestExplainAgreesWithDecide(t *testing.T) {
 	var definitions language.Definitions
-	definitions.Parameters = []language.CustomParameter{
-		{Name: "setting", Value: "x", Tenants: map[string]language.TenantValue{"200": {Value: "1"}}},
-		{Name: "hidden", Value: "h1dden-value", Secret: true},
+	definitions.Parameters = []config.Parameter{
+		{Name: "setting", Value: "x", Tenants: map[string]string{"200": "1"}},
+		{Name: "hidden", Value: "{env.h1dden-value}"},
 	}
 	l := newLanguage(t, definitions)
 	g := generator{rand.New(rand.NewPCG(1, 2))}

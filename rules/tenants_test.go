@@ -11,9 +11,9 @@ import (
 )
 
 func TestDecideByTenant(t *testing.T) {
-	definitions := language.Definitions{Parameters: []language.CustomParameter{
-		{Name: "on", Value: "no", Tenants: map[string]language.TenantValue{"200": {Value: "yes"}}},
-		{Name: "only", NoDefault: true, Tenants: map[string]language.TenantValue{"200": {Value: "two"}}},
+	definitions := language.Definitions{Parameters: []config.Parameter{
+		{Name: "on", Value: "no", Tenants: map[string]string{"200": "yes"}},
+		{Name: "only", Tenants: map[string]string{"200": "two"}},
 	}}
 	l := newLanguage(t, definitions)
 	rule := func(when string) []config.Rule {

@@ -5,24 +5,19 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestOnlyEndpoint(t *testing.T) {
-	without := func(p language.CustomParameter) language.CustomParameter {
-		p.NoDefault = true
-		return p
-	}
 	for _, c := range []struct {
 		url        string
-		parameters []language.CustomParameter
+		parameters []config.Parameter
 		want       string
 	}{
 		{"http://h/{{body.x}}", nil, "http://h"},
-		{"{{site}}/x", []language.CustomParameter{byTenant("site", "http://a", "200", "http://b")}, ""},
-		{"{{site}}/x", []language.CustomParameter{byTenant("site", "http://a/1", "200", "http://a/2")}, "http://a"},
-		{"{{site}}/x", []language.CustomParameter{without(byTenant("site", "", "200", "http://a/2"))}, "http://a"},
-		{"{{site}}/x", []language.CustomParameter{without(byTenant("site", "", "200", "http://a", "300", "http://b"))}, ""},
+		{"{{site}}/x", []config.Parameter{byTenant("site", "http://a", "200", "http://b")}, ""},
+		{"{{site}}/x", []config.Parameter{byTenant("site", "http://a/1", "200", "http://a/2")}, "http://a"},
+		{"{{site}}/x", []config.Parameter{byTenant("site", "", "200", "http://a/2")}, "http://a"},
+		{"{{site}}/x", []config.Parameter{byTenant("site", "", "200", "http://a", "300", "http://b")}, ""},
 	} {
 		p := prepare(t, config.Action{URL: c.url}, c.parameters...)
 		e, ok := p.onlyEndpoint()

@@ -20,7 +20,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // workbench is a dispatcher with what stands around it.
@@ -239,7 +238,7 @@ func BenchmarkDispatch(b *testing.B) {
 				Headers: []config.NameValue{{Name: "X-Project", Value: "{{body.project.id}}"}, {Name: "Authorization", Value: "Bearer {{studio_token}}"}},
 				Body:    &config.Body{Kind: config.BodyJSON, Text: `{"project": {{body.project.id}}, "name": "{{body.project.name}}", "by": "{{calling_name}}"}`},
 			}
-			p := prepare(b, action, language.CustomParameter{Name: "studio_token", Value: "s3cret", Secret: true})
+			p := prepare(b, action, config.Parameter{Name: "studio_token", Value: "{env.s3cret}"})
 			sender := send.NewSender(mustTargets(b), nil)
 			defer sender.Close()
 			q := &benchQueue{memory: newMemory(time.Now), event: eventWith(map[string]any{"project": map[string]any{"id": int64(4711), "name": "Spring campaign \"Blüte\""}}), end: make(chan struct{})}

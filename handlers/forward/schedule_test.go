@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestScheduleOrder(t *testing.T) {
@@ -16,7 +15,7 @@ func TestScheduleOrder(t *testing.T) {
 		"id": int64(7), "digits": json.Number("48000000000000000001"), "text": "Job 7", "list": []any{int64(1), "a"},
 		"yes": true, "long": long, "longer": long + "x", "longest": long + "y",
 	}
-	language := languageWith(t, language.CustomParameter{Name: "studio_host", Value: "127.0.0.1"})
+	language := languageWith(t, config.Parameter{Name: "studio_host", Value: "127.0.0.1"})
 	key := func(expression string) string {
 		t.Helper()
 		p := prepareIn(t, language, config.Action{URL: "http://h/", OrderBy: expression})

@@ -9,13 +9,16 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/handlers/forward/template"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
-func languageWith(t testing.TB, parameters ...language.CustomParameter) *language.Language {
+// languageWith makes a language with parameters, resolved: the value {env.VALUE} is the
+// secret VALUE.
+func languageWith(t testing.TB, parameters ...config.Parameter) *language.Language {
 	t.Helper()
-	language, err := language.New(language.Definitions{Parameters: parameters})
+	language, err := language.New(language.Definitions{Parameters: configtest.Resolved(parameters...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +26,7 @@ func languageWith(t testing.TB, parameters ...language.CustomParameter) *languag
 }
 
 // prepare compiles one action. Its templates may name the parameters.
-func prepare(t testing.TB, action config.Action, parameters ...language.CustomParameter) *Prepared {
+func prepare(t testing.TB, action config.Action, parameters ...config.Parameter) *Prepared {
 	t.Helper()
 	return prepareIn(t, languageWith(t, parameters...), action)
 }
@@ -56,10 +59,10 @@ func eventWith(body any) *event.Event {
 }
 
 // byTenant is a parameter with a default and values for tenants.
-func byTenant(name, value string, pairs ...string) language.CustomParameter {
-	p := language.CustomParameter{Name: name, Value: value, Tenants: map[string]language.TenantValue{}}
+func byTenant(name, value string, pairs ...string) config.Parameter {
+	p := config.Parameter{Name: name, Value: value, Tenants: map[string]string{}}
 	for i := 0; i < len(pairs); i += 2 {
-		p.Tenants[pairs[i]] = language.TenantValue{Value: pairs[i+1]}
+		p.Tenants[pairs[i]] = pairs[i+1]
 	}
 	return p
 }

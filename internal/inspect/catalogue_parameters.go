@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
@@ -69,18 +70,15 @@ func Parameters(runtime *relay.Runtime) []ParameterListed {
 			return generation.Mask(value)
 		}
 		listed := ParameterListed{
-			Name: parameter.Name, Kind: "custom", Value: shown(parameter.Value, parameter.Secret),
-			Secret: parameter.Secret, Undefined: isUndefined(parameter), UsedBy: uses.of(parameter.Name),
-		}
-		if parameter.NoDefault {
-			listed.Value = ""
+			Name: parameter.Name, Kind: "custom", Value: shown(parameter.Value, parameter.IsSecret("")),
+			Secret: parameter.IsSecret(""), Undefined: isUndefined(parameter), UsedBy: uses.of(parameter.Name),
 		}
 		for tenant, value := range parameter.Tenants {
 			if listed.Tenants == nil {
 				listed.Tenants = make(map[string]string, len(parameter.Tenants))
 			}
-			listed.Tenants[tenant] = shown(value.Value, value.Secret)
-			listed.Secret = listed.Secret || value.Secret
+			listed.Tenants[tenant] = shown(value, parameter.IsSecret(tenant))
+			listed.Secret = listed.Secret || parameter.IsSecret(tenant)
 		}
 		parameters = append(parameters, listed)
 	}
@@ -89,8 +87,8 @@ func Parameters(runtime *relay.Runtime) []ParameterListed {
 
 // isUndefined reports whether a parameter is still to be given a value. Imports of
 // collections write such values.
-func isUndefined(p language.CustomParameter) bool {
-	if p.Secret || p.NoDefault || len(p.Tenants) > 0 {
+func isUndefined(p config.Parameter) bool {
+	if p.IsSecret("") || len(p.Tenants) > 0 {
 		return false
 	}
 	host := p.Value
@@ -179,12 +177,12 @@ func usesOf(g *relay.Generation) uses {
 	}
 	for _, parameter := range g.Configuration.Parameters {
 		user := parameterUser + parameter.Name
-		if !parameter.Secret {
+		if !parameter.IsSecret("") {
 			found.add(user, heldIn(parameter.Value)...)
 		}
-		for _, value := range parameter.Tenants {
-			if !value.Secret {
-				found.add(user, heldIn(value.Value)...)
+		for tenant, value := range parameter.Tenants {
+			if !parameter.IsSecret(tenant) {
+				found.add(user, heldIn(value)...)
 			}
 		}
 	}

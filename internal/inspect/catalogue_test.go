@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -27,19 +28,20 @@ const secretToken = "s3cr3t-t0ken"
 // listedConfiguration has one of everything that is listed.
 func listedConfiguration() relay.Configuration {
 	return relay.Configuration{
-		Parameters: []language.CustomParameter{
-			{Name: "base", Value: "http://127.0.0.1:8080"},
-			{Name: "token", Value: secretToken, Secret: true},
-			{Name: "api", Value: "{{base}}/api"},
-			{Name: "number", NoDefault: true, Tenants: map[string]language.TenantValue{"north": {Value: "1"}, "south": {Value: secretToken, Secret: true}}},
-			{Name: "written", Value: "in-the-caddyfile"},
-			{Name: "spare", Value: "never used, but for icfm-credential"},
-		},
-		Relay: config.Relay{Sources: []config.Source{
-			{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
-			{Name: "erp", Place: "Caddyfile:7", Events: []config.EventType{{Name: "order_paid", Description: "An order has been paid"}},
-				Auth: []config.Credential{{Kind: auth.None}}, Fields: []config.Field{{Name: "order_id", Expression: "body.data.id"}}},
-		},
+		Relay: config.Relay{
+			Parameters: configtest.Resolved([]config.Parameter{
+				{Name: "base", Value: "http://127.0.0.1:8080"},
+				{Name: "token", Value: "{env." + secretToken + "}"},
+				{Name: "api", Value: "{{base}}/api"},
+				{Name: "number", Tenants: map[string]string{"north": "1", "south": "{env." + secretToken + "}"}},
+				{Name: "written", Value: "in-the-caddyfile"},
+				{Name: "spare", Value: "never used, but for icfm-credential"},
+			}...),
+			Sources: []config.Source{
+				{Name: "icfm", Preset: "icfm", Place: "Caddyfile:3", Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-credential"}}}},
+				{Name: "erp", Place: "Caddyfile:7", Events: []config.EventType{{Name: "order_paid", Description: "An order has been paid"}},
+					Auth: []config.Credential{{Kind: auth.None}}, Fields: []config.Field{{Name: "order_id", Expression: "body.data.id"}}},
+			},
 			Actions: []config.Action{
 				{Name: "pay", Place: "Caddyfile:20", Description: "Tell of the payment", Method: "POST", URL: "http://me:hush@127.0.0.1:8080/orders/{{order_id}}",
 					Headers: []config.NameValue{{Name: "X-Token", Value: "{{token}}"}}, Query: []config.NameValue{{Name: "n", Value: "{{number ?? 0}}"}},

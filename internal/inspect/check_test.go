@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestWarnings(t *testing.T) {
@@ -88,25 +88,25 @@ func TestWarnings(t *testing.T) {
 
 // Parameters that are still to be given a value are named if an action uses them.
 func TestWarnOfUndefined(t *testing.T) {
-	secret := language.CustomParameter{Name: "p", Value: "undefined", Secret: true}
+	secret := config.Parameter{Name: "p", Value: "{env.undefined}"}
 	for name, c := range map[string]struct {
-		parameters []language.CustomParameter
+		parameters []config.Parameter
 		value      string
 		want       string // "" for no warning
 	}{
-		"empty":       {[]language.CustomParameter{{Name: "p"}}, "{{p}}", "parameter p: it is empty, and actions use it (pay); fill in: parameter p VALUE"},
-		"undefined":   {[]language.CustomParameter{{Name: "p", Value: "undefined"}}, "{{p}}", "parameter p: its value is undefined, which stands for a missing one, and actions use it (pay)"},
-		"placeholder": {[]language.CustomParameter{{Name: "p", Value: "http://p.invalid"}}, "{{upper(p)}}", "parameter p: its value is http://p.invalid, which stands"},
-		"held":        {[]language.CustomParameter{{Name: "p"}, {Name: "q", Value: "{{p}}"}, {Name: "r", Value: "x{{q}}"}}, "{{r}}", "parameter p: it is empty, and actions use it (pay)"},
-		"unused":      {[]language.CustomParameter{{Name: "p"}}, "x", ""},
-		"defined":     {[]language.CustomParameter{{Name: "p", Value: "x"}}, "{{p}}", ""},
-		"secret":      {[]language.CustomParameter{secret}, "{{p}}", ""},
-		"by tenant":   {[]language.CustomParameter{{Name: "p", NoDefault: true, Tenants: map[string]language.TenantValue{"a": {Value: "x"}}}}, "{{p}}", ""},
+		"empty":       {[]config.Parameter{{Name: "p"}}, "{{p}}", "parameter p: it is empty, and actions use it (pay); fill in: parameter p VALUE"},
+		"undefined":   {[]config.Parameter{{Name: "p", Value: "undefined"}}, "{{p}}", "parameter p: its value is undefined, which stands for a missing one, and actions use it (pay)"},
+		"placeholder": {[]config.Parameter{{Name: "p", Value: "http://p.invalid"}}, "{{upper(p)}}", "parameter p: its value is http://p.invalid, which stands"},
+		"held":        {[]config.Parameter{{Name: "p"}, {Name: "q", Value: "{{p}}"}, {Name: "r", Value: "x{{q}}"}}, "{{r}}", "parameter p: it is empty, and actions use it (pay)"},
+		"unused":      {[]config.Parameter{{Name: "p"}}, "x", ""},
+		"defined":     {[]config.Parameter{{Name: "p", Value: "x"}}, "{{p}}", ""},
+		"secret":      {[]config.Parameter{secret}, "{{p}}", ""},
+		"by tenant":   {[]config.Parameter{{Name: "p", Tenants: map[string]string{"a": "x"}}}, "{{p}}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runtime := relaytest.Open(t, t.TempDir())
 			configuration := listedConfiguration()
-			configuration.Parameters = append(configuration.Parameters, c.parameters...)
+			configuration.Parameters = append(configuration.Parameters, configtest.Resolved(c.parameters...)...)
 			configuration.Actions[0].Headers = append(configuration.Actions[0].Headers, config.NameValue{Name: "X-P", Value: c.value})
 			generation := relaytest.Push(t, runtime, configuration)
 			got := strings.Join(warnOfUndefined(generation), "\n")

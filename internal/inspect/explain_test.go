@@ -13,11 +13,11 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func request(method, uri, body string) *http.Request {
@@ -29,7 +29,7 @@ func request(method, uri, body string) *http.Request {
 func TestExplainRequest(t *testing.T) {
 	target := relaytest.NewService(t)
 	configured := relaytest.Configuration(target, "/record/{{body.id}}")
-	configured.Parameters = []language.CustomParameter{{Name: "token", Value: "very-s3cret", Secret: true}}
+	configured.Parameters = configtest.Resolved(config.Parameter{Name: "token", Value: "{env.very-s3cret}"})
 	configured.Actions[0].Headers = []config.NameValue{{Name: "X-Token", Value: "{{token}}"}, {Name: "X-Echo", Value: "{{body.echo}}"}}
 	configured.Rules[0].When = append(configured.Rules[0].When, `body.echo == token or body.id != 0`)
 	configured.Sources[0].Allow = []string{"203.0.113.0/24"}

@@ -262,7 +262,7 @@ func (r *Import) parameters(vars *variables) {
 func (r *Import) check() {
 	definitions := language.Definitions{}
 	for _, p := range r.Parameters {
-		definitions.Parameters = append(definitions.Parameters, language.CustomParameter{Name: p.Name, Value: p.Value})
+		definitions.Parameters = append(definitions.Parameters, config.Parameter{Name: p.Name, Value: p.Value})
 	}
 	language, err := language.New(definitions)
 	kept := r.Imported[:0]

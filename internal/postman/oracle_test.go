@@ -176,7 +176,7 @@ func sendAll(t *testing.T, recorder *recorder, collection *Collection, g *golden
 	}
 	definitions := language.Definitions{}
 	for _, p := range imported.Parameters {
-		definitions.Parameters = append(definitions.Parameters, language.CustomParameter{Name: p.Name, Value: p.Value})
+		definitions.Parameters = append(definitions.Parameters, config.Parameter{Name: p.Name, Value: p.Value})
 	}
 	language, err := language.New(definitions)
 	if err != nil {

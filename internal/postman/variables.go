@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -166,7 +167,7 @@ func isFree(name string) bool {
 	if len(name) > maxIdentifier {
 		return false
 	}
-	_, err := language.New(language.Definitions{Parameters: []language.CustomParameter{{Name: name}}})
+	_, err := language.New(language.Definitions{Parameters: []config.Parameter{{Name: name}}})
 	return err == nil
 }
 

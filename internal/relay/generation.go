@@ -31,11 +31,9 @@ import (
 // Configuration is everything that one loaded configuration says, with its
 // secrets resolved.
 type Configuration struct {
-	// Relay is what is configured. Compile fills in the defaults.
+	// Relay is what is configured, its parameters resolved. Compile fills in the
+	// defaults.
 	config.Relay
-
-	// Parameters are those of Relay with their values resolved.
-	Parameters []language.CustomParameter
 
 	// Admin are addresses of Caddy's admin API, which no action may call.
 	Admin []netip.AddrPort
@@ -173,7 +171,7 @@ func Resolve(settings config.Relay, lookup resolve.Lookup, logger *zap.Logger) (
 
 // configurationOf returns what is resolved, with the time zone.
 func configurationOf(resolved *resolve.Resolved) Configuration {
-	configuration := Configuration{Relay: resolved.Relay, Parameters: resolved.Parameters}
+	configuration := Configuration{Relay: resolved.Relay}
 	// What is wrong with the zone is among what resolving finds.
 	configuration.Zone, configuration.ZoneDoubt, _ = resolved.Relay.Location()
 	return configuration

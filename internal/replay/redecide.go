@@ -5,14 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // DecideOptions say how to decide again.
@@ -137,7 +135,6 @@ func decider(runtime *relay.Runtime, configuration json.RawMessage) (*relay.Gene
 // checkNeedsNoSecret checks that no condition needs a secret. A configuration that
 // is not running knows none, and a comparison with *** would decide wrongly.
 func checkNeedsNoSecret(by *relay.Generation) error {
-	isSecret := func(value language.TenantValue) bool { return value.Secret }
 	for _, rule := range by.Ruleset.Rules() {
 		for _, when := range rule.When {
 			condition, err := by.Language.Compile(when)
@@ -145,8 +142,7 @@ func checkNeedsNoSecret(by *relay.Generation) error {
 				return fmt.Errorf("rule %s: %w", rule.Place, err)
 			}
 			for _, name := range condition.Parameters() {
-				parameter, _ := by.Language.Parameter(name)
-				if parameter.Secret || slices.ContainsFunc(slices.Collect(maps.Values(parameter.Tenants)), isSecret) {
+				if by.Language.IsSecret(name) {
 					return fmt.Errorf("rule %s: its condition needs parameter %s, which is a secret that only a running configuration knows: load this one first, then decide by it", rule.Place, name)
 				}
 			}

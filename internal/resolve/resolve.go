@@ -16,7 +16,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // Lookup returns a text with the values of its placeholders, such as {env.NAME} and
@@ -25,12 +24,9 @@ type Lookup func(text string) (string, error)
 
 // Resolved is a configuration whose values are known.
 type Resolved struct {
-	// Relay is the configuration with the secrets of its sources and actions, and the
-	// names of files.
+	// Relay is the configuration with the values of its parameters, the secrets of its
+	// sources and actions, and the names of files.
 	Relay config.Relay
-
-	// Parameters are those of Relay with their values.
-	Parameters []language.CustomParameter
 
 	// Skipped says of each secret that is empty, and was left out for that, what it is
 	// of: sentences for people, with a remedy.
@@ -88,8 +84,9 @@ type resolver struct {
 func (r *resolver) relay(settings config.Relay) (Resolved, error) {
 	wrong := settings.Check()
 	resolved := Resolved{Relay: settings, lookup: r.lookup}
+	resolved.Relay.Parameters = nil
 	for i := range settings.Parameters {
-		resolved.Parameters = append(resolved.Parameters, r.parameter(&settings.Parameters[i], &wrong))
+		resolved.Relay.Parameters = append(resolved.Relay.Parameters, r.parameter(&settings.Parameters[i], &wrong))
 	}
 	resolved.Relay.Sources = nil
 	for _, source := range settings.Sources {
@@ -105,8 +102,8 @@ func (r *resolver) relay(settings config.Relay) (Resolved, error) {
 
 // parameter resolves the values of a parameter. A secret that is empty is an error:
 // requests that need it would be sent without.
-func (r *resolver) parameter(parameter *config.Parameter, wrong *config.Findings) language.CustomParameter {
-	value := func(text string) (value string, secret bool) {
+func (r *resolver) parameter(parameter *config.Parameter, wrong *config.Findings) config.Parameter {
+	return parameter.Resolved(func(text string) (value string, secret bool) {
 		value, secret = r.value(text)
 		if r.standIns != nil {
 			var unknown bool
@@ -118,20 +115,7 @@ func (r *resolver) parameter(parameter *config.Parameter, wrong *config.Findings
 				parameter.Name, text))
 		}
 		return value, secret
-	}
-	resolved := language.CustomParameter{Name: parameter.Name}
-	resolved.Value, resolved.Secret = value(parameter.Value)
-	if len(parameter.Tenants) == 0 {
-		return resolved
-	}
-	resolved.NoDefault = parameter.Value == ""
-	resolved.Tenants = make(map[string]language.TenantValue, len(parameter.Tenants))
-	// In order, so that what is wrong is reported in the same order each time.
-	for _, code := range slices.Sorted(maps.Keys(parameter.Tenants)) {
-		value, secret := value(parameter.Tenants[code])
-		resolved.Tenants[code] = language.TenantValue{Value: value, Secret: secret}
-	}
-	return resolved
+	})
 }
 
 // source returns a copy of a source with its secrets resolved.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/resolve"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // values are what placeholders stand for.
@@ -77,14 +77,14 @@ func TestParametersAreResolved(t *testing.T) {
 		{Name: "base", Value: "http://lan/{{token}}", Tenants: map[string]string{"101": "{file./key}", "102": "x"}},
 		{Name: "only", Tenants: map[string]string{"101": "x"}},
 	}}
-	want := []language.CustomParameter{
-		{Name: "token", Value: "from outside", Secret: true},
-		{Name: "base", Value: "http://lan/{{token}}", Tenants: map[string]language.TenantValue{"101": {Value: "from a file", Secret: true}, "102": {Value: "x"}}},
-		{Name: "only", NoDefault: true, Tenants: map[string]language.TenantValue{"101": {Value: "x"}}},
-	}
+	want := configtest.Resolved(
+		config.Parameter{Name: "token", Value: "{env.from outside}"},
+		config.Parameter{Name: "base", Value: "http://lan/{{token}}", Tenants: map[string]string{"101": "{env.from a file}", "102": "x"}},
+		config.Parameter{Name: "only", Tenants: map[string]string{"101": "x"}},
+	)
 	resolved, err := resolve.Relay(settings, known().lookUp, zap.NewNop())
-	if err != nil || !reflect.DeepEqual(resolved.Parameters, want) {
-		t.Errorf("got %v:\n%+v\nwant:\n%+v", err, resolved.Parameters, want)
+	if err != nil || !reflect.DeepEqual(resolved.Relay.Parameters, want) {
+		t.Errorf("got %v:\n%+v\nwant:\n%+v", err, resolved.Relay.Parameters, want)
 	}
 }
 

@@ -1,6 +1,8 @@
 package language
 
 import (
+	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"testing"
 )
@@ -8,15 +10,18 @@ import (
 func typicalDefinitions() Definitions {
 	return Definitions{
 		Sources: []Source{{Name: "icfm", Fields: []string{"order_id"}}, {Name: "pbx"}},
-		Parameters: []CustomParameter{
+		Parameters: []config.Parameter{
 			{Name: "studio_api", Value: "http://192.168.1.20:8080"},
 			{Name: "approved", Value: "Approved"},
 		},
 	}
 }
 
+// newLanguage makes a language. Its parameters are resolved: the value {env.VALUE} is
+// the secret VALUE.
 func newLanguage(tb testing.TB, definitions Definitions) *Language {
 	tb.Helper()
+	definitions.Parameters = configtest.Resolved(definitions.Parameters...)
 	l, err := New(definitions)
 	if err != nil {
 		tb.Fatal(err)

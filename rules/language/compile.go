@@ -298,8 +298,8 @@ func (c *compilation) constant(node ast.Node) (any, bool) {
 			return int64(-i.Value), true
 		}
 	case *ast.IdentifierNode:
-		if p := c.parameter(n); p != nil && len(p.Tenants) == 0 {
-			return p.Value, true
+		if p := c.parameter(n); p != nil && len(p.value.tenants) == 0 {
+			return p.value.other, true
 		}
 	}
 	return literal(node)

@@ -10,26 +10,66 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// parameter is a custom parameter as expressions see it.
+// parameter is a custom parameter as expressions see it: with the parameters in it
+// put in, it has a value for each tenant that it or one of those lists.
 type parameter struct {
-	CustomParameter
+	name string
+	// value holds the texts. Without a default it is optional.
 	value *configured
+	// secret has the tenants whose value is secret or had a secret put in, and "" if
+	// the default is such a value.
+	secret map[string]bool
 }
 
-func newParameter(p CustomParameter) *parameter {
-	result := &parameter{CustomParameter: p, value: &configured{}}
-	if len(p.Tenants) > 0 {
-		result.value.tenants = make(map[string]any, len(p.Tenants))
+func newParameter(name string) *parameter {
+	p := &parameter{name: name, value: &configured{}, secret: map[string]bool{}}
+	p.value.optional = []*parameter{p}
+	return p
+}
+
+// setDefault gives the parameter a value for tenants that are not listed.
+func (p *parameter) setDefault(value parameterValue) {
+	p.value.other, p.value.optional = value.text, nil
+	p.noteSecret("", value)
+}
+
+// set gives the parameter a value for a tenant.
+func (p *parameter) set(tenant string, value parameterValue) {
+	if p.value.tenants == nil {
+		p.value.tenants = map[string]any{}
 	}
-	for tenant, value := range p.Tenants {
-		result.value.tenants[tenant] = value.Value
+	p.value.tenants[tenant] = value.text
+	p.noteSecret(tenant, value)
+}
+
+func (p *parameter) noteSecret(tenant string, value parameterValue) {
+	if value.secret {
+		p.secret[tenant] = true
 	}
-	if p.NoDefault {
-		result.value.optional = []*parameter{result}
-	} else {
-		result.value.other = p.Value
+}
+
+// hasDefault reports whether there is a value for tenants that are not listed.
+func (p *parameter) hasDefault() bool { return len(p.value.optional) == 0 }
+
+// isSecret reports whether one of the values is secret.
+func (p *parameter) isSecret() bool { return len(p.secret) > 0 }
+
+// valueFor returns the value for the events of a tenant, and whether there is one.
+func (p *parameter) valueFor(tenant string) (parameterValue, bool) {
+	value, listed := p.value.tenants[tenant]
+	if !listed {
+		if !p.hasDefault() {
+			return parameterValue{}, false
+		}
+		tenant, value = "", p.value.other
 	}
-	return result
+	return parameterValue{value.(string), p.secret[tenant]}, true
+}
+
+// parameterValue is a value of a custom parameter, and whether it is secret.
+type parameterValue struct {
+	text   string
+	secret bool
 }
 
 // configured is a value that the configuration alone gives: one for all events,
@@ -59,7 +99,7 @@ func (v *configured) value(b *Bound) any {
 	tenant := b.event.Tenant()
 	for _, p := range v.optional {
 		if _, ok := p.valueFor(tenant); !ok {
-			b.noteAbsent(p.Name)
+			b.noteAbsent(p.name)
 		}
 	}
 	return v.of(tenant)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
@@ -16,59 +17,60 @@ import (
 // on, would otherwise grow without end.
 const maxParameterSize = 64 << 10
 
-// resolveParameters puts the custom parameters that others hold as {{name}}
-// into them. Values of secret parameters are taken as they are: what stands in
-// an environment variable or a file is nobody's template.
-func resolveParameters(defined []CustomParameter) (map[string]CustomParameter, error) {
-	r := parameterResolver{
-		defined:  make(map[string]CustomParameter, len(defined)),
-		resolved: make(map[string]CustomParameter, len(defined)),
-		failed:   map[string]bool{},
+// makeParameters puts the custom parameters that others hold as {{name}} into
+// them. Secret values are taken as they are: what stands in an environment variable
+// or a file is no template.
+func makeParameters(defined []config.Parameter) (map[string]*parameter, error) {
+	m := parameterMaker{
+		defined: make(map[string]*config.Parameter, len(defined)),
+		made:    make(map[string]*parameter, len(defined)),
+		failed:  map[string]bool{},
+	}
+	for i := range defined {
+		m.defined[defined[i].Name] = &defined[i]
 	}
 	for _, p := range defined {
-		r.defined[p.Name] = p
+		m.make(p.Name, nil)
 	}
-	for _, p := range defined {
-		r.resolve(p.Name, nil)
-	}
-	return r.resolved, errors.Join(r.errs...)
+	return m.made, errors.Join(m.errs...)
 }
 
-type parameterResolver struct {
-	defined, resolved map[string]CustomParameter
-	failed            map[string]bool
-	errs              []error
+type parameterMaker struct {
+	defined map[string]*config.Parameter
+	made    map[string]*parameter
+	failed  map[string]bool
+	errs    []error
 }
 
-func (r *parameterResolver) fail(name string, err error) {
-	r.failed[name] = true
-	r.errs = append(r.errs, fmt.Errorf("defining parameter %s: %w", name, err))
+func (m *parameterMaker) fail(name string, err error) {
+	m.failed[name] = true
+	m.errs = append(m.errs, fmt.Errorf("defining parameter %s: %w", name, err))
 }
 
-// resolve resolves one parameter. within names the parameters that are being
-// resolved and led here. It returns false when the parameter cannot be used;
-// why has been reported then.
-func (r *parameterResolver) resolve(name string, within []string) (CustomParameter, bool) {
-	if p, ok := r.resolved[name]; ok {
+// make makes one parameter. within names the parameters that are being made and led
+// here. It returns false when the parameter cannot be used; why has been reported
+// then.
+func (m *parameterMaker) make(name string, within []string) (*parameter, bool) {
+	if p, ok := m.made[name]; ok {
 		return p, true
 	}
-	if r.failed[name] {
-		return CustomParameter{}, false
+	if m.failed[name] {
+		return nil, false
 	}
 	if i := slices.Index(within, name); i >= 0 {
-		r.fail(name, fmt.Errorf("it holds itself: %s", strings.Join(append(within[i:], name), " → ")))
-		return CustomParameter{}, false
+		m.fail(name, fmt.Errorf("it holds itself: %s", strings.Join(append(within[i:], name), " → ")))
+		return nil, false
 	}
-	p, err := r.putIn(r.defined[name], append(within, name))
+	p, err := m.putIn(m.defined[name], append(within, name))
 	if err != nil {
 		if errors.Is(err, errReported) {
-			r.failed[name] = true
+			m.failed[name] = true
 		} else {
-			r.fail(name, err)
+			m.fail(name, err)
 		}
-		return CustomParameter{}, false
+		return nil, false
 	}
-	r.resolved[name] = p
+	m.made[name] = p
 	return p, true
 }
 
@@ -77,36 +79,30 @@ var errReported = errors.New("reported already, where it went wrong")
 
 // putIn returns a parameter with the parameters in its values put in. It then
 // has a value for each tenant that makes a difference.
-func (r *parameterResolver) putIn(p CustomParameter, within []string) (CustomParameter, error) {
-	result := CustomParameter{Name: p.Name, NoDefault: p.NoDefault}
-	if p.NoDefault && len(p.Tenants) == 0 {
-		return result, errors.New("it has neither a default nor a value for a tenant")
-	}
+func (m *parameterMaker) putIn(p *config.Parameter, within []string) (*parameter, error) {
+	result := newParameter(p.Name)
 	var standard holding
 	var err error
 	tenants := map[string]bool{}
-	if !p.NoDefault {
-		if standard, err = r.cut(TenantValue{Value: p.Value, Secret: p.Secret}, within); err != nil {
+	if p.HasDefault() {
+		if standard, err = m.cut(parameterValue{p.Value, p.IsSecret("")}, within); err != nil {
 			return result, err
 		}
 		value, missing, err := standard.forTenant("")
 		if err != nil {
 			return result, err
 		}
-		if result.NoDefault = missing != ""; missing == "" {
-			result.Value, result.Secret = value.Value, value.Secret
+		if missing == "" {
+			result.setDefault(value)
 		}
 		for _, held := range standard.held {
-			for tenant := range held.Tenants {
+			for tenant := range held.value.tenants {
 				tenants[tenant] = true
 			}
 		}
 	}
 	for tenant := range p.Tenants {
 		tenants[tenant] = true
-	}
-	if len(tenants) > 0 {
-		result.Tenants = make(map[string]TenantValue, len(tenants))
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(tenants)) {
 		if tenant == "" {
@@ -115,9 +111,9 @@ func (r *parameterResolver) putIn(p CustomParameter, within []string) (CustomPar
 		holds := standard
 		own, listed := p.Tenants[tenant]
 		if listed {
-			holds, err = r.cut(own, within)
+			holds, err = m.cut(parameterValue{own, p.IsSecret(tenant)}, within)
 		}
-		var value TenantValue
+		var value parameterValue
 		var missing string
 		if err == nil {
 			value, missing, err = holds.forTenant(tenant)
@@ -128,12 +124,12 @@ func (r *parameterResolver) putIn(p CustomParameter, within []string) (CustomPar
 		case err != nil:
 			return result, fmt.Errorf("for tenant %s: %w", tenant, err)
 		case missing == "":
-			result.Tenants[tenant] = value
+			result.set(tenant, value)
 		case listed:
 			return result, fmt.Errorf("for tenant %s: {{%s}} has neither a value for that tenant nor a default", tenant, missing)
 		}
 	}
-	if result.NoDefault && len(result.Tenants) == 0 {
+	if !result.hasDefault() && len(result.value.tenants) == 0 {
 		return result, errors.New("there is no tenant for which all the parameters that it holds have a value")
 	}
 	return result, nil
@@ -143,25 +139,25 @@ func (r *parameterResolver) putIn(p CustomParameter, within []string) (CustomPar
 type holding struct {
 	// texts stand around the parameters: there is one more of them.
 	texts  []string
-	held   []CustomParameter
+	held   []*parameter
 	secret bool
 }
 
-// cut cuts a value at the parameters that it holds, and resolves those.
-func (r *parameterResolver) cut(value TenantValue, within []string) (holding, error) {
-	result := holding{secret: value.Secret}
-	rest := value.Value
-	for !value.Secret {
+// cut cuts a value at the parameters that it holds, and makes those.
+func (m *parameterMaker) cut(value parameterValue, within []string) (holding, error) {
+	result := holding{secret: value.secret}
+	rest := value.text
+	for !value.secret {
 		before, tagAndRest, opened := strings.Cut(rest, "{{")
 		tag, after, closed := strings.Cut(tagAndRest, "}}")
 		if !opened || !closed {
 			break
 		}
-		inner, err := r.inner(strings.TrimSpace(tag))
+		inner, err := m.inner(strings.TrimSpace(tag))
 		if err != nil {
 			return result, err
 		}
-		held, ok := r.resolve(inner, within)
+		held, ok := m.make(inner, within)
 		if !ok {
 			return result, errReported
 		}
@@ -174,30 +170,30 @@ func (r *parameterResolver) cut(value TenantValue, within []string) (holding, er
 
 // forTenant puts the parameters' values for a tenant in. missing names one that
 // has none.
-func (h *holding) forTenant(tenant string) (result TenantValue, missing string, err error) {
+func (h *holding) forTenant(tenant string) (result parameterValue, missing string, err error) {
 	if len(h.held) == 0 {
-		return TenantValue{Value: h.texts[0], Secret: h.secret}, "", nil
+		return parameterValue{h.texts[0], h.secret}, "", nil
 	}
 	var text strings.Builder
 	for i, held := range h.held {
 		value, ok := held.valueFor(tenant)
 		if !ok {
-			return result, held.Name, nil
+			return result, held.name, nil
 		}
 		text.WriteString(h.texts[i])
-		text.WriteString(value.Value)
+		text.WriteString(value.text)
 		if text.Len() > maxParameterSize {
 			return result, "", fmt.Errorf("its value is larger than %d KiB", maxParameterSize>>10)
 		}
-		result.Secret = result.Secret || value.Secret
+		result.secret = result.secret || value.secret
 	}
 	text.WriteString(h.texts[len(h.held)])
-	result.Value = text.String()
+	result.text = text.String()
 	return result, "", nil
 }
 
 // secretsOf returns the values that are secret by themselves, each once.
-func secretsOf(parameters []CustomParameter) []string {
+func secretsOf(parameters []config.Parameter) []string {
 	var secrets []string
 	add := func(value string, secret bool) {
 		if secret && value != "" {
@@ -205,9 +201,9 @@ func secretsOf(parameters []CustomParameter) []string {
 		}
 	}
 	for _, p := range parameters {
-		add(p.Value, p.Secret)
-		for _, value := range p.Tenants {
-			add(value.Value, value.Secret)
+		add(p.Value, p.IsSecret(""))
+		for tenant, value := range p.Tenants {
+			add(value, p.IsSecret(tenant))
 		}
 	}
 	slices.Sort(secrets)
@@ -215,8 +211,8 @@ func secretsOf(parameters []CustomParameter) []string {
 }
 
 // inner checks that a tag names a custom parameter and returns the name.
-func (r *parameterResolver) inner(tag string) (string, error) {
-	if _, ok := r.defined[tag]; ok {
+func (m *parameterMaker) inner(tag string) (string, error) {
+	if _, ok := m.defined[tag]; ok {
 		return tag, nil
 	}
 	if _, ok := event.ParameterByName(tag); ok {
@@ -225,6 +221,6 @@ func (r *parameterResolver) inner(tag string) (string, error) {
 	if !names.IsIdentifier(tag) {
 		return "", fmt.Errorf("{{%s}} is not the name of a custom parameter; the value of a parameter may hold other custom parameters as {{name}}, and no expressions", tag)
 	}
-	suggestion := names.DidYouMean(names.Nearest(tag, slices.Sorted(maps.Keys(r.defined))))
+	suggestion := names.DidYouMean(names.Nearest(tag, slices.Sorted(maps.Keys(m.defined))))
 	return "", fmt.Errorf("{{%s}} is not defined%s; to define it, add: parameter %s VALUE", tag, suggestion, tag)
 }

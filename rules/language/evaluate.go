@@ -66,9 +66,9 @@ func (x *Expression) For(tenant string) TrustedValue {
 	for _, p := range x.named {
 		value, ok := p.valueFor(tenant)
 		if !ok {
-			result.Missing = append(result.Missing, p.Name)
+			result.Missing = append(result.Missing, p.name)
 		}
-		result.Secret = result.Secret || value.Secret
+		result.Secret = result.Secret || value.secret
 	}
 	return result
 }
@@ -77,7 +77,7 @@ func (x *Expression) For(tenant string) TrustedValue {
 func (x *Expression) Parameters() []string {
 	names := make([]string, len(x.named))
 	for i, p := range x.named {
-		names[i] = p.Name
+		names[i] = p.name
 	}
 	return names
 }

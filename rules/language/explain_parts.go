@@ -173,7 +173,7 @@ func resultOf(truth bool) Result {
 func (x *Expression) isSecret(tenant string) bool {
 	return slices.ContainsFunc(x.named, func(p *parameter) bool {
 		value, _ := p.valueFor(tenant)
-		return value.Secret
+		return value.secret
 	})
 }
 

@@ -3,6 +3,7 @@ package language
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"slices"
@@ -37,8 +38,8 @@ func tell(b *strings.Builder, p Part, depth int) {
 func TestExplainer(t *testing.T) {
 	definitions := typicalDefinitions()
 	definitions.Parameters = append(definitions.Parameters,
-		CustomParameter{Name: "vip", Value: "02079460123", Secret: true},
-		CustomParameter{Name: "desk", Value: "100", Tenants: map[string]TenantValue{"200": {Value: "s3cret-desk", Secret: true}}},
+		config.Parameter{Name: "vip", Value: "{env.02079460123}"},
+		config.Parameter{Name: "desk", Value: "100", Tenants: map[string]string{"200": "{env.s3cret-desk}"}},
 	)
 	long := strings.Repeat("é", 300)
 	body := `{"status":"Pencil","n":"45","count":3,"flag":true,"items":[{"price":2},{"price":9}],"to":"02079460123","name":"Zoë","note":"s3cret-desk is here","long":"` + long + `"}`

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
@@ -22,8 +23,8 @@ func londonLanguage(t *testing.T) *Language {
 		Timezone: zoneCalled(t, "Europe/London"),
 		Now:      func() time.Time { return time.Date(2026, 7, 17, 23, 30, 0, 0, time.UTC) },
 		Sources:  []Source{{Name: "here"}, {Name: "york", Timezone: zoneCalled(t, "America/New_York")}},
-		Parameters: []CustomParameter{
-			{Name: "opens", Value: "08:00"}, {Name: "closes", Value: "18:00", Tenants: map[string]TenantValue{"200": {Value: "late"}}},
+		Parameters: []config.Parameter{
+			{Name: "opens", Value: "08:00"}, {Name: "closes", Value: "18:00", Tenants: map[string]string{"200": "late"}},
 		},
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
@@ -15,8 +16,10 @@ import (
 // Definitions says what expressions may name beyond the variables that every
 // event has.
 type Definitions struct {
-	Sources    []Source
-	Parameters []CustomParameter
+	Sources []Source
+	// Parameters are the custom parameters, resolved: which of their values are secret
+	// is known to them.
+	Parameters []config.Parameter
 
 	// Timezone is the zone of the relay: of received, now() and what is made from
 	// them, and of what format_time and the like show without a zone. Nil stands for
@@ -38,40 +41,6 @@ type Source struct {
 	// Timezone is the zone of the source's times that name none. Nil stands for
 	// that of the relay.
 	Timezone *time.Location
-}
-
-// CustomParameter is a named value from the configuration: one for all events, or
-// several, among which the tenant of an event chooses.
-type CustomParameter struct {
-	Name string
-	// Value is for the events of all tenants that Tenants does not list, and for
-	// events without a tenant.
-	Value string
-	// Secret says that the value came whole from the environment or a file. It
-	// is never searched for tags and is masked wherever requests are shown.
-	Secret bool
-	// NoDefault says that there is no such value: for tenants that are not listed
-	// the parameter is absent. Default: false.
-	NoDefault bool
-	// Tenants are the values for single tenants, by the tenant's code as the
-	// system parameter tenant has it. Default: none.
-	Tenants map[string]TenantValue
-}
-
-// TenantValue is the value of a custom parameter for the events of a tenant.
-type TenantValue struct {
-	Value string
-	// Secret is as in CustomParameter.
-	Secret bool
-}
-
-// valueFor returns the value for the events of a tenant, and whether there is
-// one.
-func (p *CustomParameter) valueFor(tenant string) (TenantValue, bool) {
-	if value, listed := p.Tenants[tenant]; listed {
-		return value, true
-	}
-	return TenantValue{Value: p.Value, Secret: p.Secret}, !p.NoDefault
 }
 
 // Language compiles the expressions of one configuration. It is safe for
@@ -157,7 +126,7 @@ func New(definitions Definitions) (*Language, error) {
 			l.fields[name] = source.Name
 		}
 	}
-	defined := make([]CustomParameter, 0, len(definitions.Parameters))
+	defined := make([]config.Parameter, 0, len(definitions.Parameters))
 	for _, parameter := range definitions.Parameters {
 		if err := l.checkNew(parameter.Name); err != nil {
 			errs = append(errs, fmt.Errorf("defining parameter %s: %w", parameter.Name, err))
@@ -166,27 +135,21 @@ func New(definitions Definitions) (*Language, error) {
 		l.parameters[parameter.Name] = nil
 		defined = append(defined, parameter)
 	}
-	resolved, err := resolveParameters(defined)
+	made, err := makeParameters(defined)
 	for name := range l.parameters {
-		parameter, ok := resolved[name]
-		if !ok {
-			parameter = CustomParameter{Name: name, NoDefault: true}
+		if l.parameters[name] = made[name]; made[name] == nil {
+			l.parameters[name] = newParameter(name)
 		}
-		l.parameters[name] = newParameter(parameter)
 	}
 	l.secrets = secretsOf(defined)
 	return l, errors.Join(append(errs, err)...)
 }
 
-// Parameter returns a custom parameter with the parameters in it put in: its
-// values for all tenants that it or one of those in it lists. A value that a
-// secret was put into is itself secret. The result must not be changed.
-func (l *Language) Parameter(name string) (CustomParameter, bool) {
-	p, ok := l.parameters[name]
-	if !ok {
-		return CustomParameter{}, false
-	}
-	return p.CustomParameter, true
+// IsSecret reports whether a custom parameter has a secret value, for whichever
+// tenant. A value that a secret was put into is itself secret.
+func (l *Language) IsSecret(name string) bool {
+	p := l.parameters[name]
+	return p != nil && p.isSecret()
 }
 
 // Secrets returns the secret values of all custom parameters and tenants, each

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
@@ -16,7 +17,7 @@ func TestNewLanguageRefusesNames(t *testing.T) {
 	} {
 		_, err := New(Definitions{
 			Sources:    []Source{{Name: "erp", Fields: []string{"order_id"}}},
-			Parameters: []CustomParameter{{Name: name, Value: "v"}},
+			Parameters: []config.Parameter{{Name: name, Value: "v"}},
 		})
 		if err == nil || !strings.Contains(err.Error(), "defining parameter "+name) {
 			t.Errorf("parameter %q: %v", name, err)
@@ -32,57 +33,59 @@ func TestNewLanguageRefusesNames(t *testing.T) {
 	// system parameter.
 	newLanguage(t, Definitions{Sources: []Source{{Name: "a", Fields: []string{"x", "caller_id"}}, {Name: "b", Fields: []string{"x"}}}})
 
-	_, err := New(Definitions{Parameters: []CustomParameter{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}, {Name: "len"}}})
+	_, err := New(Definitions{Parameters: []config.Parameter{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}, {Name: "len"}}})
 	if err == nil || !strings.Contains(err.Error(), "a is a custom parameter") || !strings.Contains(err.Error(), "len is a function") {
 		t.Errorf("not all errors are reported: %v", err)
 	}
 }
 
 func TestCustomParameters(t *testing.T) {
-	l := newLanguage(t, Definitions{Parameters: []CustomParameter{
+	l := newLanguage(t, Definitions{Parameters: []config.Parameter{
 		{Name: "url", Value: "{{scheme}}://{{ host }}:{{port}}/{{"},
 		{Name: "scheme", Value: "http"},
 		{Name: "host", Value: "{{site}}.lan"},
 		{Name: "site", Value: "london"},
 		{Name: "port", Value: "8080"},
-		{Name: "token", Value: "{{site}}", Secret: true},
+		{Name: "token", Value: "{env.{{site}}}"},
 		{Name: "header", Value: "Bearer {{token}}"},
 		{Name: "outer", Value: "x-{{header}}"},
 		{Name: "twice", Value: "{{site}}{{site}}"},
 	}})
-	for name, want := range map[string]CustomParameter{
+	for name, want := range map[string]TrustedValue{
 		"url":    {Value: "http://london.lan:8080/{{"},
 		"token":  {Value: "{{site}}", Secret: true},
 		"header": {Value: "Bearer {{site}}", Secret: true},
 		"outer":  {Value: "x-Bearer {{site}}", Secret: true},
 		"twice":  {Value: "londonlondon"},
 	} {
-		want.Name = name
-		if got, ok := l.Parameter(name); !ok || !reflect.DeepEqual(got, want) {
+		if got := compile(t, l, name).For(""); !reflect.DeepEqual(got, want) {
 			t.Errorf("parameter %s is %+v, want %+v", name, got, want)
 		}
+		if got := l.IsSecret(name); got != want.Secret {
+			t.Errorf("parameter %s is secret: %t", name, got)
+		}
 	}
-	if _, ok := l.Parameter("none"); ok {
-		t.Error("a parameter exists that was not defined")
+	if l.IsSecret("none") {
+		t.Error("a parameter that was not defined is secret")
 	}
 }
 
 func TestCustomParameterErrors(t *testing.T) {
-	growing := []CustomParameter{{Name: "p0", Value: strings.Repeat("x", 100)}}
+	growing := []config.Parameter{{Name: "p0", Value: strings.Repeat("x", 100)}}
 	for i := 1; i < 40; i++ {
 		last := growing[i-1].Name
-		growing = append(growing, CustomParameter{Name: "p" + strings.Repeat("i", i), Value: "{{" + last + "}}{{" + last + "}}"})
+		growing = append(growing, config.Parameter{Name: "p" + strings.Repeat("i", i), Value: "{{" + last + "}}{{" + last + "}}"})
 	}
 	for _, test := range []struct {
 		name       string
-		parameters []CustomParameter
+		parameters []config.Parameter
 		want       string
 	}{
-		{"cycle", []CustomParameter{{Name: "a", Value: "{{b}}"}, {Name: "b", Value: "-{{c}}"}, {Name: "c", Value: "{{a}}"}}, "a → b → c → a"},
-		{"itself", []CustomParameter{{Name: "a", Value: "{{a}}"}}, "a → a"},
-		{"undefined", []CustomParameter{{Name: "host", Value: "x"}, {Name: "a", Value: "{{hots}}"}}, "{{hots}} is not defined; did you mean host?; to define it, add: parameter hots VALUE"},
-		{"system", []CustomParameter{{Name: "a", Value: "{{caller_id}}"}}, "{{caller_id}} comes with each event"},
-		{"expression", []CustomParameter{{Name: "b", Value: "x"}, {Name: "a", Value: "{{upper(b)}}"}}, "no expressions"},
+		{"cycle", []config.Parameter{{Name: "a", Value: "{{b}}"}, {Name: "b", Value: "-{{c}}"}, {Name: "c", Value: "{{a}}"}}, "a → b → c → a"},
+		{"itself", []config.Parameter{{Name: "a", Value: "{{a}}"}}, "a → a"},
+		{"undefined", []config.Parameter{{Name: "host", Value: "x"}, {Name: "a", Value: "{{hots}}"}}, "{{hots}} is not defined; did you mean host?; to define it, add: parameter hots VALUE"},
+		{"system", []config.Parameter{{Name: "a", Value: "{{caller_id}}"}}, "{{caller_id}} comes with each event"},
+		{"expression", []config.Parameter{{Name: "b", Value: "x"}, {Name: "a", Value: "{{upper(b)}}"}}, "no expressions"},
 		{"growing", growing, "larger than 64 KiB"},
 	} {
 		_, err := New(Definitions{Parameters: test.parameters})
@@ -230,7 +233,7 @@ func TestCompileRefuses(t *testing.T) {
 
 // Errors go to logs and to the activity. What stands in a secret must not.
 func TestErrorsHoldNoSecrets(t *testing.T) {
-	l := newLanguage(t, Definitions{Parameters: []CustomParameter{{Name: "token", Value: "hunter2(", Secret: true}}})
+	l := newLanguage(t, Definitions{Parameters: []config.Parameter{{Name: "token", Value: "{env.hunter2(}"}}})
 	for _, source := range []string{
 		`token > 1`, `token + 1`, `caller_id matches token`, `duration(token)`, `date(token)`, `timezone(token)`, `int(token)`,
 		`token.x`, `token and true`, `any(token, true)`, `fromBase64(token)`, `1 in token`, `-token`, `token[1.5:]`, `{(1): token}`,

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
 
 func TestReferences(t *testing.T) {
 	language, err := New(Definitions{
 		Sources:    []Source{{Name: "erp", Fields: []string{"order_id"}}},
-		Parameters: []CustomParameter{{Name: "limit", Value: "5"}},
+		Parameters: []config.Parameter{{Name: "limit", Value: "5"}},
 	})
 	if err != nil {
 		t.Fatal(err)

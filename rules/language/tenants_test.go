@@ -8,25 +8,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
 // tenantDefinitions have parameters of every kind, for the tenants 200 and 300.
 func tenantDefinitions() Definitions {
-	return Definitions{Parameters: []CustomParameter{
+	return Definitions{Parameters: []config.Parameter{
 		{Name: "domain", Value: "lan"},
-		{Name: "site", Value: "london", Tenants: map[string]TenantValue{"200": {Value: "leeds"}, "300": {Value: "york"}}},
-		{Name: "host", Value: "{{site}}.{{domain}}", Tenants: map[string]TenantValue{"300": {Value: "{{site}}-new.{{domain}}"}}},
-		{Name: "only", NoDefault: true, Tenants: map[string]TenantValue{"200": {Value: "two"}}},
+		{Name: "site", Value: "london", Tenants: map[string]string{"200": "leeds", "300": "york"}},
+		{Name: "host", Value: "{{site}}.{{domain}}", Tenants: map[string]string{"300": "{{site}}-new.{{domain}}"}},
+		{Name: "only", Tenants: map[string]string{"200": "two"}},
 		{Name: "both", Value: "{{only}}/{{host}}"},
-		{Name: "token", Value: "open", Tenants: map[string]TenantValue{"200": {Value: "{{site}}", Secret: true}}},
+		{Name: "token", Value: "open", Tenants: map[string]string{"200": "{env.{{site}}}"}},
 		{Name: "bearer", Value: "Bearer {{token}}"},
-		{Name: "limit", Value: "10", Tenants: map[string]TenantValue{"200": {Value: "20"}}},
-		{Name: "zone", Value: "Europe/London", Tenants: map[string]TenantValue{"200": {Value: "Asia/Tokyo"}}},
-		{Name: "pattern", Value: "^A", Tenants: map[string]TenantValue{"200": {Value: "^B"}}},
-		{Name: "prefix", Value: "x", Tenants: map[string]TenantValue{"200": {Value: ""}}},
-		{Name: "depots", Value: "London,Leeds", Tenants: map[string]TenantValue{"200": {Value: "Leeds"}}},
+		{Name: "limit", Value: "10", Tenants: map[string]string{"200": "20"}},
+		{Name: "zone", Value: "Europe/London", Tenants: map[string]string{"200": "Asia/Tokyo"}},
+		{Name: "pattern", Value: "^A", Tenants: map[string]string{"200": "^B"}},
+		{Name: "prefix", Value: "x", Tenants: map[string]string{"200": ""}},
+		{Name: "depots", Value: "London,Leeds", Tenants: map[string]string{"200": "Leeds"}},
 	}}
 }
 
@@ -39,27 +40,41 @@ func tenantEvent(tb testing.TB, tenant any) *event.Event {
 
 func TestParametersByTenant(t *testing.T) {
 	l := newLanguage(t, tenantDefinitions())
-	for _, want := range []CustomParameter{
-		{Name: "domain", Value: "lan"},
-		{Name: "host", Value: "london.lan", Tenants: map[string]TenantValue{"200": {Value: "leeds.lan"}, "300": {Value: "york-new.lan"}}},
-		{Name: "only", NoDefault: true, Tenants: map[string]TenantValue{"200": {Value: "two"}}},
+	plain := func(value string) TrustedValue { return TrustedValue{Value: value} }
+	secret := func(value string) TrustedValue { return TrustedValue{Value: value, Secret: true} }
+	absent := func(name string) TrustedValue { return TrustedValue{Missing: []string{name}} }
+	for _, want := range []struct {
+		name     string
+		isSecret bool
+		// standard is for all tenants but 200 and 300.
+		standard, for200, for300 TrustedValue
+	}{
+		{"domain", false, plain("lan"), plain("lan"), plain("lan")},
+		{"host", false, plain("london.lan"), plain("leeds.lan"), plain("york-new.lan")},
+		{"only", false, absent("only"), plain("two"), absent("only")},
 		// Without one of the parameters that it holds, it is absent as a whole.
-		{Name: "both", NoDefault: true, Tenants: map[string]TenantValue{"200": {Value: "two/leeds.lan"}}},
+		{"both", false, absent("both"), plain("two/leeds.lan"), absent("both")},
 		// A secret is never searched for tags, and makes secret what holds it.
-		{Name: "token", Value: "open", Tenants: map[string]TenantValue{"200": {Value: "{{site}}", Secret: true}}},
-		{Name: "bearer", Value: "Bearer open", Tenants: map[string]TenantValue{"200": {Value: "Bearer {{site}}", Secret: true}}},
+		{"token", true, plain("open"), secret("{{site}}"), plain("open")},
+		{"bearer", true, plain("Bearer open"), secret("Bearer {{site}}"), plain("Bearer open")},
 	} {
-		if got, ok := l.Parameter(want.Name); !ok || !reflect.DeepEqual(got, want) {
-			t.Errorf("got  %+v\nwant %+v", got, want)
+		x := compile(t, l, want.name)
+		for tenant, want := range map[string]TrustedValue{"": want.standard, "999": want.standard, "200": want.for200, "300": want.for300} {
+			if got := x.For(tenant); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s for %q is %+v, want %+v", x, tenant, got, want)
+			}
+		}
+		if got := l.IsSecret(want.name); got != want.isSecret {
+			t.Errorf("%s is secret: %t", want.name, got)
 		}
 	}
 }
 
 func TestSecrets(t *testing.T) {
-	l := newLanguage(t, Definitions{Parameters: []CustomParameter{
-		{Name: "a", Value: "two", Secret: true, Tenants: map[string]TenantValue{"1": {Value: "one", Secret: true}, "2": {Value: "plain"}, "3": {Value: "two", Secret: true}}},
+	l := newLanguage(t, Definitions{Parameters: []config.Parameter{
+		{Name: "a", Value: "{env.two}", Tenants: map[string]string{"1": "{env.one}", "2": "plain", "3": "{env.two}"}},
 		{Name: "b", Value: "x{{a}}"},
-		{Name: "c", NoDefault: true, Tenants: map[string]TenantValue{"1": {Value: "three", Secret: true}, "2": {Secret: true}}},
+		{Name: "c", Tenants: map[string]string{"1": "{env.three}", "2": "{env.}"}},
 	}})
 	if got, want := l.Secrets(), []string{"one", "three", "two"}; !slices.Equal(got, want) {
 		t.Errorf("secrets are %q, want %q", got, want)
@@ -67,28 +82,27 @@ func TestSecrets(t *testing.T) {
 }
 
 func TestParametersByTenantErrors(t *testing.T) {
-	values := func(pairs ...string) map[string]TenantValue {
-		tenants := map[string]TenantValue{}
+	values := func(pairs ...string) map[string]string {
+		tenants := map[string]string{}
 		for i := 0; i < len(pairs); i += 2 {
-			tenants[pairs[i]] = TenantValue{Value: pairs[i+1]}
+			tenants[pairs[i]] = pairs[i+1]
 		}
 		return tenants
 	}
 	large := strings.Repeat("x", maxParameterSize/2+1)
 	for _, test := range []struct {
 		name       string
-		parameters []CustomParameter
+		parameters []config.Parameter
 		want       string
 	}{
-		{"cycle through a tenant", []CustomParameter{{Name: "a", Value: "x", Tenants: values("200", "{{b}}")}, {Name: "b", Value: "{{a}}"}}, "defining parameter a: it holds itself: a → b → a"},
-		{"itself for a tenant", []CustomParameter{{Name: "a", Value: "x", Tenants: values("200", "{{a}}")}}, "a → a"},
-		{"undefined for a tenant", []CustomParameter{{Name: "host", Value: "x"}, {Name: "a", Tenants: values("200", "{{hots}}")}}, "defining parameter a: for tenant 200: {{hots}} is not defined; did you mean host?; to define it, add: parameter hots VALUE"},
-		{"system for a tenant", []CustomParameter{{Name: "a", Tenants: values("200", "{{tenant}}")}}, "for tenant 200: {{tenant}} comes with each event"},
-		{"nothing", []CustomParameter{{Name: "a", NoDefault: true}}, "defining parameter a: it has neither a default nor a value for a tenant"},
-		{"no code", []CustomParameter{{Name: "a", Tenants: values("", "x")}}, "defining parameter a: the code of a tenant is empty; events without a tenant have the default"},
-		{"held is missing", []CustomParameter{{Name: "a", Value: "x", Tenants: values("300", "{{b}}")}, {Name: "b", NoDefault: true, Tenants: values("200", "x")}}, "defining parameter a: for tenant 300: {{b}} has neither a value for that tenant nor a default"},
-		{"never all", []CustomParameter{{Name: "a", Value: "{{b}}{{c}}"}, {Name: "b", NoDefault: true, Tenants: values("200", "x")}, {Name: "c", NoDefault: true, Tenants: values("300", "x")}}, "defining parameter a: there is no tenant for which all the parameters that it holds have a value"},
-		{"large for a tenant", []CustomParameter{{Name: "a", Value: "{{b}}{{b}}"}, {Name: "b", Value: "x", Tenants: values("200", large)}}, "defining parameter a: for tenant 200: its value is larger than 64 KiB"},
+		{"cycle through a tenant", []config.Parameter{{Name: "a", Value: "x", Tenants: values("200", "{{b}}")}, {Name: "b", Value: "{{a}}"}}, "defining parameter a: it holds itself: a → b → a"},
+		{"itself for a tenant", []config.Parameter{{Name: "a", Value: "x", Tenants: values("200", "{{a}}")}}, "a → a"},
+		{"undefined for a tenant", []config.Parameter{{Name: "host", Value: "x"}, {Name: "a", Tenants: values("200", "{{hots}}")}}, "defining parameter a: for tenant 200: {{hots}} is not defined; did you mean host?; to define it, add: parameter hots VALUE"},
+		{"system for a tenant", []config.Parameter{{Name: "a", Tenants: values("200", "{{tenant}}")}}, "for tenant 200: {{tenant}} comes with each event"},
+		{"no code", []config.Parameter{{Name: "a", Tenants: values("", "x")}}, "defining parameter a: the code of a tenant is empty; events without a tenant have the default"},
+		{"held is missing", []config.Parameter{{Name: "a", Value: "x", Tenants: values("300", "{{b}}")}, {Name: "b", Tenants: values("200", "x")}}, "defining parameter a: for tenant 300: {{b}} has neither a value for that tenant nor a default"},
+		{"never all", []config.Parameter{{Name: "a", Value: "{{b}}{{c}}"}, {Name: "b", Tenants: values("200", "x")}, {Name: "c", Tenants: values("300", "x")}}, "defining parameter a: there is no tenant for which all the parameters that it holds have a value"},
+		{"large for a tenant", []config.Parameter{{Name: "a", Value: "{{b}}{{b}}"}, {Name: "b", Value: "x", Tenants: values("200", large)}}, "defining parameter a: for tenant 200: its value is larger than 64 KiB"},
 	} {
 		_, err := New(Definitions{Parameters: test.parameters})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -149,7 +163,7 @@ func TestConditionsByTenant(t *testing.T) {
 // that tenant's values only.
 func TestTenantIsAsIfAlone(t *testing.T) {
 	all := tenantDefinitions()
-	all.Parameters = slices.DeleteFunc(all.Parameters, func(p CustomParameter) bool { return p.Name == "only" || p.Name == "both" })
+	all.Parameters = slices.DeleteFunc(all.Parameters, func(p config.Parameter) bool { return p.Name == "only" || p.Name == "both" })
 	l := newLanguage(t, all)
 	var sources []string
 	for _, p := range all.Parameters {
@@ -168,7 +182,7 @@ func TestTenantIsAsIfAlone(t *testing.T) {
 		alone := Definitions{}
 		for _, p := range all.Parameters {
 			if own, listed := p.Tenants[tenant]; listed {
-				p.Value, p.Secret = own.Value, own.Secret
+				p.Value = own
 			}
 			p.Tenants = nil
 			alone.Parameters = append(alone.Parameters, p)
@@ -233,10 +247,10 @@ func TestTrustedByTenant(t *testing.T) {
 // What can be told of a tenant's value at load is told then, with the tenant
 // and without the value.
 func TestTenantsInCompileErrors(t *testing.T) {
-	l := newLanguage(t, Definitions{Parameters: []CustomParameter{
-		{Name: "number", Value: "1", Tenants: map[string]TenantValue{"200": {Value: "gehe(im", Secret: true}, "300": {Value: "2"}}},
-		{Name: "only", NoDefault: true, Tenants: map[string]TenantValue{"300": {Value: "gehe(im"}}},
-		{Name: "odd", Value: "gehe(im", Tenants: map[string]TenantValue{"300": {Value: "2"}}},
+	l := newLanguage(t, Definitions{Parameters: []config.Parameter{
+		{Name: "number", Value: "1", Tenants: map[string]string{"200": "{env.gehe(im}", "300": "2"}},
+		{Name: "only", Tenants: map[string]string{"300": "gehe(im"}},
+		{Name: "odd", Value: "gehe(im", Tenants: map[string]string{"300": "2"}},
 	}})
 	for source, want := range map[string]string{
 		`body.n == int(number)`:            "for tenant 200: `int(number)`: the text is not a number",
@@ -257,11 +271,11 @@ func TestTenantsInCompileErrors(t *testing.T) {
 
 // BenchmarkByTenant is a condition with a parameter that 1,000 tenants have.
 func BenchmarkByTenant(b *testing.B) {
-	p := CustomParameter{Name: "approved", Value: "Approved", Tenants: map[string]TenantValue{}}
+	p := config.Parameter{Name: "approved", Value: "Approved", Tenants: map[string]string{}}
 	for i := range 1000 {
-		p.Tenants[fmt.Sprint(1000+i)] = TenantValue{Value: fmt.Sprint("Approved", i)}
+		p.Tenants[fmt.Sprint(1000+i)] = fmt.Sprint("Approved", i)
 	}
-	l := newLanguage(b, Definitions{Parameters: []CustomParameter{p}})
+	l := newLanguage(b, Definitions{Parameters: []config.Parameter{p}})
 	e := tenantEvent(b, slices.Sorted(maps.Keys(p.Tenants))[500])
 	for _, source := range []string{`body.status == approved`, `body.status matches "^" + approved`, `approved == "x"`} {
 		b.Run("evaluate/"+source, func(b *testing.B) {

@@ -15,7 +15,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestAuthLoadErrors(t *testing.T) {
@@ -119,7 +118,7 @@ func TestAuthIsMasked(t *testing.T) {
 			{Kind: config.AuthBearer, Value: value}, {Kind: config.AuthBasic, User: "somebody", Password: value},
 			{Kind: config.AuthAPIKey, In: config.InHeader, Name: "x-key", Value: value}, {Kind: config.AuthAPIKey, In: config.InQuery, Name: "k", Value: value},
 		} {
-			p := prepare(t, config.Action{URL: target.URL + "/?a=1", Auth: &auth}, language.CustomParameter{Name: "spoken", Value: "open sesame"})
+			p := prepare(t, config.Action{URL: target.URL + "/?a=1", Auth: &auth}, config.Parameter{Name: "spoken", Value: "open sesame"})
 			request, err := p.Render(eventWith("fromevent"), testDelivery)
 			if err != nil {
 				t.Fatal(err)
@@ -164,8 +163,8 @@ func TestLongAuthIsMasked(t *testing.T) {
 // A tenant can have credentials of its own, and without any nothing is sent.
 func TestAuthByTenant(t *testing.T) {
 	p := prepare(t, config.Action{URL: "http://h/", Auth: &config.ActionAuth{Kind: config.AuthBasic, User: "{{site}}", Password: "{{site_password}}"}},
-		language.CustomParameter{Name: "site", Value: "all", Tenants: map[string]language.TenantValue{"200": {Value: "two"}}},
-		language.CustomParameter{Name: "site_password", Value: "p", Tenants: map[string]language.TenantValue{"200": {Value: "own", Secret: true}}})
+		config.Parameter{Name: "site", Value: "all", Tenants: map[string]string{"200": "two"}},
+		config.Parameter{Name: "site_password", Value: "p", Tenants: map[string]string{"200": "{env.own}"}})
 	for tenant, want := range map[string]string{"": "all:p", "200": "two:own", "300": "all:p"} {
 		e := eventWith(nil)
 		e.Parameters[event.Tenant] = tenant
@@ -178,7 +177,7 @@ func TestAuthByTenant(t *testing.T) {
 		}
 	}
 	_, err := Compile([]config.Action{{Name: "a", Method: "GET", URL: "http://h/", Auth: &config.ActionAuth{Kind: config.AuthBasic, User: "{{site}}", Password: "x"}}},
-		testLanguage(t, language.CustomParameter{Name: "site", Value: "all", Tenants: map[string]language.TenantValue{"200": {Value: "a:b"}}}), Settings{})
+		testLanguage(t, config.Parameter{Name: "site", Value: "all", Tenants: map[string]string{"200": "a:b"}}), Settings{})
 	if want := "action a, auth, with site for tenant 200: the user name holds a colon"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -187,9 +186,9 @@ func TestAuthByTenant(t *testing.T) {
 // A credential that comes out empty is not sent, and the reason names what to fill
 // in. The configuration loads.
 func TestEmptyAuth(t *testing.T) {
-	empty := language.CustomParameter{Name: "empty"}
-	blank := language.CustomParameter{Name: "blank", Value: " \t"}
-	some := language.CustomParameter{Name: "some", Value: "x", Tenants: map[string]language.TenantValue{"acme": {}, "other": {Value: "y"}}}
+	empty := config.Parameter{Name: "empty"}
+	blank := config.Parameter{Name: "blank", Value: " \t"}
+	some := config.Parameter{Name: "some", Value: "x", Tenants: map[string]string{"acme": "", "other": "y"}}
 	for name, c := range map[string]struct {
 		auth   config.ActionAuth
 		tenant string
@@ -227,7 +226,7 @@ func TestEmptyAuth(t *testing.T) {
 
 // User and password in the URL are credentials as well.
 func TestEmptyAuthInURL(t *testing.T) {
-	empty := language.CustomParameter{Name: "empty"}
+	empty := config.Parameter{Name: "empty"}
 	for url, sent := range map[string]bool{"http://{{empty}}:{{empty}}@h/": false, "http://{{empty}}@h/": false, "http://u:{{empty}}@h/": true, "http://{{empty}}:p@h/": true} {
 		_, err := prepare(t, config.Action{URL: url}, empty).Render(eventWith(nil), testDelivery)
 		if (err == nil) != sent || err != nil && !strings.Contains(err.Error(), "url: user and password are empty; not sent") {
@@ -239,8 +238,8 @@ func TestEmptyAuthInURL(t *testing.T) {
 // An Authorization header that is written by hand proves nothing either when all of
 // its tags come out blank.
 func TestEmptyAuthorizationHeader(t *testing.T) {
-	empty := language.CustomParameter{Name: "empty"}
-	some := language.CustomParameter{Name: "some", Value: "x", Tenants: map[string]language.TenantValue{"acme": {Value: " "}}}
+	empty := config.Parameter{Name: "empty"}
+	some := config.Parameter{Name: "some", Value: "x", Tenants: map[string]string{"acme": " "}}
 	const nothing = "there is nothing to prove the request with"
 	for _, c := range []struct {
 		name, value, tenant, want string

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 func TestBodyLoadErrors(t *testing.T) {
@@ -68,8 +67,8 @@ func TestBodyLoadErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.action.Name, c.action.Method, c.action.URL = "a", "POST", "http://h/"
-			_, err := Compile([]config.Action{c.action}, testLanguage(t, language.CustomParameter{Name: "lines", Value: "a\r\nb"},
-				language.CustomParameter{Name: "broken_xml", Value: "</s3cret>", Secret: true}), Settings{})
+			_, err := Compile([]config.Action{c.action}, testLanguage(t, config.Parameter{Name: "lines", Value: "a\r\nb"},
+				config.Parameter{Name: "broken_xml", Value: "{env.</s3cret>}"}), Settings{})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("got  %v\nwant …%s", err, c.want)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
@@ -22,18 +23,20 @@ const (
 	testPassword = "pass word+1"
 )
 
-func testLanguage(t testing.TB, more ...language.CustomParameter) *language.Language {
+// testLanguage makes a language with parameters, resolved: the value {env.VALUE} is the
+// secret VALUE.
+func testLanguage(t testing.TB, more ...config.Parameter) *language.Language {
 	t.Helper()
 	language, err := language.New(language.Definitions{
-		Parameters: append([]language.CustomParameter{
+		Parameters: configtest.Resolved(append([]config.Parameter{
 			{Name: "studio_api", Value: "http://127.0.0.1:8080"},
 			{Name: "studio_host", Value: "127.0.0.1"},
 			{Name: "studio_path", Value: "a/b c?d=1"},
 			{Name: "studio_name", Value: `Bob's "B"`},
-			{Name: "studio_token", Value: testToken, Secret: true},
-			{Name: "studio_password", Value: testPassword, Secret: true},
-			{Name: "tricky", Value: "{{body.id}}", Secret: true},
-		}, more...),
+			{Name: "studio_token", Value: "{env." + testToken + "}"},
+			{Name: "studio_password", Value: "{env." + testPassword + "}"},
+			{Name: "tricky", Value: "{env.{{body.id}}}"},
+		}, more...)...),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +45,7 @@ func testLanguage(t testing.TB, more ...language.CustomParameter) *language.Lang
 }
 
 // prepare compiles one action, with the parameters of testLanguage.
-func prepare(t testing.TB, action config.Action, more ...language.CustomParameter) *Set {
+func prepare(t testing.TB, action config.Action, more ...config.Parameter) *Set {
 	t.Helper()
 	if action.Name == "" {
 		action.Name = "test"

@@ -7,15 +7,14 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
-	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // A URL whose address is known can be refused before anything is sent.
 func TestConstantTargets(t *testing.T) {
-	site := language.CustomParameter{Name: "site", Value: "http://8.8.8.8"}
+	site := config.Parameter{Name: "site", Value: "http://8.8.8.8"}
 	for _, c := range []struct {
 		targets, url string
-		more         []language.CustomParameter
+		more         []config.Parameter
 		want         string // "" for allowed
 	}{
 		{"", "http://192.168.1.20/{{caller_id}}", nil, ""},
@@ -30,8 +29,8 @@ func TestConstantTargets(t *testing.T) {
 		{"", "http://8.8.8.8/{{caller_id}}", nil, "action test, url: the target 8.8.8.8 is not among the targets that actions may call, at Caddyfile:7\nto allow what is not among the targets, write in event_relay: targets 8.8.8.8 private_ranges loopback"},
 		{"", "https://[2001:db8::7]:8443/", nil, "write in event_relay: targets 2001:db8::7 private_ranges loopback"},
 		{"", "http://[::ffff:8.8.8.8]/", nil, "write in event_relay: targets 8.8.8.8 private_ranges loopback"},
-		{"", "{{site}}/x", []language.CustomParameter{site}, "the target 8.8.8.8 is not among"},
-		{"", "{{site}}/x", []language.CustomParameter{byTenant("site", "http://10.0.0.1", "200", "http://9.9.9.9")}, "the target 9.9.9.9 is not among"},
+		{"", "{{site}}/x", []config.Parameter{site}, "the target 8.8.8.8 is not among"},
+		{"", "{{site}}/x", []config.Parameter{byTenant("site", "http://10.0.0.1", "200", "http://9.9.9.9")}, "the target 9.9.9.9 is not among"},
 		{"mail.example.com", "http://www.example.com/", nil, "targets www.example.com mail.example.com"},
 		{"203.0.113.0/24", "http://localhost/", nil, "the target localhost ("},
 		{"0.0.0.0/0 ::/0", "http://169.254.169.254/", nil, "the target 169.254.169.254 is a metadata address, which is always refused"},

@@ -9,31 +9,28 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
 // byTenant is a parameter with a default and values for tenants.
-func byTenant(name, value string, pairs ...string) language.CustomParameter {
-	p := language.CustomParameter{Name: name, Value: value, Tenants: map[string]language.TenantValue{}}
+func byTenant(name, value string, pairs ...string) config.Parameter {
+	p := config.Parameter{Name: name, Value: value, Tenants: map[string]string{}}
 	for i := 0; i < len(pairs); i += 2 {
-		p.Tenants[pairs[i]] = language.TenantValue{Value: pairs[i+1]}
+		p.Tenants[pairs[i]] = pairs[i+1]
 	}
 	return p
 }
 
 // only is a parameter without a default.
-func only(name string, pairs ...string) language.CustomParameter {
-	p := byTenant(name, "", pairs...)
-	p.NoDefault = true
-	return p
+func only(name string, pairs ...string) config.Parameter {
+	return byTenant(name, "", pairs...)
 }
 
 // tenantParameters have values for the tenants 200 and 300.
-func tenantParameters() []language.CustomParameter {
-	token := byTenant("site_token", "open")
-	token.Tenants["200"] = language.TenantValue{Value: "t0ken/of&leeds", Secret: true}
-	return []language.CustomParameter{
+func tenantParameters() []config.Parameter {
+	return []config.Parameter{
 		byTenant("site_api", "http://london.lan:8080/v1", "200", "https://Leeds.lan", "300", "http://jo:hush@york.lan:81/v2?k={{site}}"),
 		byTenant("site", "London", "200", "Leeds & Co", "300", "../York"),
 		only("site_host", "200", "leeds.lan", "300", "york.lan"),
@@ -43,7 +40,7 @@ func tenantParameters() []language.CustomParameter {
 		byTenant("site_json", `1`, "200", `{"deep": [true]}`, "300", `"x", "more": "y"`),
 		byTenant("site_cut", `a`, "200", ``, "300", `b", "c": "d`),
 		byTenant("site_header", "X-London", "200", "X-Leeds", "300", "Host"),
-		token,
+		byTenant("site_token", "open", "200", "{env.t0ken/of&leeds}"),
 	}
 }
 
@@ -129,9 +126,9 @@ func TestRenderByTenant(t *testing.T) {
 // A tenant's request is, byte for byte, what it would be if there were that
 // tenant's values only.
 func TestTenantIsAsIfAlone(t *testing.T) {
-	var parameters []language.CustomParameter
+	var parameters []config.Parameter
 	for _, p := range tenantParameters() {
-		if !p.NoDefault && p.Name != "site_url" {
+		if p.HasDefault() && p.Name != "site_url" {
 			parameters = append(parameters, p)
 		}
 	}
@@ -147,15 +144,15 @@ func TestTenantIsAsIfAlone(t *testing.T) {
 		// In a host there is no place for the quotes of site_cut.
 		use := slices.Clone(parameters)
 		if i == 2 {
-			use = slices.DeleteFunc(use, func(p language.CustomParameter) bool { return p.Name == "site_cut" })
+			use = slices.DeleteFunc(use, func(p config.Parameter) bool { return p.Name == "site_cut" })
 			use = append(use, byTenant("site_cut", "0", "200", "", "300", "1"))
 		}
 		p := prepare(t, action, use...)
 		for _, tenant := range []string{"200", "300", "999", "", "200 ", "{{site}}"} {
-			var alone []language.CustomParameter
+			var alone []config.Parameter
 			for _, parameter := range use {
 				if own, listed := parameter.Tenants[tenant]; listed {
-					parameter.Value, parameter.Secret = own.Value, own.Secret
+					parameter.Value = own
 				}
 				parameter.Tenants = nil
 				alone = append(alone, parameter)
@@ -189,10 +186,9 @@ func TestTenantIsAsIfAlone(t *testing.T) {
 func TestLoadErrorsByTenant(t *testing.T) {
 	many := byTenant("api", "http://h")
 	for i := range 1000 {
-		many.Tenants[fmt.Sprint(1000+i)] = language.TenantValue{Value: fmt.Sprintf("gehe im%d", i), Secret: true}
+		many.Tenants[fmt.Sprint(1000+i)] = fmt.Sprintf("{env.gehe im%d}", i)
 	}
-	secret := byTenant("secret", "x")
-	secret.Tenants["200"] = language.TenantValue{Value: "gehe im\n", Secret: true}
+	secret := byTenant("secret", "x", "200", "{env.gehe im\n}")
 	cases := []struct {
 		name   string
 		action config.Action
@@ -213,7 +209,7 @@ func TestLoadErrorsByTenant(t *testing.T) {
 		{"whatever the tenant", config.Action{URL: "{{good}}/x", Headers: []config.NameValue{{Name: "X A", Value: "1"}}}, `action make, header X A: "X A" cannot be the name`},
 		{"an expression", config.Action{URL: "{{good}}/{{int(port)}}"}, "url: at character 10: compiling `int(port)`: for tenant 300: `int(port)`: the text is not a number"},
 	}
-	definitions := []language.CustomParameter{
+	definitions := []config.Parameter{
 		byTenant("api", "http://h", "200", "gehe im", "300", "http://i"), byTenant("host", "h", "200", "a b", "300", "i"),
 		byTenant("port", "1", "200", "99999", "300", "x"), byTenant("odd", "a b", "200", "h", "300", "i"), byTenant("slash", "h/", "200", "h", "300", "h/i?"),
 		byTenant("hash", "h", "200", "h#"), byTenant("json", "1", "200", "1 2"), byTenant("media", "text/plain", "200", "application/json"),
@@ -238,10 +234,7 @@ func TestLoadErrorsByTenant(t *testing.T) {
 // The secrets of all tenants are hidden, whoever's request it is, and what is
 // made of them too.
 func TestSecretsOfTenants(t *testing.T) {
-	token := byTenant("token", "default-secret")
-	token.Secret = true
-	token.Tenants["200"] = language.TenantValue{Value: "leeds-secret", Secret: true}
-	token.Tenants["300"] = language.TenantValue{Value: "york-secret", Secret: true}
+	token := byTenant("token", "{env.default-secret}", "200", "{env.leeds-secret}", "300", "{env.york-secret}")
 	api := byTenant("api", "http://h", "200", "http://jo:url-password@h")
 	p := prepare(t, config.Action{URL: "{{api}}/{{body.echo}}", Headers: []config.NameValue{{Name: "X-A", Value: "{{upper(token)}}"}, {Name: "X-B", Value: "{{token}}"}}}, token, api)
 	for _, tenant := range []string{"200", "300", ""} {
@@ -314,14 +307,14 @@ func FuzzTenant(f *testing.F) {
 }
 
 // manyTenants are parameters with a value for each of n tenants.
-func manyTenants(n int) []language.CustomParameter {
+func manyTenants(n int) []config.Parameter {
 	site, token := byTenant("site", "10.0.0.1"), byTenant("site_token", "x")
 	for i := range n {
 		tenant := fmt.Sprint(1000 + i)
-		site.Tenants[tenant] = language.TenantValue{Value: fmt.Sprintf("10.1.%d.%d", i/250, i%250)}
-		token.Tenants[tenant] = language.TenantValue{Value: fmt.Sprintf("%x", sha256.Sum256([]byte(tenant)))[:32], Secret: true}
+		site.Tenants[tenant] = fmt.Sprintf("10.1.%d.%d", i/250, i%250)
+		token.Tenants[tenant] = fmt.Sprintf("{env.%.16x}", sha256.Sum256([]byte(tenant)))
 	}
-	return []language.CustomParameter{site, token, {Name: "site_api", Value: "http://{{site}}:8080/v1"}}
+	return []config.Parameter{site, token, {Name: "site_api", Value: "http://{{site}}:8080/v1"}}
 }
 
 var benchTenantAction = config.Action{
@@ -333,7 +326,7 @@ var benchTenantAction = config.Action{
 // the rendering for the events of many tenants.
 func BenchmarkTenants(b *testing.B) {
 	for _, n := range []int{0, 1000} {
-		definitions := language.Definitions{Parameters: manyTenants(n)}
+		definitions := language.Definitions{Parameters: configtest.Resolved(manyTenants(n)...)}
 		actions := make([]config.Action, 20)
 		for i := range actions {
 			actions[i] = benchTenantAction
