@@ -55,7 +55,8 @@ func TestOpenIsTriedAgain(t *testing.T) {
 				t.Skip("links cannot be made here: ", err)
 			}
 			return func() {
-				if err := errors.Join(os.Remove(dir), os.Rename(dir+".real", dir)); err != nil {
+				// In one step: between two, the next attempt would make a directory.
+				if err := errors.Join(os.Symlink(dir+".real", dir+".link"), os.Rename(dir+".link", dir)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -77,7 +78,8 @@ func TestOpenIsTriedAgain(t *testing.T) {
 			checkUnavailable(t, db, test.want...)
 			taken := make(chan string, 1)
 			go func() {
-				if leases, err := db.Take(context.Background(), "x", 1); err == nil {
+				defer close(taken)
+				if leases, err := db.Take(t.Context(), "x", 1); err == nil {
 					taken <- leases[0].Delivery.ID
 				}
 			}()
