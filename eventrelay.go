@@ -6,7 +6,7 @@
 // the local network.
 //
 // A 2xx answer means that the event is on stable storage. Every delivery ends
-// in a state that somebody can see: delivered, failed, expired or cancelled.
+// in a state that is shown: delivered, failed, expired or cancelled.
 // For every event, also an ignored one, the relay can say why it led to what
 // it did. And what an event says can never name a host, nor break out of the
 // place in a request where it is put.

@@ -39,8 +39,8 @@ func (g *guard) check(r *http.Request, isCall bool) error {
 	return nil
 }
 
-// checkAddress wants the other end of the connection to be near, and whoever it
-// speaks for as well.
+// checkAddress wants the other end of the connection to be near, and also the client
+// that it names when it is a proxy.
 func (g *guard) checkAddress(r *http.Request) error {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

@@ -57,8 +57,8 @@ type page struct {
 }
 
 // policy lets the page use what comes with it, and nothing else: no script
-// or style in the text, where an event's could get to stand, and nobody else's
-// frame around it.
+// or style in the text, where one of an event could get to stand, and no frame of
+// another page around it.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 

@@ -176,8 +176,8 @@ func (c *conversion) writeAuth(a *authentication, fields []field) []field {
 	case a.kind == "header" || a.kind == "basic" && (a.user.isEmpty() && a.value.isEmpty() || strings.Contains(a.user.known(), ":")):
 		value := a.value
 		if a.kind == "basic" {
-			// Nobody and nothing, or a colon in the user's name: the setting
-			// would not have them.
+			// The setting refuses an empty user with an empty password, and a
+			// colon in the user's name. A header takes both.
 			all := append(append(a.user[:len(a.user):len(a.user)], piece{literal: ":"}), a.value...).joined()
 			value = template{{literal: "Basic "}, {expression: "toBase64(" + c.expression(all) + ")"}}
 		}

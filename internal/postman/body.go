@@ -61,7 +61,7 @@ func (c *conversion) body(it *item, fields []field) []field {
 		}
 		return c.text(c.graphQL(b.GraphQL), "application/json", fields, it)
 	case "file":
-		c.leaveOut("its body is a file, which stands on somebody's computer")
+		c.leaveOut("its body is a file, which is on the computer of its author")
 		return fields
 	}
 	raw := textOf(b.Raw)
@@ -284,7 +284,7 @@ func (c *conversion) form(data json.RawMessage, fields []field) []field {
 		name := textOf(p.Key)
 		switch {
 		case textOf(p.Type) == "file":
-			c.note(Changed, "the file %q of the form is left out: it stands on somebody's computer", name)
+			c.note(Changed, "the file %q of the form is left out: it is on the computer of its author", name)
 		case name == "":
 			c.note(Changed, "a field of the form without a name is left out")
 		default:

@@ -25,7 +25,7 @@ type variable struct {
 	name, identifier string
 	// value is written as the relay reads it, and resolved is what it becomes.
 	value, resolved string
-	// undefined says that nobody gives it a value.
+	// undefined says that it has no value anywhere.
 	undefined bool
 	// cyclic says that its value leads back to itself.
 	cyclic bool

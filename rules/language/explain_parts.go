@@ -68,7 +68,7 @@ func (p *Part) Because() string {
 }
 
 // maxParts bounds the parts of one condition. The work grows with the square of
-// the condition's length, and more than these nobody reads.
+// the condition's length, and a longer list is not read.
 const maxParts = 60
 
 // Explainer says what conditions give for an event, with the values of their
