@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -211,10 +212,9 @@ func writeStatus(f *http2.Framer, stream uint32, status int) error {
 }
 
 func bodyAfterStatus(text string) func(*http2.Framer, uint32) error {
-	begun := map[*http2.Framer]bool{}
+	var begun sync.Map // by framer: connections are served beside each other
 	return func(f *http2.Framer, stream uint32) error {
-		if !begun[f] {
-			begun[f] = true
+		if _, ok := begun.LoadOrStore(f, true); !ok {
 			return writeStatus(f, stream, 200)
 		}
 		return f.WriteData(stream, false, []byte(text))
