@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -91,7 +92,7 @@ func TestAnswers(t *testing.T) {
 				timeout = time.Second // time enough for the head
 			}
 			w.Use([]*Prepared{prepare(t, config.Action{URL: serve(t, c.handler), Success: c.success, Timeout: config.Duration(timeout)})})
-			id := w.queue.add("test", eventWith(nil), 1)[0]
+			id := w.queue.add("test", eventtest.With(nil), 1)[0]
 			r := w.attempted(t, id, 1)
 			if r.state != c.state || !strings.HasPrefix(r.attempts[0].Error, c.reason) && !strings.Contains(r.attempts[0].Error, c.reason) || c.reason == "" && r.attempts[0].Error != "" {
 				t.Fatalf("got %s: %s", r.state, r.attempts[0].Error)
@@ -120,7 +121,7 @@ func TestUnreachable(t *testing.T) {
 	} {
 		w := newWorkbench(t)
 		w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
-		r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
+		r := w.attempted(t, w.queue.add("test", eventtest.With(nil), 1)[0], 1)
 		if r.state != queue.Pending || !strings.Contains(r.attempts[0].Error, name) {
 			t.Errorf("%s: %s: %s", name, r.state, r.attempts[0].Error)
 		}
@@ -149,7 +150,7 @@ func TestRetriesUntilDelivered(t *testing.T) {
 		}
 	})
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
-	id := w.queue.add("test", eventWith(nil), 1)[0]
+	id := w.queue.add("test", eventtest.With(nil), 1)[0]
 	for n := 1; n < 5; n++ {
 		r := w.attempted(t, id, n)
 		w.clock.advance(r.delivery.Due.Sub(w.clock.Now()))
@@ -167,7 +168,7 @@ func TestGivesUp(t *testing.T) {
 	w := newWorkbench(t)
 	url := serve(t, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500) })
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url, RetryFor: config.Duration(time.Minute)})})
-	id := w.queue.add("test", eventWith(map[string]any{"secret": "payload"}), 1)[0]
+	id := w.queue.add("test", eventtest.With(map[string]any{"secret": "payload"}), 1)[0]
 	begin := w.clock.Now()
 	r := w.attempted(t, id, 1)
 	for n := 2; r.state == queue.Pending; n++ {
@@ -197,7 +198,7 @@ func TestRetryOff(t *testing.T) {
 	w := newWorkbench(t)
 	url := serve(t, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500) })
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url, RetryFor: -1})})
-	r := w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Failed)
+	r := w.settledAs(t, w.queue.add("test", eventtest.With(nil), 1)[0], queue.Failed)
 	if r.attempts[0].Error != "the target answered 500 Internal Server Error; retry_for is off" {
 		t.Error(r.attempts[0].Error)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -88,7 +89,7 @@ func TestDelivers(t *testing.T) {
 			told.Add(1)
 		}
 	}
-	ids := w.queue.add("test", eventWith(map[string]any{"id": int64(7)}), 300)
+	ids := w.queue.add("test", eventtest.With(map[string]any{"id": int64(7)}), 300)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url + "/{{body.id}}?x={{body.none}}"})})
 	for _, id := range ids {
 		r := w.settledAs(t, id, queue.Delivered)
@@ -113,7 +114,7 @@ func TestEndsWithoutSending(t *testing.T) {
 	url := serve(t, func(http.ResponseWriter, *http.Request) { count.Add(1) })
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url + "/{{body.number}}"})})
 
-	r := w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Failed)
+	r := w.settledAs(t, w.queue.add("test", eventtest.With(nil), 1)[0], queue.Failed)
 	if want := "url: {{body.number}} is absent or empty, and the path needs a value there; not sent"; r.attempts[0].Error != want {
 		t.Errorf("absent: %q", r.attempts[0].Error)
 	}
@@ -122,7 +123,7 @@ func TestEndsWithoutSending(t *testing.T) {
 		t.Errorf("no event: %q", r.attempts[0].Error)
 	}
 	w.queue.mu.Lock()
-	late := &remembered{delivery: queue.Delivery{ID: "late", Action: "test", Expires: w.clock.Now()}, event: eventWith(map[string]any{"id": "7"}), state: queue.Pending}
+	late := &remembered{delivery: queue.Delivery{ID: "late", Action: "test", Expires: w.clock.Now()}, event: eventtest.With(map[string]any{"id": "7"}), state: queue.Pending}
 	w.queue.byID["late"], w.queue.waiting = late, append(w.queue.waiting, late)
 	w.queue.wake()
 	w.queue.mu.Unlock()
@@ -141,7 +142,7 @@ func TestPanic(t *testing.T) {
 	broken.success = nil
 	w.Use([]*Prepared{broken})
 	for range 3 {
-		r := w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Failed)
+		r := w.settledAs(t, w.queue.add("test", eventtest.With(nil), 1)[0], queue.Failed)
 		if !strings.HasPrefix(r.attempts[0].Error, "the relay itself failed") {
 			t.Error(r.attempts[0].Error)
 		}
@@ -157,14 +158,14 @@ func TestLeases(t *testing.T) {
 	p := prepare(t, config.Action{URL: url, Timeout: config.Duration(10 * time.Minute)})
 	w.queue.lease = 30 * time.Second
 	w.Use([]*Prepared{p})
-	w.settledAs(t, w.queue.add("test", eventWith(nil), 1)[0], queue.Delivered)
+	w.settledAs(t, w.queue.add("test", eventtest.With(nil), 1)[0], queue.Delivered)
 	if len(w.queue.extended) != 1 || w.queue.extended[0] < 10*time.Minute {
 		t.Errorf("extended by %s", w.queue.extended)
 	}
 	w.queue.mu.Lock()
 	w.queue.loseLeases = true
 	w.queue.mu.Unlock()
-	w.queue.add("test", eventWith(nil), 1)
+	w.queue.add("test", eventtest.With(nil), 1)
 	eventually(t, "the lease is found lost", func() bool { w.queue.mu.Lock(); defer w.queue.mu.Unlock(); return len(w.queue.extended) == 2 })
 	if err := w.Stop(context.Background()); err != nil {
 		t.Fatal(err)
@@ -179,7 +180,7 @@ func TestTakeFails(t *testing.T) {
 	w := newWorkbench(t)
 	w.queue.failTakes = 1
 	url := serve(t, func(http.ResponseWriter, *http.Request) {})
-	id := w.queue.add("test", eventWith(nil), 1)[0]
+	id := w.queue.add("test", eventtest.With(nil), 1)[0]
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
 	eventually(t, "the worker pauses", func() bool { return w.clock.waiting() == 1 })
 	w.advance(takeAgain)
@@ -241,7 +242,7 @@ func BenchmarkDispatch(b *testing.B) {
 			p := prepare(b, action, config.Parameter{Name: "studio_token", Value: "{env.s3cret}"})
 			sender := send.NewSender(mustTargets(b), nil)
 			defer sender.Close()
-			q := &benchQueue{memory: newMemory(time.Now), event: eventWith(map[string]any{"project": map[string]any{"id": int64(4711), "name": "Spring campaign \"Blüte\""}}), end: make(chan struct{})}
+			q := &benchQueue{memory: newMemory(time.Now), event: eventtest.With(map[string]any{"project": map[string]any{"id": int64(4711), "name": "Spring campaign \"Blüte\""}}), end: make(chan struct{})}
 			q.left.Store(int64(b.N))
 			q.done.Store(int64(b.N))
 			b.ReportAllocs()

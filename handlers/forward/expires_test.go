@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -51,14 +52,14 @@ func TestExpiresBeforeNextAttempt(t *testing.T) {
 			s := newTroubled(t, c.mode, nil)
 			s.answerWith(503)
 			w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), RetryInterval: &config.RetryInterval{First: config.Duration(10 * time.Second)}, Expires: config.Duration(5 * time.Second)})})
-			id := w.queue.addExpiring("test", eventWith(nil), w.clock.Now().Add(5*time.Second), 1)[0]
+			id := w.queue.addExpiring("test", eventtest.With(nil), w.clock.Now().Add(5*time.Second), 1)[0]
 			r := w.settledAs(t, id, queue.Expired)
 			if len(r.attempts) != 1 || !strings.HasSuffix(r.attempts[0].Error, c.reason) {
 				t.Errorf("%+v", r.attempts)
 			}
 
 			// One that lives longer is tried again.
-			id = w.queue.addExpiring("test", eventWith(nil), w.clock.Now().Add(time.Hour), 1)[0]
+			id = w.queue.addExpiring("test", eventtest.With(nil), w.clock.Now().Add(time.Hour), 1)[0]
 			if c.mode == hangsUp {
 				w.advance(w.untilProbe(s.url()))
 			}
@@ -91,11 +92,11 @@ func TestScreenPopsExpire(t *testing.T) {
 			}
 			action.Expires, action.Concurrency = config.Duration(5*time.Second), 1
 			w.Use([]*Prepared{prepare(t, action, byTenant("site", s.url(), "200", "http://127.0.0.1:9"))})
-			first := w.queue.add("test", eventWith(nil), 1)[0]
+			first := w.queue.add("test", eventtest.With(nil), 1)[0]
 			w.attempted(t, first, 1)
 			var ids []string
 			for range 20 {
-				ids = append(ids, w.queue.addExpiring("test", eventWith(nil), w.clock.Now().Add(5*time.Second), 1)...)
+				ids = append(ids, w.queue.addExpiring("test", eventtest.With(nil), w.clock.Now().Add(5*time.Second), 1)...)
 				w.calm(t)
 				if name == "one of two targets down" {
 					eventually(t, "it is put off", func() bool { return w.queue.get(ids[len(ids)-1]).given == 1 })

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -145,7 +146,7 @@ func TestNothingHoldsAnAttempt(t *testing.T) {
 			action.URL += raw(t, serve, c.do)
 			w := newWorkbench(t)
 			// Two, so that the second shows that the first holds up nothing.
-			ids := w.queue.add("test", eventWith(nil), 2)
+			ids := w.queue.add("test", eventtest.With(nil), 2)
 			w.Use([]*Prepared{prepare(t, action)})
 			eventually(t, "both attempts end", func() bool {
 				if w.clock.waiting() > 0 {
@@ -301,7 +302,7 @@ func TestRetryForRunsOnceReached(t *testing.T) {
 			action.URL += raw(t, serve, func(connection net.Conn) { asked.Add(1); c.do(connection) })
 			w := newWorkbench(t)
 			w.Use([]*Prepared{prepare(t, action)})
-			id := w.queue.add("test", eventWith(nil), 1)[0]
+			id := w.queue.add("test", eventtest.With(nil), 1)[0]
 			attempts := 1
 			r := w.attempted(t, id, attempts)
 			for r.state == queue.Pending {
@@ -331,7 +332,7 @@ func TestRefusedClientCertificateIsNotReached(t *testing.T) {
 	defer server.Close()
 	w := newWorkbench(t)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: server.URL, TLS: &config.TLS{InsecureSkipVerify: true}})})
-	r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
+	r := w.attempted(t, w.queue.add("test", eventtest.With(nil), 1)[0], 1)
 	if reason := r.attempts[0].Error; served || !strings.HasPrefix(reason, "connecting to the target: ") || !strings.HasSuffix(reason, "retry_for stands still") {
 		t.Errorf("got %s", reason)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
@@ -79,7 +80,7 @@ func TestOrderUnderRetries(t *testing.T) {
 		for k := range keys {
 			key, number := fmt.Sprint("k", k), fmt.Sprint(n)
 			want[key] = append(want[key], number)
-			event := eventWith(map[string]any{"key": key, "n": number})
+			event := eventtest.With(map[string]any{"key": key, "n": number})
 			event.ID, event.Received = uuid.Must(uuid.NewV7()).String(), time.Now()
 			orderKey, expires, err := actions[0].Schedule(language.Bind(event), event.Received)
 			if err != nil || orderKey != key {

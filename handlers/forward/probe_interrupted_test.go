@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -18,7 +19,7 @@ func TestReloadInProbe(t *testing.T) {
 	s := newTroubled(t, holds, nil)
 	with := func(n int) []*Prepared { return []*Prepared{prepare(t, config.Action{URL: s.url(), Concurrency: n})} }
 	w.Use(with(1))
-	ids := w.queue.add("test", eventWith(nil), 10)
+	ids := w.queue.add("test", eventtest.With(nil), 10)
 	eventually(t, "one is in flight", func() bool { return s.holding() == 1 })
 	s.release()
 	w.resting(t, 1)
@@ -72,11 +73,11 @@ func TestMendedTLS(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, answers, selfSigned(t))
 	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url()})})
-	id := w.queue.add("test", eventWith(nil), 1)[0]
+	id := w.queue.add("test", eventtest.With(nil), 1)[0]
 	if r := w.attempted(t, id, 1); !strings.Contains(r.attempts[0].Error, "certificate") {
 		t.Error(r.attempts[0].Error)
 	}
-	next := w.queue.add("test", eventWith(nil), 1)[0]
+	next := w.queue.add("test", eventtest.With(nil), 1)[0]
 	w.resting(t, 1)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), TLS: &config.TLS{InsecureSkipVerify: true}})})
 	w.settledAs(t, next, queue.Delivered)
@@ -94,8 +95,8 @@ func TestStopInProbe(t *testing.T) {
 		prepare(t, config.Action{Name: "other", URL: s.url(), Concurrency: 1}),
 		prepare(t, config.Action{Name: "slow", URL: "http://127.0.0.1:9", Rate: &config.Rate{Count: 1, Per: config.Duration(time.Hour)}}),
 	})
-	ids := append(w.queue.add("test", eventWith(nil), 5), w.queue.add("other", eventWith(nil), 5)...)
-	w.queue.add("slow", eventWith(nil), 2)
+	ids := append(w.queue.add("test", eventtest.With(nil), 5), w.queue.add("other", eventtest.With(nil), 5)...)
+	w.queue.add("slow", eventtest.With(nil), 2)
 	eventually(t, "one of each is in flight", func() bool { return s.holding() == 2 })
 	s.release()
 	w.resting(t, 3)
@@ -122,11 +123,11 @@ func TestProbeNotSent(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, refuses, nil)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url() + "/{{body.n}}", Concurrency: 1})})
-	first := w.queue.add("test", eventWith(map[string]any{"n": "1"}), 1)[0]
+	first := w.queue.add("test", eventtest.With(map[string]any{"n": "1"}), 1)[0]
 	w.attempted(t, first, 1)
-	unsent := w.queue.add("test", eventWith(nil), 3)
+	unsent := w.queue.add("test", eventtest.With(nil), 3)
 	lost := w.queue.add("test", nil, 3)
-	good := w.queue.add("test", eventWith(map[string]any{"n": "2"}), 3)
+	good := w.queue.add("test", eventtest.With(map[string]any{"n": "2"}), 3)
 	w.resting(t, 1)
 	s.set(t, answers)
 	w.advance(w.untilProbe(s.url()))

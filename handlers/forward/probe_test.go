@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -108,7 +109,7 @@ func TestProbes(t *testing.T) {
 			}
 			s := newTroubled(t, c.trouble, serve)
 			action.URL = s.url() + "/{{body.n}}"
-			ids := w.queue.add("test", eventWith(map[string]any{"n": "1"}), deliveries)
+			ids := w.queue.add("test", eventtest.With(map[string]any{"n": "1"}), deliveries)
 			prepared := prepare(t, action)
 			w.Use([]*Prepared{prepared})
 			only, ok := prepared.onlyEndpoint()
@@ -190,7 +191,7 @@ func TestStatusIsAnAnswer(t *testing.T) {
 	told := w.watchTargets()
 	s := newTroubled(t, answers, nil)
 	s.answerWith(503)
-	ids := w.queue.add("test", eventWith(nil), 30)
+	ids := w.queue.add("test", eventtest.With(nil), 30)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), Concurrency: 2})})
 	for _, id := range ids {
 		w.attempted(t, id, 1)
@@ -205,7 +206,7 @@ func TestProbeAlone(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, refuses, nil)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), RetryInterval: &config.RetryInterval{First: config.Duration(time.Minute)}})})
-	id := w.queue.add("test", eventWith(nil), 1)[0]
+	id := w.queue.add("test", eventtest.With(nil), 1)[0]
 	r := w.attempted(t, id, 1)
 	if pause := r.delivery.Due.Sub(w.clock.Now()); pause != w.untilProbe(s.url()) || pause < time.Minute {
 		t.Errorf("due after %s", pause)
@@ -222,8 +223,8 @@ func TestRequestWithoutAnswer(t *testing.T) {
 	w := newWorkbench(t)
 	s := newPicky(t)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url + "/{{body.path}}", Concurrency: 1})})
-	bad := w.queue.add("test", eventWith(map[string]any{"path": "bad"}), 1)[0]
-	good := w.queue.add("test", eventWith(map[string]any{"path": "good"}), 20)
+	bad := w.queue.add("test", eventtest.With(map[string]any{"path": "bad"}), 1)[0]
+	good := w.queue.add("test", eventtest.With(map[string]any{"path": "good"}), 20)
 	w.attempted(t, bad, 1)
 	w.resting(t, 1)
 	w.advance(w.untilProbe(s.url))
@@ -243,14 +244,14 @@ func TestActionWithoutAnswer(t *testing.T) {
 		prepare(t, config.Action{Name: "bad", URL: s.url + "/bad", RetryInterval: &config.RetryInterval{Cap: config.Duration(time.Hour)}}),
 		prepare(t, config.Action{Name: "good", URL: s.url + "/good"}),
 	})
-	bad := w.queue.add("bad", eventWith(nil), 1)[0]
+	bad := w.queue.add("bad", eventtest.With(nil), 1)[0]
 	for n := 1; n < 10; n++ {
 		w.attempted(t, bad, n)
 		w.advance(w.untilProbe(s.url))
 	}
 	w.attempted(t, bad, 10)
 	// The clock stands still.
-	for _, id := range w.queue.add("good", eventWith(nil), 20) {
+	for _, id := range w.queue.add("good", eventtest.With(nil), 20) {
 		if r := w.settledAs(t, id, queue.Delivered); len(r.attempts) != 1 {
 			t.Errorf("%d attempts", len(r.attempts))
 		}
@@ -266,7 +267,7 @@ func TestSharedTarget(t *testing.T) {
 	var ids []string
 	for _, name := range []string{"a", "b", "c"} {
 		actions = append(actions, prepare(t, config.Action{Name: name, URL: s.url(), Concurrency: 1}))
-		ids = append(ids, w.queue.add(name, eventWith(nil), 5)...)
+		ids = append(ids, w.queue.add(name, eventtest.With(nil), 5)...)
 	}
 	w.Use(actions)
 	eventually(t, "each has one in flight", func() bool { return s.holding() == 3 })
@@ -358,7 +359,7 @@ func TestTenantsTargetsAreIndependent(t *testing.T) {
 func TestProbesWithoutRetries(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, refuses, nil)
-	ids := w.queue.add("test", eventWith(nil), 10)
+	ids := w.queue.add("test", eventtest.With(nil), 10)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), Concurrency: 1, RetryFor: -1})})
 	w.resting(t, 1)
 	w.advance(w.untilProbe(s.url()))

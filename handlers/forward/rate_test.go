@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -63,7 +64,7 @@ func TestRate(t *testing.T) {
 				prepare(t, config.Action{URL: s.url(), Rate: &rate, RetryFor: config.Duration(1000 * time.Hour)}),
 				prepare(t, config.Action{Name: "other", URL: s.url()}),
 			})
-			ids := w.queue.add("test", eventWith(nil), deliveries)
+			ids := w.queue.add("test", eventtest.With(nil), deliveries)
 			for n := 1; n <= deliveries; n++ {
 				// Every third fails and is tried again.
 				s.answerWith(200 + 303*min(1, n%3/2))
@@ -89,7 +90,7 @@ func TestRate(t *testing.T) {
 				w.settledAs(t, id, queue.Delivered)
 			}
 			began.check(t, rate)
-			for _, id := range w.queue.add("other", eventWith(nil), 10) {
+			for _, id := range w.queue.add("other", eventtest.With(nil), 10) {
 				w.settledAs(t, id, queue.Delivered)
 			}
 		})
@@ -105,7 +106,7 @@ func TestRateOverReloads(t *testing.T) {
 	with := func(rate *config.Rate) []*Prepared {
 		return []*Prepared{prepare(t, config.Action{URL: s.url(), Rate: rate})}
 	}
-	ids := w.queue.add("test", eventWith(nil), 60)
+	ids := w.queue.add("test", eventtest.With(nil), 60)
 	now := func(n int) {
 		t.Helper()
 		eventually(t, "an attempt began", func() bool { return began.count() >= n })

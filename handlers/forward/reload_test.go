@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -59,7 +60,7 @@ func TestConcurrency(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
 	with := func(n int) []*Prepared { return []*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: n})} }
-	ids := w.queue.add("test", eventWith(nil), 200)
+	ids := w.queue.add("test", eventtest.With(nil), 200)
 	w.Use(with(5))
 	eventually(t, "five are in flight", func() bool { return c.inFlight() == 5 })
 	for range 20 {
@@ -94,7 +95,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	close(c.gate)
 	var ids []string
 	for i := range 60 {
-		ids = append(ids, w.queue.add("test", eventWith(nil), 20)...)
+		ids = append(ids, w.queue.add("test", eventtest.With(nil), 20)...)
 		switch i % 4 {
 		case 0:
 			w.Use(nil)
@@ -120,7 +121,7 @@ func TestUse(t *testing.T) {
 	with := func(path string) []*Prepared {
 		return []*Prepared{prepare(t, config.Action{URL: c.url + path, Concurrency: 1})}
 	}
-	ids := w.queue.add("test", eventWith(nil), 3)
+	ids := w.queue.add("test", eventtest.With(nil), 3)
 	w.Use(with("/old"))
 	eventually(t, "one is in flight", func() bool { return c.inFlight() == 1 })
 	w.Use(with("/new"))
@@ -145,7 +146,7 @@ func TestUse(t *testing.T) {
 func TestTakenBeforeReload(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
-	ids := w.queue.add("test", eventWith(nil), 4)
+	ids := w.queue.add("test", eventtest.With(nil), 4)
 	with := func(n int) []*Prepared { return []*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: n})} }
 	w.queue.taken = func() { w.Use(with(1)) }
 	w.Use(with(4))
@@ -185,7 +186,7 @@ func TestTakenBeforeReload(t *testing.T) {
 func TestTargetsChangeWithActions(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
-	ids := w.queue.add("test", eventWith(nil), 3)
+	ids := w.queue.add("test", eventtest.With(nil), 3)
 	action := []*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: 1})}
 	w.Use(action)
 	eventually(t, "one is in flight", func() bool { return c.inFlight() == 1 })
@@ -211,9 +212,9 @@ func TestActionsAreIndependent(t *testing.T) {
 		prepare(t, config.Action{Name: "slow", URL: slow.url, Concurrency: 2}),
 		prepare(t, config.Action{Name: "quick", URL: quick.url, Concurrency: 2}),
 	})
-	w.queue.add("slow", eventWith(nil), 10)
+	w.queue.add("slow", eventtest.With(nil), 10)
 	eventually(t, "the slow one is full", func() bool { return slow.inFlight() == 2 })
-	for _, id := range w.queue.add("quick", eventWith(nil), 50) {
+	for _, id := range w.queue.add("quick", eventtest.With(nil), 50) {
 		w.settledAs(t, id, queue.Delivered)
 	}
 	close(slow.gate)
@@ -223,7 +224,7 @@ func TestActionsAreIndependent(t *testing.T) {
 func TestStopWaits(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
-	ids := w.queue.add("test", eventWith(nil), 5)
+	ids := w.queue.add("test", eventtest.With(nil), 5)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: 2})})
 	eventually(t, "two are in flight", func() bool { return c.inFlight() == 2 })
 	stopped := make(chan error)
@@ -252,7 +253,7 @@ func TestStopWaits(t *testing.T) {
 func TestStopBreaksOff(t *testing.T) {
 	w := newWorkbench(t)
 	c := newCrowd(t)
-	ids := w.queue.add("test", eventWith(nil), 3)
+	ids := w.queue.add("test", eventtest.With(nil), 3)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: c.url}), prepare(t, config.Action{Name: "idle", URL: c.url})})
 	eventually(t, "all are in flight", func() bool { return c.inFlight() == 3 })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -279,7 +280,7 @@ func TestIdle(t *testing.T) {
 	c := newCrowd(t)
 	close(c.gate)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: c.url, Concurrency: 100})})
-	for _, id := range w.queue.add("test", eventWith(nil), 300) {
+	for _, id := range w.queue.add("test", eventtest.With(nil), 300) {
 		w.settledAs(t, id, queue.Delivered)
 	}
 	eventually(t, "one goroutine is left", func() bool {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -15,7 +16,7 @@ func TestRetryForStandsStill(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, refuses, nil)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: s.url(), RetryFor: config.Duration(time.Hour), RetryInterval: &config.RetryInterval{First: config.Duration(10 * time.Minute), Cap: config.Duration(10 * time.Minute)}})})
-	id := w.queue.add("test", eventWith(nil), 1)[0]
+	id := w.queue.add("test", eventtest.With(nil), 1)[0]
 	attempt := 1
 	next := func() remembered {
 		t.Helper()
@@ -53,7 +54,7 @@ func TestRetryForAfterRestart(t *testing.T) {
 	w := newWorkbench(t)
 	s := newTroubled(t, answers, nil)
 	s.answerWith(500)
-	id := w.queue.add("test", eventWith(nil), 1)[0]
+	id := w.queue.add("test", eventtest.With(nil), 1)[0]
 	w.queue.mu.Lock()
 	w.queue.byID[id].delivery.Attempts = 7
 	w.queue.byID[id].delivery.FirstAttempt = w.clock.Now().Add(-1000 * time.Hour)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
 func TestScheduleOrder(t *testing.T) {
@@ -19,7 +20,7 @@ func TestScheduleOrder(t *testing.T) {
 	key := func(expression string) string {
 		t.Helper()
 		p := prepareIn(t, language, config.Action{URL: "http://h/", OrderBy: expression})
-		event := eventWith(body)
+		event := eventtest.With(body)
 		key, expires, err := p.Schedule(language.Bind(event), event.Received)
 		if err != nil || !expires.IsZero() {
 			t.Errorf("%s: expires %s, %v", expression, expires, err)
@@ -46,7 +47,7 @@ func TestScheduleOrder(t *testing.T) {
 func TestScheduleOrderFails(t *testing.T) {
 	language := languageWith(t)
 	p := prepareIn(t, language, config.Action{URL: "http://h/", OrderBy: `body.text + 1`, Expires: config.Duration(time.Minute)})
-	event := eventWith(map[string]any{"text": "payload"})
+	event := eventtest.With(map[string]any{"text": "payload"})
 	event.Received = newClock().Now()
 	key, expires, err := p.Schedule(language.Bind(event), event.Received)
 	if key != "" || !expires.Equal(event.Received.Add(time.Minute)) {
@@ -61,7 +62,7 @@ func TestScheduleExpires(t *testing.T) {
 	language, received := languageWith(t), newClock().Now()
 	for _, d := range []time.Duration{0, 5 * time.Second} {
 		p := prepareIn(t, language, config.Action{URL: "http://h/", Expires: config.Duration(d)})
-		_, expires, err := p.Schedule(language.Bind(eventWith(nil)), received)
+		_, expires, err := p.Schedule(language.Bind(eventtest.With(nil)), received)
 		if err != nil || expires.IsZero() != (d == 0) || d > 0 && !expires.Equal(received.Add(d)) {
 			t.Errorf("%s: %s, %v", d, expires, err)
 		}
@@ -76,7 +77,7 @@ func BenchmarkSchedule(b *testing.B) {
 			action.URL = "http://h/"
 			language := languageWith(b)
 			p := prepareIn(b, language, action)
-			event := eventWith(map[string]any{"project": map[string]any{"id": int64(4711)}})
+			event := eventtest.With(map[string]any{"project": map[string]any{"id": int64(4711)}})
 			bound := language.Bind(event)
 			b.ReportAllocs()
 			for b.Loop() {

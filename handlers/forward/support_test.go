@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -33,29 +33,11 @@ func prepare(t testing.TB, action config.Action, parameters ...config.Parameter)
 
 func prepareIn(t testing.TB, language *language.Language, action config.Action) *Prepared {
 	t.Helper()
-	if action.Name == "" {
-		action.Name = "test"
-	}
-	if action.Method == "" {
-		action.Method = "POST"
-	}
-	if err := errors.Join(action.Check()...); err != nil {
-		t.Fatalf("checking: %v", err)
-	}
-	prepared, err := Compile([]config.Action{action}, language, template.Settings{})
+	prepared, err := Compile([]config.Action{configtest.Action(t, action)}, language, template.Settings{})
 	if err != nil {
 		t.Fatalf("compiling: %v", err)
 	}
 	return prepared[0]
-}
-
-// eventWith returns an event with a body.
-func eventWith(body any) *event.Event {
-	e := &event.Event{ID: "018f0000-0000-7000-8000-00000000000e", Source: "icfm", Name: "project_created", Body: body}
-	e.Parameters[event.CallerID] = "0044 20"
-	e.Parameters[event.CallingName] = `Bob "B" Lee`
-	e.Parameters[event.Duration] = int64(61)
-	return e
 }
 
 // byTenant is a parameter with a default and values for tenants.
@@ -68,7 +50,7 @@ func byTenant(name, value string, pairs ...string) config.Parameter {
 }
 
 func tenantEvent(tenant string, body any) *event.Event {
-	e := eventWith(body)
+	e := eventtest.With(body)
 	e.Parameters[event.Tenant] = tenant
 	return e
 }

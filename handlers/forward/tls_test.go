@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -35,7 +36,7 @@ func TestRemedyTLS(t *testing.T) {
 	} {
 		w := newWorkbench(t)
 		w.Use([]*Prepared{prepare(t, config.Action{URL: url})})
-		r := w.attempted(t, w.queue.add("test", eventWith(nil), 1)[0], 1)
+		r := w.attempted(t, w.queue.add("test", eventtest.With(nil), 1)[0], 1)
 		if r.state != queue.Pending || !strings.Contains(r.attempts[0].Error, want) {
 			t.Errorf("%s: %s", r.state, r.attempts[0].Error)
 		}
@@ -58,7 +59,7 @@ func TestTLSConnectionsOfADispatcher(t *testing.T) {
 	target.StartTLS()
 	t.Cleanup(target.Close)
 	url := target.URL
-	id := w.queue.add("test", eventWith(nil), 1)[0]
+	id := w.queue.add("test", eventtest.With(nil), 1)[0]
 	w.Use([]*Prepared{prepare(t, config.Action{URL: url, TLS: &config.TLS{InsecureSkipVerify: true}})})
 	eventually(t, "it is delivered", func() bool { return w.queue.get(id).state == queue.Delivered })
 	if n := open.Load(); n != 1 {

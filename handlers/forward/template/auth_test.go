@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
@@ -81,7 +82,7 @@ func TestAuthOfTheEvent(t *testing.T) {
 	} {
 		auth, value := c.make(c.value)
 		p := prepare(t, config.Action{URL: "http://h/?first=1", Auth: &auth})
-		request, err := p.Render(eventWith(value), testDelivery)
+		request, err := p.Render(eventtest.With(value), testDelivery)
 		if part, fails := strings.CutPrefix(c.want, "!"); fails {
 			if err == nil || !strings.Contains(err.Error(), part) || !strings.HasSuffix(err.Error(), "; not sent") || len(c.value) > 2 && strings.Contains(err.Error(), c.value) {
 				t.Errorf("%+v with %q: %v", auth, c.value, err)
@@ -119,7 +120,7 @@ func TestAuthIsMasked(t *testing.T) {
 			{Kind: config.AuthAPIKey, In: config.InHeader, Name: "x-key", Value: value}, {Kind: config.AuthAPIKey, In: config.InQuery, Name: "k", Value: value},
 		} {
 			p := prepare(t, config.Action{URL: target.URL + "/?a=1", Auth: &auth}, config.Parameter{Name: "spoken", Value: "open sesame"})
-			request, err := p.Render(eventWith("fromevent"), testDelivery)
+			request, err := p.Render(eventtest.With("fromevent"), testDelivery)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +151,7 @@ func TestLongAuthIsMasked(t *testing.T) {
 		{Kind: config.AuthBearer, Value: "{{body}}"}, {Kind: config.AuthBasic, Password: "{{body}}"},
 		{Kind: config.AuthAPIKey, In: config.InHeader, Name: "X-Key", Value: "{{body}}"}, {Kind: config.AuthAPIKey, In: config.InQuery, Name: "k", Value: "{{body}}"},
 	} {
-		request, err := prepare(t, config.Action{URL: "http://h/", Auth: &auth}).Render(eventWith(value), testDelivery)
+		request, err := prepare(t, config.Action{URL: "http://h/", Auth: &auth}).Render(eventtest.With(value), testDelivery)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +167,7 @@ func TestAuthByTenant(t *testing.T) {
 		config.Parameter{Name: "site", Value: "all", Tenants: map[string]string{"200": "two"}},
 		config.Parameter{Name: "site_password", Value: "p", Tenants: map[string]string{"200": "{env.own}"}})
 	for tenant, want := range map[string]string{"": "all:p", "200": "two:own", "300": "all:p"} {
-		e := eventWith(nil)
+		e := eventtest.With(nil)
 		e.Parameters[event.Tenant] = tenant
 		request, err := p.Render(e, testDelivery)
 		if err != nil {
@@ -214,7 +215,7 @@ func TestEmptyAuth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := prepare(t, config.Action{URL: "http://h/", Auth: &c.auth}, empty, blank, some)
-			e := eventWith(map[string]any{})
+			e := eventtest.With(map[string]any{})
 			e.Parameters[event.Tenant] = c.tenant
 			_, err := p.Render(e, testDelivery)
 			if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && got != c.want {
@@ -228,7 +229,7 @@ func TestEmptyAuth(t *testing.T) {
 func TestEmptyAuthInURL(t *testing.T) {
 	empty := config.Parameter{Name: "empty"}
 	for url, sent := range map[string]bool{"http://{{empty}}:{{empty}}@h/": false, "http://{{empty}}@h/": false, "http://u:{{empty}}@h/": true, "http://{{empty}}:p@h/": true} {
-		_, err := prepare(t, config.Action{URL: url}, empty).Render(eventWith(nil), testDelivery)
+		_, err := prepare(t, config.Action{URL: url}, empty).Render(eventtest.With(nil), testDelivery)
 		if (err == nil) != sent || err != nil && !strings.Contains(err.Error(), "url: user and password are empty; not sent") {
 			t.Errorf("%s: %v", url, err)
 		}
@@ -255,7 +256,7 @@ func TestEmptyAuthorizationHeader(t *testing.T) {
 		{"X-Name", "Bearer {{empty}}", "", ""},
 	} {
 		p := prepare(t, config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: c.name, Value: c.value}}}, empty, some)
-		e := eventWith(map[string]any{})
+		e := eventtest.With(map[string]any{})
 		e.Parameters[event.Tenant] = c.tenant
 		_, err := p.Render(e, testDelivery)
 		if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && got != c.want {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
 func TestBodyLoadErrors(t *testing.T) {
@@ -115,7 +116,7 @@ func TestBodies(t *testing.T) {
 		if c.header != "" {
 			action.Headers = []config.NameValue{{Name: "content-type", Value: c.header}}
 		}
-		event := eventWith(map[string]any{"q": `"&<>'`, "n": int64(5), "control": "\x00\x1f\ufffe\t\n\r", "end": "]]>", "xml": "<b>1</b>", "json": `{"x":[1]}`, "members": `"y": 1`})
+		event := eventtest.With(map[string]any{"q": `"&<>'`, "n": int64(5), "control": "\x00\x1f\ufffe\t\n\r", "end": "]]>", "xml": "<b>1</b>", "json": `{"x":[1]}`, "members": `"y": 1`})
 		request, err := prepare(t, action).Render(event, testDelivery)
 		if message, fails := strings.CutPrefix(c.want, "!"); fails {
 			if err == nil || err.Error() != message {
@@ -172,7 +173,7 @@ func TestForm(t *testing.T) {
 		{Name: "x", Value: "<v>{{body.text}}</v>", Type: "text/xml"},
 	}}})
 	text := "a\"&\r\n--x\r\n\\"
-	first, err := p.Render(eventWith(map[string]any{"text": text}), testDelivery)
+	first, err := p.Render(eventtest.With(map[string]any{"text": text}), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,18 +194,18 @@ func TestForm(t *testing.T) {
 	if got := readForm(t, first.Header.Get("Content-Type"), first.Body); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	second, err := p.Render(eventWith(nil), testDelivery)
+	second, err := p.Render(eventtest.With(nil), testDelivery)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if second.Header.Get("Content-Type") == first.Header.Get("Content-Type") {
 		t.Error("two requests have the same boundary")
 	}
-	if empty, err := prepare(t, config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyForm}}).Render(eventWith(nil), testDelivery); err != nil || !strings.HasPrefix(string(empty.Body), "--event-relay-") {
+	if empty, err := prepare(t, config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyForm}}).Render(eventtest.With(nil), testDelivery); err != nil || !strings.HasPrefix(string(empty.Body), "--event-relay-") {
 		t.Errorf("a form without parts: %v", err)
 	}
 	_, err = prepare(t, config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyForm, Fields: []config.BodyField{{Name: "j", Value: `"{{verbatim(body.text)}}"`, Type: "application/json"}}}}).
-		Render(eventWith(map[string]any{"text": text}), testDelivery)
+		Render(eventtest.With(map[string]any{"text": text}), testDelivery)
 	if err == nil || err.Error() != "body field j: what was rendered is not well-formed JSON; not sent" {
 		t.Errorf("a part that is no JSON: %v", err)
 	}
@@ -244,7 +245,7 @@ func TestForward(t *testing.T) {
 		if c.header != "" {
 			action.Headers = []config.NameValue{{Name: "Content-Type", Value: c.header}}
 		}
-		event := eventWith("something else")
+		event := eventtest.With("something else")
 		event.RawBody = []byte(c.raw)
 		if c.stored != nil {
 			event.Headers = map[string][]string{"Content-Type": c.stored}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
 // What the administrator wrote in a URL is sent as written; what came with the
@@ -153,7 +154,7 @@ func TestContentType(t *testing.T) {
 		{config.Body{Kind: config.BodyRaw, Type: "text/csv", Text: "1"}, []config.NameValue{{Name: "Content-Type", Value: "text/tsv"}}, "text/tsv"},
 	}
 	for _, c := range cases {
-		request, err := prepare(t, config.Action{URL: "http://h/", Body: &c.body, Headers: c.headers}).Render(eventWith(nil), testDelivery)
+		request, err := prepare(t, config.Action{URL: "http://h/", Body: &c.body, Headers: c.headers}).Render(eventtest.With(nil), testDelivery)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +164,7 @@ func TestContentType(t *testing.T) {
 	}
 	// A header decides about escaping as the type of the body does.
 	p := prepare(t, config.Action{URL: "http://h/", Headers: []config.NameValue{{Name: "Content-Type", Value: "application/json"}}, Body: &config.Body{Kind: config.BodyRaw, Text: `"{{body}}"`}})
-	request, err := p.Render(eventWith(`"`), testDelivery)
+	request, err := p.Render(eventtest.With(`"`), testDelivery)
 	if err != nil || string(request.Body) != `"\""` {
 		t.Errorf("got %s, %v", request.Body, err)
 	}
@@ -200,7 +201,7 @@ func TestRenderHeaders(t *testing.T) {
 		t.Errorf("empty are %q", request.Empty)
 	}
 	for _, bad := range []string{"a\r\nX: y", "a\nb", "\x00", "a\tb", "\x7f", "\u0085"} {
-		_, err := p.Render(eventWith(map[string]any{"id": bad}), testDelivery)
+		_, err := p.Render(eventtest.With(map[string]any{"id": bad}), testDelivery)
 		if err == nil || !strings.HasPrefix(err.Error(), "header X-Project: {{body.id}}: the value holds a control character") {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -238,7 +239,7 @@ func TestTestEventsAreMarked(t *testing.T) {
 // Whatever the relay says about a failed request, it does not repeat what came
 // with the event.
 func TestRenderErrorsHoldNoValues(t *testing.T) {
-	event := eventWith(map[string]any{"v": "gehe\tim/../x"})
+	event := eventtest.With(map[string]any{"v": "gehe\tim/../x"})
 	for _, action := range []config.Action{
 		{URL: "http://h/{{body.v}}"},
 		{URL: "http://h/", Headers: []config.NameValue{{Name: "X", Value: "{{body.v}}"}}},
@@ -257,7 +258,7 @@ var benchAction = config.Action{
 }
 
 func benchEvent() *event.Event {
-	return eventWith(map[string]any{"project": map[string]any{"id": int64(4711), "name": "Spring campaign \"Blüte\""}})
+	return eventtest.With(map[string]any{"project": map[string]any{"id": int64(4711), "name": "Spring campaign \"Blüte\""}})
 }
 
 func BenchmarkRender(b *testing.B) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
 // shapeActions have a value of the event in every place where one may stand.
@@ -91,7 +92,7 @@ func checkShape(t testing.TB, prepared []*Set, value any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	event := eventWith(map[string]any{"v": value})
+	event := eventtest.With(map[string]any{"v": value})
 	if seen, err := prepared[0].language.Bind(event).Evaluate(prepared[2].standard.body.firstTag().expression); err != nil || seen == nil {
 		// It counts as absent: nothing is put in.
 		return

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
 // The request as the activity shows it, with every form of a secret masked.
@@ -47,7 +48,7 @@ X-Upper: ***
 func TestShownRequestIsCut(t *testing.T) {
 	p := prepare(t, config.Action{URL: "http://h/", Body: &config.Body{Kind: config.BodyRaw, Text: "{{body}}{{studio_token}}"}})
 	for _, filler := range []string{"x", "é", "\xff", testToken} {
-		request, err := p.Render(eventWith(strings.Repeat(filler, 10000)), testDelivery)
+		request, err := p.Render(eventtest.With(strings.Repeat(filler, 10000)), testDelivery)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 )
 
 const vectorSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -27,7 +28,7 @@ func signed(t *testing.T, action config.Action, now func() time.Time) *Set {
 func TestSignVector(t *testing.T) {
 	p := signed(t, config.Action{Sign: []string{vectorSecret}, Body: &config.Body{Kind: config.BodyRaw, Text: `{"test": 2432232314}`}},
 		func() time.Time { return time.Unix(1614265330, 999) })
-	request, err := p.Render(eventWith(nil), "msg_p5jXN8AQM9LWM0D4loKWxJek")
+	request, err := p.Render(eventtest.With(nil), "msg_p5jXN8AQM9LWM0D4loKWxJek")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,7 @@ func TestSign(t *testing.T) {
 		{Kind: config.BodyRaw, Text: "{{body}}"}, {Kind: config.BodyJSON, Text: "{{body}}"}, {Kind: config.BodyXML, Text: "<a>{{body}}</a>"}, {Kind: config.BodyForward},
 	} {
 		p := signed(t, config.Action{Sign: []string{vectorSecret, second}, Body: &body}, func() time.Time { return now })
-		event := eventWith("é")
+		event := eventtest.With("é")
 		event.RawBody = []byte("raw\xff")
 		now = now.Add(time.Second)
 		request, err := p.Render(event, testDelivery)

@@ -2,7 +2,6 @@ package template
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"net"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -47,29 +47,11 @@ func testLanguage(t testing.TB, more ...config.Parameter) *language.Language {
 // prepare compiles one action, with the parameters of testLanguage.
 func prepare(t testing.TB, action config.Action, more ...config.Parameter) *Set {
 	t.Helper()
-	if action.Name == "" {
-		action.Name = "test"
-	}
-	if action.Method == "" {
-		action.Method = "POST"
-	}
-	if err := errors.Join(action.Check()...); err != nil {
-		t.Fatalf("checking: %v", err)
-	}
-	prepared, err := Compile([]config.Action{action}, testLanguage(t, more...), Settings{Secrets: []string{testToken, testPassword}, UserAgent: "event-relay/test"})
+	prepared, err := Compile([]config.Action{configtest.Action(t, action)}, testLanguage(t, more...), Settings{Secrets: []string{testToken, testPassword}, UserAgent: "event-relay/test"})
 	if err != nil {
 		t.Fatalf("compiling: %v", err)
 	}
 	return prepared[0]
-}
-
-// eventWith returns an event with a body.
-func eventWith(body any) *event.Event {
-	e := &event.Event{ID: "018f0000-0000-7000-8000-00000000000e", Source: "icfm", Name: "project_created", Body: body}
-	e.Parameters[event.CallerID] = "0044 20"
-	e.Parameters[event.CallingName] = `Bob "B" Lee`
-	e.Parameters[event.Duration] = int64(61)
-	return e
 }
 
 func decoded(t testing.TB, text string) *event.Event {
@@ -78,7 +60,7 @@ func decoded(t testing.TB, text string) *event.Event {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return eventWith(body)
+	return eventtest.With(body)
 }
 
 const testDelivery = "018f0000-0000-7000-8000-00000000000d"

@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/config/configtest"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/event/eventtest"
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
@@ -45,7 +46,7 @@ func tenantParameters() []config.Parameter {
 }
 
 func tenantEvent(tenant string, body any) *event.Event {
-	e := eventWith(body)
+	e := eventtest.With(body)
 	e.Parameters[event.Tenant] = tenant
 	return e
 }

@@ -1,4 +1,4 @@
-// Package eventtest holds an event for the tests and benchmarks of other packages.
+// Package eventtest holds events for the tests and benchmarks of other packages.
 package eventtest
 
 import (
@@ -48,5 +48,14 @@ func Typical(tb testing.TB) *event.Event {
 	e.Parameters[event.Date] = "2026-03-13"
 	e.Parameters[event.Time] = "10:41:58"
 	e.Parameters[event.UnixTime] = int64(1773398518)
+	return e
+}
+
+// With returns an event with a decoded body, and the parameters of a call.
+func With(body any) *event.Event {
+	e := &event.Event{ID: "018f0000-0000-7000-8000-00000000000e", Source: "icfm", Name: "project_created", Body: body}
+	e.Parameters[event.CallerID] = "0044 20"
+	e.Parameters[event.CallingName] = `Bob "B" Lee`
+	e.Parameters[event.Duration] = int64(61)
 	return e
 }

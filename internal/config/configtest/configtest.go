@@ -1,8 +1,10 @@
-// Package configtest resolves configured values for the tests of other packages.
+// Package configtest makes configured values ready for the tests of other packages.
 package configtest
 
 import (
+	"errors"
 	"strings"
+	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
@@ -22,4 +24,20 @@ func Resolved(parameters ...config.Parameter) []config.Parameter {
 		})
 	}
 	return resolved
+}
+
+// Action returns an action that passes its check, named "test" and sent with POST
+// unless it says otherwise.
+func Action(tb testing.TB, action config.Action) config.Action {
+	tb.Helper()
+	if action.Name == "" {
+		action.Name = "test"
+	}
+	if action.Method == "" {
+		action.Method = "POST"
+	}
+	if err := errors.Join(action.Check()...); err != nil {
+		tb.Fatalf("checking: %v", err)
+	}
+	return action
 }
