@@ -56,7 +56,7 @@ func (r *Resolved) Changed() (changed []string) {
 // with single values is reported together, each with its place. The logger is warned
 // of secrets that are left out. The configuration itself stays as it is written.
 func Relay(settings config.Relay, lookup Lookup, logger *zap.Logger) (Resolved, error) {
-	return (&resolver{lookup: lookup, logger: logger, files: make(map[string]string)}).relay(settings)
+	return newResolver(lookup, logger).relay(settings)
 }
 
 // Source checks one source and follows its references, as Relay does with all of
@@ -64,7 +64,7 @@ func Relay(settings config.Relay, lookup Lookup, logger *zap.Logger) (Resolved, 
 func Source(source config.Source, lookup Lookup, logger *zap.Logger) (config.Source, error) {
 	var wrong config.Findings
 	source.Check(&wrong)
-	resolved := (&resolver{lookup: lookup, logger: logger, files: make(map[string]string)}).source(source, &wrong)
+	resolved := newResolver(lookup, logger).source(source, &wrong)
 	return resolved, errors.Join(wrong...)
 }
 
@@ -79,6 +79,10 @@ type resolver struct {
 
 	skipped []string
 	files   map[string]string
+}
+
+func newResolver(lookup Lookup, logger *zap.Logger) *resolver {
+	return &resolver{lookup: lookup, logger: logger, files: make(map[string]string)}
 }
 
 func (r *resolver) relay(settings config.Relay) (Resolved, error) {
