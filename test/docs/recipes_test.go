@@ -47,7 +47,7 @@ func TestOfficeHours(t *testing.T) {
 		"2026-07-18T11:00:00Z": false, // Saturday
 		"2026-12-11T07:30:00Z": false, // in winter London has UTC
 		"2026-12-11T17:30:00Z": true,
-		"2026-12-25T11:00:00Z": false, // a Friday on which nobody works
+		"2026-12-25T11:00:00Z": false, // a Friday that is a holiday
 		"2026-10-23T07:00:00Z": true,  // the last working day of summer time
 		"2026-10-26T07:30:00Z": false, // and the first of winter time
 	} {

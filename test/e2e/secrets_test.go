@@ -142,8 +142,8 @@ func TestSecretsAreNowhere(t *testing.T) {
 			stored = append(stored, answeredIDs(t, answer)...)
 		}
 	}
-	// The delivery of the action "nobody" waits for a target that is down; one attempt at it is
-	// enough to show what an error tells.
+	// The target of one action is down. One attempt at its delivery shows what the error
+	// says.
 	waitFor(t, "the attempts to end", func() bool {
 		return echoed.Load() > 0 && !bytes.Contains(caddy.adminRaw("/event_relay/backlog"), []byte(`"echo"`)) &&
 			bytes.Contains(caddy.adminRaw("/event_relay/activity?action=nobody&state=failed"), []byte(`"nobody"`))
