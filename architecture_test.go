@@ -47,6 +47,7 @@ var rooms = []string{
 	"handlers/receive",
 	"internal/resolve",
 	"rules",
+	"rules/tags",
 	"rules/language",
 	"internal/preset",
 	"handlers/receive/auth",

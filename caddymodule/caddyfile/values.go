@@ -10,9 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-event-relay/event-relay/handlers/forward/template"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/rules/language"
+	"github.com/caddy-event-relay/event-relay/rules/tags"
 )
 
 // off reads on or off, and reports whether it is off.
@@ -115,7 +115,7 @@ func (l *line) template(i int, what string) (string, error) {
 func (l *line) checkTemplate(token caddyfile.Token) error {
 	err := config.CheckTemplate(token.Text)
 	if err == nil {
-		if err = template.CheckSyntax(token.Text); err != nil {
+		if err = tags.CheckSyntax(token.Text); err != nil {
 			err = fmt.Errorf("reading %s: %w", l.words[0].Text, err)
 		}
 	}

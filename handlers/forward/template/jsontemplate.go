@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/caddy-event-relay/event-relay/rules/tags"
 )
 
 // jsonReader follows JSON text just far enough to tell what a tag stands in.
@@ -127,5 +129,5 @@ func checkJSON(source string, t template) (unsure bool, err error) {
 			hint = ""
 		}
 	}
-	return false, fmt.Errorf("%s: the body is not well-formed JSON: %w%s", position(source, place), err, hint)
+	return false, fmt.Errorf("%s: the body is not well-formed JSON: %w%s", tags.Position(source, place), err, hint)
 }

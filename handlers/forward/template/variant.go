@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/textencoding"
+	"github.com/caddy-event-relay/event-relay/rules/tags"
 )
 
 // variant is what an action's templates make for the events of one tenant, or
@@ -115,7 +116,7 @@ func (b *builder) fill(w writtenText) template {
 		}
 		put, err := event.TextOf(value.Value)
 		if err != nil {
-			b.fail(w.place, fmt.Errorf("%s: %s: %w", position(w.text, p.offset), p.tag, err))
+			b.fail(w.place, fmt.Errorf("%s: %s: %w", tags.Position(w.text, p.offset), p.tag, err))
 		}
 		if value.Secret {
 			b.secrets = append(b.secrets, put)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/rules/tags"
 )
 
 // writtenAction holds an action's templates as the administrator wrote them, with
@@ -78,7 +79,7 @@ func (w *writtenAction) listTenants() []string {
 // all variants. It reports what is wrong whatever is put in.
 func (c *actionCompiler) write(userAgent string) *writtenAction {
 	w := &writtenAction{action: c.action, userAgent: userAgent}
-	w.url = c.text("url", c.action.URL, looksTorn(c.action.URL))
+	w.url = c.text("url", c.action.URL, tags.LooksTorn(c.action.URL))
 	for _, pair := range c.action.Query {
 		w.query = append(w.query, c.pair("query", pair))
 		if pair.Name == "" {
@@ -91,11 +92,11 @@ func (c *actionCompiler) write(userAgent string) *writtenAction {
 	auth := c.action.Auth
 	w.auth = writtenAuth{c.fragment("auth", auth.Name), c.fragment("auth", auth.User), c.fragment("auth", auth.Secret())}
 	body := c.action.Body
-	w.body = c.bodyText("body", body.Text, body.Kind == config.BodyJSON && looksTorn(body.Text))
+	w.body = c.bodyText("body", body.Text, body.Kind == config.BodyJSON && tags.LooksTorn(body.Text))
 	for _, field := range body.Fields {
 		place := "body field " + field.Name
 		w.fields = append(w.fields, writtenField{
-			c.fragment(place, field.Name), c.bodyText(place, field.Value, looksTorn(field.Value)), c.fragment(place, field.Type),
+			c.fragment(place, field.Name), c.bodyText(place, field.Value, tags.LooksTorn(field.Value)), c.fragment(place, field.Type),
 		})
 	}
 	return w
@@ -103,7 +104,7 @@ func (c *actionCompiler) write(userAgent string) *writtenAction {
 
 // fragment is text for a short template, in which braces stand only for tags.
 func (c *actionCompiler) fragment(place, text string) writtenText {
-	return c.text(place, text, looksTorn(text))
+	return c.text(place, text, tags.LooksTorn(text))
 }
 
 // bodyText is text for a template in which values may go unescaped.
@@ -113,8 +114,8 @@ func (c *actionCompiler) bodyText(place, text string, torn bool) writtenText {
 
 func (c *actionCompiler) pair(kind string, pair config.NameValue) writtenPair {
 	place := kind + " " + pair.Name
-	if looksTorn(pair.Name) || looksTorn(pair.Value) {
-		c.fail(place, errTorn)
+	if tags.LooksTorn(pair.Name) || tags.LooksTorn(pair.Value) {
+		c.fail(place, tags.ErrTorn)
 		wrong := writtenText{place: place, wrong: true}
 		return writtenPair{wrong, wrong}
 	}
@@ -128,7 +129,7 @@ func (c *actionCompiler) text(place, text string, torn bool) writtenText {
 
 func (c *actionCompiler) parse(w writtenText, torn bool) writtenText {
 	if torn {
-		c.fail(w.place, errTorn)
+		c.fail(w.place, tags.ErrTorn)
 		return writtenText{place: w.place, wrong: true}
 	}
 	pieces, err := parseTemplate(w.text)
@@ -158,17 +159,15 @@ func (c *actionCompiler) expression(w *writtenText, p piece) bool {
 				Action: c.action.Name, Configured: c.action.Place, Place: w.place})
 		}
 		if !only {
-			c.fail(w.place, fmt.Errorf("%s: %w", position(w.text, p.offset), err))
+			c.fail(w.place, fmt.Errorf("%s: %w", tags.Position(w.text, p.offset), err))
 		}
 		return false
 	}
 	if expression.Verbatim() && !w.inBody {
 		c.fail(w.place, fmt.Errorf("%s: %s: verbatim is for the values of a body; here every value is escaped, so write it without verbatim",
-			position(w.text, p.offset), p.tag))
+			tags.Position(w.text, p.offset), p.tag))
 		return false
 	}
 	p.tag.expression = expression
 	return true
 }
-
-var errTorn = errors.New("this looks like what caddy fmt leaves of an unquoted template" + quoteHint)

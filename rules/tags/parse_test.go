@@ -1,4 +1,4 @@
-package template
+package tags
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 )
 
 // A tag ends at the }} that is no part of a string or of a map.
-func TestParseTemplate(t *testing.T) {
+func TestParse(t *testing.T) {
 	cases := []struct {
 		text string
 		want string // literals, and tags between « and »
@@ -28,17 +28,17 @@ func TestParseTemplate(t *testing.T) {
 		{`{{ "{{" }}x`, `«"{{"»x`},
 	}
 	for _, c := range cases {
-		pieces, err := parseTemplate(c.text)
+		pieces, err := Parse(c.text)
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 			continue
 		}
 		var got strings.Builder
 		for _, p := range pieces {
-			if p.tag != nil {
-				got.WriteString("«" + p.tag.source + "»")
+			if p.Source != "" {
+				got.WriteString("«" + p.Source + "»")
 			} else {
-				got.WriteString(p.text)
+				got.WriteString(p.Text)
 			}
 		}
 		if got.String() != c.want {
@@ -48,43 +48,43 @@ func TestParseTemplate(t *testing.T) {
 }
 
 func TestPosition(t *testing.T) {
-	if got := position("äb{{", 3); got != "at character 3" {
+	if got := Position("äb{{", 3); got != "at character 3" {
 		t.Errorf("one line: %s", got)
 	}
-	if got := position("a\nbäc", 5); got != "at line 2, character 3" {
+	if got := Position("a\nbäc", 5); got != "at line 2, character 3" {
 		t.Errorf("two lines: %s", got)
 	}
 }
 
-func FuzzParseTemplate(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"{{a}}", "a{{`}}`}}b", `{{{"a":1}["a"]}}`, "{{", "{{'", "}}{{", "{{{{a}}}}"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		pieces, err := parseTemplate(text)
+		pieces, err := Parse(text)
 		if err != nil {
 			return
 		}
 		// Literals and tags are the text, in order and without gaps.
 		at := 0
 		for i, p := range pieces {
-			if p.offset != at {
-				t.Fatalf("piece %d is at %d, not %d", i, p.offset, at)
+			if p.Offset != at {
+				t.Fatalf("piece %d is at %d, not %d", i, p.Offset, at)
 			}
-			if p.tag == nil {
-				if p.text == "" || !strings.HasPrefix(text[at:], p.text) || strings.Contains(p.text, "{{") {
-					t.Fatalf("literal %q at %d", p.text, at)
+			if p.Source == "" {
+				if p.Text == "" || !strings.HasPrefix(text[at:], p.Text) || strings.Contains(p.Text, "{{") {
+					t.Fatalf("literal %q at %d", p.Text, at)
 				}
-				at += len(p.text)
+				at += len(p.Text)
 				continue
 			}
 			rest := text[at+2:]
-			skip := strings.Index(rest, p.tag.source)
-			end := strings.Index(rest[skip+len(p.tag.source):], "}}")
+			skip := strings.Index(rest, p.Source)
+			end := strings.Index(rest[skip+len(p.Source):], "}}")
 			if skip < 0 || end < 0 || strings.TrimSpace(rest[:skip]) != "" {
-				t.Fatalf("tag %q at %d", p.tag.source, at)
+				t.Fatalf("tag %q at %d", p.Source, at)
 			}
-			at += 2 + skip + len(p.tag.source) + end + 2
+			at += 2 + skip + len(p.Source) + end + 2
 		}
 		if at != len(text) {
 			t.Fatalf("%d of %d bytes", at, len(text))
