@@ -89,6 +89,28 @@ func TestBrowserFolderWasNotMade(t *testing.T) {
 
 	p.click(test("back"), "")
 	p.sees(row, "sent again")
+
+	// Names are chosen from lists; one that the configuration does not know can be
+	// written. Filters can be folded away.
+	p.visit("#/activity")
+	p.choose(test("filter-source"), "pbx")
+	p.rows(1)
+	p.until("the events of the chosen source alone", `[...document.querySelector('[data-test="filter-event"]').options].every((option) => option.value !== "project_created")`)
+	p.click(test("chip-source"), "")
+	p.choose(test("filter-event"), "\x00another")
+	p.write(test("filter-event-other"), "project_status_change")
+	p.press(kb.Enter)
+	p.rows(2)
+	p.click(test("more-filters")+" summary", "")
+	p.until("the filters to be folded", `document.querySelector('[data-test="filter-verdict"]').checkVisibility() === false`)
+	p.visit("#/settings")
+	p.visit("#/activity")
+	p.until("the filters to stay folded", `document.querySelector('[data-test="more-filters"]').open === false`)
+
+	// All that there is happened within the last hour.
+	p.visit("#/charts")
+	p.until("a chart of the time that has data", `document.querySelector('[data-test="chart-range"] input:checked')?.value === "1h"`)
+	p.sees(test("chart-events"), "Events per minute")
 }
 
 // TestBrowserReloadOfCaddy: a live view goes on when the configuration is loaded
@@ -113,9 +135,9 @@ func TestBrowserReloadOfCaddy(t *testing.T) {
 	// Why it was ignored, by the rules of then; what those of now would do; and
 	// doing it.
 	p.click(row+":not(:has(.deliveries)) a.event-link", "")
-	p.sees(test("rule")+`[data-outcome="applied"]`, "Pitched")
-	p.click(test("rules-toggle")+" label", "Rules of then")
 	p.sees(test("rule")+`[data-outcome="not_held"]`, "Confirmed")
+	p.click(test("rules-toggle")+" label", "Today's rules")
+	p.sees(test("rule")+`[data-outcome="applied"]`, "Pitched")
 	p.click(test("decide-event"), "")
 	p.sees(test("again-dialog"), "Newly asked for")
 	p.click(test("again-confirm"), "")

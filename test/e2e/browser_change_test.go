@@ -96,7 +96,7 @@ func TestBrowserSendsATestEvent(t *testing.T) {
 	p := openTab(t, s.console, lightDesk, "#/events")
 	p.click(test("open-send"), "")
 	p.choose(test("send-source"), "pbx")
-	p.write(test("send-event"), "incoming_call")
+	p.choose(test("send-event"), "incoming_call")
 	p.click(test("add-value"), "")
 	p.write(test("value-name"), "caller_id")
 	p.write(test("value-value"), "+44 1632 960555")

@@ -154,21 +154,28 @@ function drawMarks(u, marks) {
 	ctx.font = `600 ${11 * scale}px system-ui, sans-serif`;
 	ctx.textAlign = "center";
 	ctx.setLineDash([3 * scale, 3 * scale]);
-	let lastX = -Infinity;
-	let lastLetter = "";
+	// Marks that stand close together share one line and one place for their
+	// letters; a group whose letters would overlap the last ones has none.
+	const groups = [];
 	for (const mark of marks ?? []) {
 		const x = Math.round(u.valToPos(mark.at, "x", true));
 		if (x < bbox.left || x > bbox.left + bbox.width) continue;
+		const last = groups.at(-1);
+		if (last && x - last.x < 5 * scale) {
+			if (!last.letters.includes(mark.letter)) last.letters += mark.letter;
+		} else groups.push({ x, letters: mark.letter });
+	}
+	let free = bbox.left;
+	for (const { x, letters } of groups) {
 		ctx.beginPath();
 		ctx.moveTo(x, bbox.top + 14 * scale);
 		ctx.lineTo(x, bbox.top + bbox.height);
 		ctx.stroke();
-		// Marks that stand close to each other share the letter of the first, or
-		// stand side by side when there is another.
-		if (mark.letter === lastLetter && x - lastX < 12 * scale) continue;
-		lastX = Math.max(x, lastX + 11 * scale);
-		lastLetter = mark.letter;
-		if (lastX <= bbox.left + bbox.width + 4 * scale) ctx.fillText(mark.letter, lastX, bbox.top + 10 * scale);
+		const half = ctx.measureText(letters).width / 2;
+		const at = Math.min(Math.max(x, bbox.left + half), bbox.left + bbox.width - half);
+		if (at - half < free) continue;
+		ctx.fillText(letters, at, bbox.top + 10 * scale);
+		free = at + half + 3 * scale;
 	}
 	ctx.restore();
 }

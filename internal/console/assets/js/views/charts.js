@@ -16,8 +16,39 @@ const roundAges = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 720
 const spans = [1, 10, 100, 1000, 10_000, 60_000, 600_000, 3_600_000, 36_000_000, 86_400_000, 864_000_000];
 const ages = { h: 3600, d: 86400 };
 
+// What an axis of counted things is divided by: none of them comes in halves.
+const wholes = Array.from({ length: 12 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
+
+// stepWords says how long a step is: a minute, 10 minutes, an hour.
+function stepWords(seconds) {
+	const [n, unit] = seconds % 3600 === 0 ? [seconds / 3600, "hour"] : [Math.round(seconds / 60), "minute"];
+	return n === 1 ? unit : plural(n, unit);
+}
+
+// rangeWithData returns the choice that shows what there is: the shortest that
+// holds all of the last day, else the shortest that reaches back to the newest.
+async function rangeWithData() {
+	const now = Date.now();
+	const happened = (point) => Object.keys(point.events ?? {}).length || Object.keys(point.deliveries ?? {}).length || point.retries || Object.keys(point.backlog ?? {}).length;
+	const within = (at) => choices.find(([value]) => value !== "custom" && now - at < seconds(value) * 1000)?.[0];
+	for (const [range, n, wanted] of [["24h", 240, 0], ["30d", 720, -1]]) {
+		const series = await get("series", { since: new Date(now - seconds(range) * 1000).toISOString(), until: new Date(now).toISOString(), n });
+		const point = (series.points ?? []).filter(happened).at(wanted);
+		// A step that began before the range is within it all the same.
+		if (point) return within(new Date(point.at).getTime()) ?? range;
+	}
+	return "24h";
+}
+
+function seconds(age) {
+	const [, n, unit] = /^(\d+)([hd])$/.exec(age);
+	return n * ages[unit];
+}
+
 export function open(container) {
 	let query = read().query;
+	// The range that counts while the address names none.
+	let usual = "";
 	let charts = [];
 	let timer = null;
 	let turn = 0;
@@ -41,8 +72,8 @@ export function open(container) {
 	function bounds() {
 		const now = new Date();
 		const end = parse(moment(query.until)) ?? now;
-		const age = /^(\d+)([hd])$/.exec(query.since ?? "24h");
-		const begin = age ? new Date(end - age[1] * ages[age[2]] * 1000) : parse(moment(query.since)) ?? new Date(end - 86_400_000);
+		const since = query.since ?? usual;
+		const begin = /^\d+[hd]$/.test(since) ? new Date(end - seconds(since) * 1000) : parse(moment(query.since)) ?? new Date(end - 86_400_000);
 		return [begin, end];
 	}
 
@@ -59,21 +90,23 @@ export function open(container) {
 	}
 
 	function drawPicker() {
-		const value = query.until ? "custom" : choices.some(([choice]) => choice === (query.since ?? "24h")) ? query.since ?? "24h" : "custom";
+		const value = query.until ? "custom" : choices.some(([choice]) => choice === (query.since ?? usual)) ? query.since ?? usual : "custom";
 		for (const input of picker.querySelectorAll("input")) input.checked = input.value === value;
 		exact.hidden = value !== "custom";
 		const [begin, end] = bounds();
 		if (document.activeElement !== from) from.value = forInput(begin);
 		if (document.activeElement !== until) until.value = forInput(end);
-		events.href = to("activity", [], query.until ? query : { since: query.since ?? "24h" });
+		events.href = to("activity", [], query.until ? query : { since: query.since ?? usual });
 	}
 
 	async function load() {
 		clearTimeout(timer);
 		const mine = ++turn;
-		drawPicker();
-		const [begin, end] = bounds();
 		try {
+			if (!query.since && !query.until) usual ||= await rangeWithData();
+			if (mine !== turn) return;
+			drawPicker();
+			const [begin, end] = bounds();
 			const [uPlot, series] = await Promise.all([loadPlot(), get("series", { since: begin.toISOString(), until: end.toISOString(), n: innerWidth < 700 ? 90 : 240 })]);
 			if (mine !== turn) return;
 			fill(problem);
@@ -93,12 +126,11 @@ export function open(container) {
 		const points = series.points ?? [];
 		const times = points.map((point) => new Date(point.at).getTime() / 1000);
 		const step = series.step_seconds ?? 60;
-		const perMinute = 60 / step;
 		const marks = marksOf(series.notes ?? []);
 		const shades = shadesOf(series.notes ?? [], times[0], times.at(-1) + step);
 		const shared = { times, step, marks, shades, onRange: (a, b) => choose({ since: a.toISOString(), until: b.toISOString() }) };
 		const sum = (of) => points.reduce((total, point) => total + (of(point) ?? 0), 0);
-		const count = (v) => (v ?? 0).toLocaleString("en", { maximumFractionDigits: v < 10 ? 1 : 0 });
+		const count = (v) => (v ?? 0).toLocaleString("en");
 
 		const decisions = [["action", "blue", ""], ["ignored", "grey", ""], ["rule_error", "red", ""], ["disabled", "amber", ""], ["duplicate", "violet", ""]];
 		const outcomes = [["delivered", "blue"], ["failed", "red"], ["expired", "violet"], ["cancelled", "grey"]];
@@ -111,19 +143,19 @@ export function open(container) {
 		const known = points.filter((point) => point.p50_ms);
 
 		charts = [
-			chart({ ...shared, test: "chart-events", title: "Events per minute, by verdict", stacked: true, format: count,
+			chart({ ...shared, test: "chart-events", title: `Events per ${stepWords(step)}, by verdict`, stacked: true, format: count, incrs: wholes,
 				summary: `${plural(sum((point) => Object.values(point.events ?? {}).reduce((a, b) => a + b, 0)), "event")} in this time.`,
-				series: decisions.map(([key, tone]) => ({ name: verdicts[key].word, tone, values: points.map((point) => (point.events?.[key] ?? 0) * perMinute) })) }),
-			chart({ ...shared, test: "chart-deliveries", title: "Deliveries ended per minute, by outcome", stacked: true, format: count,
+				series: decisions.map(([key, tone]) => ({ name: verdicts[key].word, tone, values: points.map((point) => (point.events?.[key] ?? 0)) })) }),
+			chart({ ...shared, test: "chart-deliveries", title: `Deliveries ended per ${stepWords(step)}, by outcome`, stacked: true, format: count, incrs: wholes,
 				summary: `${plural(sum((point) => point.deliveries?.delivered), "delivery", "deliveries")} delivered, ${sum((point) => point.deliveries?.failed).toLocaleString("en")} failed, ${plural(retries, "retry", "retries")}.`,
-				series: outcomes.map(([name, tone]) => ({ name, tone, values: points.map((point) => (point.deliveries?.[name] ?? 0) * perMinute) })) }),
+				series: outcomes.map(([name, tone]) => ({ name, tone, values: points.map((point) => (point.deliveries?.[name] ?? 0)) })) }),
 			chart({ ...shared, test: "chart-latency", title: "From receipt to delivered", decades: spans, format: (v) => took(v),
 				summary: known.length ? `Median ${took(median(known.map((point) => point.p50_ms)))}, 99th percentile at most ${took(Math.max(...known.map((point) => point.p99_ms ?? 0)))}.` : "Nothing was delivered in this time.",
 				series: [
 					{ name: "median (p50)", tone: "blue", dash: [], values: points.map((point) => point.p50_ms || null) },
 					{ name: "99th percentile (p99)", tone: "amber", dash: [8, 4], values: points.map((point) => point.p99_ms || null) },
 				] }),
-			chart({ ...shared, test: "chart-backlog", title: "Waiting deliveries, by action", format: count,
+			chart({ ...shared, test: "chart-backlog", title: "Waiting deliveries, by action", format: count, incrs: wholes,
 				summary: largest.length ? `${plural(actions.length, "action")} had deliveries waiting${actions.length > largest.length ? `; the ${largest.length} with the most are drawn` : ""}.` : "Nothing had to wait.",
 				series: byAction((sample) => sample?.count ?? 0) }),
 			chart({ ...shared, test: "chart-age", title: "Age of the oldest waiting delivery, by action", format: (v) => span(v ?? 0), incrs: roundAges,

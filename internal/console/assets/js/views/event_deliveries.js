@@ -86,14 +86,17 @@ function attemptItem(delivery, attempt, i, isLast, openAttempts) {
 	const key = `${delivery.id} ${i}`;
 	const good = !attempt.error && attempt.status && isLast && delivery.state === "delivered";
 	const tone = good ? "good" : "bad";
+	// A target that is down gives the same error each time: it is read once.
+	const before = delivery.history[i - 1];
+	const same = attempt.error && before?.error === attempt.error && before.status === attempt.status;
 	const body = el("div.attempt-body",
 		attempt.empty?.length ? el("p.note", "These tags gave nothing: ", attempt.empty.map((name) => [el("code", shown(name, 80)), " "])) : null,
-		attempt.error ? el("p", el("strong", "Error: "), long(attempt.error, 800)) : null,
+		attempt.error && !same ? el("p", el("strong", "Error: "), long(attempt.error, 800)) : null,
 		attempt.request ? code(attempt.request, { title: "Request sent", test: "sent-request" }) : el("p.muted", "No request was sent."),
 		attempt.response ? code(attempt.response, { title: `Answer${attempt.status ? ` ${attempt.status}` : ""}`, test: "answer" }) : attempt.status ? el("p.muted", `Answered ${attempt.status} without a body.`) : el("p.muted", "There was no answer."));
 	const details = el("details", { open: openAttempts.get(key) ?? isLast, ontoggle: () => openAttempts.set(key, details.open) },
 		el("summary", el(`span.mark.tone-${tone}`, icon(good ? "check" : "cross"), el("span", `Attempt ${i + 1}`)), " ",
-			el("span.attempt-line", timeNode(attempt.began), attempt.status ? ` · answered ${attempt.status}` : " · no answer", attempt.error ? [" · ", shown(attempt.error, 90)] : null, ` · took ${took(attempt.took_ms)}`)),
+			el("span.attempt-line", timeNode(attempt.began), attempt.status ? ` · answered ${attempt.status}` : " · no answer", same ? " · the same error" : attempt.error ? [" · ", shown(attempt.error, 90)] : null, ` · took ${took(attempt.took_ms)}`)),
 		body);
 	return el("li", { test: "attempt" }, details);
 }

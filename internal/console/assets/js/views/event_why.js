@@ -11,10 +11,11 @@ import { mark, verdicts, outcomeOf, resultOf, plural } from "../words.js";
 
 export function whySection(detail) {
 	const result = el("div", { "aria-live": "polite" });
-	const choices = [["then", "Rules of then"], ["now", "Rules of now"]];
+	// What decided comes first: the rules of today may be others.
+	const choices = [["then", "Rules of then"], ["now", "Today's rules"]];
 	const name = "rules-of";
 	const toggle = el("fieldset.segments", { test: "rules-toggle" }, el("legend.sr-only", "By which rules"),
-		choices.map(([value, text]) => el("label", el("input", { type: "radio", name, value, checked: value === "now", onchange: () => load(value) }), el("span", text))));
+		choices.map(([value, text]) => el("label", el("input", { type: "radio", name, value, checked: value === "then", onchange: () => load(value) }), el("span", text))));
 	const stored = detail.verdict ?? {};
 	let turn = 0;
 
@@ -27,12 +28,12 @@ export function whySection(detail) {
 			const explanation = by === "then" ? read.explanation : read;
 			fill(result, by === "then" ? snapshotLine(read.snapshot) : null, explained(explanation?.events?.[0], stored));
 		} catch (error) {
-			if (mine === turn) fill(result, el("p.problem", error.message));
+			if (mine === turn) fill(result, by === "then" ? el("p.note", error.message, " Choose \"Today's rules\" to see what the running configuration says.") : el("p.problem", error.message));
 		} finally {
 			if (mine === turn) result.removeAttribute("aria-busy");
 		}
 	}
-	load("now");
+	load("then");
 	return el("section.panel", { "aria-labelledby": "why-title", test: "why" },
 		el("div.panel-head", el("h2", { id: "why-title" }, "Why"), toggle),
 		storedVerdict(detail),

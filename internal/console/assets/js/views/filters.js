@@ -1,5 +1,6 @@
 // The filters of the activity: a form, and a chip for each that is set.
-import { el, fill, button, labelled, select, uid } from "../dom.js";
+import { el, fill, button, labelled, select } from "../dom.js";
+import { choice } from "../choice.js";
 import { icon } from "../icons.js";
 import { visible } from "../shown.js";
 import { ranges, moment, forInput, parse } from "../times.js";
@@ -29,17 +30,24 @@ export function filterForm(onChange) {
 	};
 	const on = (key) => ({ onchange: (event) => change({ [key]: event.target.value.trim() }), test: `filter-${key}` });
 
-	// Words from the configuration, to choose from; what is typed counts all the
-	// same, because history knows names that the configuration has dropped.
-	const lists = { source: el("datalist", { id: uid("sources") }), event: el("datalist", { id: uid("events") }), action: el("datalist", { id: uid("actions") }) };
-	const suggest = (key) => el("input", { type: "text", list: lists[key].id, autocomplete: "off", spellcheck: "false", placeholder: "any", ...on(key) });
+	// Names from the configuration, to choose from.
+	const any = [["", "any"]];
+	const named = {
+		source: choice("Source", { first: any, test: "filter-source", onChange: (source) => { change({ source }); drawEvents(); } }),
+		event: choice("Event", { first: any, test: "filter-event", onChange: (event) => change({ event }) }),
+		action: choice("Action", { first: any, test: "filter-action", onChange: (action) => change({ action }) }),
+	};
+	let catalogue = [];
+	const drawEvents = () => {
+		const shownSources = catalogue.filter((one) => !filters.source || one.source === filters.source);
+		named.event.know(shownSources.map((one) => ({ name: shownSources.length > 1 ? one.source : "", words: one.events.map((event) => event.name) })));
+	};
 
 	const controls = {
 		text: el("input", { type: "search", placeholder: "Search in events and answers", autocomplete: "off", spellcheck: "false", "aria-label": "Search text in events, reasons, errors and answers", ...on("text") }),
 		// A duplicate has the verdict of the event that it repeats; none can be asked for.
 		verdict: select([["", "any"], ...Object.entries(verdicts).filter(([value]) => value !== "duplicate").map(([value, kind]) => [value, kind.word])], "", on("verdict")),
 		state: select([["", "any"], ...Object.keys(states).map((value) => [value, value])], "", on("state")),
-		source: suggest("source"), event: suggest("event"), action: suggest("action"),
 		tenant: el("input", { type: "text", placeholder: "any", autocomplete: "off", spellcheck: "false", ...on("tenant") }),
 		from: el("input", { type: "datetime-local", step: "60", onchange: (event) => change({ since: event.target.value.replace("T", " ") }), test: "filter-from" }),
 		until: el("input", { type: "datetime-local", step: "60", onchange: (event) => change({ until: event.target.value.replace("T", " ") }), test: "filter-until" }),
@@ -57,16 +65,17 @@ export function filterForm(onChange) {
 		},
 	});
 	const exact = el("div.exact", labelled("From", controls.from), labelled("Until", controls.until));
-	const more = el("details.more-filters", el("summary", el("span", "Filters")),
+	// On a wide screen there is room for all of them, unless they were folded there;
+	// on a phone they open when asked for.
+	const wide = matchMedia("(min-width: 60rem)");
+	const summary = el("span", "Filters");
+	const more = el("details.more-filters", { test: "more-filters" }, el("summary", { onclick: () => wide.matches && keepFolded(more.open) }, summary),
 		el("div.filter-grid",
 			labelled("Time", range), exact,
 			labelled("Verdict", controls.verdict), labelled("Delivery state", controls.state),
-			labelled("Source", controls.source), labelled("Event", controls.event),
-			labelled("Action", controls.action), labelled("Tenant", controls.tenant)),
-		Object.values(lists));
-	// On a wide screen there is room for all of them; on a phone they open.
-	const wide = matchMedia("(min-width: 60rem)");
-	const fit = () => { more.open = wide.matches; };
+			named.source.node, named.event.node, named.action.node,
+			labelled("Tenant", controls.tenant)));
+	const fit = () => { more.open = wide.matches && !isFolded(); };
 	wide.addEventListener("change", fit);
 	fit();
 
@@ -88,7 +97,7 @@ export function filterForm(onChange) {
 			controls.text.focus();
 		}, { class: "link", test: "clear-filters" })) : null);
 		chips.hidden = set.length === 0;
-		more.querySelector("summary span").textContent = set.length ? `Filters (${set.length} set)` : "Filters";
+		summary.textContent = set.length ? `Filters (${set.length} set)` : "Filters";
 	};
 
 	return {
@@ -98,6 +107,8 @@ export function filterForm(onChange) {
 			for (const [key, control] of Object.entries(controls)) {
 				if (key !== "from" && key !== "until" && document.activeElement !== control) control.value = filters[key] ?? "";
 			}
+			for (const [key, control] of Object.entries(named)) control.value = filters[key] ?? "";
+			drawEvents();
 			const quick = !filters.until && ranges.some(([value]) => value === (filters.since ?? ""));
 			range.value = quick ? filters.since ?? "" : "custom";
 			exact.hidden = quick;
@@ -108,10 +119,11 @@ export function filterForm(onChange) {
 			drawChips();
 		},
 		async suggest() {
-			const [catalogue, actions] = await Promise.all([get("catalogue"), get("actions")]);
-			fill(lists.source, catalogue.map((source) => el("option", { value: source.source })));
-			fill(lists.event, [...new Set(catalogue.flatMap((source) => source.events.map((event) => event.name)))].map((value) => el("option", { value })));
-			fill(lists.action, actions.map((action) => el("option", { value: action.name })));
+			const [known, actions] = await Promise.all([get("catalogue"), get("actions")]);
+			catalogue = known;
+			named.source.know([{ words: catalogue.map((source) => source.source) }]);
+			named.action.know([{ words: actions.map((action) => action.name) }]);
+			drawEvents();
 		},
 		// complain marks the filter that the server could not read.
 		complain(field) {
@@ -119,6 +131,7 @@ export function filterForm(onChange) {
 				if (key === field) control.setAttribute("aria-invalid", "true");
 				else control.removeAttribute("aria-invalid");
 			}
+			for (const [key, control] of Object.entries(named)) control.marks(key === field);
 		},
 	};
 }
@@ -128,4 +141,24 @@ function momentWords(value) {
 	if (known) return known[1];
 	const at = parse(value);
 	return at && /T/.test(value) ? forInput(at).replace("T", " ") : visible(value);
+}
+
+// Whether the filters are folded on a wide screen is kept in the browser.
+const foldedKey = "event-relay-filters-folded";
+
+function isFolded() {
+	try {
+		return localStorage.getItem(foldedKey) === "yes";
+	} catch {
+		return false;
+	}
+}
+
+function keepFolded(folded) {
+	try {
+		if (folded) localStorage.setItem(foldedKey, "yes");
+		else localStorage.removeItem(foldedKey);
+	} catch {
+		// A browser that keeps nothing forgets it.
+	}
 }

@@ -1,6 +1,7 @@
 // A test event: it takes the same way as any other and is marked as a test
 // throughout.
 import { el, fill, button, labelled, select } from "../dom.js";
+import { choice } from "../choice.js";
 import { icon } from "../icons.js";
 import { get, post } from "../api.js";
 import { shown, mono } from "../shown.js";
@@ -17,8 +18,7 @@ export function open(container, route) {
 	let catalogue = [];
 	let stream = null;
 	const source = select([], "", { test: "send-source", required: true, onchange: () => drawEvents() });
-	const eventList = el("datalist", { id: "send-events" });
-	const event = el("input", { type: "text", list: "send-events", required: true, autocomplete: "off", spellcheck: "false", test: "send-event", onchange: () => suggest() });
+	const event = choice("Event", { first: [["", "choose …"]], required: true, test: "send-event", onChange: () => suggest() });
 	const body = el("textarea", { rows: "10", spellcheck: "false", dir: "auto", test: "send-body", placeholder: '{"project": {"id": 4711}}' });
 	const type = el("input", { type: "text", placeholder: "found out from the body", list: "send-types", autocomplete: "off", test: "send-type" });
 	const values = el("div.value-rows");
@@ -42,12 +42,13 @@ export function open(container, route) {
 	const likeButton = button("Fill in from the newest event of this name", () => fillFromNewest(), { class: "small", test: "fill-newest" });
 
 	const form = el("form.panel.send", { onsubmit: send, test: "send-form" },
-		el("div.two", labelled("Source", source), labelled("Event", event, "A name that the source does not know is stored and ignored: that can be tried too.")),
+		el("div.two", labelled("Source", source), event.node),
+		el("p.note", "An event whose name the source does not know is stored and ignored. That can be tried too: choose \"another name …\"."),
 		el("div.tools", likeButton), note,
 		el("fieldset", el("legend", "Values"), el("p.note", "Sent like the query of a request; the parameters and fields of the source are read from them."), values, adder),
 		labelled("Body", body),
 		labelled("Content-Type", type),
-		eventList, valueNames, el("datalist", { id: "send-types" }, ["application/json", "application/x-www-form-urlencoded", "application/xml", "text/plain"].map((value) => el("option", { value }))),
+		valueNames, el("datalist", { id: "send-types" }, ["application/json", "application/x-www-form-urlencoded", "application/xml", "text/plain"].map((value) => el("option", { value }))),
 		problem,
 		el("div.actions", el("button.primary", { type: "submit", test: "send-submit" }, icon("flask"), "Send the test event")));
 	fill(container,
@@ -58,7 +59,7 @@ export function open(container, route) {
 
 	const drawEvents = () => {
 		const chosen = catalogue.find((one) => one.source === source.value);
-		fill(eventList, (chosen?.events ?? []).map((one) => el("option", { value: one.name }, one.description ?? "")));
+		event.know([{ words: (chosen?.events ?? []).map((one) => one.name) }]);
 	};
 
 	// suggest offers the names of values that events of this name had.
