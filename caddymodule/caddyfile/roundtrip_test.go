@@ -366,6 +366,74 @@ func TestRandomCollectionsLoad(t *testing.T) {
 	}
 }
 
+// withoutPlaces returns the JSON of a configuration without the places of what it
+// has, which are others after a round trip.
+func withoutPlaces(t testing.TB, relay config.Relay) string {
+	t.Helper()
+	relay.Place = ""
+	for i := range relay.Parameters {
+		relay.Parameters[i].Place = ""
+	}
+	for i := range relay.Sources {
+		relay.Sources[i].Place = ""
+	}
+	for i := range relay.Actions {
+		relay.Actions[i].Place = ""
+	}
+	for i := range relay.Rules {
+		relay.Rules[i].Place = ""
+	}
+	text, err := json.MarshalIndent(relay, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestPrintedConfigurationsAreRead prints every configuration among the fixtures,
+// and reads it: it is the same.
+func TestPrintedConfigurationsAreRead(t *testing.T) {
+	printed := 0
+	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasPrefix(filepath.Base(name), "error_") {
+			continue
+		}
+		fixture, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written, _, _ := strings.Cut(string(fixture), "----------")
+		relay, err := adapted(t, written, "testdata/adapt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		printed++
+		text, err := printer.Relay(relay)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
+			t.Errorf("%s: the text is not formatted:\n%s", name, text)
+		}
+		again, err := adapted(t, "{\n"+text+"}\n", t.TempDir())
+		if err != nil {
+			t.Errorf("%s: %v in\n%s", name, err, text)
+			continue
+		}
+		if got, want := withoutPlaces(t, *again), withoutPlaces(t, *relay); got != want {
+			t.Errorf("%s, printed and read again, is another configuration. Is a setting missing in the printer?\n got %s\nwant %s\n%s", name, got, want, text)
+		}
+	}
+	if printed < 50 {
+		t.Fatalf("only %d fixtures have a configuration", printed)
+	}
+}
+
 // TestPrintedActionsAreRead prints the actions and parameters of every
 // configuration among the fixtures, and reads them: they are the same.
 func TestPrintedActionsAreRead(t *testing.T) {

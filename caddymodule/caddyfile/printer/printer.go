@@ -1,6 +1,7 @@
-// Package printer writes parameters and actions as text of a Caddyfile. It is the
-// other way of the parser in the room above. It imports no Caddy, because the
-// importer of Postman collections writes with it, too.
+// Package printer writes configurations, or the parameters and actions of one, as
+// text of a Caddyfile. It is the other way of the parser in the room above. It
+// imports no Caddy, because the importer of Postman collections and the API write
+// with it, too.
 package printer
 
 import (
@@ -32,15 +33,17 @@ func Actions(parameters []config.Parameter, actions []config.Action) (string, er
 // Writer writes the lines of text to be imported.
 type Writer struct {
 	text strings.Builder
+	// direct says that the text stands in the Caddyfile itself and is not imported.
+	direct bool
 	// what is the setting that is being written, for errors.
 	what   string
 	indent int
 	wrong  []error
 }
 
-// Blank writes a blank line, but not at the beginning.
+// Blank writes a blank line, but not at the beginning of the text or of a block.
 func (w *Writer) Blank() {
-	if w.text.Len() > 0 {
+	if text := w.text.String(); text != "" && !strings.HasSuffix(text, "{\n") {
 		w.text.WriteByte('\n')
 	}
 }
@@ -54,16 +57,56 @@ func (w *Writer) Comment(text string) {
 // line writes a line: words that are written as they are, then arguments that
 // are quoted.
 func (w *Writer) line(words string, arguments ...string) {
+	if line, ok := w.joined(words, arguments); ok {
+		w.write(line)
+	}
+}
+
+// joined returns the words and arguments of a line, and false if an argument cannot
+// be written.
+func (w *Writer) joined(words string, arguments []string) (string, bool) {
 	tokens := []string{words}
 	for _, argument := range arguments {
-		token, err := Quote(argument)
+		token, err := w.quote(argument, false)
 		if err != nil {
 			w.fail(words, err)
-			return
+			return words, false
 		}
 		tokens = append(tokens, token)
 	}
-	w.text.WriteString(strings.Repeat("\t", w.indent) + strings.Join(tokens, " ") + "\n")
+	return strings.Join(tokens, " "), true
+}
+
+func (w *Writer) write(line string) {
+	w.text.WriteString(strings.Repeat("\t", w.indent) + line + "\n")
+}
+
+// quote quotes a text for where the writer's text is to stand.
+func (w *Writer) quote(text string, first bool) (string, error) {
+	switch {
+	case first && text == "import":
+		return "", errImport
+	case w.direct && reference.MatchString(text):
+		return text, nil
+	case w.direct:
+		return quoted(protectVariables(text), first)
+	}
+	return quoted(protect(text), first)
+}
+
+// expression writes a line that ends with an expression, in backticks if possible:
+// the next string that a person writes into it needs no other quotes then.
+func (w *Writer) expression(words, expression string, arguments ...string) {
+	line, ok := w.joined(words, arguments)
+	if !ok {
+		return
+	}
+	token, err := backticked(expression)
+	if err != nil {
+		w.fail(words, err)
+		return
+	}
+	w.write(line + " " + token)
 }
 
 func (w *Writer) fail(setting string, err error) {
@@ -73,15 +116,17 @@ func (w *Writer) fail(setting string, err error) {
 // Text returns what was written, and what could not be written.
 func (w *Writer) Text() (string, error) { return w.text.String(), errors.Join(w.wrong...) }
 
-// open and close write the lines around a block.
-func (w *Writer) open(words string) {
-	w.line(words + " {")
+// open and close write the lines around a block. A block whose line cannot be
+// written whole keeps its beginning, so that what stands in it stays inside.
+func (w *Writer) open(words string, arguments ...string) {
+	line, _ := w.joined(words, arguments)
+	w.write(line + " {")
 	w.indent++
 }
 
 func (w *Writer) close() {
 	w.indent--
-	w.line("}")
+	w.write("}")
 }
 
 // Parameter writes a parameter.
@@ -144,7 +189,7 @@ func (w *Writer) body(body *config.Body) {
 	case "form", "urlencoded":
 		w.open("body " + body.Kind)
 		for _, field := range body.Fields {
-			name, err := QuoteFirst(field.Name)
+			name, err := w.quote(field.Name, true)
 			if err != nil {
 				w.fail("body "+body.Kind, err)
 				continue

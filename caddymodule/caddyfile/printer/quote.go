@@ -9,7 +9,9 @@ import (
 // errUnwritable means that a Caddyfile cannot hold a text.
 var errUnwritable = errors.New("no quotes of a Caddyfile can hold it: it has backticks, and backslashes before quotes or at the end")
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:/@%=+,-]*$`)
+var errImport = errors.New("a line that begins with the word import is an import, quoted or not")
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:/@%=+,*-]*$`)
 
 // Quote writes a text as one token of a file that is imported: with whatever
 // quotes it needs, so that Caddy reads the very text and `caddy fmt` leaves the
@@ -20,7 +22,7 @@ func Quote(text string) (string, error) { return quoted(protect(text), false) }
 // plain words and double quotes only.
 func QuoteFirst(text string) (string, error) {
 	if text == "import" {
-		return "", errors.New("a line that begins with the word import is an import, quoted or not")
+		return "", errImport
 	}
 	return quoted(protect(text), true)
 }
@@ -91,6 +93,26 @@ func protect(text string) string {
 	}
 	return b.String()
 }
+
+// reference matches a value that stands for a secret, which needs no quotes.
+var reference = regexp.MustCompile(`^\{(?:env|file)\.[A-Za-z0-9_./-]+\}$`)
+
+// backticked writes a text that stands in the Caddyfile itself as one token: in
+// backticks, or with other quotes if it has any in it.
+func backticked(text string) (string, error) {
+	text = protectVariables(text)
+	if strings.Contains(text, "`") || trailingBackslashes(text)%2 == 1 {
+		return quoted(text, false)
+	}
+	return "`" + text + "`", nil
+}
+
+// protectVariables writes a text that stands in the Caddyfile itself such that Caddy,
+// which replaces {$NAME} in the bytes of the file, leaves it alone.
+func protectVariables(text string) string { return strings.ReplaceAll(text, "{$", noVariable) }
+
+// noVariable is a variable without a name, whose default is {$.
+const noVariable = "{$:{$}"
 
 // MostUnclosed is how many braces a text may leave open that is imported. Caddy's
 // bound is a hundred.
