@@ -26,6 +26,15 @@ type Event struct {
 	// Name is the event's name as rules name it, or UnknownName.
 	Name string
 
+	// Subject tells a person in one short line which project or caller the event is
+	// about. Empty where that is not known. It is text for people in the form of
+	// Line.
+	Subject string
+
+	// SubjectError says why there is no Subject although its source has a template for
+	// it. It holds no values of the event.
+	SubjectError string
+
 	// Received is when the request was accepted.
 	Received time.Time
 
@@ -70,10 +79,14 @@ type Event struct {
 	Fields map[string]any
 }
 
-// Notes says of each system parameter that could not be read what was sent in
-// its place, in the order of the parameters. The texts hold values of the event.
+// Notes says why there is no subject, if it could not be made, and of each system
+// parameter that could not be read what was sent in its place, in the order of the
+// parameters. The texts hold values of the event.
 func (e *Event) Notes() []string {
 	var notes []string
+	if e.SubjectError != "" {
+		notes = append(notes, "there is no subject: "+e.SubjectError)
+	}
 	for p, value := range e.Parameters {
 		p := Parameter(p)
 		text, isText := value.(string)

@@ -3,7 +3,7 @@ package event
 import "fmt"
 
 // Record returns the event as a JSON object for storage: everything except ID,
-// Source, Name, Received and RawBody, which engines keep beside it, and except
+// Source, Name, Subject, Received and RawBody, which engines keep beside it, and except
 // Body when BodyIsRaw says that RawBody gives it. Absent values are left out.
 // Text is valid UTF-8, as receiving and the expression language make it; a byte
 // that is none becomes U+FFFD.
@@ -34,6 +34,7 @@ func (e *Event) Record() []byte {
 		w.value("body", e.Body)
 	}
 	w.text("parse_error", e.ParseError)
+	w.text("subject_error", e.SubjectError)
 	if len(w.out) == 0 {
 		return []byte("{}")
 	}
@@ -143,7 +144,7 @@ func (w *recordWriter) parameters(parameters *Parameters) {
 }
 
 // DecodeRecord returns the event that Record was called on, with the given raw
-// body. ID, Source, Name and Received are left empty for the caller to fill.
+// body. ID, Source, Name, Subject and Received are left empty for the caller to fill.
 // Members of the record that this version does not know are ignored.
 func DecodeRecord(record, rawBody []byte) (*Event, error) {
 	decoded, err := DecodeJSON(record)
@@ -167,6 +168,8 @@ func DecodeRecord(record, rawBody []byte) (*Event, error) {
 		Body:       members["body"],
 		ParseError: r.text("parse_error"),
 		RawBody:    rawBody,
+
+		SubjectError: r.text("subject_error"),
 	}
 	for tag, v := range r.object("parameters") {
 		if p, ok := ParameterByName(tag); ok {

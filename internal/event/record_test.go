@@ -15,7 +15,7 @@ import (
 // stored is the event without what engines keep beside its record.
 func stored(e *event.Event) *event.Event {
 	copied := *e
-	copied.ID, copied.Source, copied.Name = "", "", ""
+	copied.ID, copied.Source, copied.Name, copied.Subject = "", "", "", ""
 	copied.Received = time.Time{}
 	return &copied
 }
@@ -69,6 +69,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		"raw":         {Body: map[string]any{"a": int64(1)}, RawBody: []byte(`{"a":1}`), BodyIsRaw: true},
 		"raw null":    {RawBody: []byte(`null`), BodyIsRaw: true},
 		"parse error": {ParseError: "at ÿ", Test: true, Method: "GET", Path: "/ÿ", IP: "::1"},
+		"subject":     {Subject: "Job 7", SubjectError: "it is a list"},
 		"fields":      {Fields: map[string]any{"a": nil, "b": nested}},
 	} {
 		t.Run(name, func(t *testing.T) { roundTrip(t, e) })

@@ -107,7 +107,7 @@ type Filter struct {
 	// Tenant is the code of a tenant.
 	Tenant string
 	// Text stands, in whatever case, somewhere in the event as it was stored, in
-	// its id, in the reason of its verdict, or in an error or answer of one of
+	// its id or subject, in the reason of its verdict, or in an error or answer of one of
 	// its attempts. Looking for it reads the events themselves, so that a page
 	// soon ends early and says so.
 	Text string
@@ -236,6 +236,7 @@ type Summary struct {
 	ID          string          `json:"id"`
 	Source      string          `json:"source"`
 	Event       string          `json:"event"`
+	Subject     string          `json:"subject,omitempty"`
 	Received    time.Time       `json:"received"`
 	Test        bool            `json:"test,omitempty"`
 	Tenant      string          `json:"tenant,omitempty"`

@@ -103,7 +103,9 @@ var amendTests = map[string]func(*fixture){
 	},
 
 	"a new verdict": func(f *fixture) {
-		e := f.put(f.entry())
+		e := f.entry()
+		e.Event.Subject = "Job 730114"
+		f.put(e)
 		d := queue.Delivery{ID: newID(), Action: "x"}
 		verdict := rules.Verdict{Decision: rules.Act, Rule: "Caddyfile:9", Actions: []rules.ActionCall{{Action: "x", Rule: "Caddyfile:9"}}}
 		f.amend(queue.Amendment{Event: e.Event.ID, Verdict: &verdict, Deliveries: []queue.Delivery{d}})
@@ -124,6 +126,7 @@ var amendTests = map[string]func(*fixture){
 		f.amend(queue.Amendment{Event: e.Event.ID, Verdict: &ignored})
 		h := f.find(e.Event.ID)
 		equal(f, "reason", h.Summary.Verdict.Reason, "mended")
+		equal(f, "subject", h.Summary.Subject, "Job 730114")
 		equal(f, "number of deliveries", len(h.Summary.Deliveries), 1)
 		equal(f, "events that are ignored", len(f.all(queue.Filter{Decision: rules.Ignored}, 10)), 1)
 	},

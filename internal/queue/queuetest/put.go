@@ -74,6 +74,7 @@ var putTests = map[string]func(*fixture){
 		equal(f, "summary's tenant", s.Tenant, "acme")
 		equal(f, "summary's test mark", s.Test, true)
 		equal(f, "summary's parse error", s.ParseError, "broken")
+		equal(f, "summary's subject", s.Subject, "Project Ünïcödé → 7")
 		equal(f, "summary's event", s.Event, "project_created")
 		equal(f, "summary's source", s.Source, "icfm")
 	},
@@ -112,7 +113,7 @@ func fullEvent(received time.Time) *event.Event {
 		Query: map[string][]string{"a": {"1", "2"}}, Headers: map[string][]string{"Content-Type": {"application/json"}},
 		RawBody: []byte(`{"id":9007199254740993,"name":"Ünïcödé \u0000 end"}`),
 		Body:    map[string]any{"id": int64(9007199254740993), "name": "Ünïcödé \x00 end"}, BodyIsRaw: true,
-		ParseError: "broken", Fields: map[string]any{"order": int64(7), "none": nil},
+		ParseError: "broken", Subject: "Project Ünïcödé → 7", SubjectError: "no", Fields: map[string]any{"order": int64(7), "none": nil},
 	}
 	e.Parameters[event.Tenant] = "acme"
 	e.Parameters[event.Duration] = int64(61)

@@ -18,6 +18,7 @@ var searchTests = map[string]func(*fixture){
 			"twice": "{\"n\":\"gr\\u00dcn\"}", "halves": "\ud801 \udc00 \u00"}`)
 		e.Event.Headers = map[string][]string{"X-Note": {"From <Berlin> & Köln"}}
 		e.Event.Query = map[string][]string{"q": {"straße 100%_"}}
+		e.Event.Subject = "Quote 9917 → Ñandú"
 		e.Verdict.Reason = "the Customer is new"
 		e.Verdict.Absent = []string{"never_looked_for"}
 		f.put(e)
@@ -29,7 +30,7 @@ var searchTests = map[string]func(*fixture){
 		for _, text := range []string{
 			"jörg", "JÖRG", "müller & söhne", `"b" m`, "Café", "a/b", "from <berlin> & köln", "STRASSE"[:3], "straße 100%_", "4.8",
 			"customer IS new", "unprocessable folder", "no such tenant", "ünïcode", "ÜNÏCODE", "ORDER_PAID",
-			"Ölspur", "ölspur", "Käse", "KÄSE", "Ölspur käse москва", "МОСКВА", "söhne", "\U00010428", "\U00010400", "GRÜN",
+			"quote 9917 → ñANDÚ", "Ölspur", "ölspur", "Käse", "KÄSE", "Ölspur käse москва", "МОСКВА", "söhne", "\U00010428", "\U00010400", "GRÜN",
 			e.Event.ID, e.Event.ID[9:30], e.Deliveries[0].ID[20:],
 		} {
 			equalIDs(f, "events with "+text, eventIDs(f.all(queue.Filter{Text: text}, 10)), []string{e.Event.ID})

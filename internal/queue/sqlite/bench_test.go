@@ -31,7 +31,7 @@ func benchEntry(action string) queue.Entry {
 		Event: &event.Event{
 			ID: newUUID(), Source: "icfm", Name: "project_status_change", Received: time.Now(), Method: "POST", Path: "/listen.php", IP: "203.0.113.9",
 			Headers: map[string][]string{"Content-Type": {"application/json"}, "User-Agent": {"iCFM/7"}, "Accept": {"*/*"}},
-			RawBody: benchBody, BodyIsRaw: true,
+			RawBody: benchBody, BodyIsRaw: true, Subject: "Project 48123 Riverside Arts Centre",
 		},
 		Verdict: rules.Verdict{Decision: rules.Ignored, Reason: "media tasks are not automated", Rule: "Caddyfile:31"},
 	}

@@ -33,7 +33,7 @@ func (db *DB) startLoad(of *scheduler.Action, order scheduler.Order) {
 
 const (
 	loadColumns = `w.delivery, w.due, w.attempts, w.first_attempt, w.order_key,
-		e.uuid, e.received, k.source, k.event, e.deliveries, e.record, e.body, e.checksum
+		e.uuid, e.received, k.source, k.event, e.deliveries, e.record, e.body, e.checksum, e.subject
 	FROM waiting w CROSS JOIN events e ON e.id = w.delivery >> 11 CROSS JOIN kinds k ON k.id = e.kind`
 
 	loadFresh = `SELECT ` + loadColumns + ` WHERE w.action = ? AND w.delivery > ? AND w.due IS NULL ORDER BY w.delivery LIMIT ?`
@@ -131,6 +131,7 @@ type rawDelivery struct {
 	id, due, attempts, first int64
 	orderKey                 string
 	uuid, source, name       string
+	subject                  string
 	received                 int64
 	deliveries, record, body []byte
 	checksum                 int64
@@ -140,7 +141,7 @@ func readDelivery(row *sqlite.Stmt) rawDelivery {
 	return rawDelivery{
 		id: row.ColumnInt64(0), due: row.ColumnInt64(1), attempts: row.ColumnInt64(2), first: row.ColumnInt64(3), orderKey: row.ColumnText(4),
 		uuid: row.ColumnText(5), received: row.ColumnInt64(6), source: row.ColumnText(7), name: row.ColumnText(8),
-		deliveries: database.ColumnBytes(row, 9), record: database.ColumnBytes(row, 10), body: database.ColumnBytes(row, 11), checksum: database.ColumnChecksum(row, 12),
+		deliveries: database.ColumnBytes(row, 9), record: database.ColumnBytes(row, 10), body: database.ColumnBytes(row, 11), checksum: database.ColumnChecksum(row, 12), subject: row.ColumnText(13),
 	}
 }
 
@@ -163,7 +164,7 @@ func (db *DB) decode(action string, r rawDelivery) *scheduler.Delivery {
 		if stored.Expires != 0 {
 			d.Expires = database.FromMicros(stored.Expires)
 		}
-		d.Event, err = database.DecodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.received)
+		d.Event, err = database.DecodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.subject, r.received)
 	}
 	db.unreadable(r.uuid, err)
 	return d

@@ -108,6 +108,7 @@ type merging struct {
 	id, received                          int64
 	kind                                  database.Kind
 	uuid, tenant, parseError, duplicateOf string
+	subject                               string
 	verdict, deliveries, record           string
 	body                                  []byte
 	test                                  bool
@@ -125,7 +126,7 @@ type mergingAttempt struct {
 
 const (
 	listMerging = `SELECT e.id, e.received, k.source, k.event, k.decision, k.actions, e.uuid, e.tenant, e.parse_error, e.duplicate_of,
-		e.verdict, e.deliveries, e.record, e.body, e.test, %s
+		e.verdict, e.deliveries, e.record, e.body, e.test, %s, %s
 	FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id < ? ORDER BY e.id DESC LIMIT ?`
 	listMergingAttempts = `SELECT t.id, a.name, t.state, t.at, t.began, t.took, t.status, t.error, t.request, t.response, t.empty
 	FROM attempts t LEFT JOIN actions a ON a.id = t.action WHERE t.id >= ? AND t.id < ? ORDER BY t.id`
@@ -135,19 +136,23 @@ const (
 // readMerging reads some of the events of another database from before one of
 // them, newest first.
 func (db *DB) readMerging(from *sqlite.Conn, before int64) (events []merging, err error) {
-	// A backup of an earlier version has none.
-	sum := "NULL"
-	if has, err := database.QueryInt(from, "SELECT count(*) FROM pragma_table_info('events') WHERE name = 'checksum'"); err != nil {
-		return nil, err
-	} else if has > 0 {
-		sum = "e.checksum"
+	// A backup of an earlier version does not have these columns.
+	later := [2]string{"checksum", "subject"}
+	for i, column := range later {
+		has, err := database.QueryInt(from, "SELECT count(*) FROM pragma_table_info('events') WHERE name = '"+column+"'")
+		if err != nil {
+			return nil, err
+		}
+		if later[i] = "NULL"; has > 0 {
+			later[i] = "e." + column
+		}
 	}
 	bytes := 0
-	err = database.Query(from, fmt.Sprintf(listMerging, sum), func(row *sqlite.Stmt) error {
+	err = database.Query(from, fmt.Sprintf(listMerging, later[0], later[1]), func(row *sqlite.Stmt) error {
 		e := merging{
 			id: row.ColumnInt64(0), received: row.ColumnInt64(1), kind: database.Kind{Source: row.ColumnText(2), Event: row.ColumnText(3), Decision: row.ColumnText(4), Actions: row.ColumnText(5)},
 			uuid: row.ColumnText(6), tenant: row.ColumnText(7), parseError: row.ColumnText(8), duplicateOf: row.ColumnText(9),
-			verdict: row.ColumnText(10), deliveries: row.ColumnText(11), record: row.ColumnText(12), body: database.ColumnBytes(row, 13), test: row.ColumnBool(14), checksum: database.ColumnChecksum(row, 15),
+			verdict: row.ColumnText(10), deliveries: row.ColumnText(11), record: row.ColumnText(12), body: database.ColumnBytes(row, 13), test: row.ColumnBool(14), checksum: database.ColumnChecksum(row, 15), subject: row.ColumnText(16),
 		}
 		if e.id < 1 || e.id >= database.MaxEvent {
 			return fmt.Errorf("it has an event with the number %d", e.id)
@@ -320,7 +325,7 @@ func (e *merging) times() database.Span {
 
 func (e *merging) write(tx *transaction, id int64, actions map[string]*action) error {
 	entry := entry{
-		event: &event.Event{ID: e.uuid, Test: e.test, ParseError: e.parseError, RawBody: e.body}, kind: e.kind,
+		event: &event.Event{ID: e.uuid, Subject: e.subject, Test: e.test, ParseError: e.parseError, RawBody: e.body}, kind: e.kind,
 		received: e.received, tenant: e.tenant, verdict: e.verdict, plans: e.deliveries, record: e.record, checksum: e.checksum,
 	}
 	if err := entry.writeRow(tx, id, e.duplicateOf); err != nil {

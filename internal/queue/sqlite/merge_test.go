@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +29,7 @@ func oldRelay(t *testing.T, n int) (file string, uuids []string, states map[stri
 		e := benchEntry([]string{"", "old", "both"}[i%3])
 		e.Event.Received = h.Now()
 		e.Event.Parameters[event.Tenant] = "T1"
+		e.Event.Subject = "of before"
 		if i%3 == 1 && i%2 == 0 {
 			e.Deliveries[0].OrderKey = "k"
 		}
@@ -154,6 +157,9 @@ func TestMerge(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if history.Summary.Subject != "of before" {
+					t.Fatalf("the subject of event %s is %q", history.Summary.ID, history.Summary.Subject)
+				}
 				for _, d := range history.Summary.Deliveries {
 					if d.ID == id && d.State != state {
 						t.Errorf("delivery %s is %s, want %s", id, d.State, state)
@@ -210,6 +216,54 @@ func TestMergeOfOneself(t *testing.T) {
 		t.Errorf("%d are counted, and %d were before", now, counted)
 	}
 	verified(t, db)
+}
+
+// Databases of before there were subjects are opened, and their backups are added.
+func TestMergeOfThirdSchema(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	file := filepath.Join(dir, database.FileName)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	uuid := newUUID()
+	conn, err := database.ConnectWriter(file, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := database.MigrateTo(conn, file, 3); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		"INSERT INTO kinds VALUES (1, 'icfm', 'job_saved', 'ignored', '')",
+		"INSERT INTO events (id, kind, received, uuid, verdict, record) VALUES (5000, 1, 1700000000000000, '" + uuid + `', '{"decision":"ignored"}', '{"method":"POST"}')`,
+		"INSERT INTO blocks VALUES (5000, 0, 9000000000000000)",
+	} {
+		if err := database.Execute(conn, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	backup := filepath.Join(t.TempDir(), "backup")
+	if err := database.CopyFile(file, backup); err != nil {
+		t.Fatal(err)
+	}
+	check := func(db *DB) {
+		t.Helper()
+		page, err := db.Page(ctx, queue.Filter{Text: "job_saved"}, queue.NewestFirst, "", 9)
+		if err != nil || len(page.Events) != 1 || page.Events[0].ID != uuid || page.Events[0].Subject != "" {
+			t.Errorf("the page is %+v, %v", page, err)
+		}
+		verified(t, db)
+	}
+	check(benchOpen(t, Options{MinFree: -1, Dir: dir}))
+	fresh := benchOpen(t, Options{MinFree: -1})
+	if added, err := fresh.Merge(ctx, backup, nil); added != 1 || err != nil {
+		t.Errorf("%d were added and %v", added, err)
+	}
+	check(fresh)
 }
 
 func TestMergeRefuses(t *testing.T) {

@@ -274,7 +274,8 @@ func TestViews(t *testing.T) {
 	}
 	defer conn.Close()
 	for sql, want := range map[string]string{
-		"SELECT uuid || ' ' || source || ' ' || event || ' ' || decision || ' ' || rule FROM event_list":   e.Event.ID + " icfm project_status_change action Caddyfile:12",
+		"SELECT uuid || ' ' || source || ' ' || event || ' ' || decision || ' ' || rule FROM event_list": e.Event.ID + " icfm project_status_change action Caddyfile:12",
+		"SELECT subject FROM event_list": e.Event.Subject,
 		"SELECT uuid || ' ' || action || ' ' || state || ' ' || status || ' ' || error FROM delivery_list": e.Deliveries[0].ID + " x failed 404 not there",
 		"SELECT json_extract(body, '$.project.name') FROM event_list":                                      "Riverside Arts Centre",
 	} {

@@ -122,7 +122,7 @@ func (e *entry) encode(from *queue.Entry) error {
 }
 
 func (e *entry) size() int64 {
-	return int64(len(e.record) + len(e.event.RawBody) + len(e.verdict) + len(e.plans) + 128)
+	return int64(len(e.record) + len(e.event.RawBody) + len(e.verdict) + len(e.plans) + len(e.event.Subject) + 128)
 }
 
 func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
@@ -281,6 +281,7 @@ func (e *entry) writeRow(tx *transaction, id int64, duplicateOf string) error {
 	} else {
 		s.BindInt64(13, e.checksum)
 	}
+	database.BindText(s, 14, e.event.Subject)
 	if err := database.Step(s); err != nil {
 		return err
 	}

@@ -238,8 +238,8 @@ func (s *statements) list() []statement {
 		{&s.pause, "UPDATE actions SET paused = ? WHERE id = ?"},
 		{&s.findKind, "SELECT id FROM kinds WHERE source = ? AND event = ? AND decision = ? AND actions = ?"},
 		{&s.putKind, "INSERT INTO kinds (source, event, decision, actions) VALUES (?, ?, ?, ?)"},
-		{&s.putEvent, `INSERT INTO events (id, kind, received, uuid, test, tenant, parse_error, duplicate_of, verdict, deliveries, record, body, checksum)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.putEvent, `INSERT INTO events (id, kind, received, uuid, test, tenant, parse_error, duplicate_of, verdict, deliveries, record, body, checksum, subject)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.wait, "INSERT INTO waiting (action, delivery) VALUES (?, ?)"},
 		{&s.waitTimed, "INSERT INTO waiting (action, delivery, due, order_key, since) VALUES (?, ?, ?, ?, ?)"},
 		{&s.again, "UPDATE waiting SET due = ?, attempts = ?, first_attempt = ? WHERE action = ? AND delivery = ?"},

@@ -12,7 +12,7 @@ type Kind struct{ Source, Event, Decision, Actions string }
 
 // DecodeEvent makes an event of what is stored of it. It returns ErrChecksum if that
 // is damaged.
-func DecodeEvent(record, body []byte, sum int64, uuid, source, name string, received int64) (*event.Event, error) {
+func DecodeEvent(record, body []byte, sum int64, uuid, source, name, subject string, received int64) (*event.Event, error) {
 	if err := VerifyChecksum(sum, record, body); err != nil {
 		return nil, err
 	}
@@ -20,7 +20,7 @@ func DecodeEvent(record, body []byte, sum int64, uuid, source, name string, rece
 	if err != nil {
 		return nil, fmt.Errorf("decoding the record: %w", err)
 	}
-	event.ID, event.Source, event.Name, event.Received = uuid, source, name, FromMicros(received)
+	event.ID, event.Source, event.Name, event.Subject, event.Received = uuid, source, name, subject, FromMicros(received)
 	return event, nil
 }
 

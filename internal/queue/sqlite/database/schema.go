@@ -186,6 +186,16 @@ CREATE TABLE merged ( -- the databases whose history was added to this one
 -- CRC-32C of record and body, one after the other; null: stored before there were checksums
 ALTER TABLE events ADD COLUMN checksum INTEGER;
 `,
+	`
+ALTER TABLE events ADD COLUMN subject TEXT; -- one line for people: what the event is about
+
+DROP VIEW event_list;
+CREATE VIEW event_list AS -- for people
+SELECT e.id, e.uuid, strftime('%Y-%m-%d %H:%M:%f', e.received / 1e6, 'unixepoch') AS received_utc,
+	k.source, k.event, e.subject, k.decision, e.verdict ->> 'reason' AS reason, e.verdict ->> 'rule' AS rule,
+	e.tenant, e.duplicate_of, e.parse_error, e.record, CAST(e.body AS TEXT) AS body
+FROM events e JOIN kinds k ON k.id = e.kind;
+`,
 }
 
 // Version returns the version of the schema that this program writes.
@@ -193,7 +203,11 @@ func Version() int64 { return int64(len(steps)) }
 
 // Migrate brings the schema of an open database up to date. Each step is one
 // transaction.
-func Migrate(conn *sqlite.Conn, file string) error {
+func Migrate(conn *sqlite.Conn, file string) error { return MigrateTo(conn, file, Version()) }
+
+// MigrateTo brings the schema of an open database up to a version, at most that of
+// Version. Databases of earlier versions are made with it in tests.
+func MigrateTo(conn *sqlite.Conn, file string, version int64) error {
 	have, err := QueryInt(conn, "PRAGMA user_version")
 	if err != nil {
 		return err
@@ -202,7 +216,7 @@ func Migrate(conn *sqlite.Conn, file string) error {
 		return Mistaken("database %s has schema version %d and this program knows up to %d: it was written by a newer "+
 			"Event Relay; use that one, or give this one its own directory with: queue sqlite DIR", file, have, Version())
 	}
-	for ; have < Version(); have++ {
+	for ; have < version; have++ {
 		script := fmt.Sprintf("%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;", steps[have], ApplicationID, have+1)
 		if err := sqlitex.ExecuteScript(conn, script, nil); err != nil {
 			return fmt.Errorf("bringing the schema of %s to version %d: %w", file, have+1, err)

@@ -170,7 +170,7 @@ func headBefore(conn *sqlite.Conn, delivery int64) (id string, err error) {
 func (r *Reader) event(conn *sqlite.Conn, id int64, s *summary) (event *event.Event, err error) {
 	err = database.Query(conn, "SELECT record, body, checksum FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 		var err error
-		event, err = database.DecodeEvent(database.ColumnBytes(row, 0), database.ColumnBytes(row, 1), database.ColumnChecksum(row, 2), s.ID, s.Source, s.Event, s.received)
+		event, err = database.DecodeEvent(database.ColumnBytes(row, 0), database.ColumnBytes(row, 1), database.ColumnChecksum(row, 2), s.ID, s.Source, s.Event, s.Subject, s.received)
 		r.unreadable(s.ID, err)
 		return nil
 	}, id)

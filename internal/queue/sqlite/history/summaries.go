@@ -105,7 +105,7 @@ type summary struct {
 // changes of them stands in the event's row, the rest in their last attempts.
 func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error) {
 	var plans []database.Plan
-	err = database.Query(conn, `SELECT e.uuid, k.source, k.event, e.received, e.test, e.tenant, e.parse_error, e.duplicate_of, e.verdict, e.deliveries, k.decision
+	err = database.Query(conn, `SELECT e.uuid, k.source, k.event, e.received, e.test, e.tenant, e.parse_error, e.duplicate_of, e.verdict, e.deliveries, k.decision, e.subject
 		FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = ?`, func(row *sqlite.Stmt) error {
 		found = true
 		s.ID, s.Source, s.Event = row.ColumnText(0), row.ColumnText(1), row.ColumnText(2)
@@ -115,6 +115,7 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 		s.Tenant, s.ParseError, s.DuplicateOf = row.ColumnText(5), row.ColumnText(6), row.ColumnText(7)
 		s.Verdict = decodeVerdict(database.ColumnBytes(row, 8), row.ColumnText(10))
 		plans, _ = database.DecodePlans(database.ColumnBytes(row, 9))
+		s.Subject = row.ColumnText(11)
 		return nil
 	}, event)
 	if err != nil || !found || len(plans) == 0 {

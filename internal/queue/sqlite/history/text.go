@@ -177,7 +177,7 @@ func escapedUnit(text []byte) (rune, bool) {
 }
 
 const (
-	textOfEvent    = `SELECT uuid, record, body, tenant, duplicate_of, parse_error, verdict, deliveries FROM events WHERE id = ?`
+	textOfEvent    = `SELECT uuid, record, body, tenant, duplicate_of, parse_error, subject, verdict, deliveries FROM events WHERE id = ?`
 	textOfAttempts = `SELECT error, response FROM attempts WHERE id >= ? AND id < ?`
 )
 
@@ -189,13 +189,13 @@ func (t *text) in(conn *sqlite.Conn, event int64, of database.Kind) (found bool,
 	}
 	delivers := false
 	err = database.Query(conn, textOfEvent, func(row *sqlite.Stmt) error {
-		for column := 0; column <= 5 && !found; column++ {
+		for column := 0; column <= 6 && !found; column++ {
 			found = t.within(database.ColumnBytes(row, column))
 		}
-		if verdict := database.ColumnBytes(row, 6); !found && t.within(verdict) {
+		if verdict := database.ColumnBytes(row, 7); !found && t.within(verdict) {
 			found = t.within([]byte(decodeVerdict(verdict, of.Decision).Reason))
 		}
-		deliveries := database.ColumnBytes(row, 7)
+		deliveries := database.ColumnBytes(row, 8)
 		delivers = deliveries != nil
 		if !found && t.within(deliveries) {
 			plans, _ := database.DecodePlans(deliveries)
