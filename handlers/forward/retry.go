@@ -82,10 +82,12 @@ func (p *Prepared) judgeUnreached(result send.Result, attempts int, spent time.D
 }
 
 // mayPass reports whether an error may go away by itself. That a target is not among
-// those that may be called stays so, and does not open its circuit.
+// those that may be called stays so, and so does what is wrong with a mail. Neither
+// opens the circuit of the target.
 func mayPass(err error) bool {
 	var refused *send.TargetError
-	return !errors.As(err, &refused)
+	var mail *send.MailError
+	return !errors.As(err, &refused) && !(errors.As(err, &mail) && mail.Permanent)
 }
 
 func attemptCount(n int) string {
@@ -98,9 +100,16 @@ func attemptCount(n int) string {
 // explain says what went wrong, and whether it may go well another time.
 func (p *Prepared) explain(result send.Result) (reason string, retry bool) {
 	var refused *send.TargetError
+	var mail *send.MailError
 	switch err := result.Err; {
 	case errors.As(err, &refused):
 		return p.masked(refused.Error()), false
+	case errors.As(err, &mail):
+		return p.masked(printable(mail.Error()) + remedyTLS(err)), mayPass(err)
+	case result.Refused != "":
+		// RFC 5321, 4.2.1: 4xx says that the same may be taken later, 5xx that it will
+		// not.
+		return p.masked("the mail server refused " + printable(result.Refused)), result.Status < 500
 	case err != nil && result.Reached:
 		return p.masked(p.explainReached(result)), true
 	case errors.Is(err, context.DeadlineExceeded):

@@ -63,6 +63,8 @@ type Sender struct {
 type Connections struct {
 	plain   *http.Transport
 	targets *Targets
+	// dial connects to a target, for what is not HTTP.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// make makes a further transport to the same targets.
 	make func(*tls.Config) *http.Transport
 
@@ -105,8 +107,8 @@ func (s *Sender) Close() { s.current.Load().closeIdle() }
 
 func (s *Sender) transport(targets *Targets) *Connections {
 	g := &Connections{targets: targets, byTLS: map[[32]byte]*http.Transport{}}
-	dial := s.dialer(targets)
-	g.make = func(config *tls.Config) *http.Transport { return newTransport(dial, config) }
+	g.dial = s.dialer(targets)
+	g.make = func(config *tls.Config) *http.Transport { return newTransport(g.dial, config) }
 	g.plain = g.make(nil)
 	return g
 }
@@ -218,8 +220,8 @@ func (s *Sender) dialer(targets *Targets) func(context.Context, string, string) 
 
 // Result is what came of sending a request.
 type Result struct {
-	// Status is the answer's, 0 when there was none. Err says why there was
-	// none.
+	// Status is the answer's, of a mail server the code of its reply, 0 when there
+	// was none. Err says why there was none.
 	Status int
 	Err    error
 	// Reached says of an error that the request may have been written, wholly or
@@ -229,8 +231,12 @@ type Result struct {
 	// RetryAfter is the header of that name, Location where a redirect points,
 	// without its query.
 	RetryAfter, Location string
-	// Response is the beginning of the answer's body, secrets masked.
+	// Response is the beginning of the answer's body, or the last reply of a mail
+	// server, secrets masked.
 	Response string
+	// Refused says of a mail which command its server refused, and how. It is empty
+	// when the server took the mail, and for requests.
+	Refused string
 }
 
 // Send sends a request and reads the beginning of the answer, within a
