@@ -78,7 +78,9 @@ func TestAdminOff(t *testing.T) {
 }
 
 func TestDecide(t *testing.T) {
-	difference := `{"result":{"events":9,"changed":1,"fires":{"folder":1},"stops":{"old\u202e":1},"differences":[
+	difference := `{"result":{"events":9,"changed":1,"fires":{"folder":1},"stops":{"old\u202e":1},"groups":[
+		{"action":"folder","source":"icfm","event":"project_created","rule":"Caddyfile:9","fires":1,"example":"0199f3c2-7d11-7cc3-98c4-dc0c0c07398f"},
+		{"action":"old\u202e","source":"icfm","event":"project_created","rule":"Caddyfile:4","stops":1,"example":"0199f3c2-7d11-7cc3-98c4-dc0c0c07398f"}],"differences":[
 		{"id":"0199f3c2-7d11-7cc3-98c4-dc0c0c07398f","source":"icfm","event":"project_created","received":"2026-03-13T10:41:57Z",
 		"before":"ignored","after":"action","reason":"all conditions of a rule held","rule":"Caddyfile:9","fires":["folder"],"stops":["old\u202e"]}]}}`
 	file := command.WriteFile(t, "Caddyfile.new", "{\n\tevent_relay {\n\t\tsource icfm {\n\t\t\tauth bearer {env.DECIDE_TOKEN}\n\t\t}\n\t}\n}\n")
@@ -88,6 +90,7 @@ func TestDecide(t *testing.T) {
 		t.Errorf("status %d: %s", status, report)
 	}
 	for _, want := range []string{"Decided by " + file + ": 9 events looked at, 1 changes.", "Would newly fire: folder 1", "Would not fire any more: old� 1",
+		"CHANGE  TIMES  ACTION  EVENT                 RULE\nfires   1      folder  icfm:project_created  Caddyfile:9\nstops   1      old�    icfm:project_created  Caddyfile:4\n",
 		"ignored  action  folder  old�   all conditions of a rule held (Caddyfile:9)  0199f3c2-7d11-7cc3-98c4-dc0c0c07398f"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q in\n%s", want, out)
@@ -97,8 +100,9 @@ func TestDecide(t *testing.T) {
 		t.Errorf("it asked %q", relay.Asked)
 	}
 
-	_, report, status = relay.Run("decide", "--since", "2h", "--yes")
-	if status != 0 || !strings.Contains(report, "Decided: 1 event changed; 1 action is being carried out.") || len(relay.Asked) != 3 || strings.Contains(relay.Asked[2], "dry_run") {
+	_, report, status = relay.Run("decide", "--since", "2h", "--yes", "--only", "folder", "--only", "old")
+	if status != 0 || !strings.Contains(report, "Decided: 1 event changed; 1 action is being carried out.") || len(relay.Asked) != 3 || strings.Contains(relay.Asked[2], "dry_run") ||
+		!strings.Contains(relay.Asked[1], `"only":["folder","old"]`) || !strings.Contains(relay.Asked[2], `"only":["folder","old"]`) {
 		t.Errorf("status %d: %s%q", status, report, relay.Asked)
 	}
 	if _, report, status = relay.Run("decide", "--since", "2h"); status != 1 || !strings.Contains(report, "not a terminal") {

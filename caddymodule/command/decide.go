@@ -16,13 +16,16 @@ func decideCommand() *cobra.Command {
 		Long: `
 Decides stored events again: by the running configuration, or by the one that
 --config names. The difference is listed: which actions would fire now and did
-not, and which would not fire any more.
+not, and which would not fire any more, for which events and by which rules.
 
 Unless it is a dry run, it then asks. With yes, the events get their new
 verdicts, and the actions that fire now are carried out. Requests of actions
 that would not fire any more are not taken back. Actions are carried out by the
 running configuration: load a mended configuration before you decide by it
 without --dry-run.
+
+With --only the difference is what the named actions fire and stop, and nothing
+else is listed or done: events without such a difference keep their verdict.
 
 With --config, the admin API's address is taken from that file too, unless
 --address gives it. Its secrets are not read, so none of its conditions may
@@ -35,6 +38,7 @@ The exit status:
   3  no event fits`,
 		Example: `  caddy event-relay decide --since tuesday --event project_created --dry-run
   caddy event-relay decide --since 7d --config Caddyfile.new --dry-run
+  caddy event-relay decide --since 7d --only create_ticket --only send_mail
   caddy event-relay decide --since 2h --verdict rule_error
   caddy event-relay decide 0199f3c2-7d11-7cc3 --yes`,
 		RunE: running(runDecide),
@@ -43,6 +47,7 @@ The exit status:
 	flags := command.Flags()
 	flags.StringP("config", "c", "", "Configuration file to decide by, in place of the running configuration")
 	flags.StringP("adapter", "a", "", "Name of the adapter of --config")
+	flags.StringArray("only", nil, "Only what this action fires or stops; may be given several times")
 	flags.Bool("dry-run", false, "Only list the difference")
 	flags.BoolP("yes", "y", false, "Do not ask")
 	return command
@@ -53,7 +58,11 @@ func runDecide(i *invocation) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	request := againRequest{selection: chosen, DryRun: true}
+	only, err := i.GetStringArray("only")
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	request := againRequest{selection: chosen, DryRun: true, Only: only}
 	decider := "the running configuration"
 	if file := i.String("config"); file != "" {
 		decider = file

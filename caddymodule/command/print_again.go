@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,6 +63,9 @@ func writeDifference(w io.Writer, decided replay.Decided, decider string, width 
 	if len(decided.Stops) > 0 {
 		fmt.Fprintf(w, "Would not fire any more: %s\n", countsText(decided.Stops))
 	}
+	if err := writeGroups(w, decided.Groups, width); err != nil {
+		return err
+	}
 	if len(decided.Differences) == 0 {
 		return nil
 	}
@@ -84,6 +88,33 @@ func writeDifference(w io.Writer, decided replay.Decided, decider string, width 
 	}
 	if left := decided.Changed - len(shown); left > 0 {
 		fmt.Fprintf(w, "and %d more that change\n", left)
+	}
+	return nil
+}
+
+// mostGroups is how many groups are printed; --json has more of them.
+const mostGroups = 50
+
+// writeGroups prints what fires and what stops, by action, event and rule.
+func writeGroups(w io.Writer, groups []replay.Group, width int) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	table := newTable("CHANGE", "TIMES", "ACTION", "EVENT", "RULE").cutting("ACTION", "EVENT", "RULE")
+	shown := groups[:min(len(groups), mostGroups)]
+	for _, g := range shown {
+		change, times := "fires", g.Fires
+		if g.Stops > 0 {
+			change, times = "stops", g.Stops
+		}
+		table.add(change, strconv.Itoa(times), g.Action, g.Source+":"+g.Event, g.Rule)
+	}
+	if err := table.write(w, width); err != nil {
+		return err
+	}
+	if left := len(groups) - len(shown); left > 0 {
+		fmt.Fprintf(w, "and %d more combinations\n", left)
 	}
 	return nil
 }

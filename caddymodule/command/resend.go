@@ -91,6 +91,7 @@ type againRequest struct {
 	selection
 	DryRun        bool            `json:"dry_run,omitempty"`
 	Configuration json.RawMessage `json:"configuration,omitempty"`
+	Only          []string        `json:"only,omitempty"`
 }
 
 // again makes a call that may take long, and shows how far it is.

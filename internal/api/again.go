@@ -14,8 +14,10 @@ type chosen struct {
 	IDs    []string          `json:"ids"`
 	Filter map[string]string `json:"filter"`
 	DryRun bool              `json:"dry_run"`
-	// Configuration is what decides; only deciding has use for it.
+	// Configuration is what decides, and Only names the actions of which the difference
+	// is made; only deciding has use for them.
 	Configuration json.RawMessage `json:"configuration"`
+	Only          []string        `json:"only"`
 }
 
 // selection returns what was chosen. A request without both is
@@ -36,6 +38,9 @@ func resend(c *call) error {
 	if wanted.Configuration != nil {
 		return wrong("configuration", "sending again: a configuration has no place here; the actions are those of the running one")
 	}
+	if wanted.Only != nil {
+		return wrong("only", "sending again: only has no place here; choose an action with the filter action")
+	}
 	selection, err := wanted.selection(c)
 	if err != nil {
 		return err
@@ -54,13 +59,14 @@ func decide(c *call) error {
 	if err != nil {
 		return err
 	}
-	options := replay.DecideOptions{Configuration: wanted.Configuration, Dry: wanted.DryRun}
+	options := replay.DecideOptions{Configuration: wanted.Configuration, Dry: wanted.DryRun, Only: wanted.Only}
+	if options.Only != nil && len(options.Only) == 0 {
+		return wrong("only", "deciding again: only is empty; name actions, or leave it out for the whole difference")
+	}
 	if bytes.Equal(options.Configuration, []byte("null")) {
 		options.Configuration = nil
 	}
 	return c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
-		decided, err := replay.Decide(ctx, c.Runtime, selection, options, progress)
-		decided.Differences = list(decided.Differences)
-		return decided, err
+		return replay.Decide(ctx, c.Runtime, selection, options, progress)
 	})
 }

@@ -67,12 +67,13 @@ func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dr
 		var err error
 		if selected, err = lookThrough(ctx, runtime, selection.IDs, filter, func(event *chosen) {
 			would.count(generation, event, event.repeatable(action, states))
-		}, func() {
+		}, func() (enough bool) {
 			if dry {
 				progress(Progress{Done: would.Deliveries})
 			} else {
 				progress(Progress{})
 			}
+			return false
 		}); err != nil {
 			return resent, fmt.Errorf("sending again: %w", err)
 		}

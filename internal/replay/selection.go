@@ -65,6 +65,12 @@ type selected struct {
 	// few the ids if they are so few that each is read once, when its turn comes.
 	named []chosen
 	few   []string
+
+	// reading says that nothing is amended, so that others may amend meanwhile.
+	reading bool
+
+	// cut says that the filter passes older events, which were left out.
+	cut bool
 }
 
 // areFew reports whether what ids name can be read at once.
@@ -72,12 +78,13 @@ func areFew(ids []string) bool { return len(ids) > 0 && len(ids) <= eventsAtOnce
 
 // lookThrough looks through a selection by its ids, or by a filter, so that it is
 // known how much there is. It calls count with each event, without what the rules
-// see of it, and then looked, after each step.
-func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filter queue.Filter, count func(event *chosen), looked func()) (*selected, error) {
+// see of it, and then looked, after each step. When looked says that it is enough,
+// the selection ends there: what a filter passes is then without older events.
+func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filter queue.Filter, count func(event *chosen), looked func() (enough bool)) (*selected, error) {
 	s := &selected{runtime: runtime, filter: filter}
 	if len(ids) > 0 {
 		var err error
-		if s.named, err = name(ctx, runtime, ids, false, looked); err != nil {
+		if s.named, err = name(ctx, runtime, ids, false, func() { looked() }); err != nil {
 			return nil, err
 		}
 		for i := range s.named {
@@ -102,7 +109,14 @@ func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filt
 			count(&chosen{Stored: queue.Stored{Summary: page.Events[i]}, whole: true})
 		}
 		after = page.Next
-		looked()
+		if looked() && after != "" {
+			s.cut = true
+			s.filter.Since = page.Reached
+			if len(page.Events) > 0 && !page.Early {
+				s.filter.Since = page.Events[len(page.Events)-1].Received
+			}
+			break
+		}
 	}
 	// Events that come meanwhile are not part of it.
 	s.filter.Until = newest.Add(time.Microsecond)
@@ -159,7 +173,8 @@ func inOrderOfReceipt(a, b chosen) int {
 const exclusively = "amend"
 
 // walk calls do with some events at a time, as they are stored now, oldest
-// first, each once. Nothing else is sent or decided again while do runs. After
+// first, each once. Nothing else is sent or decided again while do runs, unless the
+// selection is only read. After
 // each step it calls looked, which may take its time.
 func (s *selected) walk(ctx context.Context, do func(context.Context, []chosen) error, looked func()) error {
 	if len(s.few) > 0 {
@@ -188,13 +203,17 @@ func (s *selected) walk(ctx context.Context, do func(context.Context, []chosen) 
 
 // step reads some events and calls do with them.
 func (s *selected) step(ctx context.Context, do func(context.Context, []chosen) error, read func(context.Context) ([]chosen, error)) error {
-	return s.runtime.Store().Exclusive(ctx, exclusively, func(ctx context.Context) error {
+	readAndDo := func(ctx context.Context) error {
 		events, err := read(ctx)
 		if err != nil || len(events) == 0 {
 			return err
 		}
 		return do(ctx, events)
-	})
+	}
+	if s.reading {
+		return readAndDo(ctx)
+	}
+	return s.runtime.Store().Exclusive(ctx, exclusively, readAndDo)
 }
 
 // find reads events that were chosen by id. Those that were removed meanwhile

@@ -1,11 +1,12 @@
 // Sending again and deciding again: first what it would do, then, when it is
 // confirmed, doing it, with its progress and what came of it.
-import { el, fill, button, table } from "./dom.js";
+import { el, fill, button } from "./dom.js";
 import { postLong } from "./api.js";
 import { openDialog } from "./dialogs.js";
-import { mono, shown } from "./shown.js";
+import { mono } from "./shown.js";
 import { eventAddress } from "./router.js";
-import { mark, verdicts, plural } from "./words.js";
+import { difference } from "./difference.js";
+import { plural } from "./words.js";
 import { refresh } from "./status.js";
 
 // resend asks about sending a selection again: {ids} or {filter}. would is what it
@@ -25,10 +26,15 @@ export function resend(selection, { what, would, done = () => {} }) {
 export function decide(selection, { what, done = () => {} }) {
 	return again({
 		path: "decide", selection, title: "Decide again by the present rules", what, done,
-		counted: (would) => would.changed === 0
-			? { nothing: el("p", `${plural(would.events, "event")} would be decided as before: nothing would change.`) }
-			: { text: [el("p", `For ${would.changed.toLocaleString("en")} of ${plural(would.events, "event")} the verdict changes.`), differences(would)], label: "Decide again and send what newly fires" },
-		finished: (did) => [el("p", { test: "again-result" }, `${plural(did.events, "event")} decided again, ${did.changed.toLocaleString("en")} changed.`), differences(did)],
+		counted: (would) => {
+			if (would.changed === 0) return { nothing: el("p", `${plural(would.events, "event")} would be decided as before: nothing would change.`) };
+			const { node, chosen } = part(Object.keys(would.fires ?? {}));
+			return {
+				text: [el("p", `For ${would.changed.toLocaleString("en")} of ${plural(would.events, "event")} the verdict changes.`), node, difference(would)],
+				label: "Decide again and send what newly fires", chosen,
+			};
+		},
+		finished: (did) => [el("p", { test: "again-result" }, `${plural(did.events, "event")} decided again, ${did.changed.toLocaleString("en")} changed.`), difference(did)],
 	});
 }
 
@@ -47,14 +53,14 @@ function again({ path, selection, title, what, would, counted, finished, done })
 		if (error.name === "AbortError") return;
 		fill(body, el("p.problem", { role: "alert" }, error.message), el("div.actions", button("Close", close, { class: "primary" })));
 	};
-	const run = async () => {
+	const run = async (chosen) => {
 		const bar = el("progress", { "aria-label": title });
 		const progress = el("p", { role: "status" }, "Working …");
 		const stop = button("Stop here", close);
 		fill(body, progress, bar, el("div.actions", stop));
 		over = true;
 		try {
-			const result = await postLong(path, selection, ({ done: n, total }) => {
+			const result = await postLong(path, { ...selection, ...chosen }, ({ done: n, total }) => {
 				if (total) {
 					bar.max = total;
 					bar.value = n;
@@ -73,13 +79,18 @@ function again({ path, selection, title, what, would, counted, finished, done })
 		counting.textContent = `Counting what this means for ${what}: ${n.toLocaleString("en")}${total ? ` of ${total.toLocaleString("en")}` : ""} …`;
 	}, abort.signal);
 	count.then((would) => {
-		const { nothing, text, label } = counted(would);
+		const { nothing, text, label, chosen = () => ({}) } = counted(would);
 		if (nothing) {
 			fill(body, nothing, el("div.actions", button("Close", close, { class: "primary" })));
 			return;
 		}
-		const go = button(label, run, { class: "primary", test: "again-confirm" });
-		fill(body, text, el("div.actions", button("Cancel", close), go));
+		const complaint = el("p.problem", { role: "alert", hidden: true }, "Choose at least one action.");
+		const go = button(label, () => {
+			const some = chosen();
+			complaint.hidden = some !== null;
+			if (some) run(some);
+		}, { class: "primary", test: "again-confirm" });
+		fill(body, text, complaint, el("div.actions", button("Cancel", close), go));
 		go.focus();
 	}).catch(problem);
 }
@@ -92,15 +103,17 @@ function leftOut(result) {
 	return result.unknown ? el("p.note", `${plural(result.unknown, "delivery", "deliveries")} left out: the action is not configured any more.`) : null;
 }
 
-function differences(result) {
-	const word = (decision) => verdicts[decision] ? mark(verdicts[decision]) : shown(decision);
-	const list = (title, actions) => Object.keys(actions ?? {}).length ? [el("h3", title), actionList(actions)] : null;
-	return [
-		list("Newly asked for", result.fires),
-		list("No longer asked for (listed only; what was sent stays sent)", result.stops),
-		result.differences?.length ? table("Events whose verdict changes", ["Event", "Before", "After", "Why"], result.differences.slice(0, 200).map((difference) => el("tr",
-			el("td", el("a", { href: eventAddress(difference.id) }, shown(`${difference.source}:${difference.event}`, 80))),
-			el("td", word(difference.before)), el("td", word(difference.after)), el("td", shown(difference.reason, 300))))) : null,
-		result.differences?.length > 200 ? el("p.note", "The first 200.") : null,
-	];
+// part lets one choose which of several actions are sent. chosen returns what the
+// call is narrowed to, nothing for all, and null if none is chosen.
+function part(actions) {
+	if (actions.length < 2) return { node: null, chosen: () => ({}) };
+	const ticks = actions.sort().map((action) => el("input", { type: "checkbox", value: action, checked: true, test: "again-only" }));
+	const note = el("p.note", "Without a tick at each, only what the others fire is done; everything else of the difference is left as it is.");
+	return {
+		node: el("fieldset.choices", el("legend", "Send what newly fires of"), ticks.map((tick) => el("label", tick, mono(tick.value, 80))), note),
+		chosen: () => {
+			const some = ticks.filter((tick) => tick.checked).map((tick) => tick.value);
+			return some.length === 0 ? null : some.length === ticks.length ? {} : { only: some };
+		},
+	};
 }
