@@ -20,7 +20,7 @@ var filterFlags = []struct{ name, usage string }{
 	{"event", "Only events of this name"},
 	{"verdict", "Only events with this verdict: action, ignored, rule_error, disabled"},
 	{"action", "Only events with a delivery of this action"},
-	{"state", "Only events with a delivery in this state: pending, delivered, failed, expired, cancelled"},
+	{"state", "Only events with a delivery in this state: pending, delivered, failed, expired, cancelled, mended"},
 	{"tenant", "Only events of this tenant"},
 	{"text", "Only events with this text in their request, id, reason, error or answer"},
 }

@@ -76,7 +76,7 @@ func verdictWord(event queue.Summary) string {
 func deliveriesWord(deliveries []queue.DeliveryState) string {
 	words := make([]string, len(deliveries))
 	for i, delivery := range deliveries {
-		words[i] = delivery.Action + " " + string(delivery.State)
+		words[i] = delivery.Action + " " + string(delivery.Standing())
 	}
 	return strings.Join(words, ", ")
 }
@@ -182,6 +182,9 @@ func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 	fmt.Fprintf(w, "Id         %s\n", delivery.ID)
 	if delivery.Of != "" {
 		fmt.Fprintf(w, "Repeats    %s\n", delivery.Of)
+	}
+	if delivery.MendedBy != "" {
+		fmt.Fprintf(w, "Mended     it was sent again as %s and arrived\n", delivery.MendedBy)
 	}
 	switch {
 	case delivery.Behind != "":

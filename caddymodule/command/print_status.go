@@ -102,7 +102,7 @@ func waitingText(waiting inspect.BacklogLine) string {
 }
 
 // hourOrder is the order of the manual.
-var hourOrder = []string{"action", "ignored", "rule_error", "disabled", "duplicate", "delivered", "failed", "expired", "cancelled"}
+var hourOrder = []string{"action", "ignored", "rule_error", "disabled", "duplicate", "delivered", "failed", "expired", "cancelled", "mended"}
 
 // hourText lists what there was of verdicts and states.
 func hourText(counts map[string]int) string {

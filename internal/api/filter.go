@@ -37,7 +37,7 @@ func parseFilter(query url.Values, now time.Time) (queue.Filter, error) {
 		return filter, err
 	}
 	state := queue.State(query.Get("state"))
-	if err := oneOf("state", state, queue.Pending, queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled); err != nil {
+	if err := oneOf("state", state, queue.Pending, queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled, queue.Mended); err != nil {
 		return filter, err
 	}
 	if state != "" {

@@ -101,7 +101,9 @@ type Filter struct {
 	Event        string
 	Decision     rules.Decision
 	// Action and States choose events that have a delivery of that action, in one
-	// of these states (the same delivery, if both are given).
+	// of these states (the same delivery, if both are given). Mended chooses those
+	// that are mended, and Failed, Expired and Cancelled those that are not. However
+	// many are mended, a page of those that are not takes no longer.
 	Action string
 	States []State
 	// Tenant is the code of a tenant.
@@ -127,7 +129,7 @@ func (f *Filter) Passes(s *Summary) bool {
 // PassesDelivery reports whether the filter chooses a delivery of an event that
 // it passes.
 func (f *Filter) PassesDelivery(d DeliveryState) bool {
-	return (f.Action == "" || f.Action == d.Action) && (len(f.States) == 0 || slices.Contains(f.States, d.State))
+	return (f.Action == "" || f.Action == d.Action) && (len(f.States) == 0 || slices.Contains(f.States, d.Standing()))
 }
 
 // Cursor is a place in the list of events, as Page returned it.
@@ -210,7 +212,8 @@ type Point struct {
 	// DuplicateEvents and nothing else.
 	Events map[rules.Decision]int
 	// Deliveries counts what ended, by state; Retries counts attempts after
-	// which a delivery was to be tried again.
+	// which a delivery was to be tried again. A delivery that is mended counts as
+	// Mended, at the time when it ended.
 	Deliveries map[State]int
 	Retries    int
 	// P50 and P99 are how long it took from receipt to delivered, for half and
@@ -266,8 +269,11 @@ type DeliveryState struct {
 	ID     string `json:"id"`
 	Action string `json:"action"`
 	// Of is the delivery that this one repeats.
-	Of       string `json:"of,omitempty"`
-	State    State  `json:"state"`
+	Of    string `json:"of,omitempty"`
+	State State  `json:"state"`
+	// MendedBy is the delivery that arrived in place of this one, which failed,
+	// expired or was cancelled. Empty if this one is not mended.
+	MendedBy string `json:"mended_by,omitempty"`
 	Attempts int    `json:"attempts"`
 	// Due is when a pending delivery is tried next, Ended when it reached its
 	// end.

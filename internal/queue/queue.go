@@ -153,7 +153,8 @@ type Delivery struct {
 	ID     string
 	Action string
 
-	// Of is the id of the delivery that this one repeats, empty for none.
+	// Of is the id of the delivery that this one repeats, of the same event; empty
+	// for none.
 	Of string
 
 	// OrderKey, if not empty, makes deliveries of one action with the same key
@@ -197,6 +198,11 @@ const (
 	Expired   State = "expired"
 	Cancelled State = "cancelled"
 )
+
+// Mended is no state that a delivery is settled in. In filters and counts it stands
+// in place of Failed, Expired or Cancelled for a delivery that arrived when it was
+// sent again: see Mend.
+const Mended State = "mended"
 
 // Settlement says how a lease ended.
 type Settlement struct {

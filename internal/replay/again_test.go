@@ -74,9 +74,9 @@ func TestResendFilter(t *testing.T) {
 	if got := target.Got(); got != "/record?id=well "+strings.Join(want, " ") {
 		t.Errorf("the target got %s", got)
 	}
-	failed := relaytest.Stored(t, runtime, queue.Filter{States: []queue.State{queue.Failed}})
+	failed := relaytest.Stored(t, runtime, queue.Filter{States: []queue.State{queue.Mended}})
 	if len(failed) != n {
-		t.Fatalf("%d events failed once, want %d", len(failed), n)
+		t.Fatalf("%d events are mended, want %d", len(failed), n)
 	}
 	for _, event := range failed {
 		if d := event.Deliveries; len(d) != 2 || d[1].Of != d[0].ID || d[1].ID == d[0].ID || d[1].State != queue.Delivered || d[0].State != queue.Failed {
@@ -148,6 +148,15 @@ func TestResendIDs(t *testing.T) {
 			return d[len(d)-1].State == queue.Delivered && len(d) == 3+n && d[2+n].ID == resent.IDs[0] && d[2+n].Of == failed
 		})
 	}
+	// What arrived is not chosen with other failures.
+	for _, states := range [][]queue.State{nil, {queue.Failed}, {queue.Failed, queue.Expired}} {
+		resent, err := replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{Action: "record", States: states}}, true, nil)
+		if err != nil || resent.Deliveries != 0 {
+			t.Errorf("what is mended is chosen by %v: %+v, %v", states, resent, err)
+		}
+	}
+	_, err = replay.Resend(t.Context(), runtime, replay.Selection{Filter: queue.Filter{States: []queue.State{queue.Mended}}}, true, nil)
+	relaytest.CheckWrong(t, err, "state", "they have arrived")
 
 	without := relaytest.Configuration(target, "/record")
 	without.Actions, without.Rules = nil, nil
@@ -533,5 +542,39 @@ func TestUnknownIDIsNoProgress(t *testing.T) {
 		if err := do(progress.add); !errors.Is(err, queue.ErrNotFound) || len(progress) > 0 {
 			t.Errorf("%s: %v after %v", name, err, progress)
 		}
+	}
+}
+
+// TestMendedAfterDecide: what deciding again sends is mended like any other, and
+// neither sent nor decided once more.
+func TestMendedAfterDecide(t *testing.T) {
+	target := relaytest.NewService(t)
+	target.Answer(http.StatusBadRequest)
+	runtime := relaytest.Open(t, t.TempDir())
+	without := relaytest.Configuration(target, "/record")
+	without.Rules = nil
+	id := relaytest.Post(t, runtime, relaytest.Push(t, runtime, without), relaytest.Approved)
+	relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
+	if decided := decide(t, runtime, replay.DecideOptions{}); decided.Fires["record"] != 1 {
+		t.Fatalf("decided %+v", decided)
+	}
+	for _, status := range []int{http.StatusBadRequest, http.StatusOK} {
+		relaytest.WaitEnded(t, runtime)
+		target.Answer(status)
+		if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{}, false, nil); err != nil || resent.Deliveries != 1 || resent.Arrived != 0 {
+			t.Fatal(resent, err)
+		}
+	}
+	relaytest.WaitEnded(t, runtime)
+	for i, d := range relaytest.Summary(t, runtime, id).Deliveries {
+		if want := []queue.State{queue.Mended, queue.Mended, queue.Delivered}[i]; d.Standing() != want {
+			t.Errorf("delivery %d is %s, want %s", i, d.Standing(), want)
+		}
+	}
+	if resent, err := replay.Resend(t.Context(), runtime, replay.Selection{}, false, nil); err != nil || resent.Deliveries != 0 {
+		t.Errorf("sent once more: %+v, %v", resent, err)
+	}
+	if decided := decide(t, runtime, replay.DecideOptions{}); decided.Changed != 0 {
+		t.Errorf("decided once more: %+v", decided)
 	}
 }

@@ -31,8 +31,8 @@ type Resent struct {
 // Resend sends deliveries again: each as a new delivery with a key of its own,
 // linked to the old one, and as old as if its event had just come. An event's id
 // chooses all its deliveries that have ended, a delivery's id that one. A filter
-// without a state chooses those that failed, expired or were cancelled.
-// Unfinished ones are never chosen, and those that were sent again before only
+// without a state chooses those that failed, expired or were cancelled, and are not
+// mended. Unfinished ones are never chosen, and those that were sent again before only
 // by their own id, since the later one says what became of them. With dry it
 // only counts. Progress is counted in deliveries; it may be nil. What was done
 // before an error stays done, and is what Resent says.
@@ -44,9 +44,11 @@ func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dr
 	states := []queue.State{queue.Failed, queue.Expired, queue.Cancelled}
 	switch given := selection.Filter.States; {
 	case len(selection.IDs) > 0:
-		states = []queue.State{queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled}
+		states = []queue.State{queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled, queue.Mended}
 	case slices.Contains(given, queue.Pending):
 		return resent, relay.Wrong("state", "deliveries that are %s are not sent again: they are not over", queue.Pending)
+	case slices.Contains(given, queue.Mended):
+		return resent, relay.Wrong("state", "deliveries that are %s are not sent again: they have arrived; to send one a second time, give its id", queue.Mended)
 	case len(given) > 0:
 		states = given
 	}
@@ -106,7 +108,7 @@ func (r *Resent) count(generation *relay.Generation, event *chosen, deliveries [
 		}
 		r.Deliveries++
 		r.Actions[delivery.Action]++
-		if event.arrived(delivery) {
+		if delivery.Arrived() {
 			r.Arrived++
 		}
 	}
@@ -120,27 +122,12 @@ func (r *Resent) count(generation *relay.Generation, event *chosen, deliveries [
 func (c *chosen) repeatable(action string, states []queue.State) (deliveries []queue.DeliveryState) {
 	for _, delivery := range c.Summary.Deliveries {
 		again := slices.ContainsFunc(c.Summary.Deliveries, func(d queue.DeliveryState) bool { return d.Of == delivery.ID })
-		if slices.Contains(states, delivery.State) && (action == "" || action == delivery.Action) &&
+		if slices.Contains(states, delivery.Standing()) && (action == "" || action == delivery.Action) &&
 			(c.whole && !again || slices.Contains(c.deliveries, delivery.ID)) {
 			deliveries = append(deliveries, delivery)
 		}
 	}
 	return deliveries
-}
-
-// arrived reports whether a delivery of an event was delivered, or one that repeats
-// it. Those that repeat come after what they repeat.
-func (c *chosen) arrived(delivery queue.DeliveryState) bool {
-	same := []string{delivery.ID}
-	for _, d := range c.Summary.Deliveries {
-		if slices.Contains(same, d.Of) {
-			same = append(same, d.ID)
-		}
-		if d.State == queue.Delivered && slices.Contains(same, d.ID) {
-			return true
-		}
-	}
-	return false
 }
 
 // resend sends the chosen deliveries of some events again and adds them to what

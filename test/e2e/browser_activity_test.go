@@ -85,7 +85,8 @@ func TestBrowserFolderWasNotMade(t *testing.T) {
 		t.Errorf("sent again with another body or the same key: %v, then %v", first, second)
 	}
 	p.sees(test("delivery")+`[data-state="delivered"]`, "repeats the delivery")
-	p.sees(test("delivery")+`[data-state="failed"]`, "422")
+	p.sees(test("delivery")+`[data-state="mended"]`, "422")
+	p.sees(test("delivery")+`[data-state="mended"] .mark.tone-quiet`, "mended")
 
 	p.click(test("back"), "")
 	p.sees(row, "sent again")

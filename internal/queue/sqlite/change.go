@@ -142,6 +142,9 @@ func (c *cancel) write(tx *transaction) error {
 		if err := tx.putAttempt(&settlement{Settlement: scheduler.Settlement{Number: int(w.attempts), At: tx.now}, action: c.action, state: database.Cancelled}, id); err != nil {
 			return err
 		}
+		if err := tx.mendAfter(id, database.Cancelled, ""); err != nil {
+			return err
+		}
 	}
 	var err error
 	c.uuids, err = tx.uuidsOf(c.ended)

@@ -69,6 +69,7 @@ func checkCounts(t testing.TB, dir string) {
 		"action + ignored + rule_error + disabled + duplicate": "SELECT count(*) FROM events",
 		"delivered": "SELECT count(*) FROM attempts WHERE state = 1", "failed": "SELECT count(*) FROM attempts WHERE state = 2",
 		"expired": "SELECT count(*) FROM attempts WHERE state = 3", "cancelled": "SELECT count(*) FROM attempts WHERE state = 4",
+		"mended":  "SELECT count(*) FROM attempts WHERE state > 4",
 		"retries": "SELECT count(*) FROM attempts WHERE state = 0",
 	} {
 		want, err := database.QueryInt(conn, sql)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -193,9 +194,12 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		a := mergingAttempt{place: database.PlaceOf(id >> database.AttemptBits), action: row.ColumnText(1), settlement: settlement{
 			Settlement: scheduler.Settlement{Number: int(id & database.LastAttempt), At: row.ColumnInt64(3)}, state: row.ColumnInt64(2), empty: row.ColumnText(10),
 		}}
-		if a.place >= len(e.plans) || a.state < database.Pending || a.state > database.Cancelled {
+		state, known := database.StateOf(a.state)
+		if a.place >= len(e.plans) || !known {
 			return nil
 		}
+		// What is mended is found anew.
+		a.state, _ = database.StateNumber(state)
 		if a.action == "" {
 			a.action = e.plans[a.place].Action
 		}
@@ -348,7 +352,11 @@ func (e *merging) write(tx *transaction, id int64, actions map[string]*action) e
 			return err
 		}
 	}
-	return nil
+	if !slices.ContainsFunc(e.plans, func(p database.Plan) bool { return p.Of != "" }) {
+		return nil
+	}
+	// How often they ended is counted in what is added of the counts.
+	return tx.mend(id, false)
 }
 
 // mergeRest adds what was counted in another database, and its notes on
@@ -380,9 +388,13 @@ func (db *DB) mergeRest(ctx context.Context, from *sqlite.Conn) error {
 	}); err != nil || theirs == "" || theirs == ours {
 		return err // a copy of this database has counted the same
 	}
+	columns, err := database.CountColumnsOf(from)
+	if err != nil {
+		return err
+	}
 	for {
 		c := &mergeCounts{identity: theirs}
-		if err := database.Query(from, "SELECT "+database.CountColumns+" FROM counts WHERE minutes IN (0, 1) AND at > ? ORDER BY at LIMIT ?", func(row *sqlite.Stmt) error {
+		if err := database.Query(from, "SELECT "+columns+" FROM counts WHERE minutes IN (0, 1) AND at > ? ORDER BY at LIMIT ?", func(row *sqlite.Stmt) error {
 			c.counts = append(c.counts, database.ReadCounts(row))
 			return nil
 		}, counted, int64(countsAtOnce)); err != nil || len(c.counts) == 0 {

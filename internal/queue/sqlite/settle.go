@@ -90,7 +90,10 @@ func (s *settlement) write(tx *transaction) error {
 			return err
 		}
 	}
-	return tx.putAttempt(s, delivery)
+	if err := tx.putAttempt(s, delivery); err != nil || s.state == database.Pending {
+		return err
+	}
+	return tx.mendAfter(delivery, s.state, s.Delivery.Of)
 }
 
 // putAttempt writes a row of the table attempts.

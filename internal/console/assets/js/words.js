@@ -17,6 +17,7 @@ export const states = {
 	failed: { word: "failed", icon: "cross", tone: "bad" },
 	expired: { word: "expired", icon: "hourglass", tone: "bad" },
 	cancelled: { word: "cancelled", icon: "barred", tone: "quiet" },
+	mended: { word: "mended", icon: "check", tone: "quiet" },
 };
 
 export const ruleOutcomes = {
@@ -49,6 +50,9 @@ export function verdictOf(event) {
 	return verdicts[event.verdict?.decision] ?? unknownKind(event.verdict?.decision);
 }
 
+// standing is the state that lists, filters and colours go by: what arrived when it
+// was sent again is mended, whatever became of it before.
+export const standing = (delivery) => (delivery.mended_by ? "mended" : delivery.state);
 export const stateOf = (state) => states[state] ?? unknownKind(state);
 export const outcomeOf = (outcome) => ruleOutcomes[outcome] ?? unknownKind(outcome);
 export const resultOf = (result) => results[result] ?? unknownKind(result);

@@ -21,8 +21,9 @@ const latencyClasses = 96
 var CountedMinutes = [...]int64{1, 10, 60}
 
 // Counted names what is counted: the columns of the table counts, in order. First
-// come the events by decision, then the deliveries by state, then the retries.
-var Counted = [...]string{"action", "ignored", "rule_error", "disabled", "duplicate", "delivered", "failed", "expired", "cancelled", "retries"}
+// come the events by decision, then the deliveries by state, then the retries. A
+// delivery that is mended is taken from its state and added to mended.
+var Counted = [...]string{"action", "ignored", "rule_error", "disabled", "duplicate", "delivered", "failed", "expired", "cancelled", "mended", "retries"}
 
 const (
 	// CountedDecisions is how many decisions are counted.
@@ -30,6 +31,8 @@ const (
 	// CountedStates, added to the number of a state in which deliveries end, is its
 	// place in Counted.
 	CountedStates = CountedDecisions - Delivered
+	// CountedMended is the place of the deliveries that are mended.
+	CountedMended = len(Counted) - 2
 	// CountedRetries is the place of the retries.
 	CountedRetries = len(Counted) - 1
 )
@@ -123,6 +126,15 @@ var (
 	CountColumns = "at, " + strings.Join(Counted[:], ", ") + ", latencies, backlog"
 	ListCounts   = "SELECT " + CountColumns + " FROM counts WHERE minutes = ? AND at >= ? AND at < ? ORDER BY at"
 )
+
+// CountColumnsOf is CountColumns for a database that may be of an earlier version.
+func CountColumnsOf(conn *sqlite.Conn) (string, error) {
+	has, err := QueryInt(conn, "SELECT count(*) FROM pragma_table_info('counts') WHERE name = ?", Counted[CountedMended])
+	if err != nil || has > 0 {
+		return CountColumns, err
+	}
+	return strings.Replace(CountColumns, ", "+Counted[CountedMended]+",", ", 0,", 1), nil
+}
 
 // ReadCounts reads a row with CountColumns. What cannot be read counts as nothing.
 func ReadCounts(row *sqlite.Stmt) (c Counts) {

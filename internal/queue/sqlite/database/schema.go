@@ -195,6 +195,31 @@ SELECT e.id, e.uuid, strftime('%Y-%m-%d %H:%M:%f', e.received / 1e6, 'unixepoch'
 	k.source, k.event, e.subject, k.decision, e.verdict ->> 'reason' AS reason, e.verdict ->> 'rule' AS rule,
 	e.tenant, e.duplicate_of, e.parse_error, e.record, CAST(e.body AS TEXT) AS body
 FROM events e JOIN kinds k ON k.id = e.kind;
+
+-- attempts.state of a delivery that is mended, because one that repeats it arrived: 5 instead of 2, 6 instead of 3, 7 instead of 4
+UPDATE attempts SET state = state + 3 WHERE state BETWEEN 2 AND 4 AND id IN (
+	WITH RECURSIVE plans (event, delivery, uuid, repeated) AS MATERIALIZED (
+		SELECT e.id, e.id * 2048 + d.key, d.value ->> 'id', d.value ->> 'of'
+		FROM events e CROSS JOIN json_each(CASE WHEN json_valid(e.deliveries) THEN e.deliveries END) d WHERE e.id IN (SELECT event FROM additions)
+	), arrived (event, repeated) AS (
+		SELECT event, repeated FROM plans WHERE repeated IS NOT NULL
+			AND EXISTS (SELECT 1 FROM attempts WHERE id >= delivery * 4096 AND id < (delivery + 1) * 4096 AND state = 1)
+		UNION SELECT p.event, p.repeated FROM arrived r JOIN plans p ON p.event = r.event AND p.uuid = r.repeated WHERE p.repeated IS NOT NULL
+	)
+	SELECT (SELECT max(id) FROM attempts WHERE id >= p.delivery * 4096 AND id < (p.delivery + 1) * 4096)
+	FROM arrived r JOIN plans p ON p.event = r.event AND p.uuid = r.repeated);
+
+ALTER TABLE counts ADD COLUMN mended INTEGER NOT NULL DEFAULT 0; -- deliveries that ended then, and are mended: they are not in failed, expired and cancelled any more
+
+DROP VIEW delivery_list;
+CREATE VIEW delivery_list AS -- for people
+SELECT d.value ->> 'id' AS uuid, e.uuid AS event, d.value ->> 'action' AS action,
+	CASE coalesce(a.state, 0) WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' WHEN 2 THEN 'failed'
+		WHEN 3 THEN 'expired' WHEN 4 THEN 'cancelled' ELSE 'mended' END AS state,
+	strftime('%Y-%m-%d %H:%M:%f', a.at / 1e6, 'unixepoch') AS due_or_ended_utc,
+	a.status, a.error, e.id * 2048 + d.key AS delivery
+FROM events e JOIN json_each(e.deliveries) d LEFT JOIN attempts a ON a.id = (
+	SELECT max(id) FROM attempts WHERE id >= (e.id * 2048 + d.key) * 4096 AND id < (e.id * 2048 + d.key + 1) * 4096);
 `,
 }
 

@@ -150,13 +150,21 @@ func (s *search) byState() error {
 	return database.Query(s.conn, sql, func(row *sqlite.Stmt) error {
 		action := row.ColumnInt64(0)
 		for _, name := range s.filter.States {
-			l := &list{sql: listWaiting, args: []any{action}, shift: database.DeliveryBits}
-			if state, known := database.StateNumber(name); !known {
-				continue
-			} else if state != database.Pending {
-				l = &list{sql: listByState, args: []any{action, state}, shift: database.DeliveryBits + database.AttemptBits}
+			ended := func(state int64) {
+				s.lists.lists = append(s.lists.lists, &list{sql: listByState, args: []any{action, state}, shift: database.DeliveryBits + database.AttemptBits})
 			}
-			s.lists.lists = append(s.lists.lists, l)
+			state, known := database.StateNumber(name)
+			switch {
+			case name == queue.Mended:
+				for state := int64(database.Failed); state <= database.Cancelled; state++ {
+					ended(state + database.Mended)
+				}
+			case !known:
+			case state == database.Pending:
+				s.lists.lists = append(s.lists.lists, &list{sql: listWaiting, args: []any{action}, shift: database.DeliveryBits})
+			default:
+				ended(state)
+			}
 		}
 		return nil
 	}, named...)

@@ -80,7 +80,7 @@ func point(c *database.Counts) queue.Point {
 			if p.Deliveries == nil {
 				p.Deliveries = make(map[queue.State]int)
 			}
-			p.Deliveries[database.States[i-database.CountedStates]] = int(n)
+			p.Deliveries[queue.State(database.Counted[i])] = int(n)
 		}
 	}
 	for name, s := range c.Backlog {

@@ -132,11 +132,12 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 	err = database.Query(conn, "SELECT id, state, at, began, status, error FROM attempts WHERE id >= ? AND id < ? ORDER BY id", func(row *sqlite.Stmt) error {
 		id, state := row.ColumnInt64(0), row.ColumnInt64(1)
 		place := database.PlaceOf(id >> database.AttemptBits)
-		if place >= len(plans) || state < 0 || int(state) >= len(database.States) {
+		known, ok := database.StateOf(state)
+		if place >= len(plans) || !ok {
 			return nil
 		}
 		d := &s.Deliveries[place]
-		d.State = database.States[state]
+		d.State = known
 		if state == database.Pending {
 			d.Due = database.FromMicros(row.ColumnInt64(2))
 		} else {
@@ -148,7 +149,14 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 		}
 		return nil
 	}, from, to)
+	queue.Mend(s.Deliveries)
 	return s, true, err
+}
+
+// Deliveries returns the deliveries of an event, in the order of their places.
+func Deliveries(conn *sqlite.Conn, event int64) ([]queue.DeliveryState, error) {
+	s, _, err := summarize(conn, event)
+	return s.Deliveries, err
 }
 
 // decodeVerdict decodes events.verdict. One row that cannot be read must not

@@ -8,7 +8,7 @@ import { code } from "../code.js";
 import { onStatus } from "../status.js";
 import { parse, timeNode, date, span } from "../times.js";
 import { read, to, replace } from "../router.js";
-import { plural } from "../words.js";
+import { plural, standing } from "../words.js";
 import { resend, decide } from "../again.js";
 import { filterForm, pick, asked } from "./filters.js";
 import { eventRow, dayRow } from "./rows.js";
@@ -280,7 +280,9 @@ export function open(container) {
 		}
 		// A stream cannot search for text. While one is searched for, it only says
 		// when to look again.
-		const { text, ...others } = asked(filters);
+		// The stream is not asked for a state: what is listed for its state is drawn
+		// also when it has left that.
+		const { text, state: _, ...others } = asked(filters);
 		stream = live(others, { onBatch: text ? lookAgain : arrived, onState: drawLive, onGap: catchUp });
 	}
 
@@ -321,7 +323,7 @@ export function open(container) {
 		for (const event of events) {
 			const row = rows.get(event.id);
 			if (row) row.draw(event);
-			else if (isNewer(event)) waiting.set(event.id, event);
+			else if (isNewer(event) && inState(event)) waiting.set(event.id, event);
 		}
 		if (!waiting.size) return;
 		// Nothing moves under a reader who is further down, walks with the keyboard
@@ -329,6 +331,11 @@ export function open(container) {
 		const busy = window.scrollY > 120 || selected.size > 0 || body.contains(document.activeElement);
 		if (!busy) showWaiting(true);
 		else drawNewer();
+	}
+
+	// inState says whether an event has a delivery in the state that is asked for.
+	function inState(event) {
+		return !filters.state || (event.deliveries ?? []).some((delivery) => standing(delivery) === filters.state && (!filters.action || delivery.action === filters.action));
 	}
 
 	// isNewer says whether an event belongs into the list. One further down comes

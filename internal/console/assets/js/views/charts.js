@@ -133,7 +133,7 @@ export function open(container) {
 		const count = (v) => (v ?? 0).toLocaleString("en");
 
 		const decisions = [["action", "blue", ""], ["ignored", "grey", ""], ["rule_error", "red", ""], ["disabled", "amber", ""], ["duplicate", "violet", ""]];
-		const outcomes = [["delivered", "blue"], ["failed", "red"], ["expired", "violet"], ["cancelled", "grey"]];
+		const outcomes = [["delivered", "blue"], ["failed", "red"], ["expired", "violet"], ["cancelled", "grey"], ["mended", "green"]];
 		const retries = sum((point) => point.retries);
 		const actions = [...new Set(points.flatMap((point) => Object.keys(point.backlog ?? {})))].sort();
 		// More lines than these cannot be distinguished: the largest, by name.

@@ -8,7 +8,7 @@ import { shown, mono, long } from "../shown.js";
 import { copy } from "../copy.js";
 import { parse, timeNode, full, relative, due, clock } from "../times.js";
 import { to, eventAddress, go } from "../router.js";
-import { mark, verdictOf, stateOf, plural, bytes } from "../words.js";
+import { mark, verdictOf, stateOf, standing, plural, bytes } from "../words.js";
 import { resend, decide } from "../again.js";
 import { kept } from "./activity.js";
 import { marksOf } from "./rows.js";
@@ -79,7 +79,8 @@ export function open(container, route) {
 		fill(line, "from ", el("strong", shown(detail.source, 60)), detail.tenant ? [", tenant ", el("strong", shown(detail.tenant, 60))] : null,
 			" · ", timeNode(detail.received, full), " · ", button([mono(detail.id), icon("copy")], () => copy(detail.id, "the id"), { class: "link", "aria-label": `Copy the id ${detail.id}`, test: "copy-id" }),
 			detail.duplicate_of ? [" · repeats ", el("a", { href: eventAddress(detail.duplicate_of) }, mono(detail.duplicate_of))] : null);
-		const ended = (detail.deliveries ?? []).filter((delivery) => delivery.state !== "pending");
+		// What was sent again is told by the later delivery.
+		const ended = (detail.deliveries ?? []).filter((delivery) => delivery.state !== "pending" && !detail.deliveries.some((other) => other.of === delivery.id));
 		fill(tools,
 			button([icon("again"), ended.length > 1 ? "Send all again" : "Send again"], sendAgain, { class: "primary", disabled: ended.length === 0, title: ended.length ? null : "Nothing of this event was sent, or it is still being sent", test: "resend-event" }),
 			button("Decide again", () => decide({ ids: [detail.id] }, { what: "this event", done: load }), { test: "decide-event" }),
@@ -178,11 +179,11 @@ function steps(detail) {
 			el("ul", deliveries.slice(0, 4).map((delivery) => el("li", shown(delivery.action, 60)))),
 			deliveries.length > 4 ? el("p.muted", `and ${deliveries.length - 4} more`) : null);
 
-	const worst = ["failed", "expired", "pending", "cancelled", "delivered"].find((state) => deliveries.some((delivery) => delivery.state === state));
+	const worst = ["failed", "expired", "pending", "cancelled", "delivered", "mended"].find((state) => deliveries.some((delivery) => standing(delivery) === state));
 	const answered = !deliveries.length
 		? step("Answered", { icon: "dash", tone: "quiet" }, el("p.muted", "nothing to be answered"))
-		: step("Answered", stateOf(worst), el("ul", deliveries.slice(0, 4).map((delivery) => el("li", mark(stateOf(delivery.state)), delivery.status ? ` ${delivery.status}` : null,
-			delivery.state !== "delivered" && delivery.error ? [": ", shown(delivery.error, 110)] : null,
+		: step("Answered", stateOf(worst), el("ul", deliveries.slice(0, 4).map((delivery) => el("li", mark(stateOf(standing(delivery))), delivery.status ? ` ${delivery.status}` : null,
+			!["delivered", "mended"].includes(standing(delivery)) && delivery.error ? [": ", shown(delivery.error, 110)] : null,
 			delivery.state === "pending" && parse(delivery.due) ? [", next attempt ", timeNode(delivery.due, due)] : null))));
 	return [arrived, decided, sent, answered];
 }

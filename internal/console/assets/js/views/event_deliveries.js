@@ -9,7 +9,7 @@ import { shown, mono, long } from "../shown.js";
 import { copy } from "../copy.js";
 import { parse, timeNode, took, due } from "../times.js";
 import { to, eventAddress } from "../router.js";
-import { mark, stateOf, plural } from "../words.js";
+import { mark, stateOf, standing, plural } from "../words.js";
 import { resend } from "../again.js";
 import { failed, toast } from "../toast.js";
 import { refresh, status } from "../status.js";
@@ -25,42 +25,39 @@ export function deliveriesSection(detail, { changed }) {
 	const update = (next) => {
 		const all = next.deliveries ?? [];
 		fill(heading, `Deliveries${all.length ? ` (${all.length})` : ""}`);
-		fill(box, all.length ? all.map((delivery) => card(delivery, all, changed, openAttempts)) : el("p.muted", "Nothing was or will be sent for this event. The reason is in the verdict, and rule by rule below."));
+		fill(box, all.length ? all.map((delivery) => card(delivery, changed, openAttempts)) : el("p.muted", "Nothing was or will be sent for this event. The reason is in the verdict, and rule by rule below."));
 	};
 	update(detail);
 	return { node, update };
 }
 
-// arrived says whether a delivery was delivered, or one that repeats it. Those that
-// repeat come after what they repeat.
-function arrived(delivery, all) {
-	const same = new Set([delivery.id]);
-	for (const one of all) if (same.has(one.of)) same.add(one.id);
-	return all.some((one) => same.has(one.id) && one.state === "delivered");
-}
-
-function card(delivery, all, changed, openAttempts) {
-	const kind = stateOf(delivery.state);
+function card(delivery, changed, openAttempts) {
+	const kind = stateOf(standing(delivery));
 	const history = delivery.history ?? [];
-	return el(`article.delivery.edge-${kind.tone}`, { test: "delivery", "data-id": delivery.id, "data-state": delivery.state },
+	return el(`article.delivery.edge-${kind.tone}`, { test: "delivery", "data-id": delivery.id, "data-state": standing(delivery) },
 		el("header",
 			el("h3", el("a", { href: to("actions", delivery.action) }, shown(delivery.action, 100))),
 			mark(kind),
 			el("div.delivery-tools",
 				delivery.state === "pending"
 					? button([icon("barred"), "Cancel"], () => cancel(delivery, changed), { class: "small", test: "cancel-delivery" })
-					: button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", would: { events: 1, deliveries: 1, arrived: arrived(delivery, all) ? 1 : 0, actions: { [delivery.action]: 1 } }, done: changed }), { class: "small", test: "resend-delivery" }))),
+					: delivery.mended_by ? null : button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", would: { events: 1, deliveries: 1, arrived: delivery.state === "delivered" ? 1 : 0, actions: { [delivery.action]: 1 } }, done: changed }), { class: "small", test: "resend-delivery" }))),
 		el("p", sentence(delivery)),
-		delivery.of ? el("p", "It repeats the delivery ", el("a", { href: eventAddress(delivery.of), onclick: (event) => {
-			// The other is mostly on this very page.
-			const other = document.querySelector(`[data-id="${CSS.escape(delivery.of)}"]`);
-			if (!other) return;
-			event.preventDefault();
-			other.scrollIntoView({ block: "center" });
-			other.querySelector("a, button")?.focus({ preventScroll: true });
-		} }, mono(delivery.of)), ".") : null,
+		delivery.mended_by ? el("p", { test: "mended" }, "Mended: it was sent again as ", otherLink(delivery.mended_by), ", which arrived.") : null,
+		delivery.of ? el("p", "It repeats the delivery ", otherLink(delivery.of), ".") : null,
 		el("p.muted.id-line", "Delivery ", button([mono(delivery.id), icon("copy")], () => copy(delivery.id, "the delivery's id"), { class: "link", "aria-label": `Copy the id of the delivery ${delivery.id}` })),
 		history.length ? el("ol.attempts", { "aria-label": "Attempts" }, history.map((attempt, i) => attemptItem(delivery, attempt, i, i === history.length - 1, openAttempts))) : null);
+}
+
+// otherLink leads to another delivery, which is mostly on this very page.
+function otherLink(id) {
+	return el("a", { href: eventAddress(id), onclick: (event) => {
+		const other = document.querySelector(`[data-id="${CSS.escape(id)}"]`);
+		if (!other) return;
+		event.preventDefault();
+		other.scrollIntoView({ block: "center" });
+		other.querySelector("a, button")?.focus({ preventScroll: true });
+	} }, mono(id));
 }
 
 function sentence(delivery) {

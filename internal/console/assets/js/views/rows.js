@@ -4,7 +4,7 @@ import { icon } from "../icons.js";
 import { shown, visible } from "../shown.js";
 import { parse, clock, full, date, dayName, due, timeNode } from "../times.js";
 import { eventAddress } from "../router.js";
-import { mark, verdictOf, stateOf } from "../words.js";
+import { mark, verdictOf, stateOf, standing } from "../words.js";
 
 // eventRow makes the row; draw(event) shows another state of the same event.
 export function eventRow(event, { onSelect }) {
@@ -58,7 +58,7 @@ function deliveriesOf(event) {
 	const all = event.deliveries ?? [];
 	if (!all.length) return el("span.muted.none", "none");
 	return el("ul.deliveries", all.slice(0, mostDeliveries).map((delivery) => {
-		const kind = stateOf(delivery.state);
+		const kind = stateOf(standing(delivery));
 		return el("li", mark(kind), " ", shown(delivery.action, 60, "span.shown.action"), detailOf(delivery));
 	}), all.length > mostDeliveries ? el("li.muted", `and ${all.length - mostDeliveries} more`) : null);
 }
@@ -67,6 +67,7 @@ function deliveriesOf(event) {
 export function detailOf(delivery) {
 	const parts = [];
 	if (delivery.of) parts.push("sent again");
+	if (delivery.mended_by) parts.push(stateOf(delivery.state).word);
 	if (delivery.state !== "delivered" && delivery.status) parts.push(String(delivery.status));
 	else if (delivery.state !== "delivered" && delivery.error) parts.push(visible(delivery.error.slice(0, 60)) + (delivery.error.length > 60 ? "…" : ""));
 	if (delivery.state === "pending" && delivery.attempts) {
