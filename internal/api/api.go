@@ -111,6 +111,7 @@ var routes = []route{
 	{method: http.MethodGet, path: "fields", keys: []string{"source", "event"}, serve: answering(fields)},
 	{method: http.MethodGet, path: "actions", serve: answering(actions)},
 	{method: http.MethodGet, path: "actions/{}/example", serve: answering(example)},
+	{method: http.MethodGet, path: "actions/{}/caddyfile", serve: answering(written)},
 	{method: http.MethodGet, path: "parameters", serve: answering(parameters)},
 	{method: http.MethodGet, path: "series", keys: []string{"since", "until", "n"}, serve: answering(series)},
 	{method: http.MethodGet, path: "snapshots", serve: answering(snapshots)},

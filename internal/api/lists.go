@@ -29,6 +29,8 @@ func actions(c *call) (any, error) {
 
 func example(c *call) (any, error) { return inspect.Example(c.r.Context(), c.Runtime, c.name) }
 
+func written(c *call) (any, error) { return inspect.Written(c.Runtime, c.name) }
+
 func parameters(c *call) (any, error) { return list(inspect.Parameters(c.Runtime)), nil }
 
 func snapshots(c *call) (any, error) {

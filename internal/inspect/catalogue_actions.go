@@ -2,11 +2,14 @@ package inspect
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
@@ -63,6 +66,50 @@ func Actions(ctx context.Context, runtime *relay.Runtime) ([]ActionListed, error
 		actions[i] = listed
 	}
 	return actions, nil
+}
+
+// WrittenAction is an action as a Caddyfile says it: query, headers and body with
+// their templates. Secrets are masked.
+type WrittenAction struct {
+	Action    string `json:"action"`
+	Caddyfile string `json:"caddyfile"`
+	// Lacking says what a Caddyfile cannot say of the action, empty if it says all.
+	Lacking string `json:"lacking,omitempty"`
+}
+
+// Written returns an action as a Caddyfile says it. It wraps queue.ErrNotFound.
+func Written(runtime *relay.Runtime, action string) (WrittenAction, error) {
+	fail := func(err error) (WrittenAction, error) {
+		return WrittenAction{}, fmt.Errorf("writing action %s as a Caddyfile says it: %w", action, err)
+	}
+	generation := runtime.Generation()
+	if generation == nil {
+		return WrittenAction{}, relay.ErrNotInService
+	}
+	if generation.Action(action) == nil {
+		return fail(noAction(generation, action))
+	}
+	// The snapshot has no secrets.
+	var settings config.Relay
+	if err := json.Unmarshal(generation.Configuration.Snapshot, &settings); err != nil {
+		return fail(err)
+	}
+	at := slices.IndexFunc(settings.Actions, func(a config.Action) bool { return a.Name == action })
+	if at < 0 {
+		return fail(queue.ErrNotFound)
+	}
+	text, err := printer.Actions(nil, settings.Actions[at:at+1])
+	written := WrittenAction{Action: action, Caddyfile: strings.TrimSpace(text) + "\n"}
+	if err != nil {
+		written.Lacking = err.Error()
+	}
+	return written, nil
+}
+
+// noAction says that there is no action of a name, and which one is near.
+func noAction(g *relay.Generation, action string) error {
+	known := slices.Sorted(slices.Values(g.ActionNames()))
+	return fmt.Errorf("there is no such action%s: %w", names.DidYouMean(names.Nearest(action, known)), queue.ErrNotFound)
 }
 
 // shownURL returns the template of a URL without what proves anything.

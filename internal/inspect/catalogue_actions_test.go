@@ -1,13 +1,18 @@
 package inspect
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
+	"github.com/caddy-event-relay/event-relay/internal/resolve"
 )
 
 // TestListOfActionsHasEverySetting changes each setting of an action by itself: a
@@ -69,4 +74,36 @@ func leaves(structure reflect.Value, path string) map[string]func() {
 		found[name] = change
 	}
 	return found
+}
+
+// TestWrittenAction: what an action would send is seen with its templates, and no
+// secret.
+func TestWrittenAction(t *testing.T) {
+	configuration := relaytest.Configuration(relaytest.NewService(t), "/record")
+	action := &configuration.Actions[0]
+	action.Headers = []config.NameValue{{Name: "X-Key", Value: "key-51ab"}}
+	action.Auth = &config.ActionAuth{Kind: "bearer", Value: "token-8812"}
+	action.Body = &config.Body{Kind: "json", Text: `{"project": {{body.project.id}}}`}
+	var err error
+	if configuration.Snapshot, err = resolve.Snapshot(configuration.Relay); err != nil {
+		t.Fatal(err)
+	}
+	runtime := relaytest.Open(t, t.TempDir())
+	var stack relay.Stack
+	stack.Push(runtime, relaytest.Compile(t, configuration))
+	written, err := Written(runtime, "record")
+	if err != nil || written.Lacking != "" {
+		t.Fatalf("%+v, %v", written, err)
+	}
+	for _, line := range []string{"action record {\n", "query id {{body.id}}", `{"project": {{body.project.id}}}`, "auth bearer ***", "header X-Key ***"} {
+		if !strings.Contains(strings.ReplaceAll(written.Caddyfile, "`", ""), line) && !strings.Contains(strings.ReplaceAll(written.Caddyfile, `"`, ""), line) {
+			t.Errorf("no %q in:\n%s", line, written.Caddyfile)
+		}
+	}
+	if strings.Contains(written.Caddyfile, "token-8812") || strings.Contains(written.Caddyfile, "key-51ab") {
+		t.Errorf("a secret is shown:\n%s", written.Caddyfile)
+	}
+	if _, err := Written(runtime, "recrod"); !errors.Is(err, queue.ErrNotFound) || !strings.Contains(err.Error(), "did you mean record?") {
+		t.Errorf("an unknown action gives %v", err)
+	}
 }

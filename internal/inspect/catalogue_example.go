@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
-	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -36,9 +35,7 @@ func Example(ctx context.Context, runtime *relay.Runtime, action string) (Exampl
 		return ExampleRequest{}, relay.ErrNotInService
 	}
 	if generation.Action(action) == nil {
-		known := slices.Sorted(slices.Values(generation.ActionNames()))
-		remedy := names.DidYouMean(names.Nearest(action, known))
-		return ExampleRequest{}, fmt.Errorf("rendering an example of action %s: there is no such action%s: %w", action, remedy, queue.ErrNotFound)
+		return ExampleRequest{}, fmt.Errorf("rendering an example of action %s: %w", action, noAction(generation, action))
 	}
 	asking := eventsAsking(generation, action)
 	filters := []queue.Filter{{Action: action}}

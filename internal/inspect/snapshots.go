@@ -10,6 +10,8 @@ import (
 
 	"github.com/pmezard/go-difflib/difflib"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -29,11 +31,15 @@ type Snapshot struct {
 	ID     int64     `json:"id"`
 	Digest string    `json:"digest"`
 	Loaded time.Time `json:"loaded"`
-	// Text is the configuration as indented JSON, and Changes how it differs
-	// from the one before, as a unified diff. Both only in Snapshot, not in
-	// Snapshots.
-	Text    string `json:"text,omitempty"`
-	Changes string `json:"changes,omitempty"`
+	// Text is the configuration as indented JSON, and Caddyfile as an event_relay
+	// block, which is empty if a Caddyfile cannot say it. Changes is how it differs
+	// from the one before as a unified diff, of the Caddyfile if both have one.
+	// Moved says that nothing differs but where it is written. All four are only
+	// in FindSnapshot, not in Snapshots.
+	Text      string `json:"text,omitempty"`
+	Caddyfile string `json:"caddyfile,omitempty"`
+	Changes   string `json:"changes,omitempty"`
+	Moved     bool   `json:"moved,omitempty"`
 }
 
 // Snapshots lists the configurations that were loaded, newest first.
@@ -77,10 +83,30 @@ func FindSnapshot(ctx context.Context, runtime *relay.Runtime, id int64) (Snapsh
 			return fail(err)
 		}
 	}
-	if snapshot.Changes, err = changes(before, snapshot.Text); err != nil {
+	snapshot.Caddyfile = caddyfileOf(snapshot.Text)
+	if old := caddyfileOf(before); old != "" && snapshot.Caddyfile != "" {
+		snapshot.Changes, err = changes(old, snapshot.Caddyfile)
+		snapshot.Moved = old == snapshot.Caddyfile && before != snapshot.Text
+	} else {
+		snapshot.Changes, err = changes(before, snapshot.Text)
+	}
+	if err != nil {
 		return fail(err)
 	}
 	return snapshot, nil
+}
+
+// caddyfileOf returns a snapshot as an event_relay block, "" if it cannot be one.
+func caddyfileOf(text string) string {
+	var settings config.Relay
+	if json.Unmarshal([]byte(text), &settings) != nil {
+		return ""
+	}
+	written, err := printer.Relay(&settings)
+	if err != nil {
+		return ""
+	}
+	return written
 }
 
 // textOf returns what a note of a configuration says, indented. Notes of one

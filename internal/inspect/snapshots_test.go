@@ -88,9 +88,9 @@ func TestSnapshots(t *testing.T) {
 	if err != nil || !strings.Contains(whole.Text, `"body.status == \"old\""`) {
 		t.Fatalf("the snapshot is %+v, %v", whole, err)
 	}
-	for _, line := range []string{"-        \"body.status == \\\"new\\\"\"\n", "+        \"body.status == \\\"old\\\"\"\n"} {
-		if !strings.Contains(whole.Changes, line) {
-			t.Errorf("the changes lack %q:\n%s", line, whole.Changes)
+	for _, line := range []string{"-\t\twhen `body.status == \"new\"`\n", "+\t\twhen `body.status == \"old\"`\n"} {
+		if !strings.Contains(whole.Changes, line) || whole.Moved {
+			t.Errorf("the changes lack %q, or nothing but places changed (%v):\n%s", line, whole.Moved, whole.Changes)
 		}
 	}
 	if oldest, err := FindSnapshot(t.Context(), runtime, list[1].ID); err != nil || oldest.Changes != "" {
@@ -118,5 +118,30 @@ func TestSnapshots(t *testing.T) {
 	stack.Remove(first)
 	if got := digests(); got != a+" "+b+" "+a {
 		t.Errorf("after a failed reload there are %q", got)
+	}
+}
+
+// TestSnapshotThatOnlyMoved: a line more above a rule changes where it is written and
+// nothing that it says.
+func TestSnapshotThatOnlyMoved(t *testing.T) {
+	runtime := relaytest.Open(t, t.TempDir())
+	service := relaytest.NewService(t)
+	var stack relay.Stack
+	for _, place := range []string{"Caddyfile:1", "Caddyfile:2"} {
+		configuration := snapshotted(t, service, "new")
+		configuration.Rules[0].Place = place
+		var err error
+		if configuration.Snapshot, err = resolve.Snapshot(configuration.Relay); err != nil {
+			t.Fatal(err)
+		}
+		stack.Push(runtime, relaytest.Compile(t, configuration))
+		time.Sleep(2 * time.Millisecond) // engines may tell milliseconds apart only
+	}
+	list, err := Snapshots(t.Context(), runtime)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("there are %+v, %v", list, err)
+	}
+	if newest, err := FindSnapshot(t.Context(), runtime, list[0].ID); err != nil || !newest.Moved || newest.Changes != "" {
+		t.Errorf("the second is %+v, %v", newest, err)
 	}
 }

@@ -153,6 +153,7 @@ func TestBrowserReloadOfCaddy(t *testing.T) {
 	p.sees(test("changes"), "Confirmed")
 	p.sees(test("changes")+" tr.is-added", "Pitched")
 	p.sees(test("changes")+" tr.is-removed", "Confirmed")
+	p.sees(test("configuration"), "when \x60project_status in")
 	if said := read[string](p, `document.body.innerText`); strings.Contains(said, icfmKey) || strings.Contains(said, pbxToken) || strings.Contains(said, crmToken) {
 		t.Error("a snapshot shows a secret")
 	}

@@ -11,6 +11,7 @@ import { switchText } from "../banner.js";
 import { confirmed, openDialog } from "../dialogs.js";
 import { refresh } from "../status.js";
 import { failed, toast } from "../toast.js";
+import { code } from "../code.js";
 import { planned } from "./event_why.js";
 import { listPage, matches, nothing } from "./page.js";
 
@@ -77,6 +78,11 @@ function backlogWords(backlog) {
 }
 
 function entryBody(action) {
+	// Query, headers and body with their templates.
+	const text = el("div", el("p.muted", "Reading …"));
+	get(`actions/${encodeURIComponent(action.name)}/caddyfile`).then((written) => fill(text,
+		code(written.caddyfile, { title: "As a Caddyfile says it", test: "action-caddyfile" }),
+		written.lacking ? el("p.note", "A Caddyfile cannot say all of it: ", long(written.lacking, 400)) : null), (error) => fill(text, el("p.problem", error.message)));
 	const example = el("div");
 	const showExample = button("Show a rendered example", async () => {
 		try {
@@ -102,6 +108,7 @@ function entryBody(action) {
 			el("dt", "Calls"), el("dd", (action.targets ?? []).map((target) => el("div", mono(target, 200)))),
 			el("dt", "Used by"), el("dd", action.used_by?.length ? action.used_by.map((place) => el("div", mono(place, 200))) : "no rule"),
 			(action.settings ?? []).map(([name, value]) => [el("dt", mono(name, 80)), el("dd", mono(value, 200))])),
+		text,
 		example,
 	];
 }

@@ -17,8 +17,11 @@ export function open(container, route) {
 			const snapshot = await get(`snapshots/${encodeURIComponent(route.parts[0] ?? "")}`);
 			fill(heading, "Configuration of ", timeNode(snapshot.loaded, medium));
 			fill(body, el("p.note", "Digest ", mono(snapshot.digest), ". Secrets are not in it."),
-				el("section.panel", { test: "changes" }, el("h2", "What changed"), snapshot.changes ? difference(snapshot.changes) : el("p.muted", "Nothing is known of one before it, or nothing changed.")),
-				el("section.panel", { test: "configuration" }, el("h2", "All of it"), code(snapshot.text, { title: "JSON" })));
+				el("section.panel", { test: "changes" }, el("h2", "What changed"), snapshot.changes ? difference(snapshot.changes)
+					: el("p.muted", snapshot.moved ? "Nothing but the places of lines in the Caddyfile." : "Nothing is known of one before it, or nothing changed.")),
+				el("section.panel", { test: "configuration" }, el("h2", "All of it"),
+					snapshot.caddyfile ? code(snapshot.caddyfile, { title: "Caddyfile" }) : null,
+					snapshot.caddyfile ? el("details.planned", el("summary", "As JSON"), code(snapshot.text, { title: "JSON" })) : code(snapshot.text, { title: "JSON" })));
 		} catch (error) {
 			fill(body, el("p.problem", { role: "alert" }, error.message));
 		}
