@@ -166,6 +166,7 @@ func (s *session) greet(ctx context.Context) (err error) {
 	if s.client, err = smtp.NewClient(stream, s.host); err != nil {
 		return err
 	}
+	s.client.ErrorHandlerRegistry.SetDefaultHandler(s)
 	s.step = stepOf("EHLO")
 	if err := s.client.Hello(greeting(s.connection.LocalAddr())); err != nil {
 		return err
@@ -375,14 +376,28 @@ func (s *session) fail(ctx context.Context, err error) {
 		}
 	case errors.As(err, &noTLS) && s.mail.Server.Scheme == "smtps":
 		failure.Remedy = "this port does not speak TLS from the start: write smtp://, which uses STARTTLS where the server offers it"
-	case isHangUp(err):
-		failure.Err = fmt.Errorf("the server closed the connection (%w)", err)
+	default:
+		for _, hangUp := range hangUps {
+			if errors.Is(err, hangUp) {
+				failure.Err = fmt.Errorf("the server closed the connection (%w)", hangUp)
+			}
+		}
 	}
 	if s.sent {
 		failure.Err = fmt.Errorf("%w; it may have taken the mail", failure.Err)
 	}
 }
 
-func isHangUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+// hangUps are the errors of a connection that the other end has closed.
+var hangUps = []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}
+
+// HandleError is called by the client after each command that did not go well. It
+// closes the connection where the client would go on to no purpose: after what is no
+// reply, and after one to EHLO that is no reason to try HELO.
+func (s *session) HandleError(_, command string, _ *textproto.Conn, err error) error {
+	var reply *textproto.Error
+	if !errors.As(err, &reply) || command == "ehlo" && reply.Code < 500 {
+		_ = s.connection.Close()
+	}
+	return err
 }

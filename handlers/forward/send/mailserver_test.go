@@ -103,7 +103,7 @@ func (s *mailServer) talk(connection net.Conn) {
 			reply(verb, usual+"\r\n250 HELP")
 		case "STARTTLS":
 			if !reply(verb, "220 go ahead") {
-				continue
+				break
 			}
 			connection, secured = tls.Server(connection, s.tls), true
 			reader()
@@ -118,10 +118,7 @@ func (s *mailServer) talk(connection net.Conn) {
 			}
 		case "DATA":
 			if !reply(verb, "354 go ahead") {
-				if s.do[verb] != nil {
-					return
-				}
-				continue
+				break
 			}
 			text, err := readDots(lines)
 			if err != nil {

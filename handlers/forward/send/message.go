@@ -159,6 +159,10 @@ func writable(a mail.Address) (*mail.Address, error) {
 		return nil, fmt.Errorf("%.100q is no address: it has no @", a.Address)
 	}
 	local, domain := a.Address[:at], a.Address[at+1:]
+	if strings.ContainsAny(local, `@,;<>" `) {
+		// Such a name may stand in quotes, but what is meant is another address, or two.
+		return nil, fmt.Errorf("%.100q is no address of one mailbox", a.Address)
+	}
 	if !isASCII(domain) {
 		var err error
 		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
