@@ -48,3 +48,28 @@ func BenchmarkDecide(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDecideIgnored is for an event of which no condition holds.
+func BenchmarkDecideIgnored(b *testing.B) {
+	for _, secrets := range []bool{false, true} {
+		b.Run(fmt.Sprintf("secrets=%t", secrets), func(b *testing.B) {
+			var definitions language.Definitions
+			if secrets {
+				definitions.Parameters = []config.Parameter{{Name: "hidden", Value: "{env.h1dden-value}"}}
+			}
+			l := newLanguage(b, definitions)
+			s, err := New(l, []Source{{Name: "icfm", Events: []event.Type{{Name: "project_status_change"}}}},
+				[]config.Rule{{Place: "Caddyfile:12", Events: []string{"project_status_change"}, When: []string{`body.status in ["Confirmed", "Won"]`}, Do: []string{"a"}}}, []string{"a"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			e := eventtest.Typical(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				if v := s.Decide(l.Bind(e)); v.Decision != Ignored {
+					b.Fatal(v)
+				}
+			}
+		})
+	}
+}

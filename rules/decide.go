@@ -34,18 +34,20 @@ func (s *Ruleset) Decide(bound *language.Bound) Verdict {
 		return Verdict{Decision: Ignored, Reason: reason}
 	}
 
-	v := Verdict{Decision: Ignored, Reason: "no condition held"}
+	v := Verdict{Decision: Ignored}
 	var failed *compiledRule
+	var missed misses
 reading:
 	for _, rule := range rules.rules {
-		held, err := rule.holds(bound)
+		condition, err := rule.missed(bound)
 		switch {
 		case err != nil:
 			v.Errors = append(v.Errors, fmt.Sprintf("%s: %v", rule.place, err))
 			if failed == nil {
 				failed = rule
 			}
-		case !held:
+		case condition != nil:
+			missed.add(rule, condition)
 		case rule.ignore:
 			if len(v.Actions) == 0 {
 				v.Rule, v.Reason = rule.place, rule.reason()
@@ -63,9 +65,53 @@ reading:
 		if v.Rule == "" {
 			v.Rule = failed.place
 		}
+	} else if v.Reason == "" {
+		v.NotHeld, v.Reason = missed.reason(bound)
 	}
 	v.Absent = bound.Absent()
 	return v
+}
+
+// misses are the rules that did not hold for an event.
+type misses struct {
+	count int
+	first [mostMisses]struct {
+		rule      *compiledRule
+		condition *language.Expression
+	}
+}
+
+// mostMisses is among how many rules a near miss is looked for.
+const mostMisses = 8
+
+func (m *misses) add(rule *compiledRule, condition *language.Expression) {
+	if m.count < mostMisses {
+		m.first[m.count].rule, m.first[m.count].condition = rule, condition
+	}
+	m.count++
+}
+
+// reason returns the place of a rule that did not hold, and why: of the first one
+// that was nearly met, else of the first. It is for an event for which no rule held.
+func (m *misses) reason(bound *language.Bound) (place, reason string) {
+	told := m.first[0]
+	if m.count > 1 {
+		for _, miss := range m.first[:min(m.count, mostMisses)] {
+			if bound.NearMiss(miss.condition) {
+				told = miss
+				break
+			}
+		}
+	}
+	reason = bound.Miss(told.condition)
+	switch others := m.count - 1; others {
+	case 0:
+	case 1:
+		reason += "; 1 other rule did not hold either"
+	default:
+		reason += "; " + strconv.Itoa(others) + " other rules did not hold either"
+	}
+	return told.rule.place, reason
 }
 
 // nearest returns the declared event of the same source that the name of an event is
@@ -114,13 +160,12 @@ func (r *compiledRule) reason() string {
 	return "all conditions of a rule held"
 }
 
-// holds reports whether all conditions are true. It stops at the first that is
-// not.
-func (r *compiledRule) holds(bound *language.Bound) (bool, error) {
+// missed returns the first condition that is not true, nil if all are.
+func (r *compiledRule) missed(bound *language.Bound) (*language.Expression, error) {
 	for _, condition := range r.when {
 		if held, err := bound.Holds(condition); !held {
-			return false, err
+			return condition, err
 		}
 	}
-	return true, nil
+	return nil, nil
 }

@@ -1,9 +1,7 @@
 package rules
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -138,10 +136,8 @@ func (explained *RuleExplanation) evaluate(explainer *language.Explainer, condit
 		} else {
 			switch condition.Result {
 			case language.ResultTrue:
-			case language.ResultFalse:
-				explained.Outcome, explained.Reason = RuleNotHeld, fmt.Sprintf("`%s` is false", source)
-			case language.ResultUnknown:
-				explained.Outcome, explained.Reason = RuleNotHeld, strings.TrimSpace(fmt.Sprintf("`%s` is unknown %s", source, condition.Because()))
+			case language.ResultFalse, language.ResultUnknown:
+				explained.Outcome, explained.Reason = RuleNotHeld, explainer.Miss(source)
 			default:
 				explained.Outcome, explained.Reason = RuleFailed, condition.Error
 			}

@@ -46,7 +46,7 @@ func TestExplainRules(t *testing.T) {
 		lines = append(lines, line)
 	}
 	want := []string{
-		"f:1 not_held: `body.x == 1` is unknown because body.x is absent (unread: true)",
+		"f:1 not_held: `body.x == 1` did not hold: body.x is absent (unread: true)",
 		"f:3 applied: all conditions are true + screen_pop tell",
 		"f:4 inactive: the rule is switched off (active off)",
 		"f:5 error: evaluating `body.y > \"1\"` compares a number with text; convert one of them with int(), float() or string()",

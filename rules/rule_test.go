@@ -48,11 +48,27 @@ func TestDecide(t *testing.T) {
 		}, {
 			name: "one condition is false", event: "icfm:project_created", body: `{"status":"Approved","n":1}`,
 			rules: []config.Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{approved, `body.n > 1`}, Do: []string{"tell"}}},
-			want:  Verdict{Decision: Ignored, Reason: "no condition held"},
+			want:  Verdict{Decision: Ignored, Reason: "`body.n > 1` did not hold: body.n is 1", NotHeld: "f:1"},
+		}, {
+			name: "of several rules the first is told", event: "icfm:project_created", body: `{"status":"Pencil","n":1}`,
+			rules: []config.Rule{
+				{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.n > 1`}, Do: []string{"tell"}},
+				{Place: "f:2", Events: []string{"project_created"}, When: []string{approved}, Do: []string{"tell"}},
+			},
+			want: Verdict{Decision: Ignored, Reason: "`body.n > 1` did not hold: body.n is 1; 1 other rule did not hold either", NotHeld: "f:1"},
+		}, {
+			name: "of several rules the near miss is told", event: "icfm:project_created", body: `{"status":"approved","n":1}`,
+			rules: []config.Rule{
+				{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.n > 1`}, Do: []string{"tell"}},
+				{Place: "f:2", Events: []string{"project_created"}, When: []string{approved}, Do: []string{"tell"}},
+				{Place: "f:3", Events: []string{"project_created"}, When: []string{`body.n > 2`}, Do: []string{"tell"}},
+			},
+			want: Verdict{Decision: Ignored, NotHeld: "f:2",
+				Reason: "`" + approved + "` did not hold: body.status is \"approved\" (differs only in letter case); 2 other rules did not hold either"},
 		}, {
 			name: "one condition is unknown", event: "icfm:project_created", body: `{"n":1}`,
 			rules: []config.Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.stauts != "x"`, `body.n > 1`}, Do: []string{"tell"}}},
-			want:  Verdict{Decision: Ignored, Reason: "no condition held", Absent: []string{"body.stauts"}},
+			want:  Verdict{Decision: Ignored, Reason: "`body.stauts != \"x\"` did not hold: body.stauts is absent", NotHeld: "f:1", Absent: []string{"body.stauts"}},
 		}, {
 			name: "several rules add actions, each once", event: "icfm:project_created", body: `{"status":"Approved"}`,
 			rules: []config.Rule{

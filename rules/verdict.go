@@ -1,6 +1,9 @@
 package rules
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Decision is the first word of a verdict.
 type Decision string
@@ -36,6 +39,11 @@ type Verdict struct {
 	// failed. Empty when no rule decided.
 	Rule string `json:"rule,omitempty"`
 
+	// NotHeld is the place of the rule whose condition Reason names, if no rule
+	// decided because no conditions held. Verdicts that were stored before there was
+	// this have none, and "no condition held" as their reason.
+	NotHeld string `json:"not_held,omitempty"`
+
 	// Actions are the actions to carry out, each once, in the order of the
 	// rules.
 	Actions []ActionCall `json:"actions,omitempty"`
@@ -47,6 +55,9 @@ type Verdict struct {
 	// Errors are the messages of the conditions that could not be evaluated.
 	Errors []string `json:"errors,omitempty"`
 }
+
+// Place is the place of the rule that Reason is about, empty if it is about none.
+func (v *Verdict) Place() string { return cmp.Or(v.Rule, v.NotHeld) }
 
 // ActionCall is one action that a verdict asks for, and the rule that did.
 type ActionCall struct {

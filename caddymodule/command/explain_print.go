@@ -54,8 +54,8 @@ func writeExplanation(b *strings.Builder, event *inspect.EventExplanation) {
 	}
 	verdict := event.Verdict
 	fmt.Fprintf(b, "Verdict    %s: %s", verdict.Decision, printable(verdict.Reason))
-	if verdict.Rule != "" {
-		fmt.Fprintf(b, " (%s)", printable(verdict.Rule))
+	if place := verdict.Place(); place != "" {
+		fmt.Fprintf(b, " (%s)", printable(place))
 	}
 	b.WriteByte('\n')
 	if len(verdict.Absent) > 0 {
@@ -123,6 +123,11 @@ func writePart(b *strings.Builder, prefix string, p *language.Part) {
 	if p.Result == language.ResultUnknown {
 		// The text of the part names what is absent already.
 		values = slices.DeleteFunc(values, func(value string) bool { return strings.HasSuffix(value, isAbsent) })
+		for i, value := range values {
+			if _, note, found := strings.Cut(value, isAbsent+" ("); found {
+				values[i] = strings.TrimSuffix(note, ")")
+			}
+		}
 	}
 	if inline && len(values) > 0 {
 		fmt.Fprintf(b, "   (%s)", strings.Join(values, ", "))
@@ -156,6 +161,9 @@ func partText(p *language.Part) string {
 		text = expression + "  →  unknown, " + printable(p.Because())
 	default:
 		text = fmt.Sprintf("%s  →  %s", expression, p.Result)
+	}
+	if p.Note != "" {
+		text += " (" + printable(p.Note) + ")"
 	}
 	if p.Unread {
 		text += ", but not needed"

@@ -1,8 +1,11 @@
 package command
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // writeActivity prints a list of events as a table, and remarks on it to report.
@@ -40,7 +44,7 @@ func writeActivity(w, report io.Writer, list api.ActivityPage, filtered bool, wi
 
 // activityTable returns the table of events, measured for a width.
 func activityTable(events []queue.Summary, width int) *table {
-	table := newTable("RECEIVED", "SOURCE", "EVENT", "VERDICT", "DELIVERIES", "ID").cutting("SOURCE", "EVENT", "DELIVERIES")
+	table := newTable("RECEIVED", "SOURCE", "EVENT", "VERDICT", "DELIVERIES", "ID", "REASON").cutting("SOURCE", "EVENT", "DELIVERIES", "REASON")
 	for _, event := range events {
 		table.add(activityRow(event, width > 0)...)
 	}
@@ -59,7 +63,29 @@ func activityRow(event queue.Summary, short bool) []string {
 	if short {
 		received, id = shortMoment(event.Received, time.Now()), id[:min(len(id), shortID)]
 	}
-	return []string{received, event.Source, event.Event, verdictWord(event), deliveriesWord(event.Deliveries), id}
+	return []string{received, event.Source, event.Event, verdictWord(event), deliveriesWord(event.Deliveries), id, reasonText(event)}
+}
+
+// reasonText is why the verdict is what it is, with the place of the rule. What was
+// absent is added where it may be why nothing was done, unless the reason names it.
+func reasonText(event queue.Summary) string {
+	if event.DuplicateOf != "" {
+		return "repeats " + event.DuplicateOf
+	}
+	verdict := event.Verdict
+	text := verdict.Reason
+	if verdict.Decision != rules.Act {
+		absent := slices.DeleteFunc(slices.Clone(verdict.Absent), func(name string) bool {
+			return strings.Contains(text, name+isAbsent)
+		})
+		if len(absent) > 0 {
+			text += "; absent: " + strings.Join(absent, ", ")
+		}
+	}
+	if place := verdict.Place(); place != "" {
+		text += " (" + place + ")"
+	}
+	return text
 }
 
 func verdictWord(event queue.Summary) string {
@@ -105,8 +131,8 @@ func writeVerdict(w io.Writer, detail inspect.Detail) {
 	if verdict.Reason != "" {
 		fmt.Fprintf(w, ": %s", printable(verdict.Reason))
 	}
-	if verdict.Rule != "" {
-		fmt.Fprintf(w, " (%s)", verdict.Rule)
+	if place := verdict.Place(); place != "" {
+		fmt.Fprintf(w, " (%s)", printable(place))
 	}
 	fmt.Fprintln(w)
 	if !verdict.Decided.IsZero() {
@@ -139,30 +165,32 @@ func writeRequest(w io.Writer, detail inspect.Detail) {
 	writeValues(w, "?", request.Query)
 	writeValues(w, "", request.Headers)
 	if request.Body != "" {
-		fmt.Fprintf(w, "\n%s\n", indent(request.Body))
+		fmt.Fprintf(w, "\n%s\n", indent(indentedJSON(request.Body)))
 	}
 	if len(request.Binary) > 0 {
 		fmt.Fprintf(w, "\n  (%d bytes that are not text; --json shows them in base64)\n", len(request.Binary))
 	}
-	names := make([]string, 0, len(detail.Parameters)+len(detail.Fields))
-	values := make(map[string]any)
-	for _, group := range []map[string]any{detail.Parameters, detail.Fields} {
-		for name, value := range group {
-			if value == nil || value == "" {
-				continue
-			}
-			names = append(names, name)
-			values[name] = value
-		}
+	writeTags(w, detail.Values)
+}
+
+// writeTags prints the values of an event as templates call them.
+func writeTags(w io.Writer, values []inspect.Value) {
+	if len(values) == 0 {
+		return
 	}
-	sort.Strings(names)
-	if len(names) > 0 {
-		fmt.Fprintln(w)
+	fmt.Fprintln(w, "\nValues     as tags for templates; conditions name them without {{ }}")
+	longest := 0
+	for _, value := range values {
+		longest = max(longest, min(columnsOf(printable(value.Path)), widestTag))
 	}
-	for _, name := range names {
-		fmt.Fprintf(w, "  %-20s %s\n", name, printable(fmt.Sprint(values[name])))
+	for _, value := range values {
+		path := printable(value.Path)
+		fmt.Fprintf(w, "  {{%s}}%s = %s\n", path, strings.Repeat(" ", max(0, longest-columnsOf(path))), printable(value.Value))
 	}
 }
+
+// widestTag is up to which width values stand below each other.
+const widestTag = 40
 
 func writeValues(w io.Writer, prefix string, values map[string][]string) {
 	names := make([]string, 0, len(values))
@@ -252,6 +280,16 @@ func shortMoment(t, now time.Time) string {
 		return t.Format("15:04:05")
 	}
 	return clock(t)
+}
+
+// indentedJSON returns a body that is JSON with its members on lines of their own,
+// numbers as they were sent, and any other as it is.
+func indentedJSON(body string) string {
+	var out bytes.Buffer
+	if err := json.Indent(&out, []byte(body), "", "  "); err != nil {
+		return body
+	}
+	return out.String()
 }
 
 func indent(text string) string {

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -23,6 +24,7 @@ func Show(ctx context.Context, runtime *relay.Runtime, id string) (Detail, error
 		detail.Parameters = parametersOf(event)
 		detail.Fields = event.Fields
 		detail.Notes = event.Notes()
+		detail.Values = valuesOf(event)
 	}
 	detail.Deliveries = make([]DeliveryDetail, len(history.Summary.Deliveries))
 	for i, delivery := range history.Summary.Deliveries {
@@ -41,9 +43,20 @@ type Detail struct {
 	Request    Request        `json:"request"`
 	Parameters map[string]any `json:"parameters,omitempty"`
 	Fields     map[string]any `json:"fields,omitempty"`
+	// Values are what templates and conditions can use of the event, but for its
+	// headers: single values, by the names that they have there.
+	Values []Value `json:"values,omitempty"`
 	// Notes say which system parameters could not be read, and what was sent.
 	Notes      []string         `json:"notes,omitempty"`
 	Deliveries []DeliveryDetail `json:"deliveries,omitempty"`
+}
+
+// Value is a value of an event.
+type Value struct {
+	// Path is how templates and conditions call it, such as body.project.id.
+	Path string `json:"path"`
+	// Value is the value as JSON, shortened.
+	Value string `json:"value"`
 }
 
 // Request is the event's request, without its credentials.
@@ -91,6 +104,19 @@ func requestOf(event *event.Event) Request {
 		request.Binary = event.RawBody
 	}
 	return request
+}
+
+func valuesOf(event *event.Event) []Value {
+	fields := newFields()
+	fields.look(event)
+	var values []Value
+	for _, seen := range fields.list() {
+		composed := slices.Contains(seen.Types, "object") || slices.Contains(seen.Types, "array")
+		if !composed && group(seen.Path) != groupOfHeaders {
+			values = append(values, Value{Path: seen.Path, Value: seen.Example})
+		}
+	}
+	return values
 }
 
 func parametersOf(e *event.Event) map[string]any {

@@ -200,10 +200,12 @@ func group(path string) int {
 	case "query":
 		return 1
 	case "headers":
-		return 3
+		return groupOfHeaders
 	}
 	return 2
 }
+
+const groupOfHeaders = 3
 
 func (f *fields) list() []FieldSeen {
 	list := make([]FieldSeen, 0, len(f.seen))

@@ -7,8 +7,12 @@ import "fmt"
 // error here; for others Holds says so when an event comes.
 func (l *Language) CompileCondition(source string) (*Expression, error) {
 	x, err := l.Compile(source)
-	if err != nil || !x.Trusted() {
-		return x, err
+	if err != nil {
+		return nil, err
+	}
+	x.miss = l.missOf(x)
+	if !x.Trusted() {
+		return x, nil
 	}
 	for _, tenant := range append(x.Tenants(), "") {
 		value := x.For(tenant)

@@ -24,6 +24,8 @@ type Expression struct {
 	verbatim   bool
 	// named are the custom parameters in the expression, each once.
 	named []*parameter
+	// miss is for conditions only.
+	miss miss
 }
 
 // String returns the expression as the administrator wrote it.

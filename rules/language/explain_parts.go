@@ -25,6 +25,9 @@ type Part struct {
 	// Absent names what the part refers to and the event does not have.
 	Absent []string `json:"absent,omitempty"`
 
+	// Note says what the event has of nearly the name or the text that is asked for.
+	Note string `json:"note,omitempty"`
+
 	// Error says why the part cannot be evaluated, if the Result is
 	// ResultError.
 	Error string `json:"error,omitempty"`
@@ -86,7 +89,7 @@ type Explainer struct {
 // NewExplainer returns an explainer for an event. It shows no secret parameter of
 // the language.
 func (l *Language) NewExplainer(event *event.Event) *Explainer {
-	return &Explainer{language: l, event: event, masker: secret.New(l.Secrets())}
+	return &Explainer{language: l, event: event, masker: l.masker}
 }
 
 // Condition returns what a condition gives, with its parts.
@@ -123,6 +126,7 @@ func (e *Explainer) part(node ast.Node) Part {
 		p.Result, p.Error = ResultError, err.Error()
 	} else {
 		p.evaluate(e, x)
+		p.note(e, node, x)
 	}
 	switch n := node.(type) {
 	case *ast.BinaryNode:
@@ -160,6 +164,33 @@ func (p *Part) evaluate(e *Explainer, x *Expression) any {
 		p.Result, p.Value = ResultValue, show(e.masker, value, x.isSecret(e.event.Tenant()))
 	}
 	return value
+}
+
+// note fills in what is told of a near miss. A secret is not compared with anything.
+func (p *Part) note(e *Explainer, node ast.Node, x *Expression) {
+	c, bound := &compilation{language: e.language}, e.language.Bind(e.event)
+	if r := c.reference(node); r != nil {
+		if p.Result == ResultUnknown {
+			p.Note = r.absence(bound)
+		}
+		return
+	}
+	n, ok := node.(*ast.BinaryNode)
+	if !ok || p.Result != ResultFalse || x.isSecret(e.event.Tenant()) {
+		return
+	}
+	if compared, wanted := c.comparison(n); compared != nil && !secret.Named(compared.last()) {
+		p.Note = nearMiss(compared.find(bound), wanted)
+	}
+}
+
+// Miss says why a condition did not hold, as Bound.Miss does.
+func (e *Explainer) Miss(source string) string {
+	x, err := e.language.CompileCondition(source)
+	if err != nil {
+		return err.Error()
+	}
+	return e.language.Bind(e.event).Miss(x)
 }
 
 func resultOf(truth bool) Result {

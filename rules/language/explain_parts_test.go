@@ -20,6 +20,9 @@ func tell(b *strings.Builder, p Part, depth int) {
 	if len(p.Absent) > 0 {
 		fmt.Fprintf(b, " absent %s", strings.Join(p.Absent, ", "))
 	}
+	if p.Note != "" {
+		fmt.Fprintf(b, " [%s]", p.Note)
+	}
 	if p.Error != "" {
 		fmt.Fprintf(b, " (%s)", p.Error)
 	}
@@ -52,9 +55,12 @@ body.status  ==  'Pencil' → true
   body.status → value "Pencil"`},
 		{`body.flag`, `
 body.flag → true`},
+		{`body.status == "pencil"`, `
+body.status == "pencil" → false [differs only in letter case]
+  body.status → value "Pencil"`},
 		{`body.stauts == "Approved"`, `
 body.stauts == "Approved" → unknown absent body.stauts
-  body.stauts → unknown absent body.stauts`},
+  body.stauts → unknown absent body.stauts [the event has body.status]`},
 		// Kleene: what decides, and what was not needed for it.
 		{`body.gone == 1 and body.status == "Approved" and body.count > 1`, `
 body.gone == 1 and body.status == "Approved" and body.count > 1 → false absent body.gone

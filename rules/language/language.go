@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
 // Definitions says what expressions may name beyond the variables that every
@@ -82,6 +83,7 @@ type Language struct {
 	fields     map[string]string // name of each field, and the source that has it
 	parameters map[string]*parameter
 	secrets    []string
+	masker     *secret.Masker
 	timezone   *time.Location
 	now        func() time.Time
 }
@@ -142,6 +144,7 @@ func New(definitions Definitions) (*Language, error) {
 		}
 	}
 	l.secrets = secretsOf(defined)
+	l.masker = secret.New(l.secrets)
 	return l, errors.Join(append(errs, err)...)
 }
 

@@ -26,6 +26,8 @@ var variables = map[string]func(b *Bound) any{
 // is found in one step, without the machine.
 type reference struct {
 	root func(b *Bound) any
+	// name is what it begins with.
+	name string
 	// steps are names (string) and places in lists (int64).
 	steps []any
 	text  *part
@@ -34,12 +36,18 @@ type reference struct {
 // value returns what the event has at the reference, nil if nothing, and notes
 // that it was absent.
 func (r *reference) value(b *Bound) any {
+	v := r.find(b)
+	if v == nil {
+		b.noteAbsent(r.text.String())
+	}
+	return v
+}
+
+// find is value for those who do not want it noted.
+func (r *reference) find(b *Bound) any {
 	v := r.root(b)
 	for _, step := range r.steps {
 		v = memberOf(v, step)
-	}
-	if v == nil {
-		b.noteAbsent(r.text.String())
 	}
 	return v
 }
@@ -92,7 +100,7 @@ func (c *compilation) reference(node ast.Node) *reference {
 			return nil
 		}
 		if root, ok := c.language.root(n.Value); ok {
-			return &reference{root: root, text: partOf(n)}
+			return &reference{root: root, name: n.Value, text: partOf(n)}
 		}
 	case *ast.ChainNode:
 		return c.reference(n.Node)

@@ -29,16 +29,22 @@ func (l *Language) References(source string) []Reference {
 	if err != nil {
 		return nil
 	}
-	collector := referenceCollector{compilation: &compilation{language: l}}
-	ast.Walk(&tree.Node, &collector)
 	var references []Reference
+	for _, found := range (&compilation{language: l}).references(tree.Node) {
+		references = append(references, Reference{Text: found.text.String(), Name: found.name, Steps: found.steps})
+	}
+	return references
+}
+
+// references returns what a node names of the event, as References does.
+func (c *compilation) references(node ast.Node) []*foundReference {
+	collector := referenceCollector{compilation: c}
+	ast.Walk(&node, &collector)
+	var references []*foundReference
 	for _, found := range collector.found {
-		if found.part {
-			continue
-		}
-		r := Reference{Text: found.text.String(), Name: found.name, Steps: found.steps}
-		if !slices.ContainsFunc(references, func(other Reference) bool { return other.Text == r.Text }) {
-			references = append(references, r)
+		known := slices.ContainsFunc(references, func(other *foundReference) bool { return other.text.String() == found.text.String() })
+		if !found.part && !known {
+			references = append(references, found)
 		}
 	}
 	return references
@@ -47,7 +53,6 @@ func (l *Language) References(source string) []Reference {
 type foundReference struct {
 	*reference
 	node ast.Node
-	name string
 	// part says that a longer reference begins with it.
 	part bool
 }
@@ -68,7 +73,6 @@ func (c *referenceCollector) Visit(node *ast.Node) {
 	for {
 		switch n := inner.(type) {
 		case *ast.IdentifierNode:
-			whole.name = n.Value
 			c.found = append(c.found, whole)
 			return
 		case *ast.ChainNode:

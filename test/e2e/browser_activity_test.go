@@ -123,6 +123,7 @@ func TestBrowserReloadOfCaddy(t *testing.T) {
 	p := s.goLive(lightDesk)
 	s.icfm("project_created", project(1, "Kestrel", "Pitched"))
 	p.rows(1)
+	p.sees(row, `did not hold: project_status is "Pitched"`)
 
 	// The stream ends with the configuration; the browser says so.
 	p.expect(`^loading failed: net::ERR_(INCOMPLETE_CHUNKED_ENCODING|CONNECTION_\w+|EMPTY_RESPONSE)`)

@@ -73,7 +73,7 @@ func TestExplainRequestInFile(t *testing.T) {
 			`"name": "Nordlicht"`,
 		}},
 		{"not approved yet", []string{"--request", project("icfm-key", `"Pencil"`)}, 2, []string{
-			"Verdict    ignored: no condition held",
+			"Verdict    ignored: `project_status in [\"Approved\", \"Confirmed\"]` did not hold: project_status is \"Pencil\" (Caddyfile:",
 			`when project_status in ["Approved", "Confirmed"]  →  false   (project_status = "Pencil")`,
 		}},
 		{"a field is absent", []string{"--request", project("icfm-key", `""`)}, 2, []string{

@@ -189,7 +189,8 @@ func (p *past) entry(received time.Time) queue.Entry {
 		if status == "Approved" || status == "Confirmed" {
 			return p.acts(received, "icfm", "project_status_change", body, "create_project_folder")
 		}
-		return p.ignores(received, "icfm", "project_status_change", body, "no condition held", "")
+		return p.ignores(received, "icfm", "project_status_change", body,
+			fmt.Sprintf("`project_status in [\"Approved\", \"Confirmed\"]` did not hold: project_status is %q", status), "")
 	case n < 74:
 		body := fmt.Sprintf(`{"id":"b-%d","booking":{"id":%d,"room":%q,"hours":%d}}`, p.number, p.number, rooms[r.IntN(len(rooms))], 1+r.IntN(9))
 		return p.acts(received, "icfm", []string{"rs_added", "rs_modified"}[r.IntN(2)], body, "book_room")

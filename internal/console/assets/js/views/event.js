@@ -169,7 +169,7 @@ function steps(detail) {
 		detail.parse_error ? el("p", "The body was not well-formed; what can be read of it was read.") : null);
 
 	const decided = step("Decided", verdict,
-		el("p", el("strong", verdict.word), detail.verdict?.rule ? [" by ", mono(detail.verdict.rule, 60)] : null),
+		el("p", el("strong", verdict.word), detail.verdict?.rule ? [" by ", mono(detail.verdict.rule, 60)] : detail.verdict?.not_held ? [" at ", mono(detail.verdict.not_held, 60)] : null),
 		el("p", detail.duplicate_of ? "It repeats an event that came before: nothing is done twice." : long(detail.verdict?.reason || "No reason was stored.", 240)));
 
 	const sent = !deliveries.length

@@ -46,7 +46,7 @@ function storedVerdict(detail) {
 	const verdict = detail.verdict ?? {};
 	const kind = verdicts[verdict.decision];
 	return el("div.verdict", { test: "verdict" },
-		el("p", el("strong", "Decided then: "), kind ? mark(kind) : shown(verdict.decision), " ", long(verdict.reason, 400), verdict.rule ? [" (", mono(verdict.rule, 80), ")"] : null),
+		el("p", el("strong", "Decided then: "), kind ? mark(kind) : shown(verdict.decision), " ", long(verdict.reason, 500), verdict.rule || verdict.not_held ? [" (", mono(verdict.rule || verdict.not_held, 80), ")"] : null),
 		verdict.actions?.length ? el("p", "Actions: ", verdict.actions.map((call, i) => [i ? ", " : "", el("a", { href: to("actions", call.action) }, shown(call.action, 80)), " by ", mono(call.rule, 80)])) : null,
 		verdict.absent?.length ? el("p.tone-warn", icon("question"), " Absent from the event, though the rules ask for it: ", verdict.absent.map((field, i) => [i ? ", " : "", el("code", shown(field, 100))])) : null,
 		verdict.errors?.length ? el("ul.errors", verdict.errors.map((text) => el("li.tone-bad", icon("warning"), " ", long(text, 400)))) : null);
@@ -84,6 +84,7 @@ function part(one) {
 		el("div.part-line", el("code.expression", { dir: "auto" }, shown(one.expression, 600)),
 			el("span.part-result", kind.word === "value" ? null : mark(kind), one.value !== undefined && one.value !== "" ? ["= ", mono(one.value, 300)] : null,
 				one.absent?.length ? el("span.tone-warn", " absent: ", one.absent.map((name, i) => [i ? ", " : "", el("code", shown(name, 100))])) : null,
+				one.note ? el("span.tone-warn", " (", shown(one.note, 300), ")") : null,
 				one.error ? el("span.tone-bad", " ", long(one.error, 300)) : null,
 				one.unread ? el("span.muted", " (not needed)") : null)),
 		one.parts?.length ? el("ul.parts", one.parts.map(part)) : null,

@@ -49,7 +49,17 @@ export function marksOf(event) {
 
 function reasonOf(event) {
 	if (event.duplicate_of) return ["repeats ", shown(event.duplicate_of.slice(0, 13), 13, "code.shown"), "…"];
-	return [shown(event.verdict?.reason, 160), event.verdict?.rule ? [" · ", shown(event.verdict.rule, 60, "code.shown")] : null];
+	const verdict = event.verdict ?? {};
+	const place = verdict.rule || verdict.not_held;
+	return [shown(verdict.reason, 260), absentOf(verdict), place ? [" · ", shown(place, 60, "code.shown")] : null];
+}
+
+// absentOf names what was absent where it may be why nothing was done, unless the
+// reason names it.
+function absentOf(verdict) {
+	if (verdict.decision === "action") return null;
+	const absent = (verdict.absent ?? []).filter((name) => !verdict.reason?.includes(`${name} is absent`));
+	return absent.length ? [" · absent: ", absent.slice(0, 4).map((name, i) => [i ? ", " : "", shown(name, 60, "code.shown")]), absent.length > 4 ? "…" : null] : null;
 }
 
 const mostDeliveries = 4;

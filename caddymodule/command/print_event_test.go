@@ -1,0 +1,72 @@
+package command_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/caddymodule/command"
+)
+
+// TestActivitySaysWhy reads the reasons in the list: of a condition with its value,
+// of what was absent, of a repetition, and those that were stored before there were
+// places.
+func TestActivitySaysWhy(t *testing.T) {
+	relay := command.NewFakeRelay(t, map[string]string{"GET activity": `{"events":[
+		{"id":"0199f3c2-0000-7000-8000-000000000001","source":"icfm","event":"a","verdict":{"decision":"ignored","reason":"` + "`body.status == \\\"Won\\\"`" + ` did not hold: body.status is \"won\" (differs only in letter case)","not_held":"Caddyfile:12"}},
+		{"id":"0199f3c2-0000-7000-8000-000000000002","source":"icfm","event":"b","verdict":{"decision":"ignored","reason":"` + "`body.n > 1`" + ` did not hold: body.n is absent","not_held":"Caddyfile:12","absent":["body.n","body.statuss"]}},
+		{"id":"0199f3c2-0000-7000-8000-000000000003","source":"icfm","event":"c","verdict":{"decision":"action","reason":"Make it","rule":"Caddyfile:20","absent":["body.x"]}},
+		{"id":"0199f3c2-0000-7000-8000-000000000004","source":"icfm","event":"d","duplicate_of":"0199f3c2-0000-7000-8000-000000000001","verdict":{"decision":"ignored"}},
+		{"id":"0199f3c2-0000-7000-8000-000000000005","source":"icfm","event":"e","verdict":{"decision":"ignored","reason":"no condition held","absent":["body.x"]}}]}`})
+	out, report, status := relay.Run("activity")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, report)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	for i, want := range []string{
+		"REASON",
+		"`body.status == \"Won\"` did not hold: body.status is \"won\" (differs only in letter case) (Caddyfile:12)",
+		"`body.n > 1` did not hold: body.n is absent; absent: body.statuss (Caddyfile:12)",
+		"Make it (Caddyfile:20)",
+		"repeats 0199f3c2-0000-7000-8000-000000000001",
+		"no condition held; absent: body.x",
+	} {
+		if i >= len(lines) || !strings.HasSuffix(lines[i], "  "+want) {
+			t.Errorf("line %d does not end with %s:\n%s", i, want, out)
+		}
+	}
+}
+
+func TestShow(t *testing.T) {
+	relay := command.NewFakeRelay(t, map[string]string{"GET events/0199f3c2": `{"id":"0199f3c2-0000-7000-8000-000000000001","source":"icfm","event":"project_created","received":"2026-03-13T10:41:57Z",
+		"verdict":{"decision":"ignored","reason":"` + "`body.n > 1`" + ` did not hold: body.n is 1","not_held":"Caddyfile:12"},
+		"request":{"method":"POST","path":"/listen.php","body":"{\"n\":1.0,\"project\":{\"name\":\"Moon\\u001b[2J\"},\"n\":9007199254740993}"},
+		"values":[{"path":"body.n","value":"1"},{"path":"body.project.name","value":"\"Moon\u001b\""}]}`})
+	out, report, status := relay.Run("show", "0199f3c2")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, report)
+	}
+	want := `
+Event      project_created from icfm
+Id         0199f3c2-0000-7000-8000-000000000001
+Received   ` + time.Date(2026, 3, 13, 10, 41, 57, 0, time.UTC).Local().Format("2006-01-02 15:04:05.000") + `
+Verdict    ignored: ` + "`body.n > 1`" + ` did not hold: body.n is 1 (Caddyfile:12)
+
+Request    POST /listen.php
+
+  {
+    "n": 1.0,
+    "project": {
+      "name": "Moon\u001b[2J"
+    },
+    "n": 9007199254740993
+  }
+
+Values     as tags for templates; conditions name them without {{ }}
+  {{body.n}}            = 1
+  {{body.project.name}} = "Moon�"
+`
+	if out != want[1:] {
+		t.Errorf("got\n%s\nwant%s", out, want)
+	}
+}
