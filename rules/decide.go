@@ -49,11 +49,13 @@ reading:
 		case condition != nil:
 			missed.add(rule, condition)
 		case rule.ignore:
+			v.addHeld(rule)
 			if len(v.Actions) == 0 {
 				v.Rule, v.Reason = rule.place, rule.reason()
 			}
 			break reading
 		default:
+			v.addHeld(rule)
 			if len(v.Actions) == 0 {
 				v.Decision, v.Rule, v.Reason = Act, rule.place, rule.reason()
 			}
@@ -141,6 +143,17 @@ func (v *Verdict) addActions(calls []ActionCall) {
 		if !slices.ContainsFunc(v.Actions, func(c ActionCall) bool { return c.Action == call.Action }) {
 			v.Actions = append(v.Actions, call)
 		}
+	}
+}
+
+// addHeld notes that a rule held. As with addActions, the first costs nothing.
+func (v *Verdict) addHeld(rule *compiledRule) {
+	if len(v.Held) == 0 {
+		v.Held = rule.ids[:1:1]
+		return
+	}
+	if !slices.Contains(v.Held, rule.ids[0]) {
+		v.Held = append(v.Held, rule.ids[0])
 	}
 }
 

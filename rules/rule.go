@@ -38,10 +38,12 @@ type eventRules struct {
 // compiledRule is an active rule that can be carried out.
 type compiledRule struct {
 	place, description string
-	when               []*language.Expression
-	actions            []ActionCall
-	ignore             bool
-	ignoreReason       string
+	// ids is the rule's ID alone, for verdicts to share.
+	ids          []string
+	when         []*language.Expression
+	actions      []ActionCall
+	ignore       bool
+	ignoreReason string
 }
 
 // New checks and compiles rules against the names of the language, the events
@@ -160,6 +162,7 @@ func (b *rulesetBuilder) add(rule config.Rule) {
 	compiled := &compiledRule{
 		place:        rule.Place,
 		description:  rule.Description,
+		ids:          []string{ID(rule)},
 		ignore:       rule.Ignore,
 		ignoreReason: rule.Reason,
 	}

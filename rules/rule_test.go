@@ -201,7 +201,9 @@ func TestDecide(t *testing.T) {
 				}
 			}
 			for range 2 { // The second must not see anything of the first.
-				if got := s.Decide(l.Bind(e)); !reflect.DeepEqual(got, test.want) {
+				got := s.Decide(l.Bind(e))
+				got.Held = nil // TestHeld looks at it
+				if !reflect.DeepEqual(got, test.want) {
 					t.Errorf("got  %+v\nwant %+v", got, test.want)
 				}
 			}

@@ -54,6 +54,11 @@ type Verdict struct {
 
 	// Errors are the messages of the conditions that could not be evaluated.
 	Errors []string `json:"errors,omitempty"`
+
+	// Held are the rules that held, each once, by their ID: those whose actions
+	// were asked for before, too, and an ignore that ended the reading. They are
+	// what counts as a use of a rule.
+	Held []string `json:"held,omitempty"`
 }
 
 // Place is the place of the rule that Reason is about, empty if it is about none.
