@@ -59,6 +59,25 @@ type History interface {
 	// storage open calls it once a minute; what it notes counts once.
 	Sample(ctx context.Context) error
 
+	// Exist says which events, rules and actions the configuration has that is in
+	// force from now on, in the whole place of those that it said before; durable
+	// on return. Each exists since it was named first.
+	Exist(ctx context.Context, things []Thing) error
+
+	// Uses returns everything that Exist named, with how often it was used and
+	// when first and last, in any order. An event is used when one of its name is
+	// stored, a rule when it held for an event (Verdict.Held), and an action when a
+	// delivery of it is made. A verdict that Amend gives counts for the rules that
+	// did not hold in the verdict before it. Tests, duplicates and what is done
+	// about them do not count. What happened before Exist named a thing need not
+	// count: nothing is kept for names that senders invent.
+	//
+	// What Put, Amend and Settle put on stable storage counts exactly once, also if
+	// the process ends without Close. Nothing lowers a count: when events are
+	// removed, or deliveries are cancelled or moved, it stays. Prune forgets
+	// events and rules that did not exist since the time which it is given.
+	Uses(ctx context.Context) ([]Use, error)
+
 	// Prune removes events that were received before a time and then, oldest
 	// first, as many as it takes to bring storage down to a size in bytes (0:
 	// any size), and returns how many. It never removes an event that has an

@@ -29,10 +29,11 @@ type Runtime struct {
 	watch      *watch
 
 	// newest is the generation that starts new attempts; mutex is held while it or
-	// what follows from it changes.
-	mutex   sync.Mutex
-	newest  atomic.Pointer[Generation]
-	inForce inForce
+	// what follows from it changes. existing says that the queue was told what it has.
+	mutex    sync.Mutex
+	newest   atomic.Pointer[Generation]
+	inForce  inForce
+	existing bool
 
 	// kept is what is switched off according to the queue, off what of it is in
 	// force: nil for nothing. Only one at a time turns a switch, and look has
@@ -112,6 +113,7 @@ func (r *Runtime) start() {
 	r.background.Go(r.enterWhenReady)
 	r.background.Go(func() { r.eachMinute("removing old activity; it is tried again in a minute", r.pruneOnce) })
 	r.background.Go(func() { r.eachMinute("sampling the backlog; charts lack a minute of it", r.engine.Sample) })
+	r.background.Go(func() { r.eachMinute(notExisting, r.existAgain) })
 	r.background.Go(func() { r.turnOnAgain(r.life) })
 	r.background.Go(func() { r.watch.run(r.life) })
 	go r.watch.emitAll(r.life)
@@ -121,6 +123,9 @@ func (r *Runtime) start() {
 func (r *Runtime) use(generation *Generation) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
+	if generation != nil && r.entered.Load() {
+		r.begin(generation)
+	}
 	r.newest.Store(generation)
 	if generation != nil {
 		r.log.use(generation.logger)

@@ -24,10 +24,15 @@ func (r *Runtime) enter() error {
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if r.entered.Swap(true) {
+	if r.entered.Load() {
 		return nil
 	}
-	if generation := r.newest.Load(); generation != nil {
+	generation := r.newest.Load()
+	if generation != nil {
+		r.begin(generation)
+	}
+	r.entered.Store(true)
+	if generation != nil {
 		r.dispatch(generation)
 		r.remember(generation)
 	}

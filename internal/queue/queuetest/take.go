@@ -357,9 +357,10 @@ var closeTests = map[string]func(*fixture){
 		_, putErr := f.Put(f.patient(), []queue.Entry{f.entry()})
 		_, takeErr := f.Take(f.patient(), "x", 1)
 		_, changeErr := f.Change(f.patient(), queue.Change{Switch: off("x")})
+		_, usesErr := f.Uses(f.patient())
 		_, pageErr := f.Page(f.patient(), queue.Filter{}, queue.NewestFirst, "", 1)
 		for call, err := range map[string]error{
-			"Put": putErr, "Take": takeErr, "Change": changeErr, "Page": pageErr,
+			"Put": putErr, "Take": takeErr, "Change": changeErr, "Page": pageErr, "Uses": usesErr, "Exist": f.Exist(f.patient(), nil),
 			"Settle": f.Settle(lease.Token, queue.Settlement{State: queue.Delivered}), "Extend": f.Extend(f.patient(), lease.Token, f.Lease()),
 		} {
 			if !errors.Is(err, queue.ErrClosed) {

@@ -29,6 +29,7 @@ type amendment struct {
 	uuid     string
 	decision string // '' with verdict: stays
 	verdict  string
+	held     []string // rules
 
 	deliveries []queue.Delivery
 	plans      []database.Plan
@@ -90,7 +91,7 @@ func (a *amendment) encode(from *queue.Amendment) error {
 		if err != nil {
 			return fmt.Errorf("encoding the verdict on event %s: %w", from.Event, err)
 		}
-		a.verdict, a.decision = string(verdict), string(from.Verdict.Decision)
+		a.verdict, a.decision, a.held = string(verdict), string(from.Verdict.Decision), from.Verdict.Held
 	}
 	a.deliveries = from.Deliveries
 	for _, d := range from.Deliveries {
@@ -166,6 +167,7 @@ func (a *amendment) write(tx *transaction) error {
 		return err
 	}
 	if a.verdict != "" {
+		tx.useRulesAgain(stored, a.held)
 		stored.verdict, stored.kind.Decision = a.verdict, a.decision
 	}
 	first := len(stored.plans)
@@ -186,6 +188,9 @@ func (a *amendment) write(tx *transaction) error {
 		if err := tx.wait(a.actions[i], d, max(p.Due, tx.now, 1)); err != nil {
 			return err
 		}
+		if !stored.test {
+			tx.useAction(a.actions[i], tx.now)
+		}
 		if d.Due < scheduler.Behind {
 			tx.released = append(tx.released, a.actions[i])
 		}
@@ -200,6 +205,8 @@ func (c *amend) answer(err error) { c.done <- err }
 // storedEvent is what may change of an event's row.
 type storedEvent struct {
 	uuid    string // empty: there is none
+	test    bool
+	repeats bool // another
 	kind    database.Kind
 	verdict string
 	plans   []database.Plan
@@ -207,12 +214,13 @@ type storedEvent struct {
 }
 
 func (tx *transaction) storedEvent(id int64) (e storedEvent, err error) {
-	err = database.Query(tx.conn, "SELECT e.uuid, k.source, k.event, k.decision, k.actions, e.verdict, e.deliveries FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = ?",
+	err = database.Query(tx.conn, "SELECT e.uuid, k.source, k.event, k.decision, k.actions, e.verdict, e.deliveries, e.test, e.duplicate_of IS NOT NULL FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = ?",
 		func(row *sqlite.Stmt) error {
 			e.uuid = row.ColumnText(0)
 			e.kind = database.Kind{Source: row.ColumnText(1), Event: row.ColumnText(2), Decision: row.ColumnText(3), Actions: row.ColumnText(4)}
 			e.verdict = row.ColumnText(5)
 			e.plans, e.err = database.DecodePlans(database.ColumnBytes(row, 6))
+			e.test, e.repeats = row.ColumnBool(7), row.ColumnBool(8)
 			return nil
 		}, id)
 	return e, err

@@ -36,6 +36,7 @@ func (tx *transaction) countNow() (*database.Counts, error) {
 		if err := database.Execute(tx.conn, "DELETE FROM counts WHERE minutes = 0"); err != nil {
 			return nil, err
 		}
+		tx.writesUses = true
 	}
 	*c = database.Counts{At: now}
 	return c, nil

@@ -61,6 +61,10 @@ func load(dir string) {
 		os.Exit(1)
 	}
 	ctx := context.Background()
+	if err := db.Exist(ctx, benchThings); err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
 	for range 6 {
 		go func() {
 			for {
@@ -68,6 +72,8 @@ func load(dir string) {
 				var said []string
 				for range 1 + rand.IntN(3) {
 					e := benchEntry("x")
+					e.Verdict.Held = []string{"r"}
+					e.Event.Test = rand.IntN(8) == 0
 					if rand.IntN(4) == 0 {
 						e.Deliveries[0].OrderKey = fmt.Sprint(rand.IntN(5))
 					}
@@ -232,6 +238,7 @@ func check(t *testing.T, dir string, said *told) (stored int) {
 			}
 		}
 	}
+	checkUses(t, db)
 	if err := db.Close(); err != nil {
 		t.Error(err)
 	}

@@ -357,7 +357,7 @@ func TestCommitThatWasMadeInSpiteOfAnError(t *testing.T) {
 			return err
 		}
 		for _, a := range shadow.touched {
-			a.delta = 0
+			a.delta, a.touched = 0, false
 		}
 		if err := database.Step(tx.statements.commit); err != nil {
 			return err

@@ -312,6 +312,7 @@ func (m *merge) write(tx *transaction) error {
 		}
 	}
 	b.Round()
+	tx.writesUses = true // or these events would be counted again after a crash
 	return tx.putBlock(b)
 }
 
@@ -388,6 +389,9 @@ func (db *DB) mergeRest(ctx context.Context, from *sqlite.Conn) error {
 	}); err != nil || theirs == "" || theirs == ours {
 		return err // a copy of this database has counted the same
 	}
+	if err := db.mergeUses(ctx, from, theirs); err != nil {
+		return err
+	}
 	columns, err := database.CountColumnsOf(from)
 	if err != nil {
 		return err
@@ -424,7 +428,7 @@ func (m *mergeCounts) write(tx *transaction) error {
 			return err
 		}
 	}
-	return database.Query(tx.conn, "INSERT OR REPLACE INTO merged (identity, counted) VALUES (?, ?)", func(*sqlite.Stmt) error { return nil },
+	return database.Query(tx.conn, "INSERT INTO merged (identity, counted) VALUES (?, ?) ON CONFLICT DO UPDATE SET counted = excluded.counted", func(*sqlite.Stmt) error { return nil },
 		m.identity, m.counts[len(m.counts)-1].At)
 }
 

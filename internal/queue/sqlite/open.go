@@ -90,6 +90,9 @@ type DB struct {
 	block       database.Block
 	pending     int
 	counts      database.Counts // of the present minute
+	things      things          // whose uses are counted; changed with DB.mu held
+	unwritten   []*thing        // whose uses the table does not have yet
+	counted     int64           // the events up to this one are in the table uses
 	walBytes    int64           // roughly what was written since the last checkpoint
 	walExcess   int64           // how far above its limit the WAL must be to be emptied
 	failed      bool            // the last transaction could not be written
@@ -289,12 +292,16 @@ func (db *DB) loadState() (err error) {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if err := db.loadUses(); err != nil {
+		return err
+	}
 	db.pending = 0
-	return database.Query(db.conn, "SELECT id, name, paused, waiting FROM actions", func(row *sqlite.Stmt) error {
+	return database.Query(db.conn, "SELECT id, name, paused, waiting, "+actionUsesColumns+" FROM actions", func(row *sqlite.Stmt) error {
 		a := db.action(row.ColumnText(1))
 		a.id = row.ColumnInt64(0)
 		a.row = a.id
 		a.waiting = int(row.ColumnInt64(3))
+		a.uses = readActionUses(row, 4)
 		db.scheduler.Pause(&a.Action, row.ColumnBool(2))
 		db.pending += a.waiting
 		if a.waiting > 0 {
@@ -331,6 +338,7 @@ func (db *DB) shut() error {
 	errs = append(errs, db.readers.Close(5*time.Second))
 	db.background.Wait()
 	if db.conn != nil {
+		db.writeLastUses()
 		db.noteRun(queue.NoteStop)
 		if _, err := runCheckpoint(db.conn, "TRUNCATE"); err != nil && !database.IsFull(err) && !database.IsBusy(err) {
 			errs = append(errs, err)

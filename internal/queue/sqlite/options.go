@@ -70,6 +70,9 @@ type limits struct {
 	maxPages int64
 	// blockEvents is the number of events in one block (see blocks.go).
 	blockEvents int64
+	// countEvents is the number of events after which their uses are written (see
+	// uses.go), and so many at most are counted again after a crash.
+	countEvents int64
 	// elapsed tells the time since some moment, by which leases expire. It does not
 	// jump when the clock of the machine is set.
 	elapsed func() time.Duration
@@ -119,6 +122,7 @@ func (o Options) withDefaults() Options {
 		l.freeEvery = 500 * time.Millisecond // status and the end of refusing follow within a second
 	}
 	def(&l.blockEvents, 1024)
+	def(&l.countEvents, 4096)
 	if l.elapsed == nil {
 		clock := o.Clock
 		begin := clock() // Sub goes by the monotonic parts, which time.Now gives

@@ -60,6 +60,9 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 		if err := db.pruneCounts(ctx, database.MicrosUp(before)); err != nil {
 			return removed, err
 		}
+		if err := db.pruneUses(ctx, database.MicrosUp(before)); err != nil {
+			return removed, err
+		}
 	}
 	return removed, db.vacuum(ctx, size)
 }
@@ -152,6 +155,7 @@ func (p *prune) write(tx *transaction) error {
 			continue
 		}
 		p.removed++
+		tx.keepCount(id)
 		tx.statements.deleteAdditions.BindInt64(1, id)
 		if err := database.Step(tx.statements.deleteAdditions); err != nil {
 			return err

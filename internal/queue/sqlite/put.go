@@ -38,7 +38,8 @@ type entry struct {
 	span     database.Span // the times that may be used to look for it
 	tenant   string
 	verdict  string
-	plans    string // events.deliveries
+	held     []string // rules
+	plans    string   // events.deliveries
 	record   string
 	checksum int64 // of record and body
 
@@ -107,7 +108,7 @@ func (e *entry) encode(from *queue.Entry) error {
 	if err != nil {
 		return fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
 	}
-	e.verdict = string(verdict)
+	e.verdict, e.held = string(verdict), from.Verdict.Held
 	record := stored.Record()
 	e.record, e.checksum = string(record), database.Checksum(record, stored.RawBody)
 	if size := len(e.record) + len(stored.RawBody) + len(e.verdict); size > maxRow {
@@ -233,6 +234,12 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 	}
 	if duplicateOf != "" {
 		return nil
+	}
+	if !e.event.Test {
+		tx.useEvent(e.kind.Source, e.kind.Event, e.received, e.held)
+		for _, a := range e.actions {
+			tx.useAction(a, e.received)
+		}
 	}
 	if e.dedupe {
 		if err := tx.remember(e); err != nil {

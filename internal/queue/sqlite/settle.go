@@ -85,6 +85,9 @@ func (s *settlement) write(tx *transaction) error {
 	if err := tx.countSettled(s.state, s.attempt != nil, s.Since, s.At); err != nil {
 		return err
 	}
+	if !s.Test {
+		tx.endAction(a, s.state)
+	}
 	if s.state != database.Pending {
 		if err := tx.ended(a, s.Delivery.OrderKey); err != nil {
 			return err

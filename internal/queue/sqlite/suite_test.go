@@ -71,7 +71,7 @@ func TestSuite(t *testing.T) {
 func TestSuiteWithoutMemory(t *testing.T) {
 	t.Parallel()
 	queuetest.Run(t, func(t *testing.T) queuetest.Harness {
-		return newHarness(t, limits{fresh: 1, actionBytes: 1, totalBytes: 1, blockEvents: 30, walIdle: 1, walLimit: 1 << 18})
+		return newHarness(t, limits{fresh: 1, actionBytes: 1, totalBytes: 1, blockEvents: 30, countEvents: 3, walIdle: 1, walLimit: 1 << 18})
 	})
 }
 

@@ -17,6 +17,10 @@ type action struct {
 	row              int64 // the same, as the current transaction sees it
 	waiting          int   // committed unfinished deliveries, in memory or not
 	delta            int   // how the current transaction changes waiting
+
+	uses    actionUses // as committed
+	next    actionUses // as the current transaction sees them
+	touched bool       // by the current transaction
 }
 
 // action returns what is known of an action. DB.mu is held.

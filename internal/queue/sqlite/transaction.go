@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"strings"
+
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
 
@@ -26,6 +28,9 @@ type transaction struct {
 	bytes      int64            // roughly what was written
 	counts     database.Counts  // of the present minute
 	counted    bool             // whether they changed
+	used       []*thing         // whose uses changed
+	undo       []func()         // what undoes the changes of things
+	writesUses bool             // whether uses must be written with it
 	text       []byte           // to write in
 }
 
@@ -42,6 +47,7 @@ func (db *DB) commit(batch []command) (err error) {
 		db: db, conn: db.conn, statements: db.statements, now: database.Micros(db.now()),
 		lastEvent: db.lastEvent, block: db.block, pending: db.pending,
 		counts: db.counts, text: tx.text, touched: tx.touched[:0], stored: tx.stored[:0], kinds: tx.kinds[:0], released: tx.released[:0],
+		used: tx.used[:0], undo: tx.undo[:0],
 	}
 	defer func() {
 		if err != nil {
@@ -69,11 +75,12 @@ func (db *DB) commit(batch []command) (err error) {
 	defer db.mu.Unlock()
 	for _, a := range tx.touched {
 		a.waiting += a.delta
-		a.delta = 0
+		a.delta, a.uses, a.touched = 0, a.next, false
 	}
 	for _, a := range tx.stored {
 		a.id = a.row
 	}
+	tx.usesCommitted()
 	for _, c := range batch {
 		c.apply(db)
 	}
@@ -90,8 +97,9 @@ func (db *DB) commit(batch []command) (err error) {
 // rollback undoes what a failed transaction did.
 func (tx *transaction) rollback() {
 	for _, a := range tx.touched {
-		a.delta = 0
+		a.delta, a.touched = 0, false
 	}
+	tx.usesUndone()
 	for _, a := range tx.stored {
 		a.row = 0
 	}
@@ -109,10 +117,16 @@ func (tx *transaction) rollback() {
 // count changes the number of unfinished deliveries of an action.
 func (tx *transaction) count(a *action, n int) {
 	tx.pending += n
-	if a.delta == 0 {
+	tx.touch(a)
+	a.delta += n
+}
+
+// touch says that the row of an action changes: its delta, or next.
+func (tx *transaction) touch(a *action) {
+	if !a.touched {
+		a.next, a.touched = a.uses, true
 		tx.touched = append(tx.touched, a)
 	}
-	a.delta += n
 }
 
 // writeTotals brings those rows up to date that stand for many events.
@@ -126,17 +140,18 @@ func (tx *transaction) writeTotals() error {
 		}
 	}
 	for _, a := range tx.touched {
-		if a.delta == 0 {
+		if a.delta == 0 && a.next == a.uses {
 			continue
 		}
-		s := tx.statements.countWaiting
+		s := tx.statements.putTotals
 		s.BindInt64(1, int64(a.waiting+a.delta))
-		s.BindInt64(2, a.row)
+		a.next.bind(s, 2)
+		s.BindInt64(2+actionUsesCount, a.row)
 		if err := database.Step(s); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.writeUses()
 }
 
 // storeAction gives an action its row.
@@ -198,14 +213,14 @@ func bindKind(s *sqlite.Stmt, k database.Kind) {
 // statements are those that the writer uses all the time.
 type statements struct {
 	begin, commit, rollback         *sqlite.Stmt
-	putAction, countWaiting, pause  *sqlite.Stmt
+	putAction, putTotals, pause     *sqlite.Stmt
 	findKind, putKind               *sqlite.Stmt
 	putEvent                        *sqlite.Stmt
 	wait, waitTimed                 *sqlite.Stmt
 	again, end, putAttempt          *sqlite.Stmt
 	firstOfKey, nextOfKey, release  *sqlite.Stmt
 	getDedupe, putDedupe, oldDedupe *sqlite.Stmt
-	putBlock, putCounts             *sqlite.Stmt
+	putBlock, putCounts, putUses    *sqlite.Stmt
 	getWaiting, listWaiting         *sqlite.Stmt
 	deleteEvent, deleteAttempts     *sqlite.Stmt
 	addedWaits, deleteAdditions     *sqlite.Stmt
@@ -234,7 +249,7 @@ func (s *statements) list() []statement {
 		{&s.commit, "COMMIT"},
 		{&s.rollback, "ROLLBACK"},
 		{&s.putAction, "INSERT INTO actions (name) VALUES (?)"},
-		{&s.countWaiting, "UPDATE actions SET waiting = ? WHERE id = ?"},
+		{&s.putTotals, "UPDATE actions SET waiting = ?, " + strings.ReplaceAll(actionUsesColumns, ",", " = ?,") + " = ? WHERE id = ?"},
 		{&s.pause, "UPDATE actions SET paused = ? WHERE id = ?"},
 		{&s.findKind, "SELECT id FROM kinds WHERE source = ? AND event = ? AND decision = ? AND actions = ?"},
 		{&s.putKind, "INSERT INTO kinds (source, event, decision, actions) VALUES (?, ?, ?, ?)"},
@@ -254,6 +269,7 @@ func (s *statements) list() []statement {
 		{&s.oldDedupe, "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE expires < ? ORDER BY expires LIMIT 2)"},
 		{&s.putBlock, "INSERT OR REPLACE INTO blocks (first, oldest, newest) VALUES (?, ?, ?)"},
 		{&s.putCounts, putCounts},
+		{&s.putUses, "UPDATE uses SET count = ?, first = ?, last = ? WHERE kind = ? AND name = ?"},
 		{&s.getWaiting, "SELECT delivery FROM waiting WHERE action = ? AND delivery = ?"},
 		{&s.listWaiting, "SELECT delivery FROM waiting WHERE action = ? AND delivery <= ? ORDER BY delivery LIMIT ?"},
 		{&s.addedWaits, `SELECT 1 FROM events WHERE id = ?1 AND CASE WHEN instr(deliveries, '"added":') > 0 AND json_valid(deliveries) THEN json_array_length(deliveries) END >

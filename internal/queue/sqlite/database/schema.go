@@ -220,6 +220,29 @@ SELECT d.value ->> 'id' AS uuid, e.uuid AS event, d.value ->> 'action' AS action
 	a.status, a.error, e.id * 2048 + d.key AS delivery
 FROM events e JOIN json_each(e.deliveries) d LEFT JOIN attempts a ON a.id = (
 	SELECT max(id) FROM attempts WHERE id >= (e.id * 2048 + d.key) * 4096 AND id < (e.id * 2048 + d.key + 1) * 4096);
+
+CREATE TABLE uses ( -- what configurations have, and how often events came and rules held
+	kind  TEXT NOT NULL,    -- event, rule, action
+	name  TEXT NOT NULL,    -- source:event, the rule's id, the action
+	place TEXT,             -- where the configuration has it
+	since INTEGER NOT NULL, -- when a configuration had it first
+	gone  INTEGER,          -- since when none has it; null: one has it
+	count INTEGER NOT NULL DEFAULT 0, -- of actions in the table actions
+	first INTEGER,
+	last  INTEGER,
+	PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+-- The events up to this one are counted in the table uses.
+INSERT INTO facts (name, text) SELECT 'counted', max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(first) FROM blocks), 0));
+
+ALTER TABLE actions ADD COLUMN made INTEGER NOT NULL DEFAULT 0; -- deliveries that were made
+ALTER TABLE actions ADD COLUMN first INTEGER; -- when the first of them was
+ALTER TABLE actions ADD COLUMN last INTEGER;
+ALTER TABLE actions ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0; -- deliveries that ended so
+ALTER TABLE actions ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE actions ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE merged ADD COLUMN uses TEXT; -- JSON: how much of their uses is in uses and actions
 `,
 }
 

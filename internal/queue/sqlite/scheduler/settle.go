@@ -21,6 +21,8 @@ type Settlement struct {
 	// Since when the delivery began to wait.
 	Event string
 	Since int64
+	// Test says that the event is a test.
+	Test bool
 	// At is when the delivery is due again, or when it ended.
 	At int64
 }
@@ -45,7 +47,7 @@ func (s *Scheduler) Settle(token queue.Token, how *queue.Settlement) (Settlement
 		settled.First = d.FirstAttempt.UnixMicro()
 	}
 	if d.Event != nil {
-		settled.Event, settled.Since = d.Event.ID, d.Event.Received.UnixMicro()
+		settled.Event, settled.Since, settled.Test = d.Event.ID, d.Event.Received.UnixMicro(), d.Event.Test
 	}
 	if d.Added != 0 {
 		settled.Since = d.Added
