@@ -180,6 +180,7 @@ func check(t *testing.T, dir string, said *told) (stored int) {
 	if err != nil {
 		t.Fatalf("opening after a kill: %v", err)
 	}
+	checkUses(t, db)
 	pending := make(map[string]queue.DeliveryState)
 	seen := make(map[string]bool)
 	for after := queue.Cursor(""); ; {
@@ -238,7 +239,6 @@ func check(t *testing.T, dir string, said *told) (stored int) {
 			}
 		}
 	}
-	checkUses(t, db)
 	if err := db.Close(); err != nil {
 		t.Error(err)
 	}
