@@ -33,7 +33,7 @@ type Use struct {
 	// receipt of the events, and for what Amend added by the time of that.
 	Count       int64
 	First, Last time.Time
-	// Delivered, Failed and Expired count the deliveries of an action that ended so.
-	// One that was handed to another action counts there.
+	// Delivered, Failed and Expired count the deliveries of an action that ended so
+	// and are not mended. One that was handed to another action counts there.
 	Delivered, Failed, Expired int64
 }

@@ -91,6 +91,10 @@ var usesTests = map[string]func(*fixture){
 		f.wantEnds("x", 2, 1, 1)
 		f.wantEnds("y", 0, 0, 0)
 		f.wantEnds("z", 1, 0, 0)
+		f.mended("x", leases[2].Delivery.ID, leases[2].Event.ID)
+		f.mended("x", leases[3].Delivery.ID, leases[3].Event.ID)
+		f.wantEnds("x", 4, 0, 0)
+		equal(f, "deliveries made for x", f.use(action("x")).Count, 6)
 		equal(f, "deliveries made for y", f.use(action("y")).Count, 1)
 		equal(f, "deliveries made for z", f.use(action("z")).Count, 0)
 	},
@@ -285,6 +289,15 @@ func (f *fixture) wantUses(thing queue.Thing, count int64, first, last time.Time
 	equal(f, "uses of "+thing.Name, use.Count, count)
 	equalTime(f, "first use of "+thing.Name, use.First, first)
 	equalTime(f, "last use of "+thing.Name, use.Last, last)
+}
+
+// mended sends a delivery again, and it arrives.
+func (f *fixture) mended(action, delivery, event string) {
+	f.Helper()
+	again := queue.Delivery{ID: newID(), Action: action, Of: delivery}
+	f.amend(queue.Amendment{Event: event, Deliveries: []queue.Delivery{again}})
+	f.deliver(f.one(action, again.ID))
+	f.state(again.ID, queue.Delivered)
 }
 
 // wantEnds checks how the deliveries of an action ended.

@@ -61,6 +61,9 @@ func (tx *transaction) mend(event int64, counted bool) error {
 			if err := tx.countMended(state, at); err != nil {
 				return err
 			}
+			if err := tx.mendAction(deliveries[place].Action, state, event); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

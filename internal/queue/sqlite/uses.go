@@ -201,6 +201,29 @@ func (tx *transaction) endAction(a *action, state int64) {
 	}
 }
 
+// mendAction no longer counts a delivery as one that ended in a state, because it is
+// mended.
+func (tx *transaction) mendAction(name string, state, event int64) error {
+	stored, err := tx.storedEvent(event)
+	if err != nil || stored.test {
+		return err
+	}
+	tx.db.mu.Lock()
+	a := tx.db.action(name)
+	tx.db.mu.Unlock()
+	if err := tx.storeAction(a); err != nil {
+		return err
+	}
+	tx.touch(a)
+	switch state {
+	case database.Failed:
+		a.next.failed = max(a.next.failed-1, 0)
+	case database.Expired:
+		a.next.expired = max(a.next.expired-1, 0)
+	}
+	return nil
+}
+
 // writeUses writes the uses that the table does not have, once in a while.
 func (tx *transaction) writeUses() error {
 	db := tx.db
