@@ -331,6 +331,8 @@ func (s *session) refusal(err error) *refusal {
 	}
 	command := fmt.Sprintf("%s: %d %s", s.step.refused, reply.Code, plain(s.masked(reply.Msg, 300)))
 	switch {
+	case reply.Code == 530 && !s.encrypted && strings.Contains(strings.ToUpper(reply.Msg), "STARTTLS"):
+		command += "; it wants TLS first: remove starttls off"
 	case reply.Code == 530 && s.mail.User == "":
 		command += "; it wants a user and a password: write auth basic USER PASSWORD"
 	case reply.Code == 535:
