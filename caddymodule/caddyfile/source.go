@@ -20,6 +20,10 @@ var sourceLevel = level[config.Source]{name: "a source block", settings: []setti
 	}},
 	{name: "event", usage: `NAME ["TEXT"]`, wants: "a name and perhaps a description in quotes", least: 1, most: 2, repeat: true, read: readEventType},
 	{name: "field", usage: "NAME `EXPR`", wants: "a name and an expression in backticks", least: 2, most: 2, repeat: true, read: readField},
+	{name: "subject", usage: `"TEMPLATE"|off`, wants: "one template in quotes, or off", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
+		s.Subject, err = l.template(0, "template")
+		return err
+	}},
 	{name: "batch", usage: "`EXPR`", wants: "one expression, in backticks", least: 1, most: 1, read: func(l *line, s *config.Source) (err error) {
 		s.Batch, err = l.expression(0)
 		return err

@@ -220,7 +220,7 @@ func (req *request) listAt(s *source, envelope *event.Event) []any {
 
 var tooManyRefusal = refuse(http.StatusRequestEntityTooLarge, "the body holds more than %d events, which is how many are taken at once", maxBatch)
 
-// complete reads an event's name, parameters and fields from its body, and
+// complete reads an event's name, parameters, fields and subject from its body, and
 // reports whether the source knows the name. bodyOnly says that what stands
 // beside the body proves nothing.
 func (req *request) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
@@ -255,6 +255,7 @@ func (req *request) complete(s *source, e *event.Event, rooted, bodyOnly bool, o
 		readTags(e, e.Query, func(values []string) any { return values[0] })
 	}
 	req.setParameters(s, e, fields)
+	req.setSubject(s, e, fields, bodyOnly)
 	return known
 }
 

@@ -160,7 +160,10 @@ func checkEvent(t testing.TB, e *event.Event) {
 	if err != nil {
 		t.Fatalf("record cannot be read: %v", err)
 	}
-	restored.ID, restored.Source, restored.Name, restored.Received = e.ID, e.Source, e.Name, e.Received
+	if e.Subject != event.Line(e.Subject) || e.SubjectError != "" {
+		t.Errorf("subject %q, error %q", e.Subject, e.SubjectError)
+	}
+	restored.ID, restored.Source, restored.Name, restored.Received, restored.Subject = e.ID, e.Source, e.Name, e.Received, e.Subject
 	if restored.RawBody == nil {
 		restored.RawBody = e.RawBody
 	}

@@ -79,6 +79,8 @@ type source struct {
 	batch      *language.Expression
 	dedupeKey  *language.Expression
 	fields     []field
+	subject    subject
+	noSubject  bool
 	// redact removes what is named before anything else is done with an event. Keys
 	// of the query count without regard to case, those of forms also as
 	// customer[phone]. A parameter is also removed from where a preset maps it from,
@@ -174,6 +176,11 @@ func compileSource(settings config.Source, l *language.Language, timezone *time.
 	}
 
 	var err error
+	if s.noSubject = settings.Subject == config.NoSubject; settings.Subject != "" && !s.noSubject {
+		if s.subject, err = compileSubject(settings.Subject, l); err != nil {
+			wrong("subject", "%w", err)
+		}
+	}
 	if s.redact, err = compileRedaction(settings.Redact); err != nil {
 		wrong("redact", "%w", err)
 	}

@@ -45,6 +45,15 @@ type Source struct {
 	// `caller_id`, says where the source has that.
 	Fields []Field `json:"fields,omitempty"`
 
+	// What an event of the source is about, in one short line for people: a template
+	// such as `Order {{body.order.number}} of {{body.customer.name}}`. It is stored with
+	// each event and shown in lists, and templates and rules have it as `subject`. It
+	// becomes one line of at most 200 characters. An event that has nothing of what the
+	// template names gets the default. `off` leaves events without one. Default: what
+	// the preset knows of its events, such as project or caller; then who calls whom;
+	// then the source's own fields.
+	Subject string `json:"subject,omitempty"`
+
 	// An expression that gives the list whose elements are the events of a
 	// request, such as `body.events`. They are stored together or not at all.
 	// Default: none, so that only an array at the top of a body is a list of
@@ -117,6 +126,9 @@ type Field struct {
 	Expression string `json:"expression"`
 }
 
+// NoSubject is the Subject of a source whose events are to have none.
+const NoSubject = "off"
+
 // DefaultMaxBody is the largest body that a source accepts unless it says
 // otherwise: 1 MiB, twice what the PBX vendor's own sample receiver takes.
 const DefaultMaxBody = 1 << 20
@@ -164,6 +176,7 @@ func (s *Source) Check(wrong *Findings) {
 	}
 	_, err := s.Location(nil)
 	add("timezone", err)
+	add("subject", CheckTemplate(s.Subject))
 	for _, network := range s.Allow {
 		_, err := Networks(network)
 		add("allow", err)

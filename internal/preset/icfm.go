@@ -11,7 +11,7 @@ import (
 // icfm is the Event Queue of iCFM by CETA Software (wiki.cetacloud.tv, article
 // 42000096743). Nothing published says what its requests look like, so they are
 // read as any others.
-var icfm = Preset{Name: "icfm", Events: icfmEvents, HandOver: writeToCETA}
+var icfm = Preset{Name: "icfm", Events: icfmEvents, Subject: icfmSubject, HandOver: writeToCETA}
 
 // icfmEvents have the names and texts of CETA's page, in its order. The names
 // follow no pattern, so they are matched exactly and never derived from one

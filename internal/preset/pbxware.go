@@ -18,6 +18,7 @@ var pbxware = Preset{
 	Single:   "the PBX posts one event at a time",
 	Map:      mapPublisher,
 	Holds:    publisherHolds,
+	Subject:  callSubject,
 	HandOver: collectionForPBX,
 }
 
@@ -76,6 +77,28 @@ func mapPublisher(name string, fields map[string]any) (m Mapping) {
 		m.Values[event.UnixTime] = when["timestamp"]
 	}
 	return m
+}
+
+// callSubject tells who calls → who is called. Of an incoming call of the Event
+// Publisher it is not known which of its two numbers is the caller.
+func callSubject(e *event.Event, fields map[string]any) string {
+	if e.Parameters[event.CallerID] == nil && e.Parameters[event.CalledNumber] == nil {
+		payload, _ := fields["payload"].(map[string]any)
+		if payload == nil {
+			payload = fields
+		}
+		own, _ := event.Text(event.Present(payload["number"]))
+		other, _ := event.Text(event.Present(payload["connected_num"]))
+		if own != "" && other != "" {
+			name, _ := event.Text(event.Present(e.Parameters[event.CallingName]))
+			return strings.TrimSpace(name + " " + strings.TrimPrefix(other, "PJSIP/") + " – " + strings.TrimPrefix(own, "PJSIP/"))
+		}
+	}
+	if call := Call(e); call != "" {
+		return call
+	}
+	extension, _ := event.Text(event.Present(e.Parameters[event.Extension]))
+	return extension
 }
 
 var durations = []event.Parameter{event.Duration}

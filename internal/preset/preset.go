@@ -40,6 +40,12 @@ type Preset struct {
 	// Required with Map.
 	Holds func(event.Parameter) [][]string
 
+	// Subject tells a person what an event is about, from its name, its parameters and
+	// the fields of its body, or of its query if it has no body. It need not be one
+	// line, nor short. "" means that it cannot tell. It changes nothing. Default: what
+	// every event can have, see receive.
+	Subject func(e *event.Event, fields map[string]any) string
+
 	// HandOver writes what the other side needs to post events. Default: a
 	// description with an example.
 	HandOver func(Setup) (Handover, error)

@@ -180,7 +180,7 @@ func (l *Language) meaning(name string) string {
 	if _, ok := event.ParameterByName(name); ok {
 		return "a system parameter"
 	}
-	if _, ok := variables[name]; ok {
+	if _, ok := variables[name]; ok && name != subject {
 		return "a variable that every event has"
 	}
 	if source, ok := l.fields[name]; ok {
@@ -208,7 +208,7 @@ func (l *Language) names() []string {
 	names = slices.AppendSeq(names, maps.Keys(l.fields))
 	names = slices.AppendSeq(names, maps.Keys(l.parameters))
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 // UnknownNameError says that an expression names something that does not exist.

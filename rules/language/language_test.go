@@ -316,3 +316,42 @@ func TestEveryFunctionOfExpr(t *testing.T) {
 		}
 	}
 }
+
+// The variable subject came after the others: where a configuration has a field or a
+// parameter of that name, it means what it meant.
+func TestSubjectMayBeRedefined(t *testing.T) {
+	e := eventtest.Typical(t)
+	e.Subject, e.Fields = "Job 7", map[string]any{"subject": "of a field"}
+	for name, c := range map[string]struct {
+		definitions Definitions
+		source      string
+		want        any
+		names       bool
+	}{
+		"the event's":    {Definitions{}, `subject + "!"`, "Job 7!", true},
+		"a field's":      {Definitions{Sources: []Source{{Name: "erp", Fields: []string{"subject"}}}}, `subject + "!"`, "of a field!", false},
+		"a parameter's":  {Definitions{Parameters: []config.Parameter{{Name: "subject", Value: "fixed"}}}, `subject + "!"`, "fixed!", false},
+		"a variable's":   {Definitions{}, `let subject = "x"; subject + "!"`, "x!", true},
+		"the event's id": {Definitions{}, `id`, e.ID, false},
+	} {
+		l := newLanguage(t, c.definitions)
+		x, err := l.Compile(c.source)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := l.Bind(e).Evaluate(x)
+		if err != nil || got != c.want || l.NamesSubject(c.source) != c.names {
+			t.Errorf("%s: %v and %v, want %v; it is named: %v", name, got, err, c.want, l.NamesSubject(c.source))
+		}
+	}
+	e.Subject = ""
+	l := newLanguage(t, Definitions{})
+	x, err := l.Compile("subject")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Bind(e).Evaluate(x); got != nil || err != nil {
+		t.Errorf("no subject is %v, %v, want absent", got, err)
+	}
+}

@@ -5,11 +5,15 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
+// subject is the variable for the event's subject.
+const subject = "subject"
+
 // variables are the names that every event has, beside the system parameters.
 var variables = map[string]func(b *Bound) any{
 	"event":    func(b *Bound) any { return b.event.Name },
 	"source":   func(b *Bound) any { return b.event.Source },
 	"id":       func(b *Bound) any { return b.event.ID },
+	subject:    func(b *Bound) any { return event.Present(b.event.Subject) },
 	"received": func(b *Bound) any { return b.event.Received.In(b.language.timezone) },
 	"test":     func(b *Bound) any { return b.event.Test },
 	"method":   func(b *Bound) any { return b.event.Method },
@@ -77,12 +81,25 @@ func memberOf(v, key any) any {
 	return nil
 }
 
+// redefined reports whether the configuration gives a variable's name to a field or a
+// custom parameter. It can do so with subject alone. That variable came later than the
+// others, and an expression in which the name means something else must go on meaning
+// that.
+func (l *Language) redefined(name string) bool {
+	if name != subject {
+		return false
+	}
+	_, field := l.fields[name]
+	_, parameter := l.parameters[name]
+	return field || parameter
+}
+
 // root returns how to find what a name stands for in an event.
 func (l *Language) root(name string) (func(b *Bound) any, bool) {
 	if p, ok := event.ParameterByName(name); ok {
 		return func(b *Bound) any { return b.event.Parameters[p] }, true
 	}
-	if variable, ok := variables[name]; ok {
+	if variable, ok := variables[name]; ok && !l.redefined(name) {
 		return variable, true
 	}
 	if _, ok := l.fields[name]; ok {

@@ -88,6 +88,12 @@ func (c *referenceCollector) Visit(node *ast.Node) {
 	}
 }
 
+// NamesSubject reports whether an expression that compiles names the event's subject,
+// or declares a variable of that name by let.
+func (l *Language) NamesSubject(source string) bool {
+	return !l.redefined(subject) && slices.ContainsFunc(l.References(source), func(r Reference) bool { return r.Name == subject })
+}
+
 // Fields returns the names of the sources' own fields, sorted.
 func (l *Language) Fields() []string { return slices.Sorted(maps.Keys(l.fields)) }
 

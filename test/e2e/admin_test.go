@@ -16,6 +16,7 @@ type storedEvent struct {
 	ID          string
 	Source      string
 	Event       string
+	Subject     string
 	ParseError  string `json:"parse_error"`
 	DuplicateOf string `json:"duplicate_of"`
 	Received    string

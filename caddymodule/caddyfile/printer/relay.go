@@ -120,6 +120,9 @@ func (w *Writer) source(s *config.Source) {
 	for _, field := range s.Fields {
 		w.expression("field", field.Expression, field.Name)
 	}
+	if s.Subject != "" {
+		w.line("subject", s.Subject)
+	}
 	if s.Quiet != 0 {
 		w.line("quiet", duration(s.Quiet))
 	}
