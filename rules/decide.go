@@ -1,10 +1,10 @@
 package rules
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/rules/language"
@@ -36,15 +36,17 @@ func (s *Ruleset) Decide(bound *language.Bound) Verdict {
 
 	v := Verdict{Decision: Ignored}
 	var failed *compiledRule
+	var failure string
 	var missed misses
 reading:
 	for _, rule := range rules.rules {
 		condition, err := rule.missed(bound)
 		switch {
 		case err != nil:
-			v.Errors = append(v.Errors, fmt.Sprintf("%s: %v", rule.place, err))
+			v.Errors = append(v.Errors, err.Error()+config.At(rule.place))
 			if failed == nil {
 				failed = rule
+				failure = "condition failed: " + err.Error() + bound.Values("; ", condition)
 			}
 		case condition != nil:
 			missed.add(rule, condition)
@@ -63,9 +65,11 @@ reading:
 		}
 	}
 	if failed != nil {
-		v.Decision, v.Reason = RuleError, "condition failed: "+v.Errors[0]
+		v.Decision, v.Reason = RuleError, failure
 		if v.Rule == "" {
 			v.Rule = failed.place
+		} else {
+			v.Reason += config.At(failed.place)
 		}
 	} else if v.Reason == "" {
 		v.NotHeld, v.Reason = missed.reason(bound)

@@ -207,7 +207,7 @@ func verdictOf(x Explanation) Verdict {
 	for _, rule := range x.Rules {
 		switch rule.Outcome {
 		case RuleFailed:
-			v.Errors = append(v.Errors, rule.Place+": "+rule.Reason)
+			v.Errors = append(v.Errors, rule.Reason+", at "+rule.Place)
 			if failed == "" {
 				failed = rule.Place
 			}

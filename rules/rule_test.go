@@ -117,8 +117,8 @@ func TestDecide(t *testing.T) {
 			name: "failing condition", event: "icfm:project_created", body: `{"n":"45"}`,
 			rules: []config.Rule{{Place: "f:1", Events: []string{"project_created"}, When: []string{`body.n > 30`}, Do: []string{"tell"}}},
 			want: Verdict{Decision: RuleError, Rule: "f:1",
-				Reason: "condition failed: f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()",
-				Errors: []string{"f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()"}},
+				Reason: "condition failed: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string(); body.n is \"45\"",
+				Errors: []string{"evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string(), at f:1"}},
 		}, {
 			name: "failing condition and an action", event: "icfm:project_created", body: `{"n":"45"}`,
 			rules: []config.Rule{
@@ -127,10 +127,10 @@ func TestDecide(t *testing.T) {
 				{Place: "f:3", Events: []string{"project_created"}, When: []string{`body.n`}, Do: []string{"tell"}},
 			},
 			want: Verdict{Decision: RuleError, Rule: "f:2", Actions: []ActionCall{{"tell", "f:2"}},
-				Reason: "condition failed: f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()",
+				Reason: "condition failed: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string(); body.n is \"45\", at f:1",
 				Errors: []string{
-					"f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()",
-					"f:3: the condition `body.n` is text, but must be true or false",
+					"evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string(), at f:1",
+					"the condition `body.n` is text, but must be true or false, at f:3",
 				}},
 		}, {
 			name: "source and event", event: "pbx:hangup",
@@ -145,8 +145,8 @@ func TestDecide(t *testing.T) {
 			rules: []config.Rule{{Place: "f:1", Events: []string{"pbx:hangup", "hang*", "pbx:*", "*"}, When: []string{`body.n > 30`}, Do: []string{"tell"}}},
 			body:  `{"n":"45"}`,
 			want: Verdict{Decision: RuleError, Rule: "f:1",
-				Reason: "condition failed: f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()",
-				Errors: []string{"f:1: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string()"}},
+				Reason: "condition failed: evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string(); body.n is \"45\"",
+				Errors: []string{"evaluating `body.n > 30` compares text with a number; convert one of them with int(), float() or string(), at f:1"}},
 		}, {
 			name: "names compare without case", event: "icfm:Order.Paid",
 			rules: []config.Rule{{Place: "f:1", Events: []string{"order.paid"}, Do: []string{"tell"}}},

@@ -24,9 +24,18 @@ func (f *Findings) Add(place string, err error) {
 		return
 	}
 	if place != "" {
-		err = fmt.Errorf("%w, at %s", err, place)
+		err = fmt.Errorf("%w%s", err, At(place))
 	}
 	*f = append(*f, err)
+}
+
+// At names a place, such as Caddyfile:12, at the end of a message, as every message
+// of the relay does. It is nothing without a place.
+func At(place string) string {
+	if place == "" {
+		return ""
+	}
+	return ", at " + place
 }
 
 // mostMistakes is how many mistakes a message lists. More than these have a common

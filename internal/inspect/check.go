@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -72,8 +73,9 @@ type eventName struct{ source, event string }
 
 // question asks whether stored events ever had what a rule or action refers to.
 type question struct {
-	// who is the rule or action, events what it is for.
-	who       string
+	// asks says what is asked for it, place where that stands, events what it is for.
+	asks      string
+	place     string
 	events    []rules.EventRules
 	reference language.Reference
 	// expression is the reference, compiled.
@@ -86,7 +88,7 @@ type question struct {
 // questions are those of all rules and actions that are in use.
 func questions(g *relay.Generation) []*question {
 	var all []*question
-	ask := func(who string, events []rules.EventRules, expressions ...string) {
+	ask := func(asks, place string, events []rules.EventRules, expressions ...string) {
 		var seen []string
 		for _, expression := range expressions {
 			for _, reference := range g.Language.References(expression) {
@@ -96,7 +98,7 @@ func questions(g *relay.Generation) []*question {
 				seen = append(seen, reference.Text)
 				// A reference that is too long for a message does not compile.
 				if compiled, err := g.Language.Compile(reference.Text); err == nil {
-					all = append(all, &question{who: who, events: events, reference: reference, expression: compiled})
+					all = append(all, &question{asks: asks, place: place, events: events, reference: reference, expression: compiled})
 				}
 			}
 		}
@@ -113,23 +115,16 @@ func questions(g *relay.Generation) []*question {
 				events = append(events, event)
 			}
 		}
-		ask("rule "+rule.Place, events, rule.When...)
+		ask("a rule asks for ", rule.Place, events, rule.When...)
 	}
 	for _, action := range g.Actions {
 		var expressions []string
 		for _, expression := range action.Expressions() {
 			expressions = append(expressions, expression.String())
 		}
-		ask(actionTitle(action.Action().Name, action.Action().Place), eventsAsking(g, action.Name()), expressions...)
+		ask("action "+action.Name()+" asks for ", action.Action().Place, eventsAsking(g, action.Name()), expressions...)
 	}
 	return all
-}
-
-func actionTitle(name, place string) string {
-	if place == "" {
-		return "action " + name
-	}
-	return "action " + name + " (" + place + ")"
 }
 
 // mayBeAbsent reports whether a reference is to something that only some events
@@ -186,9 +181,9 @@ func warnOfAbsent(ctx context.Context, runtime *relay.Runtime, generation *relay
 		if q.answered || q.looked == 0 {
 			continue
 		}
-		warning := fmt.Sprintf("%s: %s, which none of the newest %d stored events of its kind had", q.who, q.reference.Text, q.looked)
+		warning := fmt.Sprintf("%s%s, which none of the newest %d stored events of its kind had", q.asks, q.reference.Text, q.looked)
 		if q.looked == 1 {
-			warning = fmt.Sprintf("%s: %s, which the only stored event of its kind did not have", q.who, q.reference.Text)
+			warning = fmt.Sprintf("%s%s, which the only stored event of its kind did not have", q.asks, q.reference.Text)
 		}
 		var known []string
 		for _, event := range q.events {
@@ -199,7 +194,7 @@ func warnOfAbsent(ctx context.Context, runtime *relay.Runtime, generation *relay
 			}
 		}
 		slices.Sort(known)
-		warnings = append(warnings, warning+names.DidYouMean(names.Nearest(q.reference.Text, slices.Compact(known))))
+		warnings = append(warnings, warning+config.At(q.place)+names.DidYouMean(names.Nearest(q.reference.Text, slices.Compact(known))))
 	}
 	return warnings, nil
 }
@@ -220,8 +215,8 @@ func warnOfUndefined(g *relay.Generation) (warnings []string) {
 		if parameter.Value != "" {
 			what = "its value is " + g.Mask(parameter.Value) + ", which stands for a missing one"
 		}
-		warnings = append(warnings, fmt.Sprintf("parameter %s: %s, and actions use it (%s); fill in: parameter %[1]s VALUE",
-			parameter.Name, what, strings.Join(users, ", ")))
+		warnings = append(warnings, fmt.Sprintf("parameter %s: %s, and actions use it (%s); fill in: parameter %[1]s VALUE%s",
+			parameter.Name, what, strings.Join(users, ", "), config.At(parameter.Place)))
 	}
 	return warnings
 }
@@ -231,7 +226,7 @@ func warnOfUndefined(g *relay.Generation) (warnings []string) {
 func warnOfUnescaped(g *relay.Generation) (warnings []string) {
 	for _, action := range g.Actions {
 		for _, text := range action.Unescaped() {
-			warnings = append(warnings, actionTitle(action.Action().Name, action.Action().Place)+", "+text)
+			warnings = append(warnings, "action "+action.Name()+", "+text+config.At(action.Action().Place))
 		}
 	}
 	return warnings
@@ -241,13 +236,13 @@ func warnOfUnescaped(g *relay.Generation) (warnings []string) {
 func warnOfUnused(g *relay.Generation) (warnings []string) {
 	for _, action := range g.Actions {
 		if len(rulesDoing(g, action.Name())) == 0 {
-			warnings = append(warnings, actionTitle(action.Name(), action.Action().Place)+": no rule uses it; add it to do of a rule, or remove it")
+			warnings = append(warnings, "action "+action.Name()+": no rule uses it; add it to do of a rule, or remove it"+config.At(action.Action().Place))
 		}
 	}
 	uses := usesOf(g)
 	for _, parameter := range g.Configuration.Parameters {
 		if len(uses.of(parameter.Name)) == 0 {
-			warnings = append(warnings, "parameter "+parameter.Name+": nothing uses it; remove it if it is not needed any more")
+			warnings = append(warnings, "parameter "+parameter.Name+": nothing uses it; remove it if it is not needed any more"+config.At(parameter.Place))
 		}
 	}
 	return warnings
@@ -269,8 +264,8 @@ func warnOfSwitches(g *relay.Generation, switches []queue.Switch) (warnings []st
 	}
 	for i, rule := range written {
 		if !rule.Disabled && events[i] > 0 && len(disabled[i]) == events[i] {
-			warnings = append(warnings, fmt.Sprintf("rule %s: all its events are switched off (%s); to turn one on: caddy event-relay enable EVENT",
-				rule.Place, strings.Join(disabled[i], ", ")))
+			warnings = append(warnings, fmt.Sprintf("all events of a rule are switched off (%s); to turn one on, use caddy event-relay enable%s",
+				strings.Join(disabled[i], ", "), config.At(rule.Place)))
 		}
 	}
 	return warnings

@@ -44,9 +44,9 @@ func TestWarnings(t *testing.T) {
 	relaytest.Accept(t, runtime, generation, paid)
 	got = warnings()
 	for _, part := range []string{
-		"rule Caddyfile:30: body.data.stauts, which the only stored event of its kind did not have; did you mean body.data.status?",
-		"rule Caddyfile:30: caller_id",
-		"action pay (Caddyfile:20): body.lines[0].text",
+		"a rule asks for body.data.stauts, which the only stored event of its kind did not have, at Caddyfile:30; did you mean body.data.status?",
+		"a rule asks for caller_id, which the only stored event of its kind did not have, at Caddyfile:30",
+		"action pay asks for body.lines[0].text, which the only stored event of its kind did not have, at Caddyfile:20",
 	} {
 		if !strings.Contains(got, part) {
 			t.Errorf("it lacks %q:\n%s", part, got)
@@ -69,7 +69,7 @@ func TestWarnings(t *testing.T) {
 	if _, err := runtime.Turn(t.Context(), queue.Switch{Kind: queue.SwitchEvent, Name: "erp:order_paid", Off: true}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if got := warnings(); !strings.Contains(got, "rule Caddyfile:30: all its events are switched off (erp:order_paid)") || strings.Contains(got, "rule Caddyfile:40: all") {
+	if got := warnings(); !strings.Contains(got, "all events of a rule are switched off (erp:order_paid); to turn one on, use caddy event-relay enable, at Caddyfile:30") || strings.Contains(got, "enable, at Caddyfile:40") {
 		t.Errorf("with an event switched off:\n%s", got)
 	}
 	if _, err := runtime.Turn(t.Context(), queue.Switch{Kind: queue.SwitchEvent, Name: "erp:order_paid"}, 0); err != nil {

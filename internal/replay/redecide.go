@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -234,11 +235,11 @@ func checkNeedsNoSecret(by *relay.Generation) error {
 		for _, when := range rule.When {
 			condition, err := by.Language.Compile(when)
 			if err != nil {
-				return fmt.Errorf("rule %s: %w", rule.Place, err)
+				return fmt.Errorf("%w%s", err, config.At(rule.Place))
 			}
 			for _, name := range condition.Parameters() {
 				if by.Language.IsSecret(name) {
-					return fmt.Errorf("rule %s: its condition needs parameter %s, which is a secret that only a running configuration knows: load this one first, then decide by it", rule.Place, name)
+					return fmt.Errorf("a condition needs parameter %s, which is a secret that only a running configuration knows: load this one first, then decide by it%s", name, config.At(rule.Place))
 				}
 			}
 		}

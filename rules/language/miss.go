@@ -38,16 +38,26 @@ func (b *Bound) Miss(condition *Expression) string {
 	if condition.miss.secret {
 		return string(append(text, " (values are not shown, because it names a secret)"...))
 	}
+	return string(b.appendMissed(text, ": ", condition))
+}
+
+// Values names the values of the event that a condition takes, after a separator, as
+// Miss does. It is for a condition that failed.
+func (b *Bound) Values(separator string, condition *Expression) string {
+	if condition.miss.secret {
+		return ""
+	}
+	return string(b.appendMissed(nil, separator, condition))
+}
+
+func (b *Bound) appendMissed(text []byte, separator string, condition *Expression) []byte {
 	var found [maxMissValues]missedValue
-	for i, value := range condition.miss.values(b, found[:0]) {
-		separator := ", "
-		if i == 0 {
-			separator = ": "
-		}
+	for _, value := range condition.miss.values(b, found[:0]) {
 		text = append(text, separator...)
 		text = value.append(b, text)
+		separator = ", "
 	}
-	return string(text)
+	return text
 }
 
 // NearMiss reports whether a text of the event is one that the condition asks for,

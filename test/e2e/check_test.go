@@ -16,7 +16,7 @@ func TestCheckOfARunningRelay(t *testing.T) {
 
 	machine.start(config)
 	machine.post(`{"event":"project_created","state":"Approved","name":"First"}`)
-	machine.expect(0, "check --config "+file, "Checked      configuration "+file, "Checked      relay at "+machine.admin, "Warning      rule Caddyfile:", "project_status")
+	machine.expect(0, "check --config "+file, "Checked      configuration "+file, "Checked      relay at "+machine.admin, "Warning      a rule asks for project_status", "at Caddyfile:")
 	broken := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(broken, []byte(strings.Replace(config, "do folder", "do fodler", 1)), 0o600); err != nil {
 		t.Fatal(err)

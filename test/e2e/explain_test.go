@@ -81,7 +81,7 @@ func TestExplainRequestInFile(t *testing.T) {
 			"→  unknown, because project_status is absent\n",
 		}},
 		{"types that do not compare", []string{"--request", project("icfm-key", "5")}, 1, []string{
-			"Verdict    rule_error: condition failed: Caddyfile:",
+			"Verdict    rule_error: condition failed: evaluating ",
 			"(project_status = 5)",
 		}},
 		{"a wrong key", []string{"--request", project("icfm-kee", `"Approved"`)}, 1, []string{
