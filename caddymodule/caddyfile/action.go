@@ -21,6 +21,7 @@ var actionLevel = level[config.Action]{name: "an action block", settings: []sett
 	request("put"),
 	request("patch"),
 	request("delete"),
+	{name: "mail", usage: `"SERVER" { … }`, wants: "one SMTP server and a block", least: 1, most: 1, excludes: "request", block: true, read: readMail},
 	{name: "query", usage: `NAME "VALUE"`, wants: "a name and a value", least: 2, most: 2, repeat: true, read: func(l *line, a *config.Action) error {
 		return readNameValue(l, &a.Query)
 	}},
@@ -121,9 +122,10 @@ func readAction(l *line, app *config.Relay) error {
 	had, err := actionLevel.read(l.d, &action)
 	var wrong config.Findings
 	wrong.Add("", err)
-	if !had.any("get", "head", "post", "put", "patch", "delete") {
-		wrong.Add("", l.errf("action %s has no request: add get, head, post, put, patch or delete with a URL", action.Name))
+	if !had.any("get", "head", "post", "put", "patch", "delete", "mail") {
+		wrong.Add("", l.errf("action %s has no request: add get, head, post, put, patch or delete with a URL, or mail with a server", action.Name))
 	}
+	wrong.Add("", refuseOfRequests(l, &action, had))
 	app.Actions = append(app.Actions, action)
 	return wrong.Err()
 }

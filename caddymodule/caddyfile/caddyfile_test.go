@@ -117,6 +117,7 @@ var levels = []struct {
 	{"hmac", hmacLevel.names(), "", "caddyfile-source.md"},
 	{"standard_webhooks", standardWebhooksLevel.names(), "", "caddyfile-source.md"},
 	{"body", bodyKinds.names(), "body ", "caddyfile-action.md"},
+	{"mail", mailLevel.names(), "", "caddyfile-action.md"},
 	{"handler", mountLevel.names(), "", "caddyfile-handler.md"},
 	{"console", consoleLevel.names(), "", "console.md"},
 }

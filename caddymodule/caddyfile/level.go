@@ -171,6 +171,7 @@ var otherWords = map[string]string{
 	"token": "auth", "secret": "auth", "key": "auth",
 	"content": "body", "data": "body",
 	"retries": "retry_for", "retry": "retry_for",
+	"smtp": "mail", "email": "mail", "recipient": "to", "title": "subject", "message": "text",
 }
 
 // meant returns the setting that an unknown one is likely to be, "" if none is.
@@ -357,6 +358,7 @@ func init() {
 	note(&hmacLevel)
 	note(&standardWebhooksLevel)
 	note(&actionLevel)
+	note(&mailLevel)
 	note(&ruleLevel)
 	note(&mountLevel)
 	note(&consoleLevel)

@@ -119,7 +119,7 @@ func usedParameters(all []config.Parameter, actions []config.Action) (parameters
 	}
 	for i := range actions {
 		words(actions[i].OrderBy)
-		for _, text := range templates(&actions[i]) {
+		for _, text := range actions[i].Templates() {
 			note(text)
 		}
 	}
@@ -129,22 +129,4 @@ func usedParameters(all []config.Parameter, actions []config.Action) (parameters
 		}
 	}
 	return parameters
-}
-
-// templates returns the templates of an action.
-func templates(a *config.Action) []string {
-	all := []string{a.URL}
-	for _, pair := range slices.Concat(a.Query, a.Headers) {
-		all = append(all, pair.Name, pair.Value)
-	}
-	if auth := a.Auth; auth != nil {
-		all = append(all, auth.Name, auth.Value, auth.User, auth.Password)
-	}
-	if body := a.Body; body != nil {
-		all = append(all, body.Text)
-		for _, field := range body.Fields {
-			all = append(all, field.Name, field.Value, field.Type)
-		}
-	}
-	return all
 }

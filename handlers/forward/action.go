@@ -15,8 +15,9 @@ import (
 // out. It is safe for concurrent use.
 type Prepared struct {
 	*template.Set
-	action  config.Action
-	success *config.Statuses
+	action   config.Action
+	protocol protocol
+	success  *config.Statuses
 }
 
 // Compile compiles actions that have passed their Check. What is wrong is reported
@@ -30,11 +31,15 @@ func Compile(actions []config.Action, language *language.Language, settings temp
 	var wrong []error
 	for i, set := range sets {
 		action := set.Action()
-		success, err := config.ParseStatuses(action.Success)
-		if err != nil {
+		one := &Prepared{Set: set, action: action, protocol: httpProtocol{}}
+		statuses := action.Success
+		if action.Mail != nil {
+			one.protocol, statuses = smtpProtocol{}, []string{"2xx"}
+		}
+		if one.success, err = config.ParseStatuses(statuses); err != nil {
 			wrong = append(wrong, fmt.Errorf("action %s, success: %w", action.Name, err))
 		}
-		prepared[i] = &Prepared{Set: set, action: action, success: success}
+		prepared[i] = one
 	}
 	return prepared, errors.Join(wrong...)
 }
@@ -61,7 +66,10 @@ func (p *Prepared) onlyEndpoint() (e endpoint, ok bool) {
 
 func (p *Prepared) endpoint(target send.Target) endpoint {
 	e := endpoint{Target: target}
-	if tls := p.TLS(); tls != nil && target.Scheme == "https" {
+	if p.action.Mail != nil {
+		e.startTLS = p.action.Mail.StartTLS
+	}
+	if tls := p.TLS(); tls != nil && target.Scheme != "http" {
 		e.tls = tls.Key()
 	}
 	return e

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
 // endpoint is what a circuit is kept for: a target, and how connections to it are
@@ -15,6 +16,8 @@ type endpoint struct {
 	send.Target
 	// tls is the key of the TLS setting.
 	tls [32]byte
+	// startTLS is that of a mail.
+	startTLS config.StartTLS
 }
 
 const (

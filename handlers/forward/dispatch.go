@@ -219,14 +219,14 @@ func (d *Dispatcher) attempt(w *worker, j job) {
 		}
 	}
 	attempt := &queue.Attempt{Began: began}
-	request, err := action.Render(lease.Event, delivery.ID)
+	rendered, err := action.Render(lease.Event, delivery.ID)
 	if err != nil {
 		attempt.Error = action.masked(err.Error())
 		attempt.Took = d.now().Sub(began)
 		d.end(lease, queue.Failed, attempt)
 		return
 	}
-	result := j.sender.Send(d.attempts, &request.Request, action.timeout())
+	result := rendered.Send(d.attempts, j.sender, action.timeout())
 	if result.Err != nil && d.attempts.Err() != nil {
 		d.giveBack(lease)
 		return
@@ -238,7 +238,7 @@ func (d *Dispatcher) attempt(w *worker, j job) {
 	}
 	judged := d.judge(w, j, result, first, began, now)
 	attempt.Took, attempt.Status, attempt.Error = now.Sub(began), result.Status, judged.reason
-	attempt.Request, attempt.Response, attempt.Empty = request.String(), result.Response, request.Empty
+	attempt.Request, attempt.Response, attempt.Empty = rendered.String(), result.Response, rendered.Empty()
 	if judged.state == queue.Pending {
 		d.settled(lease, d.queue.Settle(lease.Token, queue.Settlement{State: queue.Pending, Again: judged.again, Attempt: attempt}))
 		d.report(lease, queue.Pending, attempt)

@@ -1,16 +1,13 @@
 package forward
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
@@ -97,37 +94,35 @@ func attemptCount(n int) string {
 	return strconv.Itoa(n) + " attempts"
 }
 
+// protocol is what differs between requests and mails in what an attempt means.
+type protocol interface {
+	// refused says what is wrong with an answer that is no success, and whether it may
+	// go well another time.
+	refused(result send.Result) (reason string, retry bool)
+
+	// unanswered says what went wrong with an attempt that got no proper answer.
+	unanswered(p *Prepared, result send.Result) string
+}
+
 // explain says what went wrong, and whether it may go well another time.
 func (p *Prepared) explain(result send.Result) (reason string, retry bool) {
+	if result.Err == nil {
+		return p.protocol.refused(result)
+	}
 	var refused *send.TargetError
-	var mail *send.MailError
-	switch err := result.Err; {
-	case errors.As(err, &refused):
+	if errors.As(result.Err, &refused) {
 		return p.masked(refused.Error()), false
-	case errors.As(err, &mail):
-		return p.masked(printable(mail.Error()) + remedyTLS(err)), mayPass(err)
-	case result.Refused != "":
-		// RFC 5321, 4.2.1: 4xx says that the same may be taken later, 5xx that it will
-		// not.
-		return p.masked("the mail server refused " + printable(result.Refused)), result.Status < 500
-	case err != nil && result.Reached:
-		return p.masked(p.explainReached(result)), true
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("no connection to the target came about within the timeout of %s", p.action.Timeout), true
-	case err != nil:
-		return p.masked("connecting to the target: " + printable(err.Error()) + remedyTLS(err)), true
 	}
-	reason = fmt.Sprintf("the target answered %d", result.Status)
-	if text := http.StatusText(result.Status); text != "" {
-		reason += " " + text
-	}
-	switch status := result.Status; {
-	case status/100 == 3 && result.Location != "":
-		return reason + ", which points to " + result.Location + "; redirects are not followed", false
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status >= 500:
-		return reason, true
-	}
-	return reason, false
+	return p.masked(p.protocol.unanswered(p, result)), mayPass(result.Err)
+}
+
+// noConnection and notConnected say that a target could not be connected to.
+func noConnection(p *Prepared) string {
+	return fmt.Sprintf("no connection to the target came about within the timeout of %s", p.action.Timeout)
+}
+
+func notConnected(err error) string {
+	return "connecting to the target: " + printable(err.Error()) + remedyTLS(err)
 }
 
 // remedyTLS names the setting for what old appliances offer.
@@ -141,37 +136,6 @@ func remedyTLS(err error) string {
 		return "; if the target speaks only an old version of TLS, write tls_protocols tls1.0"
 	}
 	return ""
-}
-
-// explainReached says what came of a request that the target may have carried
-// out, and which setting to look at.
-func (p *Prepared) explainReached(result send.Result) string {
-	const done = "; it may have carried out the request"
-	text, once := result.Err.Error(), ""
-	if p.action.RetryFor > 0 {
-		once = " (if it must not be asked twice, set retry_for off)"
-	}
-	switch {
-	case errors.Is(result.Err, context.DeadlineExceeded) && result.Answering:
-		return fmt.Sprintf("the target began to answer and did not get to the end of the headers within the timeout of %s%s (if it needs longer, raise timeout)", p.action.Timeout, done)
-	case errors.Is(result.Err, context.DeadlineExceeded):
-		return fmt.Sprintf("the target was reached and did not answer within the timeout of %s%s (if it needs longer, raise timeout)", p.action.Timeout, done)
-	case !result.Answering && isHangUp(result.Err):
-		return "the target closed the connection without an answer (" + printable(text) + ")" + done + once
-	case strings.Contains(text, "response headers exceeded"):
-		return fmt.Sprintf("the headers of the target's answer are larger than %d KiB, more than the relay reads%s", send.MaxHeader>>10, done+once)
-	case strings.Contains(text, `malformed HTTP response "\x15\x03`):
-		return "the target answered an http request in TLS (" + printable(text) + "). Write https:// in the URL"
-	}
-	text = strings.TrimPrefix(text, "net/http: HTTP/1.x transport connection broken: ")
-	return "the target's answer is not valid HTTP (" + printable(text) + ")" + done + once
-}
-
-// isHangUp reports whether an error means that the other end closed the
-// connection.
-func isHangUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		strings.Contains(err.Error(), "server closed idle connection")
 }
 
 // printable escapes control characters and what is not UTF-8: errors of net/http

@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -81,34 +80,6 @@ func TestJudgeTime(t *testing.T) {
 			}
 		} else if got.state != queue.Pending || got.again.Sub(now) != c.want {
 			t.Errorf("%s: %s, again after %s", c.name, got.state, got.again.Sub(now))
-		}
-	}
-}
-
-// A mail server's 4xx is tried again and its 5xx is not, and what went wrong is said
-// as it was found.
-func TestJudgeMail(t *testing.T) {
-	p := prepare(t, config.Action{URL: "http://h/"})
-	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	cases := []struct {
-		result send.Result
-		state  queue.State
-		reason string
-	}{
-		{send.Result{Status: 250, Response: "queued"}, queue.Delivered, ""},
-		{send.Result{Status: 451, Refused: "RCPT TO:<a@studio.example>: 451 greylisted"}, queue.Pending, "the mail server refused RCPT TO:<a@studio.example>: 451 greylisted"},
-		{send.Result{Status: 550, Refused: "RCPT TO:<a@studio.example>: 550 unknown"}, queue.Failed, "the mail server refused RCPT TO:<a@studio.example>: 550 unknown"},
-		{send.Result{Err: &send.MailError{Doing: "sending the message", Err: errors.New("no answer"), Remedy: "raise timeout"}, Reached: true}, queue.Pending, "sending the message: no answer; raise timeout"},
-		{send.Result{Err: &send.MailError{Doing: "writing the mail", Err: errors.New("no recipient"), Permanent: true}}, queue.Failed, "writing the mail: no recipient"},
-	}
-	for _, c := range cases {
-		got := p.judge(c.result, 1, now, now, time.Time{}, 0)
-		if got.state != c.state || got.reason != c.reason {
-			t.Errorf("%+v: got %+v", c.result, got)
-		}
-		var failure *send.MailError
-		if errors.As(c.result.Err, &failure) && mayPass(failure) == failure.Permanent {
-			t.Errorf("%v: may pass is %t", failure, !failure.Permanent)
 		}
 	}
 }

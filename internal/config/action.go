@@ -10,9 +10,9 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
-// Action is an HTTP request that rules can ask for. URL, query, headers, what
-// proves who asks, and body are templates: `{{ … }}` holds an expression, whose
-// value is escaped for the place where it stands.
+// Action is an HTTP request or a mail that rules can ask for. URL, query, headers,
+// what proves who asks, body, and the parts of a mail are templates: `{{ … }}` holds
+// an expression, whose value is escaped for the place where it stands.
 type Action struct {
 	// The name by which rules and the history call the action.
 	Name string `json:"name"`
@@ -26,8 +26,13 @@ type Action struct {
 
 	// The URL of the request, a template. Scheme, host and port may hold
 	// nothing but custom parameters, because an event must never choose the
-	// host that is called.
-	URL string `json:"url"`
+	// host that is called. An action without `mail` needs one.
+	URL string `json:"url,omitempty"`
+
+	// The mail that is sent in place of a request. An action that has it can have
+	// none of: `method`, `url`, `query`, `headers`, `body`, `success`, `sign`, and
+	// no other `auth` than `basic`. Default: none, so that a request is sent.
+	Mail *Mail `json:"mail,omitempty"`
 
 	// Query values that are added to the URL, in this order.
 	Query []NameValue `json:"query,omitempty"`
@@ -47,7 +52,8 @@ type Action struct {
 	Timeout Duration `json:"timeout,omitempty"`
 
 	// The statuses of an answer that end the delivery well: numbers such as
-	// `409`, or classes such as `2xx`. Default: `["2xx"]`.
+	// `409`, or classes such as `2xx`. Default: `["2xx"]`. A mail is delivered when
+	// its server answers 2xx, and cannot have this.
 	Success []string `json:"success,omitempty"`
 
 	// How long a failed attempt is followed by others, counted from the first
@@ -87,8 +93,8 @@ type Action struct {
 	// an error otherwise. Default: none, so that nothing is signed.
 	Sign []string `json:"sign,omitempty"`
 
-	// How the target of an `https` URL is recognised, and what the relay shows
-	// it. Default: the certificates that the system trusts, and nothing.
+	// How the target of an `https` URL or a mail server is recognised over TLS, and
+	// what the relay shows it. Default: the certificates that the system trusts, and nothing.
 	TLS *TLS `json:"tls,omitempty"`
 
 	// Where this stands in the Caddyfile, as `FILE:LINE`. Default: empty.
@@ -136,7 +142,10 @@ const RetryOff = -1
 // but for those without which there is no bound.
 func (a Action) WithDefaults() Action {
 	a.Method = strings.ToUpper(a.Method)
-	if a.Method == "" {
+	switch {
+	case a.Mail != nil:
+		a.Mail = a.Mail.withDefaults()
+	case a.Method == "":
 		a.Method = http.MethodPost
 	}
 	if a.Auth == nil || a.Auth.Kind == "" {
@@ -169,6 +178,9 @@ func (a *Action) Check() Findings {
 	if method := strings.ToUpper(a.Method); method != "" && !slices.Contains(Methods, method) {
 		add("the method", fmt.Errorf("unknown method %q; there are %s", a.Method, strings.Join(Methods, ", ")))
 	}
+	if a.Mail != nil {
+		a.Mail.check(a, add)
+	}
 	add("the URL", CheckTemplate(a.URL))
 	for _, pair := range a.Query {
 		add("query "+pair.Name, CheckTemplate(pair.Name))
@@ -193,6 +205,36 @@ func (a *Action) Check() Findings {
 		add("tls", a.TLS.Check())
 	}
 	return wrong
+}
+
+// Call returns what lists say of what the action does: method and URL of its request,
+// or MAIL and the server of its mail.
+func (a *Action) Call() (method, url string) {
+	if a.Mail != nil {
+		return "MAIL", a.Mail.Server
+	}
+	return a.Method, a.URL
+}
+
+// Templates returns the templates of the action, in no particular order.
+func (a *Action) Templates() []string {
+	all := []string{a.URL}
+	for _, pair := range slices.Concat(a.Query, a.Headers) {
+		all = append(all, pair.Name, pair.Value)
+	}
+	if auth := a.Auth; auth != nil {
+		all = append(all, auth.Name, auth.Value, auth.User, auth.Password)
+	}
+	if body := a.Body; body != nil {
+		all = append(all, body.Text)
+		for _, field := range body.Fields {
+			all = append(all, field.Name, field.Value, field.Type)
+		}
+	}
+	if a.Mail != nil {
+		all = append(all, a.Mail.Templates()...)
+	}
+	return all
 }
 
 // CheckSigning finds what cannot be a secret of sign. A parameter cannot: its

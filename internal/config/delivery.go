@@ -18,6 +18,9 @@ type DeliverySetting struct {
 	// that a list leaves it out.
 	Without string
 
+	// OfRequests says that a mail cannot have it.
+	OfRequests bool
+
 	// Secret says that the arguments are secrets.
 	Secret bool
 
@@ -49,14 +52,15 @@ var DeliverySettings = []DeliverySetting{
 		setDefault: func(a *Action) { a.Timeout = cmp.Or(a.Timeout, defaultTimeout) },
 	},
 	{
-		Name:      "success",
-		Arguments: func(a *Action) ([]string, error) { return a.Success, nil },
+		Name:       "success",
+		OfRequests: true,
+		Arguments:  func(a *Action) ([]string, error) { return a.Success, nil },
 		check: func(a *Action) error {
 			_, err := ParseStatuses(a.Success)
 			return err
 		},
 		setDefault: func(a *Action) {
-			if len(a.Success) == 0 {
+			if len(a.Success) == 0 && a.Mail == nil {
 				a.Success = []string{defaultSuccess}
 			}
 		},
@@ -155,10 +159,11 @@ var DeliverySettings = []DeliverySetting{
 		Arguments: func(a *Action) ([]string, error) { return oneArgument(a.OrderBy), nil },
 	},
 	{
-		Name:      "sign",
-		Without:   "not signed",
-		Secret:    true,
-		Arguments: func(a *Action) ([]string, error) { return a.Sign, nil },
+		Name:       "sign",
+		Without:    "not signed",
+		OfRequests: true,
+		Secret:     true,
+		Arguments:  func(a *Action) ([]string, error) { return a.Sign, nil },
 		check: func(a *Action) error {
 			for _, secret := range a.Sign {
 				if err := CheckSigning(secret); err != nil {

@@ -20,8 +20,9 @@ type ActionListed struct {
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
 	Place       string `json:"place,omitempty"`
-	Method      string `json:"method"`
-	URL         string `json:"url"`
+	// Method and URL are MAIL and the server of an action that sends a mail.
+	Method string `json:"method"`
+	URL    string `json:"url"`
 	// Targets are the scheme, host and port that it can call.
 	Targets []string `json:"targets"`
 	// UsedBy are the places of the rules that name it. An action without one is
@@ -56,10 +57,12 @@ func Actions(ctx context.Context, runtime *relay.Runtime) ([]ActionListed, error
 		action := prepared.Action()
 		listed := ActionListed{
 			Name: action.Name, Description: action.Description, Place: action.Place,
-			Method: action.Method, URL: shownURL(generation, action.URL), Targets: prepared.Targets(),
-			UsedBy: rulesDoing(generation, action.Name), Settings: settingsOf(generation, action),
+			Targets: prepared.Targets(),
+			UsedBy:  rulesDoing(generation, action.Name), Settings: settingsOf(generation, action),
 			Backlog: waiting[action.Name], Switch: off[switchKey{queue.SwitchAction, action.Name}],
 		}
+		listed.Method, listed.URL = action.Call()
+		listed.URL = shownURL(generation, listed.URL)
 		if i := slices.IndexFunc(down, func(d relay.TargetDown) bool { return slices.ContainsFunc(listed.Targets, d.Is) }); i >= 0 {
 			listed.Down = &down[i]
 		}
@@ -131,7 +134,16 @@ func rulesDoing(g *relay.Generation, action string) []string {
 // settingsOf returns the delivery settings of an action.
 func settingsOf(g *relay.Generation, action config.Action) [][2]string {
 	var settings [][2]string
+	if mail := action.Mail; mail != nil {
+		settings = append(settings, [2]string{"starttls", string(mail.StartTLS)})
+		if len(mail.Recipients) > 0 {
+			settings = append(settings, [2]string{"recipients", strings.Join(mail.Recipients, " ")})
+		}
+	}
 	for _, setting := range config.DeliverySettings {
+		if setting.OfRequests && action.Mail != nil {
+			continue
+		}
 		// What a Caddyfile cannot say is shown all the same.
 		arguments, _ := setting.Arguments(&action)
 		text := strings.Join(arguments, " ")

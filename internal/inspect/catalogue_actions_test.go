@@ -15,21 +15,34 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/resolve"
 )
 
-// TestListOfActionsHasEverySetting changes each setting of an action by itself: a
-// setting that a list leaves out would change nothing there.
+// TestListOfActionsHasEverySetting changes each setting of an action by itself, of one
+// that sends a request and of one that sends a mail: a setting that a list leaves out
+// would change nothing there.
 func TestListOfActionsHasEverySetting(t *testing.T) {
+	for _, mail := range []bool{false, true} {
+		t.Run(fmt.Sprint("mail ", mail), func(t *testing.T) { checkListed(t, mail) })
+	}
+}
+
+func checkListed(t *testing.T, mail bool) {
 	generation := relaytest.Compile(t, relaytest.Configuration(relaytest.NewService(t), "/record"))
 	var action config.Action
 	settings := leaves(reflect.ValueOf(&action).Elem(), "")
 	listed := func() string { return fmt.Sprint(settingsOf(generation, action)) }
-	// The request itself is what a delivery shows, with its values.
-	ofTheRequest := []string{"Query", "Headers", "Auth", "Body"}
+	// The request or the mail itself is what a delivery shows, with its values.
+	shown := []string{"Query", "Headers", "Auth", "Body", "Mail.Server", "Mail.From", "Mail.To", "Mail.CC", "Mail.BCC", "Mail.ReplyTo",
+		"Mail.Subject", "Mail.Text", "Mail.HTML"}
+	if mail {
+		shown = append(shown, "Success", "Sign")
+	} else {
+		shown, action.Mail = append(shown, "Mail.StartTLS", "Mail.Recipients"), nil
+	}
 	known := reflect.TypeFor[ActionListed]()
 	for name, change := range settings {
 		if _, is := known.FieldByName(name); is {
 			continue
 		}
-		if slices.Contains(ofTheRequest, name) {
+		if slices.Contains(shown, name) {
 			continue
 		}
 		before := listed()

@@ -199,12 +199,12 @@ func plan(g *relay.Generation, action string, event *event.Event) PlannedRequest
 	if _, _, err := prepared.Schedule(g.Language.Bind(event), event.Received); err != nil {
 		planned.Warning = err.Error()
 	}
-	request, err := prepared.Render(event, plannedDelivery)
+	rendered, err := prepared.Render(event, plannedDelivery)
 	if err != nil {
 		planned.Error = err.Error()
 		return planned
 	}
-	planned.Request, planned.Empty = request.String(), request.Empty
+	planned.Request, planned.Empty = rendered.String(), rendered.Empty()
 	return planned
 }
 

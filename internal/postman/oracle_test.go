@@ -192,11 +192,12 @@ func sendAll(t *testing.T, recorder *recorder, collection *Collection, g *golden
 	}
 	for i, p := range prepared {
 		number := imported.Imported[i].Number
-		request, err := p.Render(g.event(), "delivery")
+		rendered, err := p.Render(g.event(), "delivery")
 		if err != nil {
 			got[number] = outcome{why: "not rendered: " + err.Error()}
 			continue
 		}
+		request := rendered.(*actiontemplate.Request)
 		scheme := request.URL.Scheme
 		sent, err := recorder.send(request)
 		if err != nil {

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -47,19 +48,31 @@ func TestDryRunsReadNothing(t *testing.T) {
 // TestDryRunsNeedNoValues compiles what can only be compiled with values that
 // are of use, and none are known.
 func TestDryRunsNeedNoValues(t *testing.T) {
-	for name, test := range map[string]struct{ value, url, body, when, want string }{
-		"a port":          {"{env.EVENT_RELAY_SECRET}", "http://10.0.0.1:{{it}}/", `{}`, "true", "POST http://10.0.0.1:***/"},
-		"a number":        {"{env.EVENT_RELAY_SECRET}", "http://10.0.0.1/", `{"pin": {{it}}}`, "true", `{"pin": ***}`},
-		"a masked number": {"***", "http://10.0.0.1/", `{"pin": {{it}}}`, "true", `{"pin": ***}`},
-		"a bound":         {"{file./nowhere}", "http://10.0.0.1/", `{}`, "int(it) > 5", "POST http://10.0.0.1/"},
-		"a pattern":       {"{file./nowhere}", "http://10.0.0.1/", `{}`, "not (caller_id matches it)", "POST http://10.0.0.1/"},
+	mail := func(from, to string) *config.Mail {
+		return &config.Mail{Server: "{{it}}", From: from, To: []string{to}, Subject: "s", Text: "t"}
+	}
+	for name, test := range map[string]struct {
+		value, url, body, when, want string
+		mail                         *config.Mail
+	}{
+		"a mail server":   {value: "{env.EVENT_RELAY_SECRET}", mail: mail("a@x.example", "b@x.example"), want: "MAIL smtp://***\n"},
+		"an address":      {value: "{env.EVENT_RELAY_SECRET}", mail: &config.Mail{Server: "mail.lan", From: "Relay <{{it}}>", To: []string{"{{it}}"}, Subject: "s", Text: "t"}, want: "From: Relay <***>\nTo: ***\n"},
+		"a domain":        {value: "{env.EVENT_RELAY_SECRET}", mail: &config.Mail{Server: "mail.lan", From: "a@{{it}}", To: []string{"b@{{it}}"}, Subject: "s", Text: "t"}, want: "From: a@***\nTo: b@***\n"},
+		"a port":          {value: "{env.EVENT_RELAY_SECRET}", url: "http://10.0.0.1:{{it}}/", body: `{}`, when: "true", want: "POST http://10.0.0.1:***/"},
+		"a number":        {value: "{env.EVENT_RELAY_SECRET}", url: "http://10.0.0.1/", body: `{"pin": {{it}}}`, when: "true", want: `{"pin": ***}`},
+		"a masked number": {value: "***", url: "http://10.0.0.1/", body: `{"pin": {{it}}}`, when: "true", want: `{"pin": ***}`},
+		"a bound":         {value: "{file./nowhere}", url: "http://10.0.0.1/", body: `{}`, when: "int(it) > 5", want: "POST http://10.0.0.1/"},
+		"a pattern":       {value: "{file./nowhere}", url: "http://10.0.0.1/", body: `{}`, when: "not (caller_id matches it)", want: "POST http://10.0.0.1/"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := config.Relay{
 				Sources:    []config.Source{{Name: "pbx", Preset: "pbxware", Auth: []config.Credential{{Kind: "none"}}}},
 				Parameters: []config.Parameter{{Name: "it", Value: test.value}},
 				Actions:    []config.Action{{Name: "call", URL: test.url, Body: &config.Body{Kind: "json", Text: test.body}}},
-				Rules:      []config.Rule{{Events: []string{"incoming_call"}, When: []string{test.when}, Do: []string{"call"}}},
+				Rules:      []config.Rule{{Events: []string{"incoming_call"}, When: []string{cmp.Or(test.when, "true")}, Do: []string{"call"}}},
+			}
+			if test.mail != nil {
+				settings.Actions = []config.Action{{Name: "call", Mail: test.mail}}
 			}
 			text, err := json.Marshal(&settings)
 			if err != nil {

@@ -82,6 +82,16 @@ func maskAction(a *config.Action, names map[string]bool) {
 			body.Fields[i].Value = byName(field.Name, field.Value)
 		}
 	}
+	if mail := a.Mail; mail != nil {
+		for _, text := range []*string{&mail.Server, &mail.From, &mail.ReplyTo, &mail.Subject, &mail.Text, &mail.HTML} {
+			*text = within(*text)
+		}
+		for _, list := range [][]string{mail.To, mail.CC, mail.BCC} {
+			for i, address := range list {
+				list[i] = within(address)
+			}
+		}
+	}
 	maskLiterals(a.Sign)
 }
 

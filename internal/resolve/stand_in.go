@@ -1,7 +1,9 @@
 package resolve
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -31,43 +33,59 @@ type standIns struct {
 	// unknown stands in place of what is not known.
 	unknown string
 
-	// beginURLs are the parameters with which the URL of an action begins. Where
-	// such a value is not known, it still has to be a URL.
-	beginURLs map[string]bool
+	// beginURLs are the parameters with which the URL of an action begins, and
+	// addresses are those that are an address of a mail. Where such a value is not
+	// known, it still has to be a URL or an address.
+	beginURLs, addresses map[string]bool
 }
 
-// leadingTag finds the parameter that a URL begins with.
-var leadingTag = regexp.MustCompile(`^\s*\{\{\s*([\pL_][\pL\pN_]*)\s*\}\}`)
+// maskedAddress stands in place of the address of a mail.
+const maskedAddress = secret.Masked + "@masked.invalid"
+
+var (
+	// leadingTag finds the parameter that a URL begins with.
+	leadingTag = regexp.MustCompile(`^\s*\{\{\s*([\pL_][\pL\pN_]*)\s*\}\}`)
+	// addressTag finds the parameter that is the whole address of a mail, with or
+	// without a name before it.
+	addressTag = regexp.MustCompile(`(?:^|<)\s*\{\{\s*([\pL_][\pL\pN_]*)\s*\}\}\s*(?:>?\s*)$`)
+)
 
 func newStandIns(settings *config.Relay, unknown string) *standIns {
-	s := &standIns{unknown: unknown, beginURLs: make(map[string]bool)}
+	s := &standIns{unknown: unknown}
 	parameters := make(map[string]*config.Parameter, len(settings.Parameters))
 	for i := range settings.Parameters {
 		parameters[settings.Parameters[i].Name] = &settings.Parameters[i]
 	}
-	var found []string
-	note := func(text string) {
-		if leading := leadingTag.FindStringSubmatch(text); leading != nil && !s.beginURLs[leading[1]] {
-			s.beginURLs[leading[1]] = true
-			found = append(found, leading[1])
+	var urls, addresses []string
+	for i := range settings.Actions {
+		action := &settings.Actions[i]
+		urls = append(urls, action.URL)
+		if mail := action.Mail; mail != nil {
+			addresses = slices.Concat(addresses, []string{mail.From, mail.ReplyTo}, mail.To, mail.CC, mail.BCC)
 		}
 	}
-	for i := range settings.Actions {
-		note(settings.Actions[i].URL)
-	}
-	// A parameter may itself begin with another.
-	for len(found) > 0 {
-		parameter := parameters[found[0]]
-		found = found[1:]
-		if parameter == nil {
+	s.beginURLs = named(parameters, leadingTag, urls)
+	s.addresses = named(parameters, addressTag, addresses)
+	return s
+}
+
+// named returns the names of the parameters that a pattern finds in templates, and in
+// the values of such parameters.
+func named(parameters map[string]*config.Parameter, pattern *regexp.Regexp, templates []string) map[string]bool {
+	names := make(map[string]bool)
+	for len(templates) > 0 {
+		found := pattern.FindStringSubmatch(templates[0])
+		templates = templates[1:]
+		if found == nil || names[found[1]] {
 			continue
 		}
-		note(parameter.Value)
-		for _, value := range parameter.Tenants {
-			note(value)
+		names[found[1]] = true
+		if parameter := parameters[found[1]]; parameter != nil {
+			templates = append(templates, parameter.Value)
+			templates = slices.AppendSeq(templates, maps.Values(parameter.Tenants))
 		}
 	}
-	return s
+	return names
 }
 
 // value returns what stands for the value of a parameter, and whether that is not
@@ -76,6 +94,8 @@ func (s *standIns) value(parameter, value string) (standIn string, unknown bool)
 	switch {
 	case strings.HasPrefix(value, secret.Masked) && s.beginURLs[parameter]:
 		return "http://" + value, value == secret.Masked
+	case value == secret.Masked && s.addresses[parameter]:
+		return maskedAddress, true
 	case value == secret.Masked:
 		return s.unknown, true
 	}

@@ -154,7 +154,11 @@ func (w *Writer) Action(a *config.Action) {
 	if a.Description != "" {
 		w.line("description", a.Description)
 	}
-	w.line(strings.ToLower(cmp.Or(a.Method, "POST")), a.URL)
+	if a.Mail != nil {
+		w.mail(a.Mail)
+	} else {
+		w.line(strings.ToLower(cmp.Or(a.Method, "POST")), a.URL)
+	}
 	for _, pair := range a.Query {
 		w.line("query", pair.Name, pair.Value)
 	}
@@ -164,6 +168,34 @@ func (w *Writer) Action(a *config.Action) {
 	w.auth(a.Auth)
 	w.body(a.Body)
 	w.delivery(a)
+	w.close()
+}
+
+func (w *Writer) mail(m *config.Mail) {
+	w.open("mail", m.Server)
+	w.line("from", m.From)
+	for _, list := range []struct {
+		name      string
+		addresses []string
+	}{{"to", m.To}, {"cc", m.CC}, {"bcc", m.BCC}} {
+		for _, address := range list.addresses {
+			w.line(list.name, address)
+		}
+	}
+	if m.ReplyTo != "" {
+		w.line("reply_to", m.ReplyTo)
+	}
+	w.line("subject", m.Subject)
+	w.line("text", m.Text)
+	if m.HTML != "" {
+		w.line("html", m.HTML)
+	}
+	if len(m.Recipients) > 0 {
+		w.line("recipients", m.Recipients...)
+	}
+	if m.StartTLS != "" {
+		w.line("starttls", string(m.StartTLS))
+	}
 	w.close()
 }
 

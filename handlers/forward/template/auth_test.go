@@ -100,8 +100,8 @@ func TestAuthOfTheEvent(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%+v with %q: got %q, want %q", auth, c.value, got, c.want)
 		}
-		if (c.value == "") != (len(request.Empty) == 1) {
-			t.Errorf("%q: empty are %q", c.value, request.Empty)
+		if (c.value == "") != (len(request.Empty()) == 1) {
+			t.Errorf("%q: empty are %q", c.value, request.Empty())
 		}
 	}
 }

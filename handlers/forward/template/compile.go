@@ -71,6 +71,14 @@ func (s *Set) Targets() []string {
 	return urls
 }
 
+// targetPlace is the part of the action that names its target, for messages.
+func (s *Set) targetPlace() string {
+	if s.action.Mail != nil {
+		return "mail"
+	}
+	return "url"
+}
+
 // OnlyTarget returns the target of an action that has no other.
 func (s *Set) OnlyTarget() (target send.Target, ok bool) {
 	if len(s.targets) != 1 {
@@ -243,7 +251,7 @@ func checkTargets(targets *send.Targets, sets []*Set) error {
 				missing = append(missing, refused.Name())
 			}
 			refused.Remedy = ""
-			wrong = append(wrong, fmt.Errorf("action %s, url: %w%s", set.action.Name, refused, at(set.action.Place)))
+			wrong = append(wrong, fmt.Errorf("action %s, %s: %w%s", set.action.Name, set.targetPlace(), refused, at(set.action.Place)))
 		}
 	}
 	if len(missing) > 0 {

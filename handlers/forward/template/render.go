@@ -2,6 +2,7 @@ package template
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -19,11 +21,10 @@ import (
 	"github.com/caddy-event-relay/event-relay/rules/language"
 )
 
-// Request is a rendered request, ready to be sent any number of times.
+// Request is a rendered HTTP request.
 type Request struct {
 	send.Request
-	// Empty names the tags that rendered as nothing, each once.
-	Empty []string
+	empty []string
 
 	// url is what URL points to, here to save an allocation.
 	url  url.URL
@@ -34,10 +35,18 @@ type Request struct {
 	shownQuery int
 }
 
-// Render makes the request for an event. The delivery's id becomes the
-// Idempotency-Key. An error means that the request must not be sent, now or
+// Send sends the request.
+func (r *Request) Send(ctx context.Context, through *send.Connections, timeout time.Duration) send.Result {
+	return through.Send(ctx, &r.Request, timeout)
+}
+
+// Empty names the tags that rendered as nothing.
+func (r *Request) Empty() []string { return r.empty }
+
+// Render makes the request or the mail for an event. The delivery's id becomes the
+// Idempotency-Key or the Message-ID. An error means that it must not be sent, now or
 // later: its message names the reason and holds no value of the event.
-func (s *Set) Render(event *event.Event, delivery string) (*Request, error) {
+func (s *Set) Render(event *event.Event, delivery string) (Rendered, error) {
 	v := s.variantFor(event.Tenant())
 	if v.missing != nil {
 		return nil, v.missing.unsent(event.Tenant())
@@ -46,6 +55,14 @@ func (s *Set) Render(event *event.Event, delivery string) (*Request, error) {
 		return nil, v.unproven
 	}
 	r := rendering{bound: s.language.Bind(event), buffer: make([]byte, 0, 512)}
+	if v.mail != nil {
+		return s.renderMail(v, &r, event, delivery)
+	}
+	return s.renderRequest(v, &r, event, delivery)
+}
+
+// renderRequest makes the request for an event.
+func (s *Set) renderRequest(v *variant, r *rendering, event *event.Event, delivery string) (Rendered, error) {
 	request := &Request{Request: send.Request{Method: s.action.Method, Host: v.host, Masker: s.masker, TLS: s.tls}}
 	path, err := r.path(v.path)
 	if err != nil {
@@ -68,7 +85,7 @@ func (s *Set) Render(event *event.Event, delivery string) (*Request, error) {
 		return nil, err
 	}
 	s.signer.sign(request, delivery)
-	request.Empty = r.empty
+	request.empty = r.empty
 	return request, nil
 }
 

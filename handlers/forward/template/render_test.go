@@ -130,8 +130,8 @@ func TestRenderBody(t *testing.T) {
 			if got := string(request.Body); got != c.want {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
-			if strings.Join(request.Empty, ",") != strings.Join(c.empty, ",") {
-				t.Errorf("empty are %q, want %q", request.Empty, c.empty)
+			if strings.Join(request.Empty(), ",") != strings.Join(c.empty, ",") {
+				t.Errorf("empty are %q, want %q", request.Empty(), c.empty)
 			}
 			if c.kind == config.BodyJSON && !json.Valid(request.Body) {
 				t.Error("not well-formed")
@@ -197,8 +197,8 @@ func TestRenderHeaders(t *testing.T) {
 	if request.Host != "127.0.0.1:81" {
 		t.Errorf("Host is %q", request.Host)
 	}
-	if strings.Join(request.Empty, ",") != "body.none" {
-		t.Errorf("empty are %q", request.Empty)
+	if strings.Join(request.Empty(), ",") != "body.none" {
+		t.Errorf("empty are %q", request.Empty())
 	}
 	for _, bad := range []string{"a\r\nX: y", "a\nb", "\x00", "a\tb", "\x7f", "\u0085"} {
 		_, err := p.Render(eventtest.With(map[string]any{"id": bad}), testDelivery)

@@ -86,7 +86,7 @@ func valid(text string) string { return string([]rune(text)) }
 // checkShape renders the actions for a value, and wants each request to have
 // the shape that the administrator wrote, with the value in its places, or not
 // to be sent.
-func checkShape(t testing.TB, prepared []*Set, value any) {
+func checkShape(t testing.TB, prepared []requests, value any) {
 	t.Helper()
 	text, err := event.TextOf(value)
 	if err != nil {
@@ -276,8 +276,8 @@ var hostile = []string{
 	strings.Repeat("x", 5000),
 }
 
-func shapes(t testing.TB) []*Set {
-	var prepared []*Set
+func shapes(t testing.TB) []requests {
+	var prepared []requests
 	for _, action := range shapeActions {
 		prepared = append(prepared, prepare(t, action))
 	}

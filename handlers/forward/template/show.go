@@ -7,9 +7,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
-// requestKept bounds what is shown of a request, in bytes.
-const requestKept = 4 << 10
-
 // String shows the request as it is sent, for an administrator: credentials and
 // secrets masked, and cut to 4 KiB.
 func (r *Request) String() string {
@@ -17,7 +14,7 @@ func (r *Request) String() string {
 	if host == "" {
 		host = r.URL.Host
 	}
-	size := 64 + len(r.path) + len(r.URL.RawQuery) + len(r.URL.Host) + len(host) + min(len(r.Body), 2*requestKept)
+	size := 64 + len(r.path) + len(r.URL.RawQuery) + len(r.URL.Host) + len(host) + min(len(r.Body), 2*shownBytes)
 	names := make([]string, 0, 16)
 	for name, values := range r.Header {
 		names = append(names, name)
@@ -58,9 +55,9 @@ func (r *Request) String() string {
 		b.WriteByte('\n')
 		body := r.Body
 		if r.Masker == nil {
-			body = body[:min(len(body), requestKept)]
+			body = body[:min(len(body), shownBytes)]
 		}
 		b.Write(body)
 	}
-	return r.Masker.MaskTo(b.String(), requestKept)
+	return r.Masker.MaskTo(b.String(), shownBytes)
 }

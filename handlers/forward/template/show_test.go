@@ -52,7 +52,7 @@ func TestShownRequestIsCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := request.String(); len(got) > requestKept || !strings.HasSuffix(got, "…") || strings.Contains(got, "s3c") {
+		if got := request.String(); len(got) > shownBytes || !strings.HasSuffix(got, "…") || strings.Contains(got, "s3c") {
 			t.Errorf("%q: %d bytes are kept", filler, len(got))
 		}
 	}

@@ -14,14 +14,14 @@ import (
 
 const vectorSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-func signed(t *testing.T, action config.Action, now func() time.Time) *Set {
+func signed(t *testing.T, action config.Action, now func() time.Time) requests {
 	t.Helper()
 	action.Name, action.Method, action.URL = "a", "POST", "http://h/"
 	prepared, err := Compile([]config.Action{action}, testLanguage(t), Settings{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return prepared[0]
+	return requests{prepared[0]}
 }
 
 // The example of the specification's reference implementations.

@@ -44,8 +44,24 @@ func testLanguage(t testing.TB, more ...config.Parameter) *language.Language {
 	return language
 }
 
-// prepare compiles one action, with the parameters of testLanguage.
-func prepare(t testing.TB, action config.Action, more ...config.Parameter) *Set {
+// requests is a Set that makes HTTP requests.
+type requests struct{ *Set }
+
+func (r requests) Render(event *event.Event, delivery string) (*Request, error) {
+	rendered, err := r.Set.Render(event, delivery)
+	request, _ := rendered.(*Request)
+	return request, err
+}
+
+// prepare compiles one action that sends a request, with the parameters of
+// testLanguage.
+func prepare(t testing.TB, action config.Action, more ...config.Parameter) requests {
+	t.Helper()
+	return requests{compiled(t, action, more...)}
+}
+
+// compiled compiles one action, with the parameters of testLanguage.
+func compiled(t testing.TB, action config.Action, more ...config.Parameter) *Set {
 	t.Helper()
 	prepared, err := Compile([]config.Action{configtest.Action(t, action)}, testLanguage(t, more...), Settings{Secrets: []string{testToken, testPassword}, UserAgent: "event-relay/test"})
 	if err != nil {

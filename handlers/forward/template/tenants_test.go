@@ -116,8 +116,8 @@ func TestRenderByTenant(t *testing.T) {
 				if got := string(onWire(t, request)); !strings.Contains(got, c.want[i]) {
 					t.Errorf("%q: got\n%s\nwant %s", tenant, got, c.want[i])
 				}
-				if slices.Contains(request.Empty, "site_only") != (tenant != "200" && strings.Contains(fmt.Sprint(c.action, c.action.Body), "site_only")) {
-					t.Errorf("%q: empty are %q", tenant, request.Empty)
+				if slices.Contains(request.Empty(), "site_only") != (tenant != "200" && strings.Contains(fmt.Sprint(c.action, c.action.Body), "site_only")) {
+					t.Errorf("%q: empty are %q", tenant, request.Empty())
 				}
 			}
 		})
@@ -175,7 +175,7 @@ func TestTenantIsAsIfAlone(t *testing.T) {
 				if got, want := string(onWire(t, got)), string(onWire(t, want)); got != want {
 					t.Errorf("%d for tenant %q: got\n%s\nalone\n%s", i, tenant, got, want)
 				}
-				if got.URL.Host != want.URL.Host || got.URL.Scheme != want.URL.Scheme || !slices.Equal(got.Empty, want.Empty) {
+				if got.URL.Host != want.URL.Host || got.URL.Scheme != want.URL.Scheme || !slices.Equal(got.Empty(), want.Empty()) {
 					t.Errorf("%d for tenant %q goes to %s, alone to %s", i, tenant, got.URL.Host, want.URL.Host)
 				}
 			}
@@ -280,7 +280,7 @@ func TestVariantsConcurrently(t *testing.T) {
 // FuzzTenant looks for a tenant, or another value of an event, that names a
 // target.
 func FuzzTenant(f *testing.F) {
-	var prepared []*Set
+	var prepared []requests
 	for _, url := range []string{"{{site_api}}{{ '/' }}{{body.v}}", "http://{{site_host}}:81/{{tenant}}/{{body.v}}", "{{site_url}}?{{tenant}}", "http://{{ upper(site_host ?? 'x') }}/"} {
 		prepared = append(prepared, prepare(f, config.Action{URL: url, Headers: []config.NameValue{{Name: "Host", Value: "{{site_host ?? 'fixed'}}"}}}, tenantParameters()...))
 	}

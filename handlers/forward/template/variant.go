@@ -15,7 +15,7 @@ import (
 
 // variant is what an action's templates make for the events of one tenant, or
 // of all tenants without a value of their own: the custom parameters are put in,
-// and the URL is parsed.
+// and the URL is parsed. Of a mail it holds target, mail, missing and unproven.
 type variant struct {
 	target  send.Target
 	path    []pathPart
@@ -33,6 +33,8 @@ type variant struct {
 	form []formPart
 	// forward says that the body is the event's.
 	forward bool
+	// mail is what mails are made of, nil for requests.
+	mail *mailParts
 	// missing says which parameter lacks a value that the request needs, nil if none
 	// does.
 	missing *missingError
@@ -77,6 +79,10 @@ type builder struct {
 // build makes the variant for a tenant. The builder says what is wrong with it.
 func (w *writtenAction) build(tenant string) *builder {
 	b := &builder{writtenAction: w, tenant: tenant, made: new(variant), given: map[string]bool{}}
+	if w.mail != nil {
+		b.makeMail()
+		return b
+	}
 	b.makeURL()
 	b.makeQuery()
 	b.makeHeaders()

@@ -19,6 +19,8 @@ type writtenAction struct {
 	query, headers []writtenPair
 	auth           writtenAuth
 	fields         []writtenField
+	// mail is nil for an action that sends a request.
+	mail *writtenMail
 }
 
 // writtenText is one template.
@@ -57,6 +59,9 @@ func (w *writtenAction) texts() []writtenText {
 			texts = append(texts, pair.name, pair.value)
 		}
 	}
+	if w.mail != nil {
+		texts = append(texts, w.mail.texts()...)
+	}
 	return texts
 }
 
@@ -78,7 +83,7 @@ func (w *writtenAction) listTenants() []string {
 // write parses the action's templates and compiles their expressions, once for
 // all variants. It reports what is wrong whatever is put in.
 func (c *actionCompiler) write(userAgent string) *writtenAction {
-	w := &writtenAction{action: c.action, userAgent: userAgent}
+	w := &writtenAction{action: c.action, userAgent: userAgent, mail: c.mail()}
 	w.url = c.text("url", c.action.URL, tags.LooksTorn(c.action.URL))
 	for _, pair := range c.action.Query {
 		w.query = append(w.query, c.pair("query", pair))

@@ -27,13 +27,13 @@ func Resolved(parameters ...config.Parameter) []config.Parameter {
 }
 
 // Action returns an action that passes its check, named "test" and sent with POST
-// unless it says otherwise.
+// unless it says otherwise or sends a mail.
 func Action(tb testing.TB, action config.Action) config.Action {
 	tb.Helper()
 	if action.Name == "" {
 		action.Name = "test"
 	}
-	if action.Method == "" {
+	if action.Method == "" && action.Mail == nil {
 		action.Method = "POST"
 	}
 	if err := errors.Join(action.Check()...); err != nil {
