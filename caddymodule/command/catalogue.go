@@ -22,7 +22,9 @@ carry out for them. With SEARCH, only those that have it in the name, the
 description, the source, an action or the place of a rule.
 
 An event is "on" if a rule acts on it, "off" if it was switched off with
-disable, and "-" if no rule asks for an action. --used leaves out the latter.`,
+disable, and "-" if no rule asks for an action. --used leaves out the latter.
+CAME and LAST are how many events came since a configuration with the event was
+loaded first, and when the last one did, without tests and duplicates.`,
 		Example: `  caddy event-relay events --used
   caddy event-relay events project
   caddy event-relay events --json`,
@@ -66,6 +68,48 @@ func eventTexts(source string, event inspect.EventListed) []string {
 	return texts
 }
 
+func rulesCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "rules [SEARCH]",
+		Short: "Lists the rules, and how often and when last each of them held",
+		Long: `
+Lists the rules in the order of the configuration. With SEARCH, only those that
+have it in their place, description, events, conditions or actions.
+
+HELD and LAST are for how many events the rule held, and for which last, since a
+configuration with it was loaded first, without tests and duplicates. A rule
+keeps its count when it moves to another line, and begins anew when its events,
+conditions or actions change. NOTE marks rules that have never held: those that
+exist for a day while events of theirs came, and those that exist for a week
+without one. --idle lists only these.`,
+		Example: `  caddy event-relay rules
+  caddy event-relay rules --idle
+  caddy event-relay rules project --json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: talking(runRules),
+	}
+	command.Flags().Bool("idle", false, "Only rules that are marked because they have never held")
+	return command
+}
+
+func runRules(i *invocation, client *adminClient) error {
+	var rules []inspect.RuleListed
+	if _, err := client.get(i.context, "rules", nil, &rules); err != nil {
+		return err
+	}
+	rules = slices.DeleteFunc(rules, func(r inspect.RuleListed) bool {
+		texts := slices.Concat([]string{r.Place, r.Description, r.Reason}, r.Events, r.When, r.Do)
+		return i.Bool("idle") && r.Idle == "" || !i.seeks(texts...)
+	})
+	if i.Bool("json") {
+		return writeJSON(i.out, rules)
+	}
+	if len(rules) == 0 {
+		return i.nothingFound("rules")
+	}
+	return writeRules(i.out, rules, terminalWidth(i.out))
+}
+
 func actionsCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "actions [SEARCH]",
@@ -74,6 +118,10 @@ func actionsCommand() *cobra.Command {
 Lists the configured actions. With SEARCH, only those that have it in the name,
 the description, the URL, or the place of the action or of a rule that uses it.
 Secrets are neither shown nor searched.
+
+DELIVERIES counts those that were made since a configuration with the action was
+loaded first, without tests; FAILED those that failed or expired and were not
+mended by sending them again.
 
 With --example, the request of each action is shown as it would be sent for the
 newest event that it was carried out for. Nothing is sent.`,

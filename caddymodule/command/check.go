@@ -21,10 +21,11 @@ Checks the configuration file that --config names, by default the Caddyfile in
 the current directory, as 'caddy validate' does: nothing is started. Then, if a
 Caddy is running, checks the database of its relay, and its rules and actions
 against the events that are stored: fields that they use and no event ever had,
-actions that nothing uses. It says what was not checked.
+actions that nothing uses. It notes the rules that have never held, and says
+what was not checked.
 
-The exit status is 0 if there is no fault; warnings are none. It is 1 if
-something is wrong, or if nothing could be checked.`,
+The exit status is 0 if there is no fault; warnings and notes are none. It is 1
+if something is wrong, or if nothing could be checked.`,
 		Example: `  caddy event-relay check --config /etc/caddy/Caddyfile
   caddy event-relay check --address localhost:2019 --json`,
 		Args: cobra.NoArgs,
@@ -39,11 +40,12 @@ type checkResult struct {
 	Relay         string   `json:"relay,omitempty"`
 	Faults        []string `json:"faults"`
 	Warnings      []string `json:"warnings"`
+	Notes         []string `json:"notes"`
 	NotChecked    []string `json:"not_checked"`
 }
 
 func runCheck(i *invocation) (int, error) {
-	result := checkResult{Faults: []string{}, Warnings: []string{}, NotChecked: []string{}}
+	result := checkResult{Faults: []string{}, Warnings: []string{}, Notes: []string{}, NotChecked: []string{}}
 	result.checkFile(i.Flags)
 	result.checkRunning(i)
 	var err error
@@ -113,4 +115,5 @@ func (c *checkResult) checkRunning(i *invocation) {
 			c.Warnings = append(c.Warnings, warning)
 		}
 	}
+	c.Notes = append(c.Notes, checked.Notes...)
 }

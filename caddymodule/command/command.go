@@ -66,7 +66,7 @@ func addCommands(root *cobra.Command, version string) {
 	}
 	root.AddCommand(
 		statusCommand(), activityCommand(), showCommand(), rejectionsCommand(), explainCommand(version),
-		eventsCommand(), actionsCommand(), parametersCommand(),
+		eventsCommand(), rulesCommand(), actionsCommand(), parametersCommand(),
 		sendCommand(), resendCommand(), decideCommand(),
 		pauseCommand(), resumeCommand(), disableCommand(), enableCommand(), cancelCommand(), moveCommand(),
 		testCommand(version), setupCommand(), importPostmanCommand(), exportActionsCommand(),

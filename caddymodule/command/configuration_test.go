@@ -201,7 +201,7 @@ http://:8123 {
 		"export-actions": nil,
 	}
 	asking := map[string][]string{
-		"status": nil, "activity": nil, "rejections": nil, "events": nil, "actions": nil, "parameters": nil,
+		"status": nil, "activity": nil, "rejections": nil, "events": nil, "rules": nil, "actions": nil, "parameters": nil,
 		"show": {"0199f3c2-7d11"}, "send": {"icfm", "project_created"}, "resend": {"0199f3c2-7d11", "--dry-run"},
 		"decide": {"0199f3c2-7d11", "--dry-run"}, "pause": {"a"}, "resume": {"a"}, "disable": nil, "enable": nil,
 		"cancel": {"0199f3c2-7d11", "--yes"}, "move": {"a", "b"}, "backup": {filepath.Join(t.TempDir(), "copy.db")},

@@ -181,6 +181,9 @@ func writeCheck(w io.Writer, result checkResult) error {
 	for _, warning := range result.Warnings {
 		fmt.Fprintf(&b, "Warning      %s\n", printable(warning))
 	}
+	for _, note := range result.Notes {
+		fmt.Fprintf(&b, "Note         %s\n", printable(note))
+	}
 	if len(result.Faults)+len(result.Warnings) == 0 && len(result.Configuration)+len(result.Relay) > 0 {
 		b.WriteString("Nothing is wrong.\n")
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func writeEvents(w io.Writer, sources []inspect.SourceEvents, width int) error {
-	table := newTable("SOURCE", "EVENT", "STATE", "ACTIONS", "RULES", "DESCRIPTION").
+	table := newTable("SOURCE", "EVENT", "STATE", "CAME", "LAST", "ACTIONS", "RULES", "DESCRIPTION").
 		cutting("STATE", "ACTIONS", "RULES", "DESCRIPTION")
 	for _, source := range sources {
 		for _, event := range source.Events {
@@ -32,11 +32,50 @@ func writeEvents(w io.Writer, sources []inspect.SourceEvents, width int) error {
 				places = append(places, place)
 			}
 			slices.Sort(actions)
-			table.add(source.Source, event.Name, eventState(event),
+			count, last := usedText(event.Used)
+			table.add(source.Source, event.Name, eventState(event), count, last,
 				strings.Join(slices.Compact(actions), ", "), strings.Join(places, ", "), event.Description)
 		}
 	}
 	return table.write(w, width)
+}
+
+func writeRules(w io.Writer, rules []inspect.RuleListed, width int) error {
+	table := newTable("RULE", "EVENTS", "LEADS TO", "HELD", "LAST", "NOTE", "DESCRIPTION").
+		cutting("EVENTS", "LEADS TO", "NOTE", "DESCRIPTION")
+	for _, rule := range rules {
+		leads := strings.Join(rule.Do, ", ")
+		if rule.Ignore {
+			leads = "ignore"
+		}
+		count, last := usedText(rule.Used)
+		table.add(rule.Place, strings.Join(rule.Events, ", "), leads, count, last, ruleNote(rule), rule.Description)
+	}
+	return table.write(w, width)
+}
+
+// ruleNote says what should be looked at.
+func ruleNote(rule inspect.RuleListed) string {
+	switch {
+	case rule.Inactive:
+		return "inactive"
+	case rule.Idle == inspect.IdleNotHeld:
+		return "never held since " + clock(rule.Used.Since) + ", last event " + clock(rule.LastEvent)
+	case rule.Idle == inspect.IdleNoEvent:
+		return "no event of its since " + clock(rule.Used.Since)
+	}
+	return ""
+}
+
+// usedText is how often something was used, and when last.
+func usedText(used *inspect.Used) (count, last string) {
+	switch {
+	case used == nil:
+		return "", ""
+	case used.Count == 0:
+		return "0", ""
+	}
+	return strconv.FormatInt(used.Count, 10), clock(used.Last)
 }
 
 func eventState(event inspect.EventListed) string {
@@ -50,14 +89,19 @@ func eventState(event inspect.EventListed) string {
 }
 
 func writeActions(w io.Writer, actions []actionWithExample, width int) error {
-	table := newTable("ACTION", "METHOD", "URL", "STATE", "WAITING", "USED BY", "DESCRIPTION").
+	table := newTable("ACTION", "METHOD", "URL", "STATE", "WAITING", "DELIVERIES", "FAILED", "LAST", "USED BY", "DESCRIPTION").
 		cutting("URL", "STATE", "USED BY", "DESCRIPTION")
 	for _, action := range actions {
 		waiting := ""
 		if action.Backlog != nil {
 			waiting = strconv.Itoa(action.Backlog.Count)
 		}
-		table.add(action.Name, action.Method, action.URL, actionState(action.ActionListed), waiting, usedBy(action.UsedBy), action.Description)
+		count, last := usedText(action.Used)
+		failed := ""
+		if action.Ended != nil {
+			failed = strconv.FormatInt(action.Ended.Failed+action.Ended.Expired, 10)
+		}
+		table.add(action.Name, action.Method, action.URL, actionState(action.ActionListed), waiting, count, failed, last, usedBy(action.UsedBy), action.Description)
 	}
 	return table.write(w, width)
 }
@@ -70,6 +114,23 @@ func actionState(action inspect.ActionListed) string {
 		return "target down since " + clock(action.Down.Since)
 	}
 	return "on"
+}
+
+// deliveriesText says how many deliveries an action had, and how they ended.
+func deliveriesText(used *inspect.Used, ended *inspect.Ended) string {
+	text := fmt.Sprintf("%d since %s", used.Count, clock(used.Since))
+	if used.Count > 0 {
+		text += ", the last " + clock(used.Last)
+	}
+	for _, end := range []struct {
+		count int64
+		how   string
+	}{{ended.Delivered, "delivered"}, {ended.Failed, "failed"}, {ended.Expired, "expired"}} {
+		if end.count > 0 {
+			text += fmt.Sprintf(", %d %s", end.count, end.how)
+		}
+	}
+	return text
 }
 
 func usedBy(users []string) string {
@@ -96,6 +157,9 @@ func writeExamples(w io.Writer, actions []actionWithExample) error {
 		}
 		fmt.Fprintf(&b, "State      %s\n", printable(actionState(action.ActionListed)))
 		fmt.Fprintf(&b, "Used by    %s\n", printable(usedBy(action.UsedBy)))
+		if action.Used != nil && action.Ended != nil {
+			fmt.Fprintf(&b, "Deliveries %s\n", deliveriesText(action.Used, action.Ended))
+		}
 		fmt.Fprintf(&b, "Targets    %s\n", printable(strings.Join(action.Targets, ", ")))
 		for _, setting := range action.Settings {
 			fmt.Fprintf(&b, "  %-20s %s\n", printable(setting[0]), printable(setting[1]))

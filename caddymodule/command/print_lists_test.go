@@ -18,15 +18,19 @@ func at(text string) string {
 func TestLists(t *testing.T) {
 	relay := NewFakeRelay(t, map[string]string{
 		"GET catalogue": `[{"source":"icfm","events":[
-			{"name":"project_created","description":"A project was created","active":true,"rules":[
+			{"name":"project_created","description":"A project was created","active":true,"used":{"count":1204,"first":"2026-01-02T08:00:00Z","last":"2026-03-14T10:41:00Z","since":"2026-01-01T00:00:00Z"},"rules":[
 				{"place":"Caddyfile:82","do":["folder","mail"]},{"place":"Caddyfile:90","do":["folder"]}]},
-			{"name":"dmg_started","active":false,"rules":[{"place":"Caddyfile:99","ignore":true}]},
+			{"name":"dmg_started","active":false,"used":{"count":0,"since":"2026-01-01T00:00:00Z"},"rules":[{"place":"Caddyfile:99","ignore":true}]},
 			{"name":"job_saved","active":false,"switch":{"kind":"event","name":"icfm:job_saved","off":true,"until":"2026-03-14T10:41:00Z","reason":"too \u001b[31mmany"}},
 			{"name":"job_done","active":false}]}]`,
 		"GET actions": `[{"name":"folder","description":"Make it","method":"POST","url":"http://192.168.1.20/folders?key=***","targets":["http://192.168.1.20:80"],
-				"used_by":["Caddyfile:82"],"settings":[["timeout","10s"]],"backlog":{"action":"folder","count":12},"switch":{"kind":"action","off":true,"reason":"SAN"}},
+				"used_by":["Caddyfile:82"],"settings":[["timeout","10s"]],"backlog":{"action":"folder","count":12},"switch":{"kind":"action","off":true,"reason":"SAN"},"used":{"count":1204,"first":"2026-01-02T08:00:00Z","last":"2026-03-14T10:41:00Z","since":"2026-01-01T00:00:00Z"},"ended":{"delivered":1199,"failed":2,"expired":1}},
 			{"name":"pop","method":"GET","url":"{{crm}}/pop","targets":[],"used_by":[],"settings":[],"down":{"since":"2026-03-14T10:41:00Z"}}]`,
 		"GET actions/folder/example": `{"action":"folder","request":"POST http://192.168.1.20/folders HTTP/1.1\nX-Key: ***\n\n{}","event_id":"0199f3c2-7d11"}`,
+		"GET rules": `[{"id":"a1","place":"Caddyfile:82","events":["project_created"],"description":"Folders","do":["folder","mail"],"used":{"count":1204,"first":"2026-01-02T08:00:00Z","last":"2026-03-14T10:41:00Z","since":"2026-01-01T00:00:00Z"}},
+			{"id":"a2","place":"Caddyfile:90","events":["project_*","hangup"],"do":["folder"],"used":{"count":0,"since":"2026-03-14T10:41:00Z"},"last_event":"2026-03-14T10:41:00Z","idle":"not_held"},
+			{"id":"a3","place":"Caddyfile:99","events":["dmg_*"],"ignore":true,"used":{"count":0,"since":"2026-03-14T10:41:00Z"},"idle":"no_event"},
+			{"id":"a4","place":"Caddyfile:101","events":["x"],"do":["mail"],"inactive":true}]`,
 		"GET parameters": `[{"name":"caller_id","kind":"system","description":"Number of the caller","used_by":["pop"]},
 			{"name":"token","kind":"custom","value":"sesame","secret":true,"used_by":["folder"]},
 			{"undefined":true,"name":"crm","kind":"custom","value":"http://crm.invalid","used_by":[]},
@@ -36,31 +40,43 @@ func TestLists(t *testing.T) {
 	until := at("2026-03-14T10:41:00Z")
 	tests := []struct{ name, command, want string }{
 		{"events", "events", `
-SOURCE  EVENT            STATE                                  ACTIONS       RULES                       DESCRIPTION
-icfm    project_created  on                                     folder, mail  Caddyfile:82, Caddyfile:90  A project was created
-icfm    dmg_started      -                                      -             Caddyfile:99 (ignore)       -
-icfm    job_saved        off until ` + until + ` (too �[31mmany)  -             -                           -
-icfm    job_done         -                                      -             -                           -
+SOURCE  EVENT            STATE                                  CAME  LAST          ACTIONS       RULES                       DESCRIPTION
+icfm    project_created  on                                     1204  ` + until + `  folder, mail  Caddyfile:82, Caddyfile:90  A project was created
+icfm    dmg_started      -                                      0     -             -             Caddyfile:99 (ignore)       -
+icfm    job_saved        off until ` + until + ` (too �[31mmany)  -     -             -             -                           -
+icfm    job_done         -                                      -     -             -             -                           -
 `},
 		{"events that are used", "events --used", `
-SOURCE  EVENT            STATE  ACTIONS       RULES                       DESCRIPTION
-icfm    project_created  on     folder, mail  Caddyfile:82, Caddyfile:90  A project was created
-icfm    dmg_started      -      -             Caddyfile:99 (ignore)       -
+SOURCE  EVENT            STATE  CAME  LAST          ACTIONS       RULES                       DESCRIPTION
+icfm    project_created  on     1204  ` + until + `  folder, mail  Caddyfile:82, Caddyfile:90  A project was created
+icfm    dmg_started      -      0     -             -             Caddyfile:99 (ignore)       -
 `},
 		{"events that lead to an action", "events MAIL", `
-SOURCE  EVENT            STATE  ACTIONS       RULES                       DESCRIPTION
-icfm    project_created  on     folder, mail  Caddyfile:82, Caddyfile:90  A project was created
+SOURCE  EVENT            STATE  CAME  LAST          ACTIONS       RULES                       DESCRIPTION
+icfm    project_created  on     1204  ` + until + `  folder, mail  Caddyfile:82, Caddyfile:90  A project was created
+`},
+		{"rules", "rules", `
+RULE           EVENTS             LEADS TO      HELD  LAST          NOTE                                                    DESCRIPTION
+Caddyfile:82   project_created    folder, mail  1204  ` + until + `  -                                                       Folders
+Caddyfile:90   project_*, hangup  folder        0     -             never held since ` + until + `, last event ` + until + `  -
+Caddyfile:99   dmg_*              ignore        0     -             no event of its since ` + until + `                       -
+Caddyfile:101  x                  mail          -     -             inactive                                                -
+`},
+		{"rules that have never held", "rules FOLDER --idle", `
+RULE          EVENTS             LEADS TO  HELD  LAST  NOTE                                                    DESCRIPTION
+Caddyfile:90  project_*, hangup  folder    0     -     never held since ` + until + `, last event ` + until + `  -
 `},
 		{"actions", "actions", `
-ACTION  METHOD  URL                                 STATE                              WAITING  USED BY       DESCRIPTION
-folder  POST    http://192.168.1.20/folders?key=***  paused (SAN)                       12       Caddyfile:82  Make it
-pop     GET     {{crm}}/pop                          target down since ` + until + `  -        unused        -
+ACTION  METHOD  URL                                 STATE                              WAITING  DELIVERIES  FAILED  LAST          USED BY       DESCRIPTION
+folder  POST    http://192.168.1.20/folders?key=***  paused (SAN)                       12       1204        3       ` + until + `  Caddyfile:82  Make it
+pop     GET     {{crm}}/pop                          target down since ` + until + `  -        -           -       -             unused        -
 `},
 		{"an example", "actions folder --example", `
 Action     folder
            Make it
 State      paused (SAN)
 Used by    Caddyfile:82
+Deliveries 1204 since ` + at("2026-01-01T00:00:00Z") + `, the last ` + until + `, 1199 delivered, 2 failed, 1 expired
 Targets    http://192.168.1.20:80
   timeout              10s
 For event  0199f3c2-7d11

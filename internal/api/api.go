@@ -109,6 +109,7 @@ var routes = []route{
 	{method: http.MethodGet, path: "rejections", serve: answering(rejections)},
 	{method: http.MethodGet, path: "catalogue", serve: answering(catalogue)},
 	{method: http.MethodGet, path: "fields", keys: []string{"source", "event"}, serve: answering(fields)},
+	{method: http.MethodGet, path: "rules", serve: answering(listRules)},
 	{method: http.MethodGet, path: "actions", serve: answering(actions)},
 	{method: http.MethodGet, path: "actions/{}/example", serve: answering(example)},
 	{method: http.MethodGet, path: "actions/{}/caddyfile", serve: answering(written)},

@@ -8,7 +8,14 @@ import (
 
 func status(c *call) (any, error) { return inspect.StatusOf(c.r.Context(), c.Runtime) }
 
-func catalogue(c *call) (any, error) { return list(inspect.Catalogue(c.Runtime)), nil }
+func catalogue(c *call) (any, error) {
+	return list(inspect.Catalogue(c.r.Context(), c.Runtime)), nil
+}
+
+func listRules(c *call) (any, error) {
+	listed, err := inspect.Rules(c.r.Context(), c.Runtime)
+	return list(listed), err
+}
 
 func fields(c *call) (any, error) {
 	query := c.r.URL.Query()
@@ -48,6 +55,6 @@ func snapshot(c *call) (any, error) {
 
 func check(c *call) (any, error) {
 	found, err := inspect.Check(c.r.Context(), c.Runtime)
-	found.Database, found.Warnings = list(found.Database), list(found.Warnings)
+	found.Database, found.Warnings, found.Notes = list(found.Database), list(found.Warnings), list(found.Notes)
 	return found, err
 }

@@ -1,7 +1,9 @@
 package inspect
 
 import (
+	"context"
 	"slices"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -30,22 +32,13 @@ type EventListed struct {
 	Active bool          `json:"active"`
 	Switch *queue.Switch `json:"switch,omitempty"`
 	Rules  []RuleListed  `json:"rules,omitempty"`
-}
-
-// RuleListed is a rule that names an event.
-type RuleListed struct {
-	Place       string   `json:"place"`
-	Description string   `json:"description,omitempty"`
-	Inactive    bool     `json:"inactive,omitempty"`
-	When        []string `json:"when,omitempty"`
-	Do          []string `json:"do,omitempty"`
-	Ignore      bool     `json:"ignore,omitempty"`
-	Reason      string   `json:"reason,omitempty"`
+	// Used is how often it came, nil if that is not known.
+	Used *Used `json:"used,omitempty"`
 }
 
 // Catalogue returns the events of all sources, the relay's own too, with their
 // rules and actions.
-func Catalogue(runtime *relay.Runtime) []SourceEvents {
+func Catalogue(ctx context.Context, runtime *relay.Runtime) []SourceEvents {
 	generation := runtime.Generation()
 	if generation == nil {
 		return []SourceEvents{}
@@ -57,19 +50,18 @@ func Catalogue(runtime *relay.Runtime) []SourceEvents {
 		catalogue = append(catalogue, SourceEvents{Source: source.Name, Preset: source.Preset, Place: source.Place, Events: []EventListed{}})
 	}
 	catalogue = append(catalogue, SourceEvents{Source: names.RelaySource, Events: []EventListed{}})
-	written := generation.Ruleset.Rules()
+	uses := usesNow(ctx, runtime)
+	rules := listRules(generation, uses, time.Now())
 	for _, named := range generation.Ruleset.ByEvent() {
 		listed := EventListed{
 			Name: named.Event, Description: description(generation, named.Source, named.Event),
 			Switch: off[switchKey{queue.SwitchEvent, named.Source + ":" + named.Event}],
+			Used:   uses.of(queue.EventThing, named.Source+":"+named.Event),
 		}
 		for _, i := range named.Rules {
-			rule := &written[i]
-			listed.Rules = append(listed.Rules, RuleListed{
-				Place: rule.Place, Description: rule.Description, Inactive: rule.Disabled,
-				When: rule.When, Do: rule.Do, Ignore: rule.Ignore, Reason: rule.Reason,
-			})
-			listed.Active = listed.Active || !rule.Disabled && len(rule.Do) > 0 && listed.Switch == nil && !everything
+			rule := &rules[i]
+			listed.Rules = append(listed.Rules, *rule)
+			listed.Active = listed.Active || !rule.Inactive && len(rule.Do) > 0 && listed.Switch == nil && !everything
 		}
 		i := slices.IndexFunc(catalogue, func(s SourceEvents) bool { return s.Source == named.Source })
 		catalogue[i].Events = append(catalogue[i].Events, listed)

@@ -34,6 +34,10 @@ type ActionListed struct {
 	Backlog  *queue.Backlog    `json:"backlog,omitempty"`
 	Switch   *queue.Switch     `json:"switch,omitempty"`
 	Down     *relay.TargetDown `json:"down,omitempty"`
+	// Used is how many deliveries of it were made, and Ended how they ended, nil if
+	// that is not known.
+	Used  *Used  `json:"used,omitempty"`
+	Ended *Ended `json:"ended,omitempty"`
 }
 
 // Actions returns the configured actions, in the order of the configuration.
@@ -51,6 +55,7 @@ func Actions(ctx context.Context, runtime *relay.Runtime) ([]ActionListed, error
 		waiting[backlog[i].Action] = &backlog[i]
 	}
 	down := runtime.State().Down
+	uses := usesNow(ctx, runtime)
 	off := switchesOf(runtime.Switches())
 	actions := make([]ActionListed, len(generation.Actions))
 	for i, prepared := range generation.Actions {
@@ -60,6 +65,7 @@ func Actions(ctx context.Context, runtime *relay.Runtime) ([]ActionListed, error
 			Targets: prepared.Targets(),
 			UsedBy:  rulesDoing(generation, action.Name), Settings: settingsOf(generation, action),
 			Backlog: waiting[action.Name], Switch: off[switchKey{queue.SwitchAction, action.Name}],
+			Used: uses.of(queue.ActionThing, action.Name), Ended: uses.ended(action.Name),
 		}
 		listed.Method, listed.URL = action.Call()
 		listed.URL = shownURL(generation, listed.URL)

@@ -94,14 +94,14 @@ func noSecrets(t *testing.T, listed any) string {
 
 func TestCatalogue(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
-	if got := Catalogue(runtime); len(got) != 0 {
+	if got := Catalogue(t.Context(), runtime); len(got) != 0 {
 		t.Errorf("without a configuration there are %v", got)
 	}
 	relaytest.Push(t, runtime, listedConfiguration())
 	if _, err := runtime.Turn(t.Context(), queue.Switch{Kind: queue.SwitchEvent, Name: "relay:source_quiet", Off: true}, 0); err != nil {
 		t.Fatal(err)
 	}
-	catalogue := Catalogue(runtime)
+	catalogue := Catalogue(t.Context(), runtime)
 	noSecrets(t, catalogue)
 	find := func(source, name string) EventListed {
 		t.Helper()

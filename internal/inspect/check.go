@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -23,6 +24,8 @@ type Checked struct {
 	// and no stored event of theirs had, parameters without a value, unused
 	// actions, and so on.
 	Warnings []string `json:"warnings"`
+	// Notes are about what may be as it should be: rules that have never held.
+	Notes []string `json:"notes"`
 }
 
 // newestForCheck is how many events of each name are looked at for the fields
@@ -36,7 +39,7 @@ func Check(ctx context.Context, runtime *relay.Runtime) (Checked, error) {
 	if generation == nil {
 		return Checked{}, relay.ErrNotInService
 	}
-	checked := Checked{Database: []string{}, Warnings: []string{}}
+	checked := Checked{Database: []string{}, Warnings: []string{}, Notes: []string{}}
 	if err := runtime.Unavailable(); err != nil {
 		checked.Database = append(checked.Database, err.Error())
 		return checked, nil
@@ -52,6 +55,11 @@ func Check(ctx context.Context, runtime *relay.Runtime) (Checked, error) {
 	if checked.Warnings, err = warnings(ctx, runtime, generation); err != nil {
 		return Checked{}, err
 	}
+	notes, err := noteIdle(ctx, runtime, generation, time.Now())
+	if err != nil {
+		return Checked{}, err
+	}
+	checked.Notes = append(checked.Notes, notes...)
 	return checked, nil
 }
 

@@ -13,6 +13,7 @@ import { refresh } from "../status.js";
 import { failed, toast } from "../toast.js";
 import { code } from "../code.js";
 import { planned } from "./event_why.js";
+import { usesLine, usesText } from "./uses.js";
 import { listPage, matches, nothing } from "./page.js";
 
 export function open(container) {
@@ -57,6 +58,7 @@ function entry(action, opened) {
 	el("summary",
 		el("span.entry-name", shown(action.name, 100)), stateMarks(action),
 		el("span.entry-text", action.description ? shown(action.description, 160) : null),
+		usesLine(action.used),
 		el("span.entry-side", backlogWords(action.backlog))),
 	body);
 	if (details.open) fill(body, entryBody(action));
@@ -107,10 +109,17 @@ function entryBody(action) {
 			action.place ? [el("dt", "Written in"), el("dd", mono(action.place, 200))] : null,
 			el("dt", "Calls"), el("dd", (action.targets ?? []).map((target) => el("div", mono(target, 200)))),
 			el("dt", "Used by"), el("dd", action.used_by?.length ? action.used_by.map((place) => el("div", mono(place, 200))) : "no rule"),
+			action.used ? [el("dt", "Deliveries"), el("dd", { test: "action-uses" }, usesText(action.used, "made"), " ", endsText(action.ended))] : null,
 			(action.settings ?? []).map(([name, value]) => [el("dt", mono(name, 80)), el("dd", mono(value, 200))])),
 		text,
 		example,
 	];
+}
+
+// endsText says how the deliveries of an action ended.
+function endsText(ended) {
+	const said = [["delivered", ended?.delivered], ["failed", ended?.failed], ["expired", ended?.expired]].filter(([, count]) => count);
+	return said.length ? `${said.map(([how, count]) => `${count.toLocaleString("en")} ${how}`).join(", ")}.` : null;
 }
 
 // goneAction is one that the configuration does not have any more while

@@ -10,6 +10,7 @@ import { to, read, replace } from "../router.js";
 import { plural } from "../words.js";
 import { switchOff, switchOn } from "../switching.js";
 import { switchText } from "../banner.js";
+import { usesLine, usesText, idleMark, idleText } from "./uses.js";
 import { listPage, matches, nothing } from "./page.js";
 
 export function open(container) {
@@ -69,6 +70,8 @@ function entry(source, event, opened) {
 		el("span.entry-name", shown(event.name, 100)),
 		stateMark(event),
 		el("span.entry-text", event.description ? shown(event.description, 160) : null),
+		event.rules?.some((rule) => rule.idle) ? el("span.mark.tone-warn", icon("clock"), "rule never held") : null,
+		event.used?.count || event.rules?.length ? usesLine(event.used) : null,
 		el("span.entry-side", actions.length ? ["→ ", actions.slice(0, 3).map((name, i) => [i ? ", " : "", shown(name, 60)]), actions.length > 3 ? ` and ${actions.length - 3} more` : null] : null)),
 	body);
 	if (details.open) fill(body, entryBody(source, event));
@@ -89,6 +92,7 @@ function entryBody(source, event) {
 	loadFields(fields, source.source, event.name);
 	return [
 		event.switch ? el("p.problem", switchText(event.switch)) : null,
+		event.used ? el("p.note", { test: "event-uses" }, usesText(event.used, "came"), " Tests and duplicates are not counted.") : null,
 		el("div.tools",
 			event.switch ? button([icon("play"), "Switch on"], () => switchOn("event", name), { class: "primary", test: "event-on" })
 				: button([icon("power"), "Switch off …"], () => switchOff("event", name), { test: "event-off" }),
@@ -103,9 +107,10 @@ function entryBody(source, event) {
 
 function ruleItem(rule) {
 	return el(`li.rule.edge-${rule.inactive ? "warn" : "quiet"}`,
-		el("div.rule-head", mono(rule.place, 120), rule.description ? shown(rule.description, 200) : null, rule.inactive ? el("span.mark.tone-warn", icon("power"), "inactive (active off)") : null),
+		el("div.rule-head", mono(rule.place, 120), rule.description ? shown(rule.description, 200) : null, rule.inactive ? el("span.mark.tone-warn", icon("power"), "inactive (active off)") : null, idleMark(rule)),
 		rule.when?.length ? el("ul.conditions", rule.when.map((condition) => el("li", "when ", el("code", { dir: "auto" }, long(condition, 400))))) : el("p.muted", "always"),
-		el("p.leads", rule.ignore ? ["ignore", rule.reason ? [": ", shown(rule.reason, 200)] : null] : ["do ", (rule.do ?? []).map((action, i) => [i ? ", " : "", el("a", { href: to("actions", action) }, shown(action, 80))])]));
+		el("p.leads", rule.ignore ? ["ignore", rule.reason ? [": ", shown(rule.reason, 200)] : null] : ["do ", (rule.do ?? []).map((action, i) => [i ? ", " : "", el("a", { href: to("actions", action) }, shown(action, 80))])]),
+		rule.used ? el("p.note", { test: "rule-uses" }, usesText(rule.used, "held"), " ", idleText(rule)) : null);
 }
 
 async function loadFields(node, source, event) {
