@@ -101,11 +101,19 @@ func TestExamplesPassTheirTests(t *testing.T) {
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("no examples: %v", err)
 	}
-	for _, file := range examples {
-		name := filepath.Dir(file)
-		test := exec.Command(caddy, "event-relay", "test", filepath.Join(name, "tests"), "--config", file, "--envfile", filepath.Join(name, "demo.env"))
+	senders, err := filepath.Glob("senders/*.caddy")
+	if err != nil || len(senders) == 0 {
+		t.Fatalf("no examples of senders: %v", err)
+	}
+	for _, file := range append(examples, senders...) {
+		directory := filepath.Dir(file)
+		cases := filepath.Join(directory, "tests")
+		if name, several := strings.CutSuffix(filepath.Base(file), ".caddy"); several {
+			cases = filepath.Join(cases, name)
+		}
+		test := exec.Command(caddy, "event-relay", "test", cases, "--config", file, "--adapter", "caddyfile", "--envfile", filepath.Join(directory, "demo.env"))
 		if output, err := test.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", name, err, output)
+			t.Errorf("%s: %v\n%s", file, err, output)
 		}
 	}
 }
