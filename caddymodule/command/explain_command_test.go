@@ -80,6 +80,7 @@ func TestExplanationText(t *testing.T) {
 	for _, test := range []struct{ name, body, want string }{
 		{"everything at once", `{"event":"project_status_change","id":7,"name":"A \"B\"","status":"Approved","depot":"LDN","budget":"5000","token":"very-s3cret"}`, `
 Event      project_status_change from icfm
+Subject    Project 7 A "B"
 Verdict    rule_error: condition failed: evaluating ` + "`body.budget > 1000`" + ` compares text with a number; convert one of them with int(), float() or string(); body.budget is "5000", at Caddyfile:23 (Caddyfile:33)
 Absent     body.vip
 

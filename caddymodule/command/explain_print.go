@@ -46,6 +46,9 @@ func explanationText(x inspect.Explanation) string {
 
 func writeExplanation(b *strings.Builder, event *inspect.EventExplanation) {
 	fmt.Fprintf(b, "Event      %s from %s\n", printable(event.Event), printable(event.Source))
+	if event.Subject != "" {
+		fmt.Fprintf(b, "Subject    %s\n", printable(event.Subject))
+	}
 	if event.ParseError != "" {
 		fmt.Fprintf(b, "Body error %s\n", printable(event.ParseError))
 	}

@@ -134,7 +134,9 @@ func (f *follower) line(event queue.Summary) (string, error) {
 		return string(line) + "\n", err
 	}
 	var b strings.Builder
-	f.table.line(&b, tableRow(activityRow(event, f.table.most > 0)))
+	cells, below := activityRow(event, f.table.most)
+	f.table.line(&b, tableRow(cells))
+	f.table.lineBelow(&b, below)
 	return b.String(), nil
 }
 

@@ -97,7 +97,7 @@ func TestFollow(t *testing.T) {
 	var got []string
 	for _, line := range strings.Split(strings.TrimSpace(out.buffer.String()), "\n")[1:] {
 		fields := strings.Fields(line)
-		got = append(got, fields[3]+" "+fields[6])
+		got = append(got, fields[3]+" "+fields[7])
 	}
 	want := "e1 delivered, e2 delivered, e3 pending, e3 delivered, e4 delivered, e5 failed"
 	if strings.Join(got, ", ") != want {

@@ -44,26 +44,43 @@ func writeActivity(w, report io.Writer, list api.ActivityPage, filtered bool, wi
 
 // activityTable returns the table of events, measured for a width.
 func activityTable(events []queue.Summary, width int) *table {
-	table := newTable("RECEIVED", "SOURCE", "EVENT", "VERDICT", "DELIVERIES", "ID", "REASON").cutting("SOURCE", "EVENT", "DELIVERIES", "REASON")
+	headers := []string{"RECEIVED", "SOURCE", "EVENT", "SUBJECT", "VERDICT", "DELIVERIES", "ID", "REASON"}
+	if narrow(width) {
+		headers = []string{"RECEIVED", "SOURCE", "EVENT", "VERDICT", "DELIVERIES", "ID"}
+	}
+	table := newTable(headers...).cutting("SOURCE", "EVENT", "SUBJECT", "DELIVERIES", "REASON")
 	for _, event := range events {
-		table.add(activityRow(event, width > 0)...)
+		cells, below := activityRow(event, width)
+		table.add(cells...)
+		table.addBelow(below)
 	}
 	table.measure(width)
 	return table
 }
 
+// narrow reports whether a terminal is too narrow for subject and reason beside the
+// other columns. They stand below them then.
+func narrow(width int) bool { return width > 0 && width < 110 }
+
 // shortID is how much of an id is shown where space is short: its time, which
 // differs from event to event.
 const shortID = len("0199f3c2-7d11-7cc3")
 
-// activityRow returns the cells of an event. Short ones fit more columns on a
-// terminal.
-func activityRow(event queue.Summary, short bool) []string {
+// activityRow returns the cells of an event for a width, 0 for any, and what stands on
+// a line of its own below them. Short cells fit more columns on a terminal.
+func activityRow(event queue.Summary, width int) (cells []string, below string) {
 	received, id := moment(event.Received), event.ID
-	if short {
+	if width > 0 {
 		received, id = shortMoment(event.Received, time.Now()), id[:min(len(id), shortID)]
 	}
-	return []string{received, event.Source, event.Event, verdictWord(event), deliveriesWord(event.Deliveries), id, reasonText(event)}
+	subject, verdict, deliveries, reason := event.Subject, verdictWord(event), deliveriesWord(event.Deliveries), reasonText(event)
+	if !narrow(width) {
+		return []string{received, event.Source, event.Event, subject, verdict, deliveries, id, reason}, ""
+	}
+	if subject != "" && reason != "" {
+		subject += " – "
+	}
+	return []string{received, event.Source, event.Event, verdict, deliveries, id}, subject + reason
 }
 
 // reasonText is why the verdict is what it is, with the place of the rule. What was
@@ -110,6 +127,9 @@ func deliveriesWord(deliveries []queue.DeliveryState) string {
 // writeDetail prints all that is known of one event.
 func writeDetail(w io.Writer, detail inspect.Detail) {
 	fmt.Fprintf(w, "Event      %s from %s\n", printable(detail.Event), printable(detail.Source))
+	if detail.Subject != "" {
+		fmt.Fprintf(w, "Subject    %s\n", printable(detail.Subject))
+	}
 	fmt.Fprintf(w, "Id         %s\n", detail.ID)
 	fmt.Fprintf(w, "Received   %s\n", moment(detail.Received))
 	if detail.Test {

@@ -38,7 +38,7 @@ func TestActivitySaysWhy(t *testing.T) {
 }
 
 func TestShow(t *testing.T) {
-	relay := command.NewFakeRelay(t, map[string]string{"GET events/0199f3c2": `{"id":"0199f3c2-0000-7000-8000-000000000001","source":"icfm","event":"project_created","received":"2026-03-13T10:41:57Z",
+	relay := command.NewFakeRelay(t, map[string]string{"GET events/0199f3c2": `{"id":"0199f3c2-0000-7000-8000-000000000001","source":"icfm","event":"project_created","subject":"Project 7 Moon\u001b","received":"2026-03-13T10:41:57Z",
 		"verdict":{"decision":"ignored","reason":"` + "`body.n > 1`" + ` did not hold: body.n is 1","not_held":"Caddyfile:12"},
 		"request":{"method":"POST","path":"/listen.php","body":"{\"n\":1.0,\"project\":{\"name\":\"Moon\\u001b[2J\"},\"n\":9007199254740993}"},
 		"values":[{"path":"body.n","value":"1"},{"path":"body.project.name","value":"\"Moon\u001b\""}]}`})
@@ -48,6 +48,7 @@ func TestShow(t *testing.T) {
 	}
 	want := `
 Event      project_created from icfm
+Subject    Project 7 Moon�
 Id         0199f3c2-0000-7000-8000-000000000001
 Received   ` + time.Date(2026, 3, 13, 10, 41, 57, 0, time.UTC).Local().Format("2006-01-02 15:04:05.000") + `
 Verdict    ignored: ` + "`body.n > 1`" + ` did not hold: body.n is 1 (Caddyfile:12)

@@ -19,6 +19,8 @@ const (
 type table struct {
 	header []string
 	rows   [][]string
+	// below holds, by its row, a text on a line of its own below the row.
+	below map[int]string
 	// cut are the columns that may be cut where a line must fit a terminal.
 	cut []int
 	// widths are those of the columns once they are known, and most is what
@@ -44,6 +46,28 @@ func (t *table) cutting(headers ...string) *table {
 // add adds a row. An empty cell shows as a dash.
 func (t *table) add(cells ...string) { t.rows = append(t.rows, tableRow(cells)) }
 
+// addBelow adds a line below the row that was added last, unless it is empty.
+func (t *table) addBelow(text string) {
+	if text == "" {
+		return
+	}
+	if t.below == nil {
+		t.below = map[int]string{}
+	}
+	t.below[len(t.rows)-1] = text
+}
+
+// lineBelow prints a line that stands below a row.
+func (t *table) lineBelow(b *strings.Builder, text string) {
+	if text == "" {
+		return
+	}
+	if text = columnGap + oneLine(text); t.most > 0 && columnsOf(text) > t.most {
+		text = fitted(text, t.most)
+	}
+	b.WriteString(text + "\n")
+}
+
 // tableRow returns texts as the cells of a row.
 func tableRow(texts []string) []string {
 	row := make([]string, len(texts))
@@ -66,8 +90,9 @@ func (t *table) write(w io.Writer, most int) error {
 	t.measure(most)
 	var b strings.Builder
 	t.line(&b, t.header)
-	for _, row := range t.rows {
+	for i, row := range t.rows {
 		t.line(&b, row)
+		t.lineBelow(&b, t.below[i])
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -61,6 +61,7 @@ type EventExplanation struct {
 	ID         string    `json:"id,omitempty"`
 	Source     string    `json:"source"`
 	Event      string    `json:"event"`
+	Subject    string    `json:"subject,omitempty"`
 	Received   time.Time `json:"received"`
 	Test       bool      `json:"test,omitempty"`
 	ParseError string    `json:"parse_error,omitempty"`
@@ -151,7 +152,7 @@ func explain(g *relay.Generation, events []*event.Event) Explanation {
 
 func explainEvent(g *relay.Generation, event *event.Event) EventExplanation {
 	explained := EventExplanation{
-		ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
+		ID: event.ID, Source: event.Source, Event: event.Name, Subject: event.Subject, Received: event.Received,
 		Test: event.Test, ParseError: event.ParseError, Notes: event.Notes(),
 		Explanation: g.Ruleset.Explain(g.Language.Bind(event)),
 	}

@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -15,7 +17,7 @@ import (
 // seconds:
 //
 //   - delivery_failed: action, target, error, status (absent without an answer),
-//     attempts, delivery, event (id, source, name, tenant, received), and count,
+//     attempts, delivery, event (id, source, name, subject, tenant, received), and count,
 //     how many deliveries of the action failed since since: the other members are
 //     those of the last one.
 //   - target_down: target, action (whose attempt showed it), error, since.
@@ -54,12 +56,37 @@ func (g *Generation) OwnEvent(name string, at time.Time, body map[string]any) (*
 	if e.Body, err = event.DecodeJSON(raw); err != nil {
 		return nil, err
 	}
+	e.Subject = event.Line(ownSubject(name, body))
 	local := at.In(g.Configuration.Zone)
 	e.Parameters[event.Tenant] = ""
 	e.Parameters[event.Date] = local.Format(time.DateOnly)
 	e.Parameters[event.Time] = local.Format(time.TimeOnly)
 	e.Parameters[event.UnixTime] = at.Unix()
 	return e, nil
+}
+
+// ownSubject tells what one of the relay's own events is about: the action and the
+// subject of the event concerned, the target, or the source.
+func ownSubject(name string, body map[string]any) string {
+	text := func(of map[string]any, key string) string {
+		text, _ := of[key].(string)
+		return text
+	}
+	switch name {
+	case TargetIsDown, TargetIsUp:
+		return text(body, "target")
+	case SourceQuiet:
+		return text(body, "source")
+	}
+	about, _ := body["event"].(map[string]any)
+	subject := text(body, "action")
+	if of := cmp.Or(text(about, "subject"), text(about, "name")); of != "" {
+		subject += ": " + of
+	}
+	if count, _ := body["count"].(int); count > 1 {
+		subject += fmt.Sprintf(" (and %d more)", count-1)
+	}
+	return subject
 }
 
 // moment writes a time for people and for expressions, in the relay's zone.

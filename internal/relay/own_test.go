@@ -159,7 +159,7 @@ func TestFailedDeliveriesAreReportedTogether(t *testing.T) {
 		}
 	}
 	generation := push(t, runtime, configuration)
-	first := happen(t, runtime, generation, "job_saved", `{"tenant":"north"}`)
+	first := happen(t, runtime, generation, "job_saved", `{"tenant":"north","job_id":730114}`)
 	until(t, "the first mail", func() bool { return len(mail.of(DeliveryFailed)) == 1 })
 
 	const more = 5
@@ -194,8 +194,21 @@ func TestFailedDeliveriesAreReportedTogether(t *testing.T) {
 			t.Errorf("mail %d says %v, which is not what happened", i, body)
 		}
 	}
-	if tenant := bodies[0]["event"].(map[string]any)["tenant"]; tenant != "north" {
-		t.Errorf("the first is of tenant %v, want north", tenant)
+	of := bodies[0]["event"].(map[string]any)
+	if of["tenant"] != "north" || of["subject"] != "Job 730114" {
+		t.Errorf("the first is about %v, want tenant north and job 730114", of)
+	}
+	var subjects []string
+	page, err := runtime.Store().Page(t.Context(), queue.Filter{Source: names.RelaySource}, queue.NewestFirst, "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, own := range page.Events {
+		subjects = append(subjects, own.Subject)
+	}
+	slices.Sort(subjects)
+	if want := []string{"record: Job 730114", fmt.Sprintf("record: job_saved (and %d more)", more-1)}; !slices.Equal(subjects, want) {
+		t.Errorf("the subjects are %q, want %q", subjects, want)
 	}
 	until(t, "each failure to be emitted", func() bool { return emitted.Load() == more+1 })
 }

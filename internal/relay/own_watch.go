@@ -293,6 +293,9 @@ func failureBody(generation *Generation, outcome *forward.Outcome) map[string]an
 		of := map[string]any{
 			"id": about.ID, "source": about.Source, "name": event.Shortened(about.Name, longestName), "received": generation.moment(about.Received),
 		}
+		if about.Subject != "" {
+			of["subject"] = about.Subject
+		}
 		if tenant != "" {
 			of["tenant"] = event.Shortened(tenant, longestName)
 		}

@@ -134,6 +134,10 @@ func TestBrowserLooks(t *testing.T) {
 			p.fits(name)
 			p.accessible(name, script)
 			switch view.name {
+			case "activity":
+				p.sees(test("subject"), "RS b-2")
+			case "event":
+				p.sees(test("event-subject"), "4711")
 			case "charts":
 				p.drawn(name)
 			case "actions":

@@ -4,7 +4,7 @@ import { el, fill, button } from "../dom.js";
 import { icon } from "../icons.js";
 import { get, address } from "../api.js";
 import { live } from "../live.js";
-import { shown, mono, long } from "../shown.js";
+import { shown, visible, mono, long } from "../shown.js";
 import { copy } from "../copy.js";
 import { parse, timeNode, full, relative, due, clock } from "../times.js";
 import { to, eventAddress, go } from "../router.js";
@@ -24,6 +24,7 @@ export function open(container, route) {
 	const problem = el("div", { role: "alert" });
 	const heading = el("h1", { tabindex: "-1", test: "event-title" }, "Event");
 	const marks = el("span.marks");
+	const subject = el("p.subject", { test: "event-subject" });
 	const line = el("p.subline");
 	const way = el("ol.way", { test: "way", "aria-label": "The way of this event" });
 	const tools = el("div.tools");
@@ -35,7 +36,7 @@ export function open(container, route) {
 	}, test: "back" }, icon("left"), "Activity"), newer, older);
 	const left = el("div.column");
 	const right = el("div.column");
-	fill(container, walk, el("div.view-head.event-head", el("div.title-line", heading, marks), line), problem, tools, way, el("div.columns", left, right));
+	fill(container, walk, el("div.view-head.event-head", el("div.title-line", heading, marks), subject, line), problem, tools, way, el("div.columns", left, right));
 
 	// What was opened stays open when the event changes under it.
 	let sections = null;
@@ -72,9 +73,11 @@ export function open(container, route) {
 	}
 
 	function draw(keep) {
-		view.title = `${detail.event} of ${detail.source}`;
+		view.title = `${detail.event} of ${detail.source}${detail.subject ? `: ${visible(detail.subject)}` : ""}`;
 		window.dispatchEvent(new Event("titlechange"));
 		fill(heading, shown(detail.event, 120));
+		subject.hidden = !detail.subject;
+		fill(subject, detail.subject ? shown(detail.subject, 200) : null);
 		fill(marks, mark(verdictOf(detail)), marksOf(detail));
 		fill(line, "from ", el("strong", shown(detail.source, 60)), detail.tenant ? [", tenant ", el("strong", shown(detail.tenant, 60))] : null,
 			" · ", timeNode(detail.received, full), " · ", button([mono(detail.id), icon("copy")], () => copy(detail.id, "the id"), { class: "link", "aria-label": `Copy the id ${detail.id}`, test: "copy-id" }),

@@ -8,7 +8,7 @@ import { mark, verdictOf, stateOf, standing } from "../words.js";
 
 // eventRow makes the row; draw(event) shows another state of the same event.
 export function eventRow(event, { onSelect }) {
-	const tick = el("input", { type: "checkbox", "aria-label": `Select ${visible(event.event)} of ${visible(event.source)}`, test: "select-event", onchange: () => onSelect(row, tick.checked) });
+	const tick = el("input", { type: "checkbox", "aria-label": `Select ${visible(event.event)} of ${visible(event.source)}${event.subject ? `: ${visible(event.subject)}` : ""}`, test: "select-event", onchange: () => onSelect(row, tick.checked) });
 	const node = el("tr.event", { role: "row", test: "event-row", "data-id": event.id });
 	let drawn = "";
 	const row = {
@@ -30,7 +30,8 @@ export function eventRow(event, { onSelect }) {
 					el("a.event-link", { href: eventAddress(next.id), test: "event-link" }, shown(next.event, 80)),
 					" ", shown(next.source, 40, "span.source.shown"),
 					next.tenant ? [" ", el("span.tenant", { title: "tenant" }, shown(next.tenant, 24))] : null,
-					marksOf(next)),
+					marksOf(next),
+					next.subject ? el("div.subject", { test: "subject" }, shown(next.subject, 200)) : null),
 				el("td.c-verdict", { role: "cell" }, mark(kind), " ", el("span.reason", reasonOf(next))),
 				el("td.c-deliveries", { role: "cell" }, deliveriesOf(next)));
 			if (focused) row.link.focus({ preventScroll: true });
