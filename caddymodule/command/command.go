@@ -68,7 +68,7 @@ func addCommands(root *cobra.Command, version string) {
 		statusCommand(), activityCommand(), showCommand(), rejectionsCommand(), explainCommand(version),
 		eventsCommand(), rulesCommand(), actionsCommand(), parametersCommand(),
 		sendCommand(), resendCommand(), decideCommand(),
-		pauseCommand(), resumeCommand(), disableCommand(), enableCommand(), cancelCommand(), moveCommand(),
+		pauseCommand(), resumeCommand(), disableCommand(), enableCommand(), tryCommand(), cancelCommand(), moveCommand(),
 		testCommand(version), setupCommand(), importPostmanCommand(), exportActionsCommand(),
 		backupCommand(), restoreCommand(), checkCommand())
 	for _, command := range root.Commands() {

@@ -207,6 +207,39 @@ func TestAskYes(t *testing.T) {
 	}
 }
 
+func TestTry(t *testing.T) {
+	for answer, want := range map[string]int{
+		`{"deliveries":1,"says":["It is due now\u0007."]}`: 0, `{"deliveries":0,"says":["It is due now\u0007."]}`: 3, `{"deliveries":0,"tested":["http://a"],"says":["It is due now\u0007."]}`: 0,
+	} {
+		relay := NewFakeRelay(t, map[string]string{"POST try": answer})
+		for argument, request := range map[string]string{"0199f3c2-7d11": `{"delivery":"0199f3c2-7d11"}`, "http://192.168.1.20": `{"target":"http://192.168.1.20"}`} {
+			relay.Asked = nil
+			out, report, status := relay.Run("try", argument)
+			if status != want || out != "It is due now\uFFFD.\n" || relay.Asked[0] != "POST try  "+request {
+				t.Errorf("%s: status %d, %q, %q, %q", argument, status, out, report, relay.Asked)
+			}
+		}
+	}
+}
+
+// What gathered while something was off is said with the command that deals with it.
+func TestSwitchedOnAgain(t *testing.T) {
+	for answer, want := range map[string][]string{
+		`{"kind":"action","name":"a","off":false,"meanwhile":{"events":0,"deliveries":3}}`: {"action a is resumed.", "3 deliveries that waited go out now."},
+		`{"kind":"event","name":"icfm:a","off":false,"meanwhile":{"events":2,"more":true,"decide":"caddy event-relay decide --since X","deliveries":0}}`: {
+			"event icfm:a is enabled.", "At least 2 events came meanwhile and had nothing done.", "\n  caddy event-relay decide --since X --dry-run\n  caddy event-relay decide --since X\n"},
+		`{"kind":"all","off":false,"meanwhile":{"events":0,"deliveries":0}}`: {"everything is enabled.", "No delivery goes out because of it.", "No event came meanwhile."},
+	} {
+		relay := NewFakeRelay(t, map[string]string{"POST switch": answer, "GET status": `{}`})
+		out, report, status := relay.Run("enable")
+		for _, text := range want {
+			if status != 0 || !strings.Contains(out, text) {
+				t.Errorf("%s: status %d, %q, %q: no %q", answer, status, out, report, text)
+			}
+		}
+	}
+}
+
 func TestSwitches(t *testing.T) {
 	relay := NewFakeRelay(t, map[string]string{
 		"POST switch": `{"kind":"action","name":"screen_pop","off":true,"since":"2026-03-13T10:41:57Z","until":"2026-03-14T10:41:57Z","reason":"CRM moves"}`,

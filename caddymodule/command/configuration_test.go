@@ -205,7 +205,7 @@ http://:8123 {
 		"show": {"0199f3c2-7d11"}, "send": {"icfm", "project_created"}, "resend": {"0199f3c2-7d11", "--dry-run"},
 		"decide": {"0199f3c2-7d11", "--dry-run"}, "pause": {"a"}, "resume": {"a"}, "disable": nil, "enable": nil,
 		"cancel": {"0199f3c2-7d11", "--yes"}, "move": {"a", "b"}, "backup": {filepath.Join(t.TempDir(), "copy.db")},
-		"restore": {command.WriteFile(t, "copy.db", ""), "--history"},
+		"try": {"http://192.168.1.20"}, "restore": {command.WriteFile(t, "copy.db", ""), "--history"},
 	}
 	for _, name := range command.Names() {
 		arguments, reads := reading[name]

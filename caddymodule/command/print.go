@@ -120,6 +120,9 @@ func deliveriesWord(deliveries []queue.DeliveryState) string {
 	words := make([]string, len(deliveries))
 	for i, delivery := range deliveries {
 		words[i] = delivery.Action + " " + string(delivery.Standing())
+		if delivery.Paused != nil {
+			words[i] += " (paused)"
+		}
 	}
 	return strings.Join(words, ", ")
 }
@@ -234,10 +237,13 @@ func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 	if delivery.MendedBy != "" {
 		fmt.Fprintf(w, "Mended     it was sent again as %s and arrived\n", delivery.MendedBy)
 	}
+	if delivery.Paused != nil {
+		fmt.Fprintf(w, "Waits      %s\n", printable(pausedText(*delivery.Paused)))
+	}
 	switch {
 	case delivery.Behind != "":
 		fmt.Fprintf(w, "Waits      for the delivery %s of the same order_by, which must end first\n", delivery.Behind)
-	case delivery.State == queue.Pending && !delivery.Due.IsZero():
+	case delivery.State == queue.Pending && delivery.Paused == nil && !delivery.Due.IsZero():
 		fmt.Fprintf(w, "Next       %s\n", moment(delivery.Due))
 	}
 	for i, attempt := range delivery.History {

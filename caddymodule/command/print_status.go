@@ -32,6 +32,9 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	for _, s := range status.Switches {
 		line("SWITCHED OFF", "%s", sinceText(s))
 	}
+	if len(status.Inactive) > 0 {
+		line("Inactive", "%s by the configuration (active off): %s", counted(len(status.Inactive), "rule is off", "rules are off"), strings.Join(status.Inactive, ", "))
+	}
 	for _, trouble := range status.Troubles {
 		label := "TROUBLE"
 		if trouble.Refusing {
@@ -159,7 +162,7 @@ func switchText(s queue.Switch) string {
 	name := printable(switchName(s))
 	switch {
 	case !s.Off && s.Kind == queue.SwitchAction:
-		return name + " is resumed; what waits for it is sent."
+		return name + " is resumed."
 	case !s.Off:
 		return name + " is enabled."
 	}
@@ -171,6 +174,50 @@ func switchText(s queue.Switch) string {
 		return name + " is paused" + until + "; its deliveries wait."
 	}
 	return name + " is disabled" + until + "; events are stored, and nothing is done about them."
+}
+
+// meanwhileText says what gathered while something was switched off.
+func meanwhileText(kind queue.SwitchKind, m inspect.Meanwhile) string {
+	var b strings.Builder
+	if kind != queue.SwitchEvent {
+		switch m.Deliveries {
+		case 0:
+			b.WriteString("No delivery goes out because of it.\n")
+		case 1:
+			b.WriteString("1 delivery that waited goes out now.\n")
+		default:
+			fmt.Fprintf(&b, "%d deliveries that waited go out now.\n", m.Deliveries)
+		}
+	}
+	if m.Decide != "" {
+		least := ""
+		if m.More {
+			least = "At least "
+		}
+		fmt.Fprintf(&b, "%s%s came meanwhile and had nothing done. To see what they would lead to, and to do it:\n  %s --dry-run\n  %s\n",
+			least, counted(m.Events, "event", "events"), printable(m.Decide), printable(m.Decide))
+	} else if kind != queue.SwitchAction {
+		b.WriteString("No event came meanwhile.\n")
+	}
+	return b.String()
+}
+
+// pausedText says which switch keeps a delivery waiting.
+func pausedText(s queue.Switch) string {
+	text := "everything is switched off"
+	if s.Kind == queue.SwitchAction {
+		text = "action " + s.Name + " is paused"
+	}
+	if !s.Since.IsZero() {
+		text += " since " + clock(s.Since)
+	}
+	if !s.Until.IsZero() {
+		text += " until " + clock(s.Until)
+	}
+	if s.Reason != "" {
+		text += " (" + s.Reason + ")"
+	}
+	return text
 }
 
 // writeSwitches says what is switched off besides the switch that was turned,

@@ -67,7 +67,7 @@ func enableCommand() *cobra.Command {
 		Long: `
 Ends what disable began: for the event that is named, else for all events.
 Events that were disabled by name stay disabled then. Events that came meanwhile
-are not acted on: see decide.`,
+are not acted on: the command says how many there are, and how to decide them.`,
 		Example: `  caddy event-relay enable incoming_call
   caddy event-relay enable
   caddy event-relay decide --verdict disabled --since 24h --dry-run`,
@@ -108,19 +108,22 @@ func turn(i *invocation, client *adminClient, kind queue.SwitchKind, off bool) e
 			}
 		}
 	}
-	var turned queue.Switch
+	var turned inspect.Turned
 	if err := client.post(i.context, "switch", request, &turned); err != nil {
 		return err
 	}
 	if i.Bool("json") {
 		return writeJSON(i.out, turned)
 	}
-	fmt.Fprintln(i.out, switchText(turned))
+	fmt.Fprintln(i.out, switchText(turned.Switch))
+	if turned.Meanwhile != nil {
+		fmt.Fprint(i.out, meanwhileText(turned.Kind, *turned.Meanwhile))
+	}
 	var status inspect.Status
 	if _, err := client.get(i.context, "status", nil, &status); err != nil {
 		// The switch is turned all the same.
 		fmt.Fprintf(i.report, "What else is switched off cannot be said: %v\n", err)
 		return nil
 	}
-	return writeSwitches(i.out, turned, status)
+	return writeSwitches(i.out, turned.Switch, status)
 }

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,6 +132,20 @@ func (c *circuit) enter(w *worker, now time.Time) (probe int, ok bool) {
 	c.probes++
 	c.probe, c.probing = c.probes, now
 	return c.probe, true
+}
+
+// probeNow lets the next probe begin at once, if the endpoint is down and none is in
+// flight. If that probe fails, the pause after it is as long as the last one: an
+// administrator who tries more often must not make the relay try less often.
+func (c *circuit) probeNow(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.down.Load() || c.probe != 0 || !now.Before(c.next) {
+		return
+	}
+	c.next, c.postponed = now, 0
+	c.failures = max(c.failures-1, 0)
+	c.wake()
 }
 
 // postponeUntil returns when a delivery that may not be attempted now is due again:
@@ -269,6 +284,19 @@ func (c *circuit) spent(first, now time.Time) time.Duration {
 type circuits struct {
 	mu  sync.RWMutex
 	all map[endpoint]*circuit
+}
+
+// named returns the circuits of a target: one for each way of connecting to it.
+func (s *circuits) named(target string) []*circuit {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var found []*circuit
+	for _, c := range s.all {
+		if c.name == target && !slices.Contains(found, c) {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 // of returns the circuit of an endpoint.

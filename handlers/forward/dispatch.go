@@ -186,6 +186,15 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 	return err
 }
 
+// Probe lets the next probe of a target begin at once if it is down, instead of
+// after the pause. The target is named as in TargetChange. A probe in flight is left
+// alone.
+func (d *Dispatcher) Probe(target string) {
+	for _, circuit := range d.circuits.named(target) {
+		circuit.probeNow(d.now())
+	}
+}
+
 // attempt carries out one delivery.
 func (d *Dispatcher) attempt(w *worker, j job) {
 	action, lease := j.action, j.lease

@@ -123,6 +123,7 @@ var routes = []route{
 	{method: http.MethodPost, path: "switch", serve: answering(turn)},
 	{method: http.MethodPost, path: "cancel", serve: answering(cancel)},
 	{method: http.MethodPost, path: "move", serve: answering(move)},
+	{method: http.MethodPost, path: "try", serve: answering(try)},
 	{method: http.MethodPost, path: "send", serve: answering(send)},
 	{method: http.MethodPost, path: "resend", serve: resend},
 	{method: http.MethodPost, path: "decide", serve: decide},

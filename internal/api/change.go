@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
@@ -35,7 +36,7 @@ func turn(c *call) (any, error) {
 		}
 		during = age
 	}
-	return c.Runtime.Turn(c.r.Context(),
+	return inspect.Turn(c.r.Context(), c.Runtime,
 		queue.Switch{Kind: wanted.Kind, Name: wanted.Name, Off: *wanted.Off, Reason: wanted.Reason}, during)
 }
 
@@ -57,6 +58,23 @@ func cancel(c *call) (any, error) {
 	}
 	count, err := c.Runtime.Cancel(c.r.Context(), wanted.Delivery, wanted.Action)
 	return Changed{Deliveries: count}, err
+}
+
+func try(c *call) (any, error) {
+	var wanted struct {
+		Delivery string `json:"delivery"`
+		Target   string `json:"target"`
+	}
+	if err := c.decode(smallBody, &wanted); err != nil {
+		return nil, err
+	}
+	if (wanted.Delivery == "") == (wanted.Target == "") {
+		return nil, wrong("delivery", "trying now: give the id of a delivery, or else a target such as http://192.168.1.20:8080")
+	}
+	if wanted.Delivery != "" {
+		return replay.TryDelivery(c.r.Context(), c.Runtime, wanted.Delivery)
+	}
+	return replay.TryTarget(c.r.Context(), c.Runtime, wanted.Target)
 }
 
 func move(c *call) (any, error) {

@@ -21,6 +21,9 @@ type Status struct {
 	// Switches are what was switched off at run time.
 	Off      bool           `json:"off,omitempty"`
 	Switches []queue.Switch `json:"switches"`
+	// Inactive are the places of the rules that the configuration has switched off
+	// (active off).
+	Inactive []string `json:"inactive,omitempty"`
 	// Backlog is what waits for each action that has unfinished deliveries.
 	Backlog []BacklogLine `json:"backlog"`
 	// Down are the targets that cannot be reached or give no proper answer.
@@ -69,6 +72,11 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 		LastHour: map[string]int{}, Queue: runtime.Store().Usage(), Troubles: state.Troubles,
 		RetentionSeconds: int64(time.Duration(configuration.Retention.Age) / time.Second), RetentionBytes: configuration.Retention.Size,
 		MaxPending: configuration.MaxPending, MinFree: configuration.MinFree,
+	}
+	for _, rule := range generation.Ruleset.Rules() {
+		if rule.Disabled {
+			status.Inactive = append(status.Inactive, rule.Place)
+		}
 	}
 	if status.Switches == nil {
 		status.Switches = []queue.Switch{}

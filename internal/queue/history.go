@@ -294,6 +294,9 @@ type DeliveryState struct {
 	// expired or was cancelled. Empty if this one is not mended.
 	MendedBy string `json:"mended_by,omitempty"`
 	Attempts int    `json:"attempts"`
+	// Paused is the switch that keeps a pending delivery waiting. The history leaves
+	// it empty: it is set where deliveries are shown, by what is in force then.
+	Paused *Switch `json:"paused,omitempty"`
 	// Due is when a pending delivery is tried next, Ended when it reached its
 	// end.
 	Due   time.Time `json:"due,omitzero"`

@@ -114,11 +114,12 @@ type Queue interface {
 	// and ErrClosed are as with Put.
 	Amend(ctx context.Context, amendments []Amendment) error
 
-	// Change cancels or moves deliveries, or turns a switch. On return it is
+	// Change cancels or moves deliveries, makes them due, or turns a switch. On return it is
 	// durable and in force: every call of Take that begins later obeys it, in
 	// every process. A delivery that is leased while it is cancelled or moved may
 	// still be attempted once; its lease is lost. An action that is cancelled or
-	// moved may be done so in parts: an error tells how far it came.
+	// moved may be done so in parts: an error tells how far it came. The same holds
+	// for one whose deliveries are made due.
 	Change(ctx context.Context, change Change) (Changed, error)
 
 	// Close lets running commits end, writes all settlements and gives back all
@@ -259,6 +260,15 @@ type Change struct {
 	// Move hands all unfinished deliveries of an action to another, such as
 	// after it was renamed.
 	Move *Move
+	// TryDelivery makes one unfinished delivery due at once, by id, ahead of the
+	// others of its action, whatever it waited for until now: its attempts count on.
+	// One that is leased is left alone, so that it is not attempted twice at a time.
+	// One that is behind another of its order key stays there, and is due once it is
+	// its turn.
+	TryDelivery string
+	// TryAction makes all unfinished deliveries of an action due at once that have
+	// to wait for their time, as TryDelivery does, but not ahead of the others.
+	TryAction string
 	// Switch turns a switch on or off.
 	Switch *Switch
 }
@@ -268,8 +278,12 @@ type Move struct{ From, To string }
 
 // Changed says what a Change did.
 type Changed struct {
-	// Deliveries counts the deliveries that were cancelled or moved.
+	// Deliveries counts the deliveries that were cancelled or moved. Of TryDelivery
+	// it is 1 unless that has ended or is leased, and of TryAction it counts those
+	// whose time was to come.
 	Deliveries int
+	// Leased is 1 if TryDelivery left the delivery alone because it is leased.
+	Leased int
 }
 
 // SwitchKind is what a switch is for.

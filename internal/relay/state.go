@@ -58,6 +58,10 @@ func (r *Runtime) State() State {
 // Is reports whether this is the target that an action names so.
 func (d *TargetDown) Is(target string) bool { return withPort(d.Target) == withPort(target) }
 
+// Probe has a target that is down be tested at once, by one of the deliveries that
+// are due for it.
+func (r *Runtime) Probe(down TargetDown) { r.dispatcher.Probe(down.Target) }
+
 // down returns the targets that are down and that an action of the generation
 // calls, the one that is down for longest first.
 func (w *watch) down(generation *Generation) []TargetDown {

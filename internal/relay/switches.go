@@ -116,6 +116,24 @@ func (r *Runtime) Switches() []queue.Switch {
 	return nil
 }
 
+// HeldBy returns what keeps the deliveries of an action waiting although they are
+// due: the configuration (active off), which has no time, the switch of everything,
+// or that of the action. It is nil if nothing is switched off.
+func HeldBy(r *Runtime, action string) *queue.Switch {
+	if generation := r.Generation(); generation != nil && generation.Configuration.Disabled {
+		return &queue.Switch{Kind: queue.SwitchAll, Off: true, Reason: "active off in the configuration"}
+	}
+	off := r.Switches()
+	for _, kind := range []queue.SwitchKind{queue.SwitchAll, queue.SwitchAction} {
+		for i := range off {
+			if off[i].Kind == kind && (kind == queue.SwitchAll || off[i].Name == action) {
+				return &off[i]
+			}
+		}
+	}
+	return nil
+}
+
 // Turn turns a switch on or off, durably. An event may be named without its
 // source if only one source has it. A during of zero means until it is turned on
 // by hand; turning off what is off replaces end and reason. It returns the switch

@@ -138,7 +138,7 @@ var changeTests = map[string]func(*fixture){
 	},
 
 	"exactly one change at a time": func(f *fixture) {
-		for _, c := range []queue.Change{{}, {CancelDelivery: "x", CancelAction: "y"}, {CancelAction: "x", Switch: off("x")}, {CancelAction: "x", Move: &queue.Move{From: "x", To: "y"}}} {
+		for _, c := range []queue.Change{{}, {CancelDelivery: "x", CancelAction: "y"}, {CancelAction: "x", Switch: off("x")}, {CancelAction: "x", Move: &queue.Move{From: "x", To: "y"}}, {TryAction: "x", TryDelivery: "y"}} {
 			if _, err := f.Change(f.patient(), c); err == nil {
 				f.Errorf("Change(%+v) was taken", c)
 			}

@@ -123,11 +123,15 @@ func (m *model) step() {
 		m.cancelOne()
 	case n < 82:
 		m.cancelAll(m.action())
+	case n < 83:
+		m.tryAll(m.action())
 	case n < 84:
 		m.moveAll(m.action(), m.action())
-	case n < 88:
+	case n < 87:
+		m.tryOne()
+	case n < 89:
 		m.turn(m.action())
-	case n < 90:
+	case n < 91:
 		m.turnOn()
 	case n < 98:
 		m.wait(m.Lease() * time.Duration(1+m.random.IntN(1+m.random.IntN(10))) / 10)
@@ -406,6 +410,37 @@ func (m *model) cancelOne() {
 		m.end(d, queue.Cancelled)
 	}
 	equal(m.fixture, "number of cancelled deliveries", m.change(queue.Change{CancelDelivery: d.ID}).Deliveries, n)
+}
+
+// tryOne makes a delivery due, unless it is leased.
+func (m *model) tryOne() {
+	d := m.any(func(d *modelled) bool { return d.state == queue.Pending || m.random.IntN(20) == 0 })
+	if d == nil {
+		return
+	}
+	m.note("Change: try %s", short(d.ID))
+	want := queue.Changed{}
+	switch {
+	case d.state != queue.Pending:
+	case m.leased(d):
+		want.Leased = 1
+	default:
+		want.Deliveries = 1
+		d.Due, d.plain = time.Time{}, false
+	}
+	equal(m.fixture, "what trying changed", m.change(queue.Change{TryDelivery: d.ID}), want)
+}
+
+func (m *model) tryAll(action string) {
+	m.note("Change: try all of %s", action)
+	n := 0
+	for _, d := range m.unfinished(action) {
+		if d.Due.After(m.Now()) {
+			d.Due, d.plain = time.Time{}, false
+			n++
+		}
+	}
+	equal(m.fixture, "number of tried deliveries", m.change(queue.Change{TryAction: action}).Deliveries, n)
 }
 
 func (m *model) unfinished(action string) []*modelled {

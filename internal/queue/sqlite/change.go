@@ -23,7 +23,7 @@ func (db *DB) Change(ctx context.Context, change queue.Change) (changed queue.Ch
 		return changed, fmt.Errorf("changing the queue: %w", err)
 	}
 	n := 0
-	for _, given := range []bool{change.CancelDelivery != "", change.CancelAction != "", change.Move != nil, change.Switch != nil} {
+	for _, given := range []bool{change.CancelDelivery != "", change.CancelAction != "", change.Move != nil, change.Switch != nil, change.TryDelivery != "", change.TryAction != ""} {
 		if given {
 			n++
 		}
@@ -37,6 +37,10 @@ func (db *DB) Change(ctx context.Context, change queue.Change) (changed queue.Ch
 		if err = checkSwitch(change.Switch); err == nil {
 			err = db.do(ctx, &turn{turned: *change.Switch})
 		}
+	case change.TryDelivery != "":
+		changed, err = db.tryDelivery(ctx, change.TryDelivery)
+	case change.TryAction != "":
+		changed.Deliveries, err = db.tryAction(ctx, change.TryAction)
 	case change.CancelDelivery != "":
 		changed.Deliveries, err = db.cancelDelivery(ctx, change.CancelDelivery)
 	default:
@@ -180,11 +184,12 @@ func (tx *transaction) endedRow(a *action, w waitingRow) error {
 	return tx.ended(a, w.orderKey)
 }
 
-func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
+// numberOf returns the action and the number of a delivery.
+func (db *DB) numberOf(ctx context.Context, id string) (a *action, number int64, err error) {
 	var event int64
 	var place int
 	var name string
-	err := db.readers.Read(ctx, func(conn *sqlite.Conn) error {
+	err = db.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		matches, err := history.Matches(conn, id)
 		if err != nil {
 			return err
@@ -200,11 +205,19 @@ func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
 		return fmt.Errorf("delivery %s: %w", id, queue.ErrNotFound)
 	})
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	db.mu.Lock()
-	c := &cancel{action: db.action(name), one: database.DeliveryID(event, place)}
-	db.mu.Unlock()
+	defer db.mu.Unlock()
+	return db.action(name), database.DeliveryID(event, place), nil
+}
+
+func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {
+	a, number, err := db.numberOf(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	c := &cancel{action: a, one: number}
 	if err := db.do(ctx, c); err != nil {
 		return 0, err
 	}

@@ -27,6 +27,7 @@ func TestStatementsFindByKey(t *testing.T) {
 		loadTimed:  "SEARCH w USING PRIMARY KEY (action=? AND delivery=?)",
 		scanTimed:  "SEARCH waiting USING COVERING INDEX waiting_due (action=? AND due>?)",
 		listMoving: "SEARCH w USING PRIMARY KEY (action=? AND delivery<?) | SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
+		listLater:  "SEARCH waiting USING COVERING INDEX waiting_due (action=? AND due>? AND due<?)",
 		nextOfKey:  "SEARCH w USING INDEX waiting_order (action=? AND order_key=?)",
 	} {
 		if plan, err := database.QueryPlan(conn, sql); err != nil || !strings.HasPrefix(plan, want) || strings.Contains(plan, "SCAN ") {

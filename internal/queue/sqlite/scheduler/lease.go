@@ -110,6 +110,13 @@ func (s *Scheduler) drop(l *lease) {
 	}
 }
 
+// Leased reports whether a delivery of an action is leased.
+func (s *Scheduler) Leased(a *Action, number int64) bool {
+	s.expire()
+	d := a.held[number]
+	return d != nil && d.lease != nil
+}
+
 // Extend moves the expiry of a lease to at least d from now.
 func (s *Scheduler) Extend(token queue.Token, d time.Duration) error {
 	l, err := s.held(token)

@@ -59,6 +59,7 @@ type truth struct {
 	committed, over bool
 	due             int64
 	attempts        int
+	settled         int  // how often it was
 	plain           bool // never had a time of its own
 	token           queue.Token
 	expires         int64
@@ -144,6 +145,37 @@ func (w *world) release() {
 		}
 	})
 	w.applies = append(w.applies, func() { w.scheduler.Due(&w.action, w.now) })
+}
+
+// hurry makes a delivery due ahead of all others, unless it is leased when that is
+// written. A settlement that comes meanwhile has the last word.
+func (w *world) hurry() {
+	number, t := w.any(func(t *truth) bool { return t.committed && !t.over && t.due != Behind })
+	if t == nil {
+		return
+	}
+	w.note("hurry %d", number)
+	settled, written, attempts := t.settled, false, 0
+	w.commits = append(w.commits, func() {
+		row := w.table[number]
+		if written = row != nil && !w.scheduler.Leased(&w.action, number); !written {
+			return
+		}
+		attempts = row.attempts
+		if row.due = 1; t.settled == settled {
+			t.due, t.plain = 1, false
+		}
+	})
+	w.applies = append(w.applies, func() {
+		if written {
+			var read *Delivery
+			if w.random.IntN(2) == 0 {
+				read = &Delivery{Number: number, Due: 1, Since: 1, Size: 100, Event: &event.Event{}}
+				read.Attempts = attempts
+			}
+			w.scheduler.Hurry(&w.action, number, 1, read)
+		}
+	})
 }
 
 func (w *world) cancel() {
@@ -291,6 +323,7 @@ func (w *world) settle() {
 		w.Fatalf("settling %d: %v", number, err)
 	}
 	t.token = nil
+	t.settled++
 	if t.over = settled.Over; !t.over {
 		t.due, t.plain = settled.At, false
 	}
@@ -421,7 +454,9 @@ func (w *world) run(steps int) {
 			w.release()
 		case n < 20:
 			w.cancel()
-		case n < 35:
+		case n < 23:
+			w.hurry()
+		case n < 36:
 			w.commit()
 		case n < 48:
 			w.learn()

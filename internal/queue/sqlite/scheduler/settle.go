@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"container/heap"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -115,6 +116,32 @@ func (s *Scheduler) Release(a *Action, number int64) {
 // memory may not hold, because it was added, moved or released.
 func (s *Scheduler) Due(a *Action, at int64) {
 	s.loadAt(a, at)
+	a.signal()
+}
+
+// Hurry tells that a delivery has got another time in storage, which has come. read
+// is the delivery as it was read since; it may be nil, and then the delivery comes
+// into memory when that has room. One that was leased or settled meanwhile goes by
+// its settlement.
+func (s *Scheduler) Hurry(a *Action, number, at int64, read *Delivery) {
+	a.leave(number)
+	d := a.held[number]
+	switch {
+	case d == nil && read == nil:
+		s.loadAt(a, at)
+	case d == nil:
+		s.hold(a, read)
+		heap.Push(&a.due, read)
+	case d.lease != nil || d.unwritten > 0:
+		return
+	default:
+		// It changes its list: the old entry is skipped there.
+		moved := *d
+		d.gone, d.Event = true, nil
+		moved.Due, moved.Since, moved.Delivery.Due = at, at, time.UnixMicro(at).UTC()
+		a.held[number] = &moved
+		heap.Push(&a.due, &moved)
+	}
 	a.signal()
 }
 

@@ -1,0 +1,119 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/rules"
+)
+
+// Turned is a switch after it was turned. If that turned it on, Meanwhile says what
+// gathered while it was off.
+type Turned struct {
+	queue.Switch
+	Meanwhile *Meanwhile `json:"meanwhile,omitempty"`
+}
+
+// Meanwhile is what gathered while something was switched off.
+type Meanwhile struct {
+	// Events counts the events that were left alone, with the verdict disabled.
+	// More says that there are more than were counted.
+	Events int  `json:"events"`
+	More   bool `json:"more,omitempty"`
+	// Decide is the command line that decides them, empty if there are none.
+	Decide string `json:"decide,omitempty"`
+	// Filter chooses them, with the keys of the API.
+	Filter map[string]string `json:"filter,omitempty"`
+	// Deliveries counts those that waited and go out now.
+	Deliveries int `json:"deliveries"`
+}
+
+// Counting what came meanwhile ends at so many events, or after a time: the switch is
+// turned already, and its caller waits for the answer.
+const (
+	mostMeanwhile = 20_000
+	countFor      = 3 * time.Second
+)
+
+// Turn turns a switch as Runtime.Turn does, and says what gathered while it was off.
+// That it cannot be counted is no error: the switch is turned.
+func Turn(ctx context.Context, runtime *relay.Runtime, s queue.Switch, during time.Duration) (Turned, error) {
+	before := slices.Clone(runtime.Switches())
+	now, err := runtime.Turn(ctx, s, during)
+	turned := Turned{Switch: now}
+	if err != nil || now.Off {
+		return turned, err
+	}
+	was := slices.IndexFunc(before, func(b queue.Switch) bool { return b.Kind == now.Kind && b.Name == now.Name })
+	if was < 0 {
+		return turned, nil
+	}
+	if turned.Meanwhile, err = meanwhile(ctx, runtime, before[was]); err != nil {
+		runtime.Logger().Warn("counting what gathered while something was switched off: " + err.Error())
+		turned.Meanwhile = nil
+	}
+	return turned, nil
+}
+
+// meanwhile counts what gathered since a switch was turned off.
+func meanwhile(ctx context.Context, runtime *relay.Runtime, was queue.Switch) (*Meanwhile, error) {
+	m := &Meanwhile{}
+	if was.Kind != queue.SwitchEvent {
+		backlog, err := runtime.Store().Backlog(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range backlog {
+			if (was.Kind == queue.SwitchAll || line.Action == was.Name) && relay.HeldBy(runtime, line.Action) == nil {
+				m.Deliveries += line.Count
+			}
+		}
+	}
+	if was.Kind == queue.SwitchAction {
+		return m, nil
+	}
+	since := was.Since.UTC().Truncate(time.Second)
+	filter := queue.Filter{Since: since, Decision: rules.Disabled}
+	m.Filter = map[string]string{"since": since.Format(time.RFC3339), "verdict": string(rules.Disabled)}
+	command := fmt.Sprintf("caddy event-relay decide --since %s --verdict %s", m.Filter["since"], rules.Disabled)
+	if was.Kind == queue.SwitchEvent {
+		filter.Source, filter.Event, _ = strings.Cut(was.Name, ":")
+		m.Filter["source"], m.Filter["event"] = filter.Source, filter.Event
+		command += " --source " + quoted(filter.Source) + " --event " + quoted(filter.Event)
+	}
+	for after, end := queue.Cursor(""), time.Now().Add(countFor); ; {
+		page, err := runtime.Store().Page(ctx, filter, queue.NewestFirst, after, 1000)
+		if err != nil {
+			return nil, err
+		}
+		m.Events += len(page.Events)
+		if after = page.Next; after == "" {
+			break
+		}
+		if m.Events >= mostMeanwhile || time.Now().After(end) {
+			m.More = true
+			break
+		}
+	}
+	if m.Events > 0 || m.More {
+		m.Decide = command
+	} else {
+		m.Filter = nil
+	}
+	return m, nil
+}
+
+// quoted returns a word as a shell takes it.
+func quoted(word string) string {
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/", r))
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
