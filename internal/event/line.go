@@ -44,20 +44,22 @@ func Line(text string) string {
 	return b.String()
 }
 
-// isLine reports, for most texts, whether they are a Line already.
+// isLine reports whether a text is a Line already, as most are.
 func isLine(text string) bool {
-	if len(text) > longestLine {
-		return false
-	}
-	last := byte(' ')
-	for i := range len(text) {
-		c := text[i]
-		if c < ' ' || c >= utf8.RuneSelf || c == 0x7f || c == ' ' && last == ' ' {
+	count, last := 0, ' '
+	for _, r := range text {
+		switch {
+		case r == ' ':
+			if last == ' ' {
+				return false
+			}
+		case r <= ' ' || r == utf8.RuneError || r >= 0x7f && (unicode.IsSpace(r) || unicode.IsControl(r) || isUnseen(r)):
 			return false
 		}
-		last = c
+		last = r
+		count++
 	}
-	return text == "" || last != ' '
+	return count <= longestLine && (text == "" || last != ' ')
 }
 
 // isUnseen reports whether a character has no form of its own. The two joiners are
