@@ -100,10 +100,13 @@ func BenchmarkPut(b *testing.B) {
 	for _, count := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("ignored/callers=%d", count), func(b *testing.B) {
 			db := benchOpen(b, Options{})
+			if err := db.Exist(context.Background(), benchThings); err != nil {
+				b.Fatal(err)
+			}
 			b.ReportAllocs()
 			b.ResetTimer()
 			if err := callers(count, b.N, func() error {
-				_, err := db.Put(context.Background(), []queue.Entry{benchEntry("")})
+				_, err := db.Put(context.Background(), []queue.Entry{usedEntry("")})
 				return err
 			}); err != nil {
 				b.Fatal(err)
@@ -112,14 +115,17 @@ func BenchmarkPut(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("delivered/callers=%d", count), func(b *testing.B) {
 			db := benchOpen(b, Options{})
+			if err := db.Exist(context.Background(), benchThings); err != nil {
+				b.Fatal(err)
+			}
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			var settled atomic.Int64
-			go settler(ctx, db, "folder", &settled)
+			go settler(ctx, db, "x", &settled)
 			b.ReportAllocs()
 			b.ResetTimer()
 			if err := callers(count, b.N, func() error {
-				_, err := db.Put(context.Background(), []queue.Entry{benchEntry("folder")})
+				_, err := db.Put(context.Background(), []queue.Entry{usedEntry("x")})
 				return err
 			}); err != nil {
 				b.Fatal(err)

@@ -45,6 +45,16 @@ func largeHistory(t *testing.T, n int) (dir string, end time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	things := []queue.Thing{{Kind: queue.RuleThing, Name: "r"}}
+	for i := range 30 {
+		things = append(things, queue.Thing{Kind: queue.EventThing, Name: []string{"icfm", "pbx", "erp"}[i%3] + ":event_" + strconv.Itoa(i)})
+	}
+	for i := range 1000 {
+		things = append(things, queue.Thing{Kind: queue.RuleThing, Name: "r" + strconv.Itoa(i)}, queue.Thing{Kind: queue.ActionThing, Name: "action_" + strconv.Itoa(i)})
+	}
+	if err := db.Exist(context.Background(), things); err != nil {
+		t.Fatal(err)
+	}
 	const atOnce = 500
 	for i := 0; i < largePart; i += atOnce {
 		entries := make([]queue.Entry, atOnce)
@@ -55,6 +65,7 @@ func largeHistory(t *testing.T, n int) (dir string, end time.Time) {
 			}
 			e := benchEntry(action)
 			e.Event.ID, e.Event.Received = uuidAt(now), now
+			e.Verdict.Held = []string{"r", "r" + strconv.Itoa(j)}
 			e.Event.Source = []string{"icfm", "pbx", "erp"}[j%3]
 			e.Event.Name = "event_" + strconv.Itoa(j%30)
 			if j%7 == 0 {
@@ -107,8 +118,8 @@ func largeHistory(t *testing.T, n int) (dir string, end time.Time) {
 	for part := 1; part < parts; part++ {
 		ids, by := int64(part)*largePart, (time.Duration(part) * partTime).Microseconds()
 		run("BEGIN")
-		run(`INSERT INTO events SELECT id + ?1, kind, received + ?2, uuid_of || substr(uuid, 14), test, tenant, parse_error, duplicate_of, verdict,
-				substr(deliveries, 1, 8) || uuid_of || substr(deliveries, 22), record, body
+		run(`INSERT INTO events (id, kind, received, uuid, test, tenant, parse_error, duplicate_of, verdict, deliveries, record, body, checksum, subject) SELECT id + ?1, kind, received + ?2, uuid_of || substr(uuid, 14), test, tenant, parse_error, duplicate_of, verdict,
+				substr(deliveries, 1, 8) || uuid_of || substr(deliveries, 22), record, body, checksum, subject
 			FROM (SELECT *, format('%08x-%04x', (received + ?2) / 1000 >> 16, (received + ?2) / 1000 & 65535) AS uuid_of FROM events WHERE id < ?3)`,
 			ids, by, int64(database.FirstEvent+largePart))
 		run(`INSERT INTO attempts SELECT id + (?1 << 23), action, state, at + ?2, began + ?2, took, status, error, request, response, empty FROM attempts WHERE id < ?3 << 23`,
@@ -116,10 +127,11 @@ func largeHistory(t *testing.T, n int) (dir string, end time.Time) {
 		run(`INSERT INTO waiting SELECT action, delivery + (?1 << 11), due + ?2, attempts, first_attempt, order_key, since FROM waiting WHERE delivery < ?3 << 11`,
 			ids, by, int64(database.FirstEvent+largePart))
 		run(`INSERT INTO blocks SELECT first + ?1, oldest + ?2, newest + ?2 FROM blocks WHERE first < ?3`, ids, by, int64(database.FirstEvent+largePart))
-		run(`INSERT INTO counts SELECT minutes, at + ?1, action, ignored, rule_error, disabled, duplicate, delivered, failed, expired, cancelled, retries, latencies, backlog
+		run(`INSERT INTO counts (minutes, at, action, ignored, rule_error, disabled, duplicate, delivered, failed, expired, cancelled, retries, latencies, backlog) SELECT minutes, at + ?1, action, ignored, rule_error, disabled, duplicate, delivered, failed, expired, cancelled, retries, latencies, backlog
 			FROM counts WHERE at < ?2`, by, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).Add(partTime).UnixMicro())
 		run("COMMIT")
 	}
+	run("UPDATE facts SET text = (SELECT max(id) FROM events) WHERE name = 'counted'")
 	run("UPDATE actions SET waiting = (SELECT count(*) FROM waiting WHERE action = actions.id)")
 	for i := range 20 {
 		id := int64(database.FirstEvent + (2*i+1)*n/40)
@@ -249,6 +261,10 @@ func TestLargeHistory(t *testing.T) {
 			return err
 		}
 	}
+	measure("how often 2031 things were used", func() error {
+		_, err := db.Uses(ctx)
+		return err
+	})
 	measure("find an event", find(ids[100]))
 	measure("find a delivery", find(deliveries[0]))
 	measure("find by a beginning", find(ids[50][:13]))
