@@ -44,7 +44,7 @@ type parameterMaker struct {
 
 func (m *parameterMaker) fail(name string, err error) {
 	m.failed[name] = true
-	m.errs = append(m.errs, fmt.Errorf("defining parameter %s: %w", name, err))
+	m.errs = append(m.errs, fmt.Errorf("defining parameter %s: %w%s", name, err, config.At(m.defined[name].Place)))
 }
 
 // make makes one parameter. within names the parameters that are being made and led

@@ -285,7 +285,7 @@ func TestIncomparable(t *testing.T) {
 		`received > "2026-01-01"`:                      "compares a time with text",
 		`body.digits in [45, 46]`:                      "compares text with a number",
 		`body.number in body.texts`:                    "compares a number with text",
-		`body.number in body.text`:                     "in is for lists and objects, not for text; for texts write contains",
+		`body.number in body.text`:                     "in is for lists and objects, not for text; for one of several write in [\"a\", \"b\"], for a text within another write contains",
 		`body.number in body.object`:                   "so a number cannot be in it",
 		`body.number contains "4"`:                     "contains is for texts, not for a number and text",
 		`body.texts contains "a"`:                      `for lists write "x" in list`,

@@ -131,7 +131,7 @@ func New(definitions Definitions) (*Language, error) {
 	defined := make([]config.Parameter, 0, len(definitions.Parameters))
 	for _, parameter := range definitions.Parameters {
 		if err := l.checkNew(parameter.Name); err != nil {
-			errs = append(errs, fmt.Errorf("defining parameter %s: %w", parameter.Name, err))
+			errs = append(errs, fmt.Errorf("defining parameter %s: %w%s", parameter.Name, err, config.At(parameter.Place)))
 			continue
 		}
 		l.parameters[parameter.Name] = nil

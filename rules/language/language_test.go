@@ -202,6 +202,8 @@ func TestCompileRefuses(t *testing.T) {
 		{"too many arguments", `upper("a", "b")`, "takes 1 values"},
 		{"call of a value", `body.status()`, "unknown function"},
 		{"call of a call", `now().In()`, "takes 1 values"},
+		{"a text beside or", `body.status == "Won" or "Lost"`, "`\"Lost\"` stands alone beside or, but must be true or false; to compare with several values write: x in [\"a\", \"b\"]"},
+		{"a number beside and", `body.n > 1 and 2`, "`2` stands alone beside and"},
 		{"text has no members", `studio_api.x`, "has no members"},
 		{"three predicates", `any(body, any(#, any(#, true)))`, "nested 2 deep"},
 		{"predicate in pipe", `body | any(# | any(# | any(true)))`, "nested 2 deep"},

@@ -32,7 +32,7 @@ func (c *compilation) membership(text *part, left, right ast.Node) ast.Node {
 		}
 		hint := ""
 		if kindOf(y) == event.TextKind {
-			hint = "; for texts write contains"
+			hint = "; for one of several write in [\"a\", \"b\"], for a text within another write contains"
 		}
 		return nil, fmt.Errorf("`%s`: in is for lists and objects, not for %s%s", text, kindOf(y), hint)
 	}, left, right)

@@ -329,6 +329,9 @@ func (l *Language) missText(text string) string {
 // counts as nothing, or a member of nearly the name. It is empty where there is
 // neither.
 func (r *reference) absence(b *Bound) string {
+	if others := b.language.fieldOfOthers(r.name, b.event.Source); others != "" {
+		return others
+	}
 	value, path := r.root(b), r.name
 	for _, step := range r.steps {
 		name, named := step.(string)
@@ -349,6 +352,21 @@ func (r *reference) absence(b *Bound) string {
 		path = Member(path, name)
 	}
 	return ""
+}
+
+// fieldOfOthers says of which source a name is a field, if the event's own source has
+// no such field. It is empty for other names.
+func (l *Language) fieldOfOthers(name, source string) string {
+	owner, isField := l.fields[name]
+	if !isField {
+		return ""
+	}
+	for i := range l.sources {
+		if l.sources[i].Name == source && slices.Contains(l.sources[i].Fields, name) {
+			return ""
+		}
+	}
+	return "a field of source " + owner + ", and the event is of source " + source
 }
 
 // sentInstead names what a sender sent that counts as absent.

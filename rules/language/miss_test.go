@@ -11,6 +11,7 @@ import (
 
 func TestMiss(t *testing.T) {
 	definitions := typicalDefinitions()
+	definitions.Sources = append(definitions.Sources, Source{Name: "erp", Fields: []string{"total"}})
 	definitions.Parameters = append(definitions.Parameters,
 		config.Parameter{Name: "won", Value: "Won"},
 		config.Parameter{Name: "key", Value: "{env.s3cret-key}"},
@@ -55,6 +56,8 @@ func TestMiss(t *testing.T) {
 		{`body.none == "x"`, `body.none is absent (null was sent)`, false},
 		{`body.tag > 1`, `body.tag is absent (the tag {{call_cost}} was sent, not replaced by a value)`, false},
 		{`calling_name == "x"`, `calling_name is absent`, false},
+		{`order_id == "x"`, `order_id is absent`, false},
+		{`total == "x"`, `total is absent (a field of source erp, and the event is of source icfm)`, false},
 		{`query.site == "x"`, `query.site is absent`, false},
 		// Never a secret, and never much.
 		{`body.said == "x"`, `body.said is "it is *** here"`, false},

@@ -124,6 +124,11 @@ func (c *compilation) binary(n *ast.BinaryNode) ast.Node {
 // junction is "and" when deciding is false, "or" when it is true: the value that
 // decides whatever the other side is.
 func (c *compilation) junction(n *ast.BinaryNode, deciding bool) ast.Node {
+	for _, side := range []ast.Node{n.Left, n.Right} {
+		if value, ok := literal(side); ok && value != nil && kindOf(value) != event.BoolKind {
+			return c.fail(fmt.Errorf("`%s` stands alone beside %s, but must be true or false; to compare with several values write: x in [\"a\", \"b\"]", partOf(side), n.Operator))
+		}
+	}
 	left := c.call(truth(partOf(n.Left)), c.rewrite(n.Left))
 	decides := isFalse
 	if deciding {

@@ -57,6 +57,7 @@ func TestLoadErrors(t *testing.T) {
 		{"verbatim", url("http://h/{{verbatim(body.x)}}"), "url: at character 10: {{verbatim(body.x)}}: verbatim is for the values of a body; here every value is escaped, so write it without verbatim"},
 		{"event names header", header("X-{{body.n}}", "1"), "header X-{{body.n}}: {{body.n}} comes with the event and may not name a header"},
 		{"header name", header("X A", "1"), `header X A: "X A" cannot be the name of a header`},
+		{"colon behind a header's name", header("X-A:", "1"), `header X-A:: "X-A:" cannot be the name of a header; write it without the colon: header X-A VALUE`},
 		{"no header name", header("", "1"), `"" cannot be the name of a header`},
 		{"event chooses Host", header("host", "{{body.h}}"), "header host: {{body.h}} comes with the event and may not choose the host"},
 		{"host header", header("Host", "a b"), "header Host: the value is no host name"},

@@ -152,6 +152,9 @@ func headerName(t template) (string, error) {
 			// The error would show what parameters hold, secret ones too.
 			return "", errors.New("with the parameters put in, the name of the header is not valid")
 		}
+		if bare, found := strings.CutSuffix(name, ":"); found && httpguts.ValidHeaderFieldName(bare) {
+			return "", fmt.Errorf("%q cannot be the name of a header; write it without the colon: header %s VALUE", name, bare)
+		}
 		return "", fmt.Errorf("%q cannot be the name of a header", name)
 	}
 	switch key := http.CanonicalHeaderKey(name); {
