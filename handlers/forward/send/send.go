@@ -1,4 +1,4 @@
-// Package send sends a request to a target and reads the answer. It decides which
+// Package send sends a request or a mail to a target and reads the answer. It decides which
 // addresses may be called, at the moment they are dialled, and how TLS is spoken.
 // It knows no template and no queue.
 package send
