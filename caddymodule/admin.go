@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile"
 	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
@@ -53,7 +54,7 @@ func findRelay() (api.Running, error) {
 	if newest == nil {
 		return api.Running{}, api.ErrNoRelay
 	}
-	return api.Running{Runtime: newest.Runtime(), Ending: newest.Removed()}, nil
+	return api.Running{Runtime: newest.Runtime(), Ending: newest.Removed(), ReadCaddyfile: caddyfile.Read}, nil
 }
 
 // Interface guards

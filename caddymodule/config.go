@@ -8,7 +8,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
-	_ "github.com/caddy-event-relay/event-relay/caddymodule/caddyfile" // registers the option and the directives
 	"github.com/caddy-event-relay/event-relay/caddymodule/command"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/config"

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	_ "github.com/caddy-event-relay/event-relay/caddymodule" // the app, which loads what was read
+	relayfile "github.com/caddy-event-relay/event-relay/caddymodule/caddyfile"
 	"github.com/caddy-event-relay/event-relay/caddymodule/caddyfile/printer"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/postman"
@@ -424,6 +425,10 @@ func TestPrintedConfigurationsAreRead(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v in\n%s", name, err, text)
 			continue
+		}
+		direct, whole, err := relayfile.Read(text, "text")
+		if got, want := withoutPlaces(t, direct), withoutPlaces(t, *again); err != nil || !whole || got != want {
+			t.Errorf("%s: read without a file it is another configuration: %v\n got %s\nwant %s\n%s", name, err, got, want, text)
 		}
 		if got, want := withoutPlaces(t, *again), withoutPlaces(t, *relay); got != want {
 			t.Errorf("%s, printed and read again, is another configuration. Is a setting missing in the printer?\n got %s\nwant %s\n%s", name, got, want, text)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -26,6 +27,11 @@ type Running struct {
 	// or stopped. Live views end then: the server waits for its requests, and
 	// those would go on for ever. Nil means never.
 	Ending <-chan struct{}
+
+	// ReadCaddyfile reads text of a Caddyfile that stands in no file, for rehearsals: an
+	// event_relay block, which is a whole configuration, or a part of one. Places in
+	// it are NAME:LINE. It must read nothing but the text.
+	ReadCaddyfile func(text, name string) (settings config.Relay, whole bool, err error)
 
 	// Exit is done when the process is about to exit. All calls end then, also
 	// those that would go on over a reload: the server waits for them, and who
@@ -127,6 +133,9 @@ var routes = []route{
 	{method: http.MethodPost, path: "send", serve: answering(send)},
 	{method: http.MethodPost, path: "resend", serve: resend},
 	{method: http.MethodPost, path: "decide", serve: decide},
+	{method: http.MethodGet, path: "rehearse", serve: answering(rehearsalText)},
+	{method: http.MethodPost, path: "rehearse/check", serve: answering(rehearsalCheck)},
+	{method: http.MethodPost, path: "rehearse", serve: rehearse},
 	{method: http.MethodPost, path: "import-postman", serve: answering(importPostman)},
 }
 

@@ -19,7 +19,12 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/resolve"
 )
+
+// ReadCaddyfile is what reads text of a Caddyfile. The room that does so stands above
+// this one, so that only a test from outside can give it.
+var ReadCaddyfile func(text, name string) (config.Relay, bool, error)
 
 // bench is a relay with an API in front of it.
 type bench struct {
@@ -50,7 +55,7 @@ func newBenchOn(t testing.TB, store queue.Store) *bench {
 			t.Error(err)
 		}
 	})
-	generation, err := relay.Compile(relay.Configuration{Relay: config.Relay{
+	settings := config.Relay{
 		Sources: []config.Source{{
 			Name: "icfm", Preset: "icfm",
 			Auth: []config.Credential{{Kind: auth.APIKey, In: auth.InQuery, Name: "key", Values: []string{"icfm-key"}}},
@@ -60,13 +65,18 @@ func newBenchOn(t testing.TB, store queue.Store) *bench {
 			{Place: "Caddyfile:1", Events: []string{"job_saved"}, When: []string{`body.status == "Approved"`}, Do: []string{"record"}},
 		},
 		Retention: &config.Retention{Age: config.Duration(time.Hour), Size: 1 << 30},
-	}})
+	}
+	snapshot, err := resolve.Snapshot(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	generation, err := relay.Compile(relay.Configuration{Relay: settings, Snapshot: snapshot})
 	if err != nil {
 		t.Fatal(err)
 	}
 	new(relay.Stack).Push(runtime, generation)
 	b := &bench{t: t, runtime: runtime, generation: generation}
-	b.api = NewAPI(func() (Running, error) { return Running{Runtime: runtime}, nil })
+	b.api = NewAPI(func() (Running, error) { return Running{Runtime: runtime, ReadCaddyfile: ReadCaddyfile}, nil })
 	return b
 }
 

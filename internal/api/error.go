@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
+	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
 // Error is why a request was not done.
@@ -47,6 +48,8 @@ func AsError(err error) *Error {
 		return &Error{Status: http.StatusBadRequest, Field: "after", Err: err}
 	case errors.Is(err, queue.ErrNoBackup):
 		return &Error{Status: http.StatusBadRequest, Err: err}
+	case errors.Is(err, replay.ErrRehearsing):
+		return &Error{Status: http.StatusConflict, Err: err}
 	case errors.Is(err, queue.ErrNotFound):
 		return &Error{Status: http.StatusNotFound, Err: err}
 	case errors.Is(err, queue.ErrFull), errors.Is(err, queue.ErrUnavailable), errors.Is(err, queue.ErrClosed):

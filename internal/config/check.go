@@ -24,7 +24,7 @@ func (f *Findings) Add(place string, err error) {
 		return
 	}
 	if place != "" {
-		err = fmt.Errorf("%w%s", err, At(place))
+		err = &Mistake{Place: place, Err: err}
 	}
 	*f = append(*f, err)
 }
@@ -37,6 +37,19 @@ func At(place string) string {
 	}
 	return ", at " + place
 }
+
+// Mistake is something that is wrong at a known place of a configuration.
+type Mistake struct {
+	// Place is FILE:LINE, and the lines that import it if it is imported.
+	Place string
+	Err   error
+}
+
+// Error says what is wrong, and at last where.
+func (m *Mistake) Error() string { return m.Err.Error() + At(m.Place) }
+
+// Unwrap returns what is wrong.
+func (m *Mistake) Unwrap() error { return m.Err }
 
 // mostMistakes is how many mistakes a message lists. More than these have a common
 // cause, such as a brace too few.

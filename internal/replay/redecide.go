@@ -231,20 +231,22 @@ func decider(runtime *relay.Runtime, configuration json.RawMessage) (*relay.Gene
 // checkNeedsNoSecret checks that no condition needs a secret. A configuration that
 // is not running knows none, and a comparison with *** would decide wrongly.
 func checkNeedsNoSecret(by *relay.Generation) error {
+	var wrong config.Findings
 	for _, rule := range by.Ruleset.Rules() {
 		for _, when := range rule.When {
 			condition, err := by.Language.Compile(when)
 			if err != nil {
-				return fmt.Errorf("%w%s", err, config.At(rule.Place))
+				wrong.Add(rule.Place, err)
+				continue
 			}
 			for _, name := range condition.Parameters() {
 				if by.Language.IsSecret(name) {
-					return fmt.Errorf("a condition needs parameter %s, which is a secret that only a running configuration knows: load this one first, then decide by it%s", name, config.At(rule.Place))
+					wrong.Add(rule.Place, fmt.Errorf("a condition needs parameter %s, which is a secret that only a running configuration knows: load this one first, then decide by it", name))
 				}
 			}
 		}
 	}
-	return nil
+	return wrong.Err()
 }
 
 // errTimeOver ends deciding when the time for it is over.

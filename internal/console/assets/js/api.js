@@ -66,8 +66,8 @@ const posted = (body) => ({
 	body: JSON.stringify(body),
 });
 
-export async function post(path, body) {
-	return (await ask(address(path), posted(body))).json();
+export async function post(path, body, options) {
+	return (await ask(address(path), { ...posted(body), ...options })).json();
 }
 
 // postLong sends a request whose answer comes in lines: progress, and at the

@@ -18,6 +18,7 @@ const views = {
 	send: { load: () => import("./views/send.js"), tab: "events" },
 	actions: { load: () => import("./views/actions.js"), tab: "actions" },
 	import: { load: () => import("./views/import.js"), tab: "actions" },
+	rehearse: { load: () => import("./views/rehearse.js"), tab: "rehearse" },
 	parameters: { load: () => import("./views/parameters.js"), tab: "parameters" },
 	charts: { load: () => import("./views/charts.js"), tab: "charts" },
 	rejections: { load: () => import("./views/rejections.js"), tab: "rejections" },

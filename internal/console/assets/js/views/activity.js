@@ -7,7 +7,7 @@ import { announce } from "../announce.js";
 import { code } from "../code.js";
 import { onStatus } from "../status.js";
 import { parse, timeNode, date, span } from "../times.js";
-import { read, to, replace } from "../router.js";
+import { read, to, replace, go } from "../router.js";
 import { plural, standing } from "../words.js";
 import { resend, decide } from "../again.js";
 import { filterForm, pick, asked } from "./filters.js";
@@ -69,7 +69,8 @@ export function open(container) {
 		button("Clear", clearSelection, { test: "clear-selection" }));
 	const allTools = el("div.all-tools",
 		button([icon("again"), "Send all again …"], () => resend({ filter: asked(filters) }, { what: matchWords() }), { class: "small", test: "resend-all", title: "Send again all deliveries that the filters match" }),
-		button("Decide all again …", () => decide({ filter: asked(filters) }, { what: matchWords() }), { class: "small", test: "decide-all", title: "Decide all events that the filters match by the present rules" }));
+		button("Decide all again …", () => decide({ filter: asked(filters) }, { what: matchWords() }), { class: "small", test: "decide-all", title: "Decide all events that the filters match by the present rules" }),
+		button("Rehearse a change …", () => go(to("rehearse", [], filters)), { class: "small", test: "rehearse-all", title: "Try changed rules on the events that the filters match" }));
 
 	fill(container,
 		el("div.view-head", heading, el("div.live", liveWord, liveButton), summary),

@@ -26,7 +26,7 @@ export function whySection(detail) {
 			const read = await get(`explain/${encodeURIComponent(detail.id)}`, by === "then" ? { by } : {});
 			if (mine !== turn) return;
 			const explanation = by === "then" ? read.explanation : read;
-			fill(result, by === "then" ? snapshotLine(read.snapshot) : null, explained(explanation?.events?.[0], stored));
+			fill(result, by === "then" ? snapshotLine(read.snapshot) : null, explained(explanation?.events?.[0], stored, detail));
 		} catch (error) {
 			if (mine === turn) fill(result, by === "then" ? el("p.note", error.message, " Choose \"Today's rules\" to see what the running configuration says.") : el("p.problem", error.message));
 		} finally {
@@ -57,25 +57,26 @@ function snapshotLine(snapshot) {
 	return el("p.note", "By the configuration that was loaded ", timeNode(snapshot.loaded, full), " (", el("a", { href: to("snapshot", String(snapshot.id)) }, "show it"), "). Secrets of then are not known any more.");
 }
 
-function explained(event, stored) {
+function explained(event, stored, detail) {
 	if (!event) return el("p.muted", "Nothing is known.");
 	const differs = event.verdict?.decision !== stored.decision || event.verdict?.reason !== stored.reason;
 	return [
 		differs ? el("p.note", "These rules decide otherwise: ", mark(verdicts[event.verdict?.decision] ?? { word: String(event.verdict?.decision), icon: "question", tone: "quiet" }), " ", long(event.verdict?.reason, 300)) : null,
-		event.rules?.length ? el("ol.rules", event.rules.map(rule)) : el("p", "No rule names this event."),
+		event.rules?.length ? el("ol.rules", event.rules.map((one) => rule(one, detail))) : el("p", "No rule names this event."),
 		event.other_rules ? el("p.muted", `${plural(event.other_rules, "other rule")} ${event.other_rules === 1 ? "names" : "name"} other events.`) : null,
 		event.requests?.length ? el("details.planned", el("summary", `What would be sent by these rules (${event.requests.length})`), event.requests.map(planned)) : null,
 	];
 }
 
-function rule(one) {
+function rule(one, detail) {
 	const kind = outcomeOf(one.outcome);
 	return el(`li.rule.edge-${kind.tone}`, { test: "rule", "data-outcome": one.outcome },
 		el("div.rule-head", mark(kind), mono(one.place, 120), one.description ? shown(one.description, 200, "span.shown.muted") : null),
 		el("p", long(one.reason, 400)),
 		one.when?.length ? el("ul.parts", one.when.map(part)) : null,
 		el("p.leads", one.ignore ? "Leads to: ignore" : one.do?.length ? ["Leads to: ", one.do.map((action, i) => [i ? ", " : "", el("a", { href: to("actions", action) }, shown(action, 80)),
-			one.outcome === "applied" && one.adds && !one.adds.includes(action) ? " (asked for already)" : ""])] : null));
+			one.outcome === "applied" && one.adds && !one.adds.includes(action) ? " (asked for already)" : ""])] : null),
+		el("p", el("a", { href: to("rehearse", [], { rule: one.place, source: detail.source, event: detail.event }), test: "rehearse-rule" }, "Rehearse a change of this rule")));
 }
 
 function part(one) {

@@ -99,18 +99,19 @@ function entryBody(source, event) {
 			el("a.button", { href: to("send", [], { source: source.source, event: event.name }), test: "event-send" }, icon("flask"), "Send a test event"),
 			el("a.button", { href: to("activity", [], { source: source.source, event: event.name }) }, "Its activity")),
 		el("h3", "Rules"),
-		event.rules?.length ? el("ol.rules", event.rules.map(ruleItem)) : el("p", "No rule names it, so it is stored and ignored. To act on it, add to the Caddyfile:",
+		event.rules?.length ? el("ol.rules", event.rules.map((rule) => ruleItem(rule, source.source, event.name))) : el("p", "No rule names it, so it is stored and ignored. To act on it, add to the Caddyfile:",
 			el("code.block", `on ${event.name} {\n\tdo ACTION\n}`)),
 		el("h3", "Fields seen"), fields,
 	];
 }
 
-function ruleItem(rule) {
+function ruleItem(rule, source, event) {
 	return el(`li.rule.edge-${rule.inactive ? "warn" : "quiet"}`,
 		el("div.rule-head", mono(rule.place, 120), rule.description ? shown(rule.description, 200) : null, rule.inactive ? el("span.mark.tone-warn", icon("power"), "inactive (active off)") : null, idleMark(rule)),
 		rule.when?.length ? el("ul.conditions", rule.when.map((condition) => el("li", "when ", el("code", { dir: "auto" }, long(condition, 400))))) : el("p.muted", "always"),
 		el("p.leads", rule.ignore ? ["ignore", rule.reason ? [": ", shown(rule.reason, 200)] : null] : ["do ", (rule.do ?? []).map((action, i) => [i ? ", " : "", el("a", { href: to("actions", action) }, shown(action, 80))])]),
-		rule.used ? el("p.note", { test: "rule-uses" }, usesText(rule.used, "held"), " ", idleText(rule)) : null);
+		rule.used ? el("p.note", { test: "rule-uses" }, usesText(rule.used, "held"), " ", idleText(rule)) : null,
+		el("p.tools", el("a", { href: to("rehearse", [], { rule: rule.place, source, event }), test: "rehearse-rule" }, "Rehearse a change of this rule")));
 }
 
 async function loadFields(node, source, event) {
