@@ -48,7 +48,9 @@ func Notes(ctx context.Context, runtime *relay.Runtime, since, until time.Time) 
 	for _, note := range switches {
 		texts[note.ID] = note.Text
 	}
-	notes = slices.DeleteFunc(notes, func(note queue.Note) bool { return note.Kind == queue.NoteClock })
+	notes = slices.DeleteFunc(notes, func(note queue.Note) bool {
+		return note.Kind == queue.NoteClock || note.Kind == queue.NoteRefusals
+	})
 	for i := range notes {
 		notes[i].Text = texts[notes[i].ID]
 	}

@@ -88,8 +88,9 @@ type History interface {
 	// Switches returns what is switched off.
 	Switches(ctx context.Context) ([]Switch, error)
 
-	// Note keeps a fact about the relay itself, durable on return. ErrFull means
-	// that it was not kept.
+	// Note keeps a fact about the relay itself, durable on return. If the note
+	// says so, it takes the place of the earlier ones of its kind and name, as one
+	// unit. ErrFull means that it was not kept, and that those stay.
 	Note(ctx context.Context, note Note) error
 
 	// Notes returns up to n notes of a kind (empty: of all), newest first, made
@@ -202,6 +203,9 @@ const (
 	// NoteConfiguration says that a configuration was loaded; Name is a digest
 	// of it, and Text what it says.
 	NoteConfiguration NoteKind = "configuration"
+	// NoteRefusals holds which requests were refused and when each credential was
+	// last used; Text is the list as JSON. Each takes the place of the one before.
+	NoteRefusals NoteKind = "refusals"
 	// NoteClock says what the clock of the history shows; Text is the time while
 	// that is behind the machine's clock, and empty once it is not.
 	NoteClock NoteKind = "clock"
@@ -215,6 +219,9 @@ type Note struct {
 	Kind NoteKind  `json:"kind"`
 	Name string    `json:"name,omitempty"`
 	Text string    `json:"text,omitempty"`
+	// Replace has Note remove the earlier notes of the same kind and name, so that a
+	// fact which changes often takes the room of one. It is not kept.
+	Replace bool `json:"-"`
 }
 
 // Series is what happened over a time, in steps of equal length.

@@ -3,6 +3,7 @@ package queuetest
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -150,6 +151,27 @@ var noteTests = map[string]func(*fixture){
 		}
 		if _, err := f.FindNote(f.patient(), queue.NoteConfiguration, "c"); !errors.Is(err, queue.ErrNotFound) {
 			f.Errorf("a note that there is not gave %v, want ErrNotFound", err)
+		}
+	},
+
+	"a note takes the place of earlier ones of its name": func(f *fixture) {
+		for _, text := range []string{"first", "second", "third"} {
+			f.note(queue.Note{Kind: "other", Name: "a", Text: text, Replace: text != "first"})
+			f.note(queue.Note{Kind: "other", Text: text, Replace: true})
+			f.note(queue.Note{Kind: "third kind", Name: "a", Text: text})
+			f.Advance(time.Second)
+		}
+		f.reopen()
+		var texts []string
+		for _, note := range f.notes("other", 10) {
+			texts = append(texts, note.Name+"="+note.Text)
+		}
+		slices.Sort(texts)
+		equalIDs(f, "notes", texts, []string{"=third", "a=third"})
+		equal(f, "notes of another kind", len(f.notes("third kind", 10)), 3)
+		found, err := f.FindNote(f.patient(), "other", "")
+		if err != nil || found.Text != "third" || found.Replace {
+			f.Errorf("the note without a name is %+v and %v", found, err)
 		}
 	},
 

@@ -40,6 +40,12 @@ func (n *note) write(tx *transaction) error {
 	if !n.At.IsZero() {
 		at = database.Micros(n.At)
 	}
+	if n.Replace {
+		if err := database.Query(tx.conn, "DELETE FROM notes INDEXED BY notes_kind WHERE kind = ? AND coalesce(name, '') = ?",
+			func(*sqlite.Stmt) error { return nil }, string(n.Kind), n.Name); err != nil {
+			return err
+		}
+	}
 	return tx.note(n.Kind, n.Name, n.Text, at)
 }
 

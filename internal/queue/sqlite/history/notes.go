@@ -14,7 +14,7 @@ import (
 
 const (
 	listNotes       = `SELECT id, at, kind, name, CASE WHEN ?1 THEN text END FROM notes INDEXED BY notes_at WHERE at >= ?2 AND at < ?3 ORDER BY at DESC, id DESC LIMIT ?4`
-	findNote        = `SELECT id, at, text FROM notes INDEXED BY notes_kind WHERE kind = ? AND name = ? ORDER BY at DESC, id DESC LIMIT 1`
+	findNote        = `SELECT id, at, text FROM notes INDEXED BY notes_kind WHERE kind = ? AND coalesce(name, '') = ? ORDER BY at DESC, id DESC LIMIT 1`
 	listNotesOfKind = `SELECT id, at, kind, name, CASE WHEN ?1 THEN text END FROM notes INDEXED BY notes_kind WHERE kind = ?5 AND at >= ?2 AND at < ?3 ORDER BY at DESC, id DESC LIMIT ?4`
 )
 
