@@ -28,6 +28,7 @@ var rooms = []string{
 	"caddymodule/caddyfile",
 	"caddymodule/handover",
 	"caddymodule/environment",
+	"caddymodule/unmounted",
 	"caddymodule/sites",
 	"internal/console",
 	"internal/api",
@@ -63,7 +64,7 @@ var rooms = []string{
 var aside = []string{"examples", "internal/config/configtest", "internal/event/eventtest", "internal/processtest", "internal/queue/queuetest", "internal/relay/relaytest", "test"}
 
 // knowsCaddy are the rooms that may import Caddy. The engine is a plain library.
-var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/command", "caddymodule/caddyfile", "caddymodule/handover", "caddymodule/environment", "caddymodule/sites"}
+var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/command", "caddymodule/caddyfile", "caddymodule/handover", "caddymodule/environment", "caddymodule/unmounted", "caddymodule/sites"}
 
 func TestRoomsImportOnlyWhatIsBelow(t *testing.T) {
 	for _, name := range packages(t) {

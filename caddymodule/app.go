@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/environment"
@@ -49,6 +50,11 @@ type appState struct {
 	// reached, for people.
 	mounts, consoles []string
 
+	// served are the sites of the configuration, and watched the servers of which
+	// requests are reported that no mount takes.
+	served  sites.Sites
+	watched map[*caddyhttp.Server]bool
+
 	// ctx and events are for Caddy's events, while this configuration is the one
 	// in force.
 	ctx    caddy.Context
@@ -72,6 +78,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	served := sitesOf(ctx)
+	a.served, a.watched = served, make(map[*caddyhttp.Server]bool)
 	a.mounts, a.consoles = served.Locations(sites.RelayHandler), served.Locations(sites.ConsoleHandler)
 	if a.generation, err = a.compile(adminAddresses(ctx), served); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
+	"github.com/caddy-event-relay/event-relay/caddymodule/unmounted"
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/console"
@@ -116,6 +117,7 @@ func (c *Console) Cleanup() error {
 
 // ServeHTTP answers whatever is below the console's path.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	unmounted.Taken(w)
 	if directory := takenAway(r); directory != "" {
 		// The page names its parts relative to itself. So does this, which
 		// http.Redirect would make absolute, from the path that is left.

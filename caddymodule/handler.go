@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/handover"
+	"github.com/caddy-event-relay/event-relay/caddymodule/unmounted"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 )
 
@@ -44,6 +45,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("providing event_relay %s: %w", h.Path, err)
 	}
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && !h.app.watched[server] {
+		h.app.watched[server] = true
+		unmounted.Watch(server, h.app.served.MountsOf(server.Name()), generations.NoMount)
+	}
 	if h.app.CloseConnections {
 		return nil
 	}
@@ -63,9 +68,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	err := h.take(w, r)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	unmounted.Taken(w)
+	switch {
 	case errors.Is(err, receive.ErrSenderGone):
 		// A sender that only closed its side of the connection reads the status;
 		// to one that left, nothing arrives. Neither is an error of this server,

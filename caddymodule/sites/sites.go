@@ -58,6 +58,33 @@ func (r *route) hosts() (hosts []string) {
 	return hosts
 }
 
+// asksFor reports whether the route has no matchers but those of some kinds, in at most
+// one set.
+func (r *route) asksFor(kinds ...string) bool {
+	if len(r.Match) > 1 {
+		return false
+	}
+	for _, match := range r.Match {
+		for kind := range match {
+			if !slices.Contains(kinds, kind) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// hasPath reports whether the route matches a mount and everything below it.
+func (r *route) hasPath(mount string) bool {
+	for _, match := range r.Match {
+		var paths []string
+		if json.Unmarshal(match["path"], &paths) != nil || !slices.Contains(paths, mount) || !slices.Contains(paths, mount+"/*") {
+			return false
+		}
+	}
+	return true
+}
+
 // handler is what is looked at of the handlers of all kinds.
 type handler struct {
 	Kind    string   `json:"handler"`
@@ -100,10 +127,15 @@ type Mount struct {
 	Path string
 	// Sources are the sources that may post there, none if all may.
 	Sources []string
+	// Sure says that host and path alone decide whether a request comes here.
+	Sure bool
 }
 
 // WholePath is the path that a sender asks for.
 func (m *Mount) WholePath() string { return m.Stripped + m.Path }
+
+// MountsOf returns the handlers of the relay in a server.
+func (s Sites) MountsOf(server string) []Mount { return s.Servers[server].mounts() }
 
 // Mounts returns the handlers of the relay in all servers.
 func (s Sites) Mounts() (mounts []Mount) {
@@ -122,7 +154,7 @@ func (s *server) handlers(kind string) []Mount {
 		return nil
 	}
 	w := walk{kind: kind, named: s.NamedRoutes}
-	w.routes(s.Routes, nil, "")
+	w.routes(s.Routes, nil, "", true)
 	return w.found
 }
 
@@ -134,18 +166,18 @@ type walk struct {
 }
 
 // routes goes through routes, with the host names and the stripped part of the
-// path that lead there.
-func (w *walk) routes(routes []route, hosts []string, stripped string) {
+// path that lead there. sure says that nothing but host names has decided so far.
+func (w *walk) routes(routes []route, hosts []string, stripped string, sure bool) {
 	for i := range routes {
-		inner := hosts
+		inner, innerSure := hosts, sure && routes[i].asksFor("host")
 		if own := routes[i].hosts(); len(own) > 0 {
 			inner = own
 		}
 		for j := range routes[i].Handle {
 			h := &routes[i].Handle[j]
-			w.routes(h.Routes, inner, stripped)
+			w.routes(h.Routes, inner, stripped, innerSure)
 			for _, response := range h.HandleResponse {
-				w.routes(response.Routes, inner, stripped)
+				w.routes(response.Routes, inner, stripped, false)
 			}
 			switch h.Kind {
 			case "invoke":
@@ -153,14 +185,15 @@ func (w *walk) routes(routes []route, hosts []string, stripped string) {
 				// a request comes, so named routes within a named route are left out.
 				if named, known := w.named[h.Name]; known {
 					within := walk{kind: w.kind}
-					within.routes([]route{named}, inner, stripped)
+					within.routes([]route{named}, inner, stripped, false)
 					w.found = append(w.found, within.found...)
 				}
 			case "rewrite":
 				stripped += h.StripPathPrefix
 			case w.kind:
 				if mount, err := config.MountPath(h.Path); err == nil {
-					w.found = append(w.found, Mount{Hosts: inner, Stripped: stripped, Path: mount, Sources: h.Sources})
+					own := innerSure || sure && routes[i].asksFor("host", "path") && routes[i].hasPath(mount)
+					w.found = append(w.found, Mount{Hosts: inner, Stripped: stripped, Path: mount, Sources: h.Sources, Sure: own && stripped == ""})
 				}
 			}
 		}

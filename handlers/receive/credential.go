@@ -1,6 +1,9 @@
 package receive
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +20,7 @@ type Use struct {
 	Credential int    `json:"credential"`
 	Kind       string `json:"kind"`
 	Value      int    `json:"value"`
-	// Last is zero when the value has not been used since the relay started.
+	// Last is zero when no use of the value is known.
 	Last time.Time `json:"last,omitzero"`
 }
 
@@ -34,6 +37,57 @@ func (r *Receiver) Uses() []Use {
 	return uses
 }
 
+// Remembered says when a value of a credential was last used, in a form that can be
+// stored. It cannot tell the value.
+type Remembered struct {
+	Source string `json:"source"`
+	Kind   string `json:"kind"`
+	// Check distinguishes the values of a source after their order has changed. It is
+	// two bytes of a digest: enough for that, and far too few to find a value by.
+	Check string    `json:"check"`
+	Last  time.Time `json:"last"`
+}
+
+// Remember returns when each value that was used was last used.
+func (r *Receiver) Remember() (remembered []Remembered) {
+	r.eachValue(func(source, kind string, value *auth.Value) {
+		if last := value.Used(); !last.IsZero() {
+			remembered = append(remembered, Remembered{Source: source, Kind: kind, Check: checkOf(source, value), Last: last})
+		}
+	})
+	return remembered
+}
+
+// Recall takes over what Remember returned before a restart, for the values that have
+// not been used since.
+func (r *Receiver) Recall(remembered []Remembered) {
+	r.eachValue(func(source, kind string, value *auth.Value) {
+		check := checkOf(source, value)
+		for _, known := range remembered {
+			if known.Source == source && known.Kind == kind && known.Check == check {
+				value.Inherit(known.Last)
+			}
+		}
+	})
+}
+
+func checkOf(source string, value *auth.Value) string {
+	digest := value.Digest()
+	sum := sha256.Sum256(append([]byte("last use of a credential of "+source+"\x00"), digest[:]...))
+	return hex.EncodeToString(sum[:2])
+}
+
+// eachValue calls do for each value of each credential.
+func (r *Receiver) eachValue(do func(source, kind string, value *auth.Value)) {
+	for _, s := range r.sources {
+		for _, c := range s.credentials {
+			for _, value := range c.Values() {
+				do(s.Name, c.Traits().Kind, value)
+			}
+		}
+	}
+}
+
 // Inherit takes over from the Receiver of an earlier configuration when its
 // credentials were last used, for those that are still the same.
 func (r *Receiver) Inherit(earlier *Receiver) {
@@ -42,21 +96,13 @@ func (r *Receiver) Inherit(earlier *Receiver) {
 		digest       [32]byte
 	}
 	last := map[key]time.Time{}
-	each := func(r *Receiver, do func(key, *auth.Value)) {
-		for _, s := range r.sources {
-			for _, c := range s.credentials {
-				for _, value := range c.Values() {
-					do(key{s.Name, c.Traits().Kind, value.Digest()}, value)
-				}
-			}
-		}
-	}
-	each(earlier, func(k key, value *auth.Value) {
+	earlier.eachValue(func(source, kind string, value *auth.Value) {
+		k := key{source, kind, value.Digest()}
 		if used := value.Used(); used.After(last[k]) {
 			last[k] = used
 		}
 	})
-	each(r, func(k key, value *auth.Value) { value.Inherit(last[k]) })
+	r.eachValue(func(source, kind string, value *auth.Value) { value.Inherit(last[key{source, kind, value.Digest()}]) })
 }
 
 // proof is what the credentials of a request say of one source.
@@ -118,6 +164,37 @@ func (req *request) mayYet(needs auth.Part) bool {
 		}
 	}
 	return false
+}
+
+// carried reports whether the request carries a credential that a source asks for,
+// right or wrong.
+func (req *request) carried() bool {
+	for i, s := range req.allowed {
+		if i < len(req.proofs) && req.proofs[i].proven {
+			return true
+		}
+		for _, c := range s.credentials {
+			if c.Refused(&req.seen) != "" {
+				return true
+			}
+		}
+	}
+	return req.why != ""
+}
+
+// widestSender is how many bits the addresses of a network in an allow must share for
+// them to be expected: 0.0.0.0/0 tells scanners and senders not apart.
+const widestSender = 8
+
+// Expects reports whether an address is in the allow of a source, so that a sender is
+// there.
+func (r *Receiver) Expects(client netip.Addr) bool {
+	client = client.Unmap().WithZone("")
+	return slices.ContainsFunc(r.sources, func(s *source) bool {
+		return slices.ContainsFunc(s.allow, func(network netip.Prefix) bool {
+			return network.Bits() >= widestSender && contains(network, client)
+		})
+	})
 }
 
 // whyNot says, for an administrator, why a request proves nothing. It repeats

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -183,6 +184,17 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 		return nil, refuse(http.StatusMethodNotAllowed, "the method is none of %s", Methods)
 	}
 	req := r.begin(request, origin)
+	received, err := req.receive()
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		// A copy, because some refusals are shared.
+		return nil, &Refusal{Status: refusal.Status, Reason: refusal.Reason, Carried: req.carried()}
+	}
+	return received, err
+}
+
+// receive proves the request as early as it can be, and reads it.
+func (req *request) receive() (*Received, error) {
+	r, request, origin := req.receiver, req.request, req.origin
 	if err := req.admit(); err != nil {
 		return nil, err
 	}

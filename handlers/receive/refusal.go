@@ -20,6 +20,9 @@ type Refusal struct {
 	// Reason is a sentence for an administrator. It holds nothing of the
 	// request's body or credentials.
 	Reason string
+	// Carried says that the request carries a credential that a source asks for, right
+	// or wrong: it most likely comes from a sender.
+	Carried bool
 }
 
 // Error returns the reason.

@@ -47,7 +47,7 @@ func NewMetrics() *Metrics {
 		events: counter("events_total",
 			"Events that were stored, by source and verdict (action, ignored, rule_error, disabled, duplicate).", "source", "verdict"),
 		rejected: counter("rejected_requests_total",
-			"Requests that were refused and stored nothing, by reason.", "reason"),
+			"Requests that were refused or that no mount took, and that stored nothing, by reason.", "reason"),
 		attempts: counter("attempts_total",
 			"Attempts at deliveries, by action and result (delivered, retry, failed, expired).", "action", "result"),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: metricName("attempt_duration_seconds"), Buckets: prometheus.DefBuckets,
@@ -98,12 +98,16 @@ var rejectionReasons = map[int]string{
 // reasonOther is the word for a rejection with any other status.
 const reasonOther = "other"
 
+// reasonNoMount is the word for a request that no mount took.
+const reasonNoMount = "no_mount"
+
 // expect makes the series of a generation at zero. Prometheus would not see the
 // first time that something happens as an increase otherwise.
 func (m *Metrics) expect(generation *Generation) {
 	for _, reason := range rejectionReasons {
 		m.rejected.WithLabelValues(reason)
 	}
+	m.rejected.WithLabelValues(reasonNoMount)
 	for _, source := range append(generation.sourceNames(), names.RelaySource) {
 		m.source(source)
 	}
@@ -165,6 +169,9 @@ func (m *Metrics) refused(status int) {
 	}
 	count(m.rejected, reason)
 }
+
+// noMount counts a request that no mount took.
+func (m *Metrics) noMount() { count(m.rejected, reasonNoMount) }
 
 // attempted counts what came of an attempt. A delivery that expired or failed
 // without having been sent counts as an attempt that took no time.

@@ -114,6 +114,9 @@ func (r *Runtime) start() {
 	r.background.Go(func() { r.eachMinute("removing old activity; it is tried again in a minute", r.pruneOnce) })
 	r.background.Go(func() { r.eachMinute("sampling the backlog; charts lack a minute of it", r.engine.Sample) })
 	r.background.Go(func() { r.eachMinute(notExisting, r.existAgain) })
+	r.background.Go(func() {
+		r.eachMinute("storing which requests were refused; it is tried again in a minute, and a restart forgets them", r.keepRejections)
+	})
 	r.background.Go(func() { r.turnOnAgain(r.life) })
 	r.background.Go(func() { r.watch.run(r.life) })
 	go r.watch.emitAll(r.life)
@@ -182,6 +185,7 @@ func (r *Runtime) Drain(ctx context.Context) {
 // than once.
 func (r *Runtime) Close() error {
 	r.closing.Do(func() {
+		r.keepAtEnd()
 		r.use(nil)
 		cut, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -192,6 +196,16 @@ func (r *Runtime) Close() error {
 		r.closeErr = r.engine.Close()
 	})
 	return r.closeErr
+}
+
+// keepAtEnd stores what was refused since the last minute. The queue must not keep
+// the process from ending.
+func (r *Runtime) keepAtEnd() {
+	ctx, cancel := context.WithTimeout(context.Background(), keepWithin)
+	defer cancel()
+	if err := r.keepRejections(ctx); err != nil {
+		r.logger.Warn("storing which requests were refused; those of the last minute are forgotten", zap.Error(err))
+	}
 }
 
 // eachMinute calls do once a minute until the runtime ends. failed is what the

@@ -53,6 +53,7 @@ func (s *Stack) Push(runtime *Runtime, generation *Generation) {
 	if below := runtime.Generation(); below != nil {
 		generation.Receiver.Inherit(below.Receiver)
 	}
+	runtime.recallCredentials(generation)
 	runtime.metrics.expect(generation)
 	runtime.use(generation)
 	s.mutex.Lock()
@@ -141,7 +142,7 @@ func (s *Stack) successor(generation *Generation) *Generation {
 func (s *Stack) Ingest(generation *Generation, request *http.Request, origin receive.Origin) (*receive.Received, error) {
 	received, by, err := s.ingest(generation, request, origin)
 	if err != nil && by != nil {
-		by.life.runtime.notStored(origin.Client, err)
+		by.life.runtime.notStored(origin, err)
 	}
 	return received, err
 }

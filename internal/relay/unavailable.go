@@ -22,6 +22,9 @@ func (r *Runtime) enter() error {
 	if err := r.startClock(r.life); err != nil {
 		return err
 	}
+	if err := r.recallRejections(r.life); err != nil {
+		return err
+	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if r.entered.Load() {
@@ -33,6 +36,7 @@ func (r *Runtime) enter() error {
 	}
 	r.entered.Store(true)
 	if generation != nil {
+		r.recallCredentials(generation)
 		r.dispatch(generation)
 		r.remember(generation)
 	}
