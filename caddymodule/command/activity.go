@@ -50,7 +50,7 @@ func runActivity(i *invocation, client *adminClient) error {
 	if wanted < 1 {
 		return fmt.Errorf("reading --number: %d is not a number of events; use 1 or more", wanted)
 	}
-	filter, err := i.filter()
+	filter, err := i.filter(client)
 	if err != nil {
 		return err
 	}
@@ -69,6 +69,7 @@ func runActivity(i *invocation, client *adminClient) error {
 	if i.Bool("json") {
 		return writeJSON(i.out, list)
 	}
+	i.noteZone()
 	return writeActivity(i.out, i.report, list, len(filter) > 0, terminalWidth(i.out))
 }
 

@@ -47,6 +47,7 @@ func newAdminClient(flags caddycmd.Flags) (*adminClient, error) {
 	if err != nil || parsed.PortRangeSize() > 1 {
 		return nil, fmt.Errorf("finding the admin API: %q is not an address such as localhost:2019 or unix//run/caddy.sock", address)
 	}
+	relayZone.Store(nil)
 	client := &adminClient{address: address, url: "http://" + parsed.JoinHostPort(0)}
 	client.origin = client.url
 	if parsed.IsUnixNetwork() {
@@ -84,6 +85,7 @@ func (c *adminClient) open(ctx context.Context, method, path string, query url.V
 	if err != nil {
 		return nil, c.unanswered(err)
 	}
+	learnZone(response)
 	if response.StatusCode < 400 {
 		return response, nil
 	}

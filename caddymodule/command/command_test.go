@@ -66,20 +66,46 @@ func TestErrorsOfTheAdminAPI(t *testing.T) {
 	}
 }
 
-func TestFilterTimesAreInTheZoneOfTheUser(t *testing.T) {
-	relay := NewFakeRelay(t, map[string]string{"GET activity": `{"events":[]}`})
-	_, report, status := relay.Run("activity", "--since", "2026-03-13 11:40", "--until", "2026-03-14", "--tenant", "200", "--text", "a b")
+// TestFilterTimesAreInTheZoneOfTheRelay also asks a relay of an earlier version, which
+// names no zone: then they are in the machine's.
+func TestFilterTimesAreInTheZoneOfTheRelay(t *testing.T) {
+	for _, zone := range []*time.Location{time.Local, zoneOf(t, "Pacific/Auckland"), zoneOf(t, "America/St_Johns")} {
+		t.Run(zone.String(), func(t *testing.T) { filterTimesAreIn(t, zone) })
+	}
+}
+
+func zoneOf(t *testing.T, name string) *time.Location {
+	t.Helper()
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return zone
+}
+
+func filterTimesAreIn(t *testing.T, zone *time.Location) {
+	relay := NewFakeRelay(t, map[string]string{"GET activity": `{"events":[{"id":"0199f3c2-0000-7000-8000-000000000002","event":"b","received":"2026-03-13T10:41:57Z"}]}`})
+	if zone != time.Local {
+		relay.Zone = zone.String()
+	}
+	out, report, status := relay.Run("activity", "--since", "2026-03-13 11:40", "--until", "2026-03-14", "--tenant", "200", "--text", "a b")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, report)
 	}
-	_, asked, _ := strings.Cut(relay.Asked[0], " activity ")
+	if want := time.Date(2026, 3, 13, 10, 41, 57, 0, time.UTC).In(zone).Format("2006-01-02 15:04:05.000"); !strings.Contains(out, want) {
+		t.Errorf("there is no %s in %s", want, out)
+	}
+	if named := strings.Contains(report, "Times are in the relay's time zone, "+zone.String()); named != (zone != time.Local) {
+		t.Errorf("reported is %q", report)
+	}
+	_, asked, _ := strings.Cut(relay.Asked[len(relay.Asked)-1], " activity ")
 	query, err := url.ParseQuery(asked)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := url.Values{
-		"since": {time.Date(2026, 3, 13, 11, 40, 0, 0, time.Local).Format(time.RFC3339)},
-		"until": {time.Date(2026, 3, 14, 0, 0, 0, 0, time.Local).Format(time.RFC3339)}, "tenant": {"200"}, "text": {"a b"}, "n": {"20"},
+		"since": {time.Date(2026, 3, 13, 11, 40, 0, 0, zone).Format(time.RFC3339)},
+		"until": {time.Date(2026, 3, 14, 0, 0, 0, 0, zone).Format(time.RFC3339)}, "tenant": {"200"}, "text": {"a b"}, "n": {"20"},
 	}
 	if !reflect.DeepEqual(query, want) {
 		t.Errorf("it asked %v, want %v", query, want)

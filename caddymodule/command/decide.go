@@ -54,7 +54,11 @@ The exit status:
 }
 
 func runDecide(i *invocation) (int, error) {
-	chosen, err := i.selection()
+	client, err := newAdminClient(i.Flags)
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	chosen, err := i.selection(client)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
@@ -73,10 +77,6 @@ func runDecide(i *invocation) (int, error) {
 		if request.Configuration, err = read.relay(); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}
-	}
-	client, err := newAdminClient(i.Flags)
-	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
 	}
 	var difference replay.Decided
 	if err := i.again(client, "decide", "Deciding", request, &difference); err != nil {

@@ -32,8 +32,8 @@ func addFilter(command *cobra.Command) {
 }
 
 // filter returns the filter as the admin API takes it. Times are read by the
-// clock and in the time zone of this machine.
-func (i *invocation) filter() (url.Values, error) {
+// clock of this machine and in the time zone of the relay.
+func (i *invocation) filter(client *adminClient) (url.Values, error) {
 	filter := url.Values{}
 	for _, flag := range filterFlags {
 		text := i.String(flag.name)
@@ -41,7 +41,7 @@ func (i *invocation) filter() (url.Values, error) {
 			continue
 		}
 		if flag.name == "since" || flag.name == "until" {
-			moment, err := api.ParseMoment(text, time.Now())
+			moment, err := api.ParseMoment(text, time.Now().In(client.askZone(i.context)))
 			if err != nil {
 				return nil, fmt.Errorf("reading --%s: %w", flag.name, err)
 			}
@@ -62,8 +62,8 @@ type selection struct {
 // selection returns what the arguments and the filter choose. It is an
 // error to choose all events. A filter leaves out events that come from now on:
 // otherwise more could be sent than was counted and confirmed.
-func (i *invocation) selection() (selection, error) {
-	filter, err := i.filter()
+func (i *invocation) selection(client *adminClient) (selection, error) {
+	filter, err := i.filter(client)
 	switch {
 	case err != nil:
 		return selection{}, err

@@ -104,6 +104,7 @@ func newFollower(i *invocation) *follower {
 func (f *follower) print(events []queue.Summary) error {
 	var b strings.Builder
 	if !f.began && !f.i.Bool("json") {
+		f.i.noteZone()
 		f.table = activityTable(events, terminalWidth(f.i.out))
 		f.table.line(&b, f.table.header)
 		if len(events) == 0 {

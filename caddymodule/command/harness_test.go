@@ -12,12 +12,16 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-event-relay/event-relay/internal/api"
 )
 
 // FakeRelay answers as the admin API does, and keeps what it was asked.
 type FakeRelay struct {
 	*httptest.Server
 	Asked []string
+	// Zone is the time zone that it names. A relay of an earlier version names none.
+	Zone string
 }
 
 // NewFakeRelay answers requests, by method and path below /event_relay/, with a
@@ -28,6 +32,13 @@ func NewFakeRelay(t *testing.T, answers map[string]string) *FakeRelay {
 	relay.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		path := strings.TrimPrefix(r.URL.Path, "/event_relay/")
+		if relay.Zone != "" {
+			w.Header().Set(api.TimezoneHeader, relay.Zone)
+		}
+		if path == "timezone" { // each command with times asks for it first
+			http.NotFound(w, r)
+			return
+		}
 		relay.Asked = append(relay.Asked, strings.TrimSpace(r.Method+" "+path+" "+r.URL.RawQuery+" "+string(body)))
 		answer, known := answers[r.Method+" "+path]
 		if !known {

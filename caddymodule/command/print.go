@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -35,7 +36,7 @@ func writeActivity(w, report io.Writer, list api.ActivityPage, filtered bool, wi
 	switch {
 	case list.Early:
 		fmt.Fprintf(report, "The search was ended because it took long; it looked back to %s. Go on with --until %q.\n",
-			moment(list.Reached), list.Reached.Local().Format("2006-01-02 15:04:05"))
+			moment(list.Reached), list.Reached.In(zone()).Format("2006-01-02 15:04:05"))
 	case list.Next != "":
 		fmt.Fprintln(report, "There are more: use --number or --until.")
 	}
@@ -134,7 +135,7 @@ func writeDetail(w io.Writer, detail inspect.Detail) {
 		fmt.Fprintf(w, "Subject    %s\n", printable(detail.Subject))
 	}
 	fmt.Fprintf(w, "Id         %s\n", detail.ID)
-	fmt.Fprintf(w, "Received   %s\n", moment(detail.Received))
+	fmt.Fprintf(w, "Received   %s\n", zonedMoment(detail.Received))
 	if detail.Test {
 		fmt.Fprintln(w, "Test       sent by an administrator")
 	}
@@ -264,14 +265,23 @@ func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 	}
 }
 
+// rejectionText says why a request was rejected, and which it was as far as that is
+// kept.
+func rejectionText(entry relay.Rejection) string {
+	if entry.Request == "" {
+		return entry.Reason
+	}
+	return entry.Request + ": " + entry.Reason
+}
+
 // writeRejections prints the refused requests, and when each credential was used.
 func writeRejections(w io.Writer, list api.Rejections, width int) error {
 	if len(list.Rejections) == 0 {
-		fmt.Fprintln(w, "No request was refused since Caddy was started.")
+		fmt.Fprintln(w, "No request was refused, and none came that no mount took.")
 	} else {
 		table := newTable("LAST", "COUNT", "ADDRESS", "STATUS", "REASON")
 		for _, entry := range list.Rejections {
-			table.add(moment(entry.Last), strconv.Itoa(entry.Count), entry.Address, strconv.Itoa(entry.Status), entry.Reason)
+			table.add(moment(entry.Last), strconv.Itoa(entry.Count), entry.Address, strconv.Itoa(entry.Status), rejectionText(entry))
 		}
 		// The reason is last and is not cut, because an administrator needs all of it.
 		if err := table.write(w, width); err != nil {
@@ -281,7 +291,7 @@ func writeRejections(w io.Writer, list api.Rejections, width int) error {
 	fmt.Fprintln(w)
 	table := newTable("SOURCE", "AUTH", "VALUE", "LAST USED")
 	for _, use := range list.Credentials {
-		last := "never since the start"
+		last := "not yet"
 		if !use.Last.IsZero() {
 			last = moment(use.Last)
 		}
@@ -294,18 +304,6 @@ func writeRejections(w io.Writer, list api.Rejections, width int) error {
 		fmt.Fprintf(w, "\nWarning: %s\n", printable(warning))
 	}
 	return nil
-}
-
-func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
-
-// shortMoment is a moment for a terminal: of today only the time, else without
-// seconds.
-func shortMoment(t, now time.Time) string {
-	t, now = t.Local(), now.Local()
-	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
-		return t.Format("15:04:05")
-	}
-	return clock(t)
 }
 
 // indentedJSON returns a body that is JSON with its members on lines of their own,

@@ -50,7 +50,7 @@ func TestShow(t *testing.T) {
 Event      project_created from icfm
 Subject    Project 7 Moon�
 Id         0199f3c2-0000-7000-8000-000000000001
-Received   ` + time.Date(2026, 3, 13, 10, 41, 57, 0, time.UTC).Local().Format("2006-01-02 15:04:05.000") + `
+Received   ` + time.Date(2026, 3, 13, 10, 41, 57, 0, time.UTC).Local().Format("2006-01-02 15:04:05.000 MST") + `
 Verdict    ignored: ` + "`body.n > 1`" + ` did not hold: body.n is 1 (Caddyfile:12)
 
 Request    POST /listen.php

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -220,6 +219,3 @@ func offText(s queue.Switch) string {
 	}
 	return text
 }
-
-// clock is a moment to the minute.
-func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }

@@ -143,13 +143,21 @@ History        kept for 30d, up to 2.0 GiB
 	if status != 0 || out != want {
 		t.Errorf("status %d: %sgot\n%swant\n%s", status, report, out, want)
 	}
+	quiet := NewFakeRelay(t, map[string]string{"GET status": `{"probes":17,"timezone":"UTC","timezone_doubt":"this machine names no time zone"}`})
+	if out, report, status := quiet.Run("status"); status != 0 || !strings.Contains(out, "17 requests in the last hour, as scanners send them") ||
+		!strings.Contains(out, "Time zone      UTC, where it is ") || !strings.Contains(out, ": this machine names no time zone") {
+		t.Errorf("status %d: %s%s", status, out, report)
+	}
 	for name, part := range map[string]string{
-		"everything, by the configuration (active off)":                                                      `"off":true`,
-		"action pop since " + at("2026-03-13T10:41:00Z") + " until " + at("2026-03-14T10:41:00Z") + ": CRM�": `"switches":[{"kind":"action","name":"pop","off":true,"since":"2026-03-13T10:41:00Z","until":"2026-03-14T10:41:00Z","reason":"CRM\u001b"}]`,
-		"everything since " + at("2026-03-13T10:41:00Z") + " until it is turned on by hand":                  `"switches":[{"kind":"all","off":true,"since":"2026-03-13T10:41:00Z"}]`,
-		"http://10.0.0.1:80 since " + at("2026-03-13T10:41:00Z") + " (pop): refused":                         `"down":[{"target":"http://10.0.0.1:80","action":"pop","since":"2026-03-13T10:41:00Z","error":"refused"}]`,
-		"icfm, last event " + at("2026-03-13T10:41:00Z"):                                                     `"quiet":[{"source":"icfm","last":"2026-03-13T10:41:00Z"}]`,
-		"12 deliveries for old, the oldest since " + at("2026-03-13T10:41:00Z") + "; there is no such":       `"backlog":[{"action":"old","count":12,"oldest":"2026-03-13T10:41:00Z","unknown":true}]`,
+		"everything, by the configuration (active off)":                                                                                                                               `"off":true`,
+		"action pop since " + at("2026-03-13T10:41:00Z") + " until " + at("2026-03-14T10:41:00Z") + ": CRM�":                                                                          `"switches":[{"kind":"action","name":"pop","off":true,"since":"2026-03-13T10:41:00Z","until":"2026-03-14T10:41:00Z","reason":"CRM\u001b"}]`,
+		"everything since " + at("2026-03-13T10:41:00Z") + " until it is turned on by hand":                                                                                           `"switches":[{"kind":"all","off":true,"since":"2026-03-13T10:41:00Z"}]`,
+		"http://10.0.0.1:80 since " + at("2026-03-13T10:41:00Z") + " (pop): refused":                                                                                                  `"down":[{"target":"http://10.0.0.1:80","action":"pop","since":"2026-03-13T10:41:00Z","error":"refused"}]`,
+		"NO MOUNT       POST /listen_php (2 times) from 203.0.113.9 (404), since " + at("2026-03-13T10:41:00Z") + ", last " + at("2026-03-14T10:41:00Z") + ": no mount has this path": `"refused":[{"recent":2,"recent_since":"2026-03-13T10:41:00Z","last":"2026-03-14T10:41:00Z","address":"203.0.113.9","status":404,"request":"POST /listen_php","reason":"no mount has this path"}]`,
+		"REFUSED        1 request from 203.0.113.9 (401), " + at("2026-03-14T10:41:00Z") + ": wrong":                                                                                  `"refused":[{"recent":1,"last":"2026-03-14T10:41:00Z","address":"203.0.113.9","status":401,"reason":"wrong"}]`,
+		"REFUSED        and 2 other lines":                                                             `"refused":[{},{},{},{},{},{},{}]`,
+		"icfm, last event " + at("2026-03-13T10:41:00Z"):                                               `"quiet":[{"source":"icfm","last":"2026-03-13T10:41:00Z"}]`,
+		"12 deliveries for old, the oldest since " + at("2026-03-13T10:41:00Z") + "; there is no such": `"backlog":[{"action":"old","count":12,"oldest":"2026-03-13T10:41:00Z","unknown":true}]`,
 	} {
 		relay := NewFakeRelay(t, map[string]string{"GET status": "{" + part + "}"})
 		if out, report, status := relay.Run("status"); status != 2 || !strings.Contains(out, name) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 func writeStatus(w io.Writer, status inspect.Status) error {
@@ -45,6 +46,17 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	for _, warning := range status.Warnings {
 		line("WARNING", "%s", warning)
 	}
+	for n, refused := range status.Refused {
+		if n == mostRefused {
+			line("REFUSED", "and %s; caddy event-relay rejections lists them", counted(len(status.Refused)-n, "other line", "other lines"))
+			break
+		}
+		label := "REFUSED"
+		if refused.Request != "" {
+			label = "NO MOUNT"
+		}
+		line(label, "%s", refusedText(refused))
+	}
 	for _, down := range status.Down {
 		line("TARGET DOWN", "%s since %s (%s): %s", down.Target, clock(down.Since), down.Action, down.Error)
 	}
@@ -67,14 +79,48 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	if !unavailable(status) {
 		line("Last hour", "%s", hourText(status.LastHour))
 	}
+	if status.Probes > 0 {
+		line("Probes", "%s in the last hour, as scanners send them; caddy event-relay rejections lists them", counted(status.Probes, "request", "requests"))
+	}
 	free := "unknown"
 	if status.Queue.Free >= 0 {
 		free = sizeText(status.Queue.Free)
 	}
 	line("Queue", "%s: %s used, %s free", status.Queue.Dir, sizeText(status.Queue.Bytes), free)
 	line("History", "kept for %s, up to %s", ageText(time.Duration(status.RetentionSeconds)*time.Second), sizeText(status.RetentionBytes))
+	if status.Timezone != "" { // a relay of an earlier version does not tell it
+		line("Time zone", "%s", timezoneText(status))
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// mostRefused is how many lines of status are about rejected requests.
+const mostRefused = 5
+
+// refusedText says which requests were rejected lately, and why.
+func refusedText(refused relay.Rejection) string {
+	what := counted(refused.Recent, "request", "requests")
+	if refused.Request != "" {
+		what = refused.Request
+		if refused.Recent > 1 {
+			what += fmt.Sprintf(" (%d times)", refused.Recent)
+		}
+	}
+	when := clock(refused.Last)
+	if refused.Recent > 1 {
+		when = "since " + clock(refused.RecentSince) + ", last " + when
+	}
+	return fmt.Sprintf("%s from %s (%d), %s: %s", what, refused.Address, refused.Status, when, refused.Reason)
+}
+
+// timezoneText names the relay's time zone.
+func timezoneText(status inspect.Status) string {
+	text := fmt.Sprintf("%s, where it is %s", status.Timezone, time.Now().In(zone()).Format("15:04 MST"))
+	if status.TimezoneDoubt != "" {
+		text += ": " + status.TimezoneDoubt
+	}
+	return text
 }
 
 // troubleText says what is wrong with the queue.

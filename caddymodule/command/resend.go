@@ -42,11 +42,11 @@ The exit status:
 }
 
 func runResend(i *invocation) (int, error) {
-	chosen, err := i.selection()
+	client, err := newAdminClient(i.Flags)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	client, err := newAdminClient(i.Flags)
+	chosen, err := i.selection(client)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}

@@ -17,11 +17,17 @@ targets are down, which sources are quiet, what the last hour brought,
 and how full the disk is. It warns of requests that Caddy would answer with an
 empty 200 although nothing takes them, and of secrets that were left out.
 
+It names the requests of the last hour that were refused or that no mount took,
+if they most likely came from senders: they carried a credential, came from an
+address in an allow, or nearly led to a mount; or they came to the path of a
+mount more than twice without a credential. Others are counted as probes.
+
 The exit status serves in monitoring:
-  0  everything is on, no target is down and no source is quiet
+  0  everything is on, no target is down, no source is quiet, no sender refused
   1  error: the relay cannot be asked
-  2  something is off, down or quiet, or waits for an action that is gone, or
-     there is a warning: the configuration may lose events`,
+  2  something is off, down or quiet, or waits for an action that is gone; or
+     senders were refused in the last hour; or there is a warning: the
+     configuration may lose events`,
 		Example: "  caddy event-relay status",
 		Args:    cobra.NoArgs,
 		RunE:    running(runStatus),
@@ -56,5 +62,5 @@ func needsAttention(status inspect.Status) bool {
 			return true
 		}
 	}
-	return status.Off || len(status.Switches)+len(status.Down)+len(status.Quiet)+len(status.Warnings) > 0
+	return status.Off || len(status.Switches)+len(status.Down)+len(status.Quiet)+len(status.Warnings)+len(status.Refused) > 0
 }

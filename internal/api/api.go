@@ -105,6 +105,7 @@ func (c *call) now() time.Time {
 
 var routes = []route{
 	{method: http.MethodGet, path: "status", serve: answering(status)},
+	{method: http.MethodGet, path: "timezone", serve: answering(timezone)},
 	{method: http.MethodGet, path: "activity", keys: slices.Concat(FilterFields, []string{"after", "n"}), serve: answering(activity)},
 	{method: http.MethodGet, path: "live", keys: FilterFields, serve: live},
 	{method: http.MethodGet, path: "events/{}", serve: answering(event)},
@@ -169,6 +170,7 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, path string) error {
 		r = r.WithContext(ctx)
 	}
 	c := &call{Running: &running, api: a, w: w, r: r, name: name, began: time.Now()}
+	w.Header().Set(TimezoneHeader, c.now().Location().String())
 	if err := found.serve(c); err != nil {
 		return c.failed(err)
 	}

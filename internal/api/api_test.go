@@ -200,6 +200,11 @@ func TestEventsAreRead(t *testing.T) {
 	if len(waiting) != 0 {
 		t.Errorf("the backlog is %v", waiting)
 	}
+	var zone Timezone
+	b.read("timezone", &zone)
+	if zone.Timezone == "" || zone.Now.IsZero() {
+		t.Errorf("the time zone is %+v", zone)
+	}
 	var turnedAway Rejections
 	b.read("rejections", &turnedAway)
 	if len(turnedAway.Credentials) != 1 || turnedAway.Rejections == nil {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
 )
@@ -15,6 +16,21 @@ func catalogue(c *call) (any, error) {
 func listRules(c *call) (any, error) {
 	listed, err := inspect.Rules(c.r.Context(), c.Runtime)
 	return list(listed), err
+}
+
+// TimezoneHeader is the header of each answer that names the relay's time zone. A client
+// shows times in it.
+const TimezoneHeader = "Event-Relay-Timezone"
+
+// Timezone answers a client that reads times before it asks for anything else.
+type Timezone struct {
+	Timezone string    `json:"timezone"`
+	Now      time.Time `json:"now"`
+}
+
+func timezone(c *call) (any, error) {
+	now := c.now()
+	return Timezone{Timezone: now.Location().String(), Now: now}, nil
 }
 
 func fields(c *call) (any, error) {

@@ -236,7 +236,7 @@ func TestCallsEndWhenCaddyExits(t *testing.T) {
 			})
 		}},
 	}
-	api := NewAPI(func() (Running, error) { return Running{Exit: exit}, nil })
+	api := NewAPI(func() (Running, error) { return Running{Exit: exit, Runtime: new(relay.Runtime)}, nil })
 	for path, status := range map[string]int{"/at-once": http.StatusServiceUnavailable, "/on-the-way": http.StatusOK} {
 		answer := httptest.NewRecorder()
 		api.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))

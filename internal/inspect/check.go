@@ -73,7 +73,11 @@ func warnings(ctx context.Context, runtime *relay.Runtime, generation *relay.Gen
 	if err != nil {
 		return nil, fmt.Errorf("checking what waits: %w", err)
 	}
-	return slices.Concat(loadWarnings(generation), absent, warnOfUndefined(generation), warnOfUnescaped(generation), warnOfUnused(generation),
+	var zone []string
+	if doubt := generation.Configuration.ZoneDoubt; doubt != "" {
+		zone = append(zone, doubt)
+	}
+	return slices.Concat(loadWarnings(generation), zone, absent, warnOfUndefined(generation), warnOfUnescaped(generation), warnOfUnused(generation),
 		warnOfSwitches(generation, runtime.Switches()), warnOfUnknown(generation, backlog)), nil
 }
 

@@ -32,6 +32,16 @@ type Status struct {
 	// are answered 200, secrets that were left out, files of secrets that have
 	// changed since they were read.
 	Warnings []string `json:"warnings"`
+	// Refused are the requests of the last hour that were refused, or that no mount took,
+	// and most likely came from senders, newest first. Probes counts the others.
+	Refused []relay.Rejection `json:"refused"`
+	Probes  int               `json:"probes"`
+	// Timezone is the name of the relay's time zone, in which rules and commands name
+	// times, and UTCOffset how many seconds it is ahead of UTC now. TimezoneDoubt says,
+	// if the machine does not name its zone, that times are therefore in UTC.
+	Timezone      string `json:"timezone"`
+	UTCOffset     int    `json:"utc_offset"`
+	TimezoneDoubt string `json:"timezone_doubt,omitempty"`
 	// Quiet are the sources that have been silent for longer than their quiet.
 	Quiet []relay.QuietSource `json:"quiet"`
 	// LastHour counts events and ended deliveries of the last sixty minutes.
@@ -68,7 +78,9 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 		Version: configuration.Version, Started: state.Started, Loaded: state.Loaded, Configuration: state.Configuration,
 		Off: configuration.Disabled, Switches: runtime.Switches(),
 		Warnings: loadWarnings(generation),
-		Backlog:  []BacklogLine{}, Down: state.Down, Quiet: state.Quiet,
+		Refused:  state.Refused, Probes: state.Probes,
+		Timezone: configuration.Zone.String(), TimezoneDoubt: configuration.ZoneDoubt,
+		Backlog: []BacklogLine{}, Down: state.Down, Quiet: state.Quiet,
 		LastHour: map[string]int{}, Queue: runtime.Store().Usage(), Troubles: state.Troubles,
 		RetentionSeconds: int64(time.Duration(configuration.Retention.Age) / time.Second), RetentionBytes: configuration.Retention.Size,
 		MaxPending: configuration.MaxPending, MinFree: configuration.MinFree,
@@ -78,6 +90,7 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 			status.Inactive = append(status.Inactive, rule.Place)
 		}
 	}
+	_, status.UTCOffset = now.In(configuration.Zone).Zone()
 	if status.Switches == nil {
 		status.Switches = []queue.Switch{}
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -46,3 +47,16 @@ var Refused = (*Metrics).refused
 
 // Attempted counts an attempt of an action that no configuration can have.
 var Attempted = (*Metrics).attempted
+
+// KeepRejections stores the list of rejected requests without waiting for the minute,
+// and RecallRejections reads it again.
+var (
+	KeepRejections   = (*Runtime).keepRejections
+	RecallRejections = func(r *Runtime, ctx context.Context) error {
+		r.rejections.recalled = false
+		return r.recallRejections(ctx)
+	}
+)
+
+// Merge adds what was counted of the same rejection.
+func (r *Rejection) Merge(more *Rejection) { r.add(more) }

@@ -222,6 +222,21 @@ func (r *rejections) list() []Rejection {
 	return all
 }
 
+// lately returns the rejections that are a reason to look, newest first, and how many
+// other requests were rejected lately.
+func (r *rejections) lately(now time.Time) (reasons []Rejection, probes int) {
+	reasons = []Rejection{}
+	for _, entry := range r.list() {
+		switch {
+		case entry.NeedsLook(now):
+			reasons = append(reasons, entry)
+		case now.Sub(entry.Last) < Lately:
+			probes += entry.Recent
+		}
+	}
+	return reasons, probes
+}
+
 // notStored takes note of a request whose events were not stored.
 func (r *Runtime) notStored(origin receive.Origin, err error) {
 	if refusal, isRefusal := errors.AsType[*receive.Refusal](err); isRefusal {
@@ -229,8 +244,9 @@ func (r *Runtime) notStored(origin receive.Origin, err error) {
 		switch {
 		case refusal.Carried:
 			sign = SignSender
-		case origin.Mount == "":
-			// All paths of the site are the mount's, so that scanners come to it too.
+		case origin.Mount == "" || refusal.Status == http.StatusMethodNotAllowed:
+			// All paths of the site are the mount's, so that scanners come to it too. And no
+			// sender uses such a method.
 			sign = SignProbe
 		}
 		r.refused(origin.Client, refusal, sign)

@@ -22,6 +22,10 @@ type State struct {
 	Quiet []QuietSource
 	// Troubles are what is wrong with the queue, the oldest first.
 	Troubles []queue.Trouble
+	// Refused are the rejected requests that are a reason to look, newest first. Probes
+	// counts the other ones that were rejected lately.
+	Refused []Rejection
+	Probes  int
 }
 
 // TargetDown is a target that cannot be reached or gives no proper answer. Error
@@ -45,6 +49,7 @@ func (r *Runtime) State() State {
 		Started: r.watch.started, Down: []TargetDown{}, Quiet: []QuietSource{},
 		Troubles: slices.Concat([]queue.Trouble{}, r.engine.Troubles(), r.clock.trouble(r.zone())),
 	}
+	state.Refused, state.Probes = r.rejections.lately(time.Now())
 	r.mutex.Lock()
 	state.Loaded, state.Configuration = r.inForce.since, r.inForce.digest
 	r.mutex.Unlock()

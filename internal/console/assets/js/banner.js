@@ -3,9 +3,10 @@
 import { el, fill, button } from "./dom.js";
 import { icon } from "./icons.js";
 import { shown } from "./shown.js";
-import { parse, timeNode, relative } from "./times.js";
+import { parse, timeNode, relative, zoneHint } from "./times.js";
 import { to } from "./router.js";
 import { onStatus } from "./status.js";
+import { plural } from "./words.js";
 import { switchOn } from "./switching.js";
 
 const most = 3;
@@ -51,6 +52,16 @@ function linesOf(status, reached, problem) {
 			text: [el("strong", trouble.refusing ? "Events are refused with status 503" : "The queue"), " since ", timeNode(trouble.since), ": ", shown(trouble.message, 400), "."],
 		});
 	}
+	const refused = status.refused ?? [];
+	if (refused.length) {
+		const one = refused[0];
+		const count = refused.reduce((sum, line) => sum + line.recent, 0);
+		lines.push({
+			key: `refused ${count} ${one.last} ${one.address}`, tone: "bad", icon: "barred",
+			text: [el("strong", plural(count, "request")), ` that most likely came from ${count === 1 ? "a sender was" : "senders were"} refused in the last hour, the last `, timeNode(one.last, relative), " from ",
+				shown(one.address, 60), one.request ? [" (", shown(one.request, 120), ")"] : null, ": ", shown(one.reason, 200), ". ", el("a", { href: to("rejections") }, "All rejections")],
+		});
+	}
 	for (const down of status.down ?? []) {
 		lines.push({
 			key: `down ${down.target} ${down.action}`, tone: "bad", icon: "unlink",
@@ -64,6 +75,8 @@ function linesOf(status, reached, problem) {
 			text: [el("strong", "Quiet source: "), shown(quiet.source, 60), parse(quiet.last) ? [": its last event came ", timeNode(quiet.last, relative)] : " has sent no event yet", "."],
 		});
 	}
+	const hint = zoneHint(status);
+	if (hint) lines.push({ key: hint, tone: "quiet", icon: "clock", text: hint });
 	return lines;
 }
 

@@ -102,6 +102,18 @@ function markTab(name) {
 	}
 }
 
+// markRefused puts on its tab how many requests of senders were refused lately.
+function markRefused(refused) {
+	const tab = document.querySelector('#tabs a[data-view="rejections"]');
+	const count = refused.reduce((sum, line) => sum + line.recent, 0);
+	const before = tab.querySelector(".badge");
+	if (!count) return before?.remove();
+	const text = count > 99 ? "99+" : String(count);
+	if (before?.firstChild.textContent === text) return;
+	before?.remove();
+	tab.append(el("span.badge", { test: "refused-badge" }, el("span", { "aria-hidden": "true" }, text), el("span.sr-only", ` (${text} refused in the last hour)`)));
+}
+
 // bringIntoStrip scrolls the strip of tabs, which is wider than a phone, to a tab.
 // With scrollIntoView, the Tab key of newer browsers goes on from there, and so past
 // the link that skips the tabs.
@@ -123,6 +135,7 @@ fill(document.getElementById("tools"),
 	button(icon("question"), keys.help, { class: "tool", "aria-label": "Keys", title: "Keys (?)", test: "keys" }),
 	themeButton());
 showBanner(document.getElementById("banner"));
+status.onStatus((now) => markRefused(now?.refused ?? []));
 keys.listen();
 status.start();
 show();

@@ -16,6 +16,16 @@ export const date = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two
 
 export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone ?? "local";
 
+// zoneHint says that the relay's time zone shows another time than the browser's, and
+// "" if it does not: its rules and commands name times in the relay's.
+export function zoneHint(status) {
+	if (!status?.timezone) return "";
+	const ahead = status.utc_offset / 60 + new Date().getTimezoneOffset();
+	if (ahead === 0) return "";
+	return `Times on this page are in your browser's time zone, ${zone()}. The relay's, in which rules and commands name times, is ${status.timezone}: ` +
+		`its clocks are ${span(Math.abs(ahead) * 60)} ${ahead > 0 ? "ahead" : "behind"}.`;
+}
+
 // full writes a time to the millisecond, with its zone.
 export function full(at) {
 	const offset = -at.getTimezoneOffset();

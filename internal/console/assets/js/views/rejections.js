@@ -6,21 +6,28 @@ import { shown, mono, long } from "../shown.js";
 import { timeNode, parse, relative } from "../times.js";
 import { listPage, matches } from "./page.js";
 
+// What speaks for and against a sender, where the status alone does not.
+const signs = {
+	unclear: "Without a credential: a sender that has none, or a scanner. From the third in an hour it counts.",
+	probe: "As any scanner does; it does not count.",
+};
+
 export function open(container) {
 	const page = listPage(container, {
-		title: "Rejections", view: "rejections", placeholder: "address, status, reason …",
-		intro: "Refused requests since the start, grouped. Only their origin is kept.",
+		title: "Rejections", view: "rejections", placeholder: "address, status, path, reason …",
+		intro: "Requests that were refused, and those that no mount took, grouped. Of a refused one only the origin is kept.",
 		tools: [button([icon("again"), "Read again"], () => page.again(), { test: "read-again" })],
 		load: () => get("rejections"),
 		draw: (data, words) => {
-			const list = (data.rejections ?? []).filter((one) => matches(words, one.address, String(one.status), one.reason));
+			const list = (data.rejections ?? []).filter((one) => matches(words, one.address, String(one.status), one.request ?? "", one.reason));
 			return [
-				el("section.panel", el("h2", "Refused requests"), list.length ? table("Refused requests", ["Last", "From", "Answer", "Why", "Times", "First"], list.map((one) => el("tr", { test: "rejection" },
-					el("td", timeNode(one.last)), el("td", mono(one.address, 80)), el("td", el("span.mark.tone-bad", icon("barred"), String(one.status))), el("td", long(one.reason, 300)), el("td.number", one.count.toLocaleString("en")), el("td", timeNode(one.first)))))
-					: el("p.muted", words.length ? "None of them matches." : "No request has been refused since Caddy was started. If a sender says that it sent an event which is not in the activity, its request never reached this handler: look at the firewall, the address and its path.")),
+				el("section.panel", el("h2", "Rejected requests"), list.length ? table("Rejected requests", ["Last", "From", "Answer", "Why", "Times", "First"], list.map((one) => el("tr", { test: "rejection" },
+					el("td", timeNode(one.last)), el("td", mono(one.address, 80)), el("td", el(`span.mark.tone-${one.sign === "probe" ? "quiet" : "bad"}`, icon("barred"), String(one.status))),
+					el("td", one.request ? [mono(one.request, 120), ": "] : null, long(one.reason, 400), signs[one.sign] ? el("p.muted", signs[one.sign]) : null), el("td.number", one.count.toLocaleString("en")), el("td", timeNode(one.first)))))
+					: el("p.muted", words.length ? "None of them matches." : "No request has been refused, and none came that no mount took. If a sender says that it sent an event which is not in the activity, its request never reached this server: look at the firewall and the address.")),
 				el("section.panel", el("h2", "Credentials"), (data.credentials ?? []).length ? table("When each credential was last used", ["Source", "Credential", "Kind", "Value", "Last used"], data.credentials.map((use) => el("tr", { test: "credential" },
 					el("td", shown(use.source, 80)), el("td", `${use.credential}.`), el("td", shown(use.kind, 40)), el("td", `${use.value}.`),
-					el("td", parse(use.last) ? timeNode(use.last, relative) : el("span.mark.tone-quiet", icon("dash"), "not since the start"))))) : el("p.muted", "No source has a credential."),
+					el("td", parse(use.last) ? timeNode(use.last, relative) : el("span.mark.tone-quiet", icon("dash"), "not yet"))))) : el("p.muted", "No source has a credential."),
 				(data.secrets ?? []).length ? el("ul.notes", data.secrets.map((text) => el("li.tone-warn", icon("warning"), " ", long(text, 500)))) : null,
 				el("p.note", "Credentials and their values are counted in the order of the Caddyfile. An old value that is not used any more can be removed.")),
 			];

@@ -61,6 +61,7 @@ export function open(container) {
 			el("dt", "History kept"), el("dd", status.retention_seconds ? span(status.retention_seconds) : "for ever", status.retention_bytes ? ` or ${bytes(status.retention_bytes)}` : null)),
 		waiting.length ? el("ul.counts", waiting.map((line) => el("li", el("strong", line.count.toLocaleString("en")), " × ", el("a", { href: to("actions", line.action) }, shown(line.action, 80)), ", oldest ", timeNode(line.oldest, relative), line.paused ? ", paused" : null, line.unknown ? el("span.tone-bad", ", not configured any more") : null))) : null);
 		fill(about, el("dl.values",
+			el("dt", "Time zone"), el("dd", shown(status.timezone, 60), status.timezone_doubt ? [": ", shown(status.timezone_doubt, 300)] : null),
 			el("dt", "Version"), el("dd", status.version ? mono(status.version) : "a build without a version"),
 			el("dt", "Started"), el("dd", timeNode(status.started, medium), parse(status.started) ? el("span.muted", " (", timeNode(status.started, relative), ")") : null),
 			el("dt", "Configuration loaded"), el("dd", timeNode(status.loaded, medium), status.configuration ? [" ", mono(status.configuration.slice(0, 12))] : null),
