@@ -3,7 +3,6 @@ package examples_test
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -250,29 +249,16 @@ func TestFolders(t *testing.T) {
 
 func TestEmailAlert(t *testing.T) {
 	t.Parallel()
-	lan := newLAN(t)
-	e := start(t, "email-alert", lan.URL)
+	mails := newMailbox(t)
+	e := start(t, "email-alert", mails.url)
 	e.post("request.http", "Rejected", "Accepted") // leads to no mail
-	e.post("request.http")
-	mail := lan.next(t, "POST /api/v1/send")
-	if user, password, _ := mail.BasicAuth(); user != "relay" || password != "demo-mail-password" {
-		t.Errorf("the credentials are %q and %q", user, password)
+	e.post("request.http", "Nordlicht", "Größe\\r\\nBcc: eve@else.example\\r\\n\\r\\n")
+	subject, text := mails.next(t, "production@studio.example")
+	if want := `Größe Bcc: eve@else.example "Trailer" 2: Rejected`; subject != want {
+		t.Errorf("the subject is %q, want %q", subject, want)
 	}
-	var message struct {
-		Subject, Text string
-		To            []struct{ Email string }
-	}
-	if err := json.Unmarshal([]byte(mail.body), &message); err != nil {
-		t.Fatalf("%v\n%s", err, mail.body)
-	}
-	if want := `Nordlicht "Trailer" 2: Rejected`; message.Subject != want {
-		t.Errorf("the subject is %q, want %q", message.Subject, want)
-	}
-	if len(message.To) != 1 || message.To[0].Email != "production@studio.example" {
-		t.Errorf("the mail goes to %v", message.To)
-	}
-	if !strings.Contains(message.Text, "iCFM says quote_status_change.\n\nNordlicht") {
-		t.Errorf("the text is %q", message.Text)
+	if !strings.HasPrefix(text, "iCFM says quote_status_change.\n\nGröße\nBcc: eve@else.example\n\n \"Trailer\" 2 is now: Rejected\n\nReceived 2") {
+		t.Errorf("the text is %q", text)
 	}
 }
 

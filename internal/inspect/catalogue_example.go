@@ -65,6 +65,17 @@ func Example(ctx context.Context, runtime *relay.Runtime, action string) (Exampl
 			planned = numbers
 		}
 	}
+	if mail := generation.Action(action).Action().Mail; mail != nil && planned.Error != "" {
+		// It may take what it has for addresses.
+		domain := "domain.example"
+		if len(mail.Recipients) > 0 {
+			domain = mail.Recipients[0]
+		}
+		addresses := plan(generation, action, madeUp(generation, action, about, func(name string) any { return strings.ToLower(name) + "@" + domain }))
+		if addresses.Error == "" {
+			planned = addresses
+		}
+	}
 	return ExampleRequest{PlannedRequest: planned}, nil
 }
 
