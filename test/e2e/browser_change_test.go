@@ -48,6 +48,7 @@ func TestBrowserPauseAndResume(t *testing.T) {
 	p.sees(row, "delivered")
 	p.until("three pending deliveries", visible(row, "pending")+`.length === 3`)
 	p.sees(test("banner"), "the SAN is being moved")
+	p.sees(row+" "+test("paused"), "paused: the SAN is being moved")
 	if n := len(s.folders.requests("/folders")); n != 0 {
 		t.Errorf("%d deliveries were sent while the action was paused", n)
 	}
@@ -81,10 +82,20 @@ func TestBrowserSwitchOffAnEvent(t *testing.T) {
 	p.rows(1)
 	p.sees(row, "projects are being imported")
 
+	p.click("#tabs a", "Settings")
+	p.sees(test("switches"), "Not everything is on")
 	p.click(test("banner-on"), "")
+	p.sees(test("meanwhile"), "1 event came while it was off")
+	p.sees(test("meanwhile-command"), "caddy event-relay decide --since ")
+	p.click(test("meanwhile-decide"), "")
+	p.click(test("again-confirm"), "")
+	p.sees(test("again-result"), "1 event decided again")
+	p.click(test("again-close"), "")
+	s.folders.awaits(t, "/folders", 2)
+	p.sees(test("switches"), "Everything is on.")
 	p.gone(test("banner"), "")
 	s.icfm("project_created", project(4712, "Paper Boats", "Approved"))
-	s.folders.awaits(t, "/folders", 2)
+	s.folders.awaits(t, "/folders", 3)
 }
 
 // TestBrowserSendsATestEvent: it takes the way of a real one and is marked to

@@ -11,6 +11,16 @@ const listeners = new Set();
 
 export const status = () => latest;
 
+// heldBy returns the switch that keeps a pending delivery waiting, as it is now: that
+// of everything, or that of its action. One without a time is the configuration's.
+export function heldBy(delivery) {
+	if (delivery.state !== "pending") return null;
+	if (!latest) return delivery.paused ?? null;
+	if (latest.off) return { kind: "all", reason: "active off in the configuration" };
+	const off = latest.switches ?? [];
+	return off.find((one) => one.kind === "all") ?? off.find((one) => one.kind === "action" && one.name === delivery.action) ?? null;
+}
+
 // onStatus calls back with each new status, whether the relay can be reached,
 // and why its status cannot be read; and at once if something is known.
 // It returns a function that ends it.

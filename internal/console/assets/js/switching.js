@@ -5,6 +5,9 @@ import { openDialog } from "./dialogs.js";
 import { visible } from "./shown.js";
 import { refresh } from "./status.js";
 import { failed, toast } from "./toast.js";
+import { copy } from "./copy.js";
+import { decide } from "./again.js";
+import { plural } from "./words.js";
 
 // changed gets every switch that was turned here.
 export const changed = new EventTarget();
@@ -44,7 +47,8 @@ export function switchOff(kind, name = "") {
 
 export async function switchOn(kind, name = "") {
 	try {
-		await turn({ kind, name, off: false });
+		const { meanwhile } = await turn({ kind, name, off: false });
+		if (meanwhile?.decide) tellMeanwhile(meanwhile);
 	} catch (error) {
 		failed(error);
 	}
@@ -52,9 +56,25 @@ export async function switchOn(kind, name = "") {
 
 async function turn(what) {
 	const body = Object.fromEntries(Object.entries(what).filter(([, value]) => value !== ""));
-	await post("switch", body);
+	const turned = await post("switch", body);
 	const subject = what.kind === "all" ? "Everything" : visible(what.name);
-	toast(`${subject} is ${what.kind === "action" ? (what.off ? "paused" : "resumed") : what.off ? "switched off" : "switched on"}.`);
+	toast(`${subject} is ${what.kind === "action" ? (what.off ? "paused" : "resumed") : what.off ? "switched off" : "switched on"}.${turned.meanwhile && what.kind !== "event" ? ` ${plural(turned.meanwhile.deliveries, "delivery goes", "deliveries go")} out now.` : ""}`);
 	await refresh();
 	changed.dispatchEvent(new Event("change"));
+	return turned;
+}
+
+// tellMeanwhile says which events came while something was off, and how to decide
+// them.
+function tellMeanwhile({ events, more, decide: command, filter }) {
+	openDialog("Events that came meanwhile", (close) => [
+		el("p", { test: "meanwhile" }, `${more ? "At least " : ""}${plural(events, "event")} came while it was off, and nothing was done about ${events === 1 ? "it" : "them"}. What they would lead to now is shown before anything is sent.`),
+		el("p", el("code.block", { test: "meanwhile-command" }, command)),
+		el("div.actions", button("Leave them", close),
+			button("Copy the command", () => copy(command, "the command"), { test: "meanwhile-copy" }),
+			button("Decide them …", () => {
+				close();
+				decide({ filter }, { what: "these events" });
+			}, { class: "primary", test: "meanwhile-decide" })),
+	], { test: "meanwhile-dialog" });
 }

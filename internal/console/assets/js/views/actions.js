@@ -6,6 +6,7 @@ import { shown, mono, long, visible } from "../shown.js";
 import { parse, timeNode, relative, span } from "../times.js";
 import { to, read, replace, eventAddress } from "../router.js";
 import { plural } from "../words.js";
+import { tryButton } from "../trying.js";
 import { switchOff, switchOn, changed } from "../switching.js";
 import { switchText } from "../banner.js";
 import { confirmed, openDialog } from "../dialogs.js";
@@ -97,7 +98,7 @@ function entryBody(action) {
 	}, { test: "action-example" });
 	return [
 		action.switch ? el("p.problem.is-warn", switchText(action.switch), " Its deliveries gather and are sent when it is resumed.") : null,
-		action.down ? el("p.problem", "The target ", mono(action.down.target), " is down since ", timeNode(action.down.since), ": ", long(action.down.error, 300), ". One delivery at a time tries it; the others wait and lose nothing.") : null,
+		action.down ? el("p.problem", "The target ", mono(action.down.target), " is down since ", timeNode(action.down.since), ": ", long(action.down.error, 300), ". One delivery at a time tries it; the others wait and lose nothing. ", tryButton({ target: action.down.target }, { label: `Try ${visible(action.down.target)} now` })) : null,
 		el("div.tools",
 			action.switch ? button([icon("play"), "Resume"], () => switchOn("action", action.name), { class: "primary", test: "action-resume" })
 				: button([icon("pause"), "Pause …"], () => switchOff("action", action.name), { test: "action-pause" }),

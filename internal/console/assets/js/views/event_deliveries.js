@@ -5,14 +5,15 @@ import { icon } from "../icons.js";
 import { post } from "../api.js";
 import { confirmed } from "../dialogs.js";
 import { code } from "../code.js";
-import { shown, mono, long } from "../shown.js";
+import { shown, visible, mono, long } from "../shown.js";
 import { copy } from "../copy.js";
 import { parse, timeNode, took, due } from "../times.js";
 import { to, eventAddress } from "../router.js";
 import { mark, stateOf, standing, plural } from "../words.js";
 import { resend } from "../again.js";
 import { failed, toast } from "../toast.js";
-import { refresh, status } from "../status.js";
+import { refresh, heldBy } from "../status.js";
+import { tryButton } from "../trying.js";
 
 export function deliveriesSection(detail, { changed }) {
 	const heading = el("h2", "Deliveries");
@@ -40,7 +41,7 @@ function card(delivery, changed, openAttempts) {
 			mark(kind),
 			el("div.delivery-tools",
 				delivery.state === "pending"
-					? button([icon("barred"), "Cancel"], () => cancel(delivery, changed), { class: "small", test: "cancel-delivery" })
+					? [heldBy(delivery) ? null : tryButton({ delivery: delivery.id }, { label: `Try the delivery for ${visible(delivery.action)} now`, done: changed }), button([icon("barred"), "Cancel"], () => cancel(delivery, changed), { class: "small", test: "cancel-delivery" })]
 					: delivery.mended_by ? null : button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", would: { events: 1, deliveries: 1, arrived: delivery.state === "delivered" ? 1 : 0, actions: { [delivery.action]: 1 } }, done: changed }), { class: "small", test: "resend-delivery" }))),
 		el("p", sentence(delivery)),
 		delivery.mended_by ? el("p", { test: "mended" }, "Mended: it was sent again as ", otherLink(delivery.mended_by), ", which arrived.") : null,
@@ -69,8 +70,9 @@ function sentence(delivery) {
 	case "expired": return [`Expired after ${n}, `, timeNode(delivery.ended), ": it was too late to be of use", delivery.error ? why : "", "."];
 	case "cancelled": return [`Cancelled after ${n}, `, timeNode(delivery.ended), "."];
 	case "pending": {
-		const paused = (status()?.switches ?? []).find((one) => one.kind === "action" && one.name === delivery.action);
-		if (paused) return [delivery.attempts ? [`Not delivered after ${n}`, why, " "] : null, "Paused: it will be sent when the action is resumed."];
+		const held = heldBy(delivery);
+		if (held) return [delivery.attempts ? [`Not delivered after ${n}`, why, ". "] : null, el("strong", { test: "paused" }, held.kind === "action" ? ["It waits: action ", shown(held.name, 80), " is paused"] : "It waits: everything is switched off",
+			parse(held.since) ? [" since ", timeNode(held.since)] : null, parse(held.until) ? [" until ", timeNode(held.until)] : null, held.reason ? [" (", shown(held.reason, 160), ")"] : null, "."]];
 		const next = delivery.behind ? ["It waits for the delivery ", el("a", { href: eventAddress(delivery.behind) }, mono(delivery.behind)), " of the same order_by, which must end first."]
 			: parse(delivery.due) ? ["Next attempt: ", timeNode(delivery.due, due), "."] : "It waits.";
 		return delivery.attempts ? [`Not delivered after ${n}`, why, " ", next] : ["Not tried yet. ", next];

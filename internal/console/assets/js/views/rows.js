@@ -4,6 +4,7 @@ import { icon } from "../icons.js";
 import { shown, visible } from "../shown.js";
 import { parse, clock, full, date, dayName, due, timeNode } from "../times.js";
 import { eventAddress } from "../router.js";
+import { heldBy } from "../status.js";
 import { mark, verdictOf, stateOf, standing } from "../words.js";
 
 // eventRow makes the row; draw(event) shows another state of the same event.
@@ -77,6 +78,8 @@ function deliveriesOf(event) {
 // detailOf says in a few words what stands behind a delivery's state.
 export function detailOf(delivery) {
 	const parts = [];
+	const held = heldBy(delivery);
+	if (held) parts.push(el("strong", { test: "paused" }, held.kind === "action" ? "paused" : "switched off", held.reason ? [": ", shown(held.reason, 60)] : null));
 	if (delivery.of) parts.push("sent again");
 	if (delivery.mended_by) parts.push(stateOf(delivery.state).word);
 	if (delivery.state !== "delivered" && delivery.status) parts.push(String(delivery.status));

@@ -8,6 +8,7 @@ import { to } from "../router.js";
 import { bytes, plural } from "../words.js";
 import { onStatus } from "../status.js";
 import { switchOff, switchOn } from "../switching.js";
+import { tryButton } from "../trying.js";
 import { switchText } from "../banner.js";
 
 export function open(container) {
@@ -37,17 +38,18 @@ export function open(container) {
 		const off = status.switches ?? [];
 		const everything = off.find((one) => one.kind === "all");
 		fill(switches,
-			el("div.switch-line", el("p", everything ? [icon("power"), " ", switchText(everything)] : status.off ? [icon("power"), " The configuration says ", el("code", "active off"), ": nothing is done about events."] : [icon("check"), " Everything is on."]),
+			el("div.switch-line", el("p", everything ? [icon("power"), " ", switchText(everything)] : status.off ? [icon("power"), " The configuration says ", el("code", "active off"), ": nothing is done about events."] : off.length || status.inactive?.length ? [icon("warning"), " Not everything is on:"] : [icon("check"), " Everything is on."]),
 				everything ? button([icon("play"), "Turn everything on"], () => switchOn("all"), { class: "primary", test: "all-on" })
 					: button([icon("power"), "Switch everything off …"], () => switchOff("all"), { class: "danger", test: "all-off" })),
 			off.filter((one) => one.kind !== "all").map((one) => el("div.switch-line", { test: "switch" }, el("p", icon(one.kind === "action" ? "pause" : "power"), " ", switchText(one)),
 				button(one.kind === "action" ? "Resume" : "Turn on", () => switchOn(one.kind, one.name), { class: "small" }))),
+			status.inactive?.length ? el("div.switch-line", { test: "inactive" }, el("p", icon("power"), ` ${plural(status.inactive.length, "rule is", "rules are")} off by the configuration (`, el("code", "active off"), "): ", status.inactive.slice(0, 8).map((place, i) => [i ? ", " : "", mono(place, 120)]), status.inactive.length > 8 ? " and more" : null, ".")) : null,
 			el("p.note", "Single events are switched under ", el("a", { href: to("events") }, "Events"), ", actions paused under ", el("a", { href: to("actions") }, "Actions"), "."));
 		const down = status.down ?? [];
 		const quiet = status.quiet ?? [];
 		fill(health, el("ul.health",
 			(status.warnings ?? []).map((text) => el("li.tone-bad", icon("warning"), el("span", long(text, 600)))),
-			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240)))),
+			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240), " ", tryButton({ target: one.target }, { label: `Try ${one.target} now` })))),
 			quiet.map((one) => el("li.tone-warn", icon("quiet"), el("span", "Source ", shown(one.source, 60), parse(one.last) ? [" silent since ", timeNode(one.last), " (", timeNode(one.last, relative), ")"] : " has sent no event yet"))),
 			!down.length ? el("li.tone-good", icon("check"), el("span", "No target is down.")) : null,
 			!quiet.length ? el("li.tone-good", icon("check"), el("span", "Every source has sent something recently.")) : null));
