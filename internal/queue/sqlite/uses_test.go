@@ -321,6 +321,12 @@ func TestMergedUses(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantUses(t, db, 0, 0, 0)
+	// Events that were added before it was broken off are not counted by a crash.
+	broken, cancel := context.WithCancel(ctx)
+	if _, err := db.Merge(broken, first, func(int64, int64) { cancel() }); err == nil || number(t, db, "SELECT count(*) FROM events") == 0 {
+		t.Fatalf("a merge that was broken off gave %v", err)
+	}
+	wantUses(t, crash(t, db), 0, 0, 0)
 	for _, step := range []struct {
 		file string
 		want int64
