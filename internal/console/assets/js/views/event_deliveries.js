@@ -71,8 +71,8 @@ function sentence(delivery) {
 	case "cancelled": return [`Cancelled after ${n}, `, timeNode(delivery.ended), "."];
 	case "pending": {
 		const held = heldBy(delivery);
-		if (held) return [delivery.attempts ? [`Not delivered after ${n}`, why, ". "] : null, el("strong", { test: "paused" }, held.kind === "action" ? ["It waits: action ", shown(held.name, 80), " is paused"] : "It waits: everything is switched off",
-			parse(held.since) ? [" since ", timeNode(held.since)] : null, parse(held.until) ? [" until ", timeNode(held.until)] : null, held.reason ? [" (", shown(held.reason, 160), ")"] : null, "."]];
+		if (held) return [delivery.attempts ? [`Not delivered after ${n}`, why, ". "] : null, el("strong", { test: "paused" }, held.kind === "action" ? ["It waits: action ", shown(held.name, 80), " is paused"] : "It waits: everything is switched off"),
+			parse(held.since) ? [" since ", timeNode(held.since)] : null, parse(held.until) ? [" until ", timeNode(held.until)] : null, held.reason ? [" (", shown(held.reason, 160), ")"] : null, "."];
 		const next = delivery.behind ? ["It waits for the delivery ", el("a", { href: eventAddress(delivery.behind) }, mono(delivery.behind)), " of the same order_by, which must end first."]
 			: parse(delivery.due) ? ["Next attempt: ", timeNode(delivery.due, due), "."] : "It waits.";
 		return delivery.attempts ? [`Not delivered after ${n}`, why, " ", next] : ["Not tried yet. ", next];
