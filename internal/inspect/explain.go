@@ -247,6 +247,7 @@ type StoredEvent struct {
 	ID       string    `json:"id"`
 	Source   string    `json:"source"`
 	Event    string    `json:"event"`
+	Subject  string    `json:"subject,omitempty"`
 	Received time.Time `json:"received"`
 	// Record is what event.Event's Record returns.
 	Record  json.RawMessage `json:"record"`
@@ -260,7 +261,7 @@ func Stored(ctx context.Context, runtime *relay.Runtime, id string) (StoredEvent
 		return StoredEvent{}, err
 	}
 	return StoredEvent{
-		ID: event.ID, Source: event.Source, Event: event.Name, Received: event.Received,
+		ID: event.ID, Source: event.Source, Event: event.Name, Subject: event.Subject, Received: event.Received,
 		Record: event.Record(), RawBody: event.RawBody,
 	}, nil
 }
@@ -272,6 +273,6 @@ func ExplainStored(g *relay.Generation, stored StoredEvent) (Explanation, error)
 	if err != nil {
 		return Explanation{}, err
 	}
-	e.ID, e.Source, e.Name, e.Received = stored.ID, stored.Source, stored.Event, stored.Received
+	e.ID, e.Source, e.Name, e.Subject, e.Received = stored.ID, stored.Source, stored.Event, stored.Subject, stored.Received
 	return explain(g, []*event.Event{e}), nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 )
 
@@ -15,6 +16,7 @@ func TestUses(t *testing.T) {
 	dir := t.TempDir()
 	runtime := relaytest.Open(t, dir)
 	generation := relaytest.Push(t, runtime, listedConfiguration())
+	pausePay(t, runtime)
 	held := orderPaid(t, generation, `{"data":{"id":7,"sum":4,"state":"paid"}}`)
 	test := orderPaid(t, generation, `{"data":{"id":8,"sum":4,"state":"paid"}}`)
 	test.Test = true
@@ -70,9 +72,19 @@ func TestUses(t *testing.T) {
 	}
 }
 
+// pausePay keeps the deliveries of listedConfiguration waiting: their target is not
+// there, and each failure would be an event.
+func pausePay(t *testing.T, runtime *relay.Runtime) {
+	t.Helper()
+	if _, err := runtime.Turn(t.Context(), queue.Switch{Kind: queue.SwitchAction, Name: "pay", Off: true}, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestIdleRules(t *testing.T) {
 	runtime := relaytest.Open(t, t.TempDir())
 	generation := relaytest.Push(t, runtime, listedConfiguration())
+	pausePay(t, runtime)
 	notes := func(after time.Duration) string {
 		t.Helper()
 		notes, err := noteIdle(t.Context(), runtime, generation, time.Now().Add(after))
