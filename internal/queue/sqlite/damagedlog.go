@@ -42,7 +42,7 @@ func (db *DB) keepDamagedLog() error {
 		return nil
 	}
 	kind := damagedLog
-	if state.LostCommits == 0 {
+	if state.Restored() {
 		kind = mendedLog
 	}
 	kept := file + kind + db.now().UTC().Format("20060102T150405.000Z")
@@ -56,7 +56,7 @@ func (db *DB) keepDamagedLog() error {
 	}
 	fields := []zap.Field{zap.String("file", file), zap.String("copy", kept), zap.Int("bits_restored", len(state.Patches)),
 		zap.Int("frames_read", state.Committed), zap.Int("frames_lost", state.Lost), zap.Int("transactions_lost", state.LostCommits)}
-	if state.LostCommits == 0 {
+	if state.Restored() {
 		db.logger.Error("the write-ahead log was damaged and could be restored: nothing is missing; a copy of it as it was is kept; look after the disk", fields...)
 	} else {
 		db.logger.Error("the write-ahead log is damaged: what was committed behind the damage cannot be read, so events that were accepted may be missing; a copy is kept", fields...)

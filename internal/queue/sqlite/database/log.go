@@ -40,6 +40,9 @@ type LogState struct {
 	// Lost are the frames of this log behind the damage, and LostCommits how many
 	// of them end a transaction.
 	Lost, LostCommits int
+	// Uncertain says that a frame was mended which may name another page than it did,
+	// so that something may be missing all the same.
+	Uncertain bool
 }
 
 // LogPatch is what is to be written at a place of a log.
@@ -51,6 +54,9 @@ type LogPatch struct {
 // Damaged reports whether the log holds more than a transaction that was being
 // written when the program ended.
 func (s LogState) Damaged() bool { return s.LostCommits > 0 || len(s.Patches) > 0 }
+
+// Restored reports whether nothing is missing once the patches are applied.
+func (s LogState) Restored() bool { return s.LostCommits == 0 && !s.Uncertain }
 
 // ScanLog reads a write-ahead log. It returns an error only if reading fails: damage
 // is a part of the state.
@@ -64,7 +70,7 @@ func ScanLog(r io.Reader) (state LogState, err error) {
 	// are the pages of which a frame was mended with a content that may be wrong, and
 	// that no later frame has written yet.
 	var patches []LogPatch
-	frames, commits, doubtful := 0, 0, map[uint32]bool{}
+	frames, commits, uncertain, doubtful := 0, 0, false, map[uint32]bool{}
 	defer func() { // frames counts those that are of no use without what is missing
 		if commits > 0 {
 			state.Lost += frames
@@ -81,7 +87,7 @@ func ScanLog(r io.Reader) (state LogState, err error) {
 		}
 	}
 	page := number(header, 2)
-	if page < smallestPage || page > largestPage || page&(page-1) != 0 {
+	if !whole || page < smallestPage || page > largestPage || page&(page-1) != 0 {
 		page = PageSize // what it is in our databases
 	}
 	salts := [2]uint32{number(header, 4), number(header, 5)}
@@ -94,6 +100,7 @@ func ScanLog(r io.Reader) (state LogState, err error) {
 		if n == 0 && !whole {
 			salts = own // the header cannot be trusted
 		}
+		hidden := false
 		if whole {
 			mended := mendFrame(frame, header[16:24], &sum, order)
 			if mended.fits {
@@ -106,24 +113,26 @@ func ScanLog(r io.Reader) (state LogState, err error) {
 				} else {
 					delete(doubtful, of)
 				}
-				if number(frame, 1) != 0 {
+				uncertain = uncertain || mended.uncertain
+				if number(frame, 1) != 0 || mended.hidesCommit {
 					commits++
 				}
 				if number(frame, 1) != 0 && len(doubtful) == 0 {
+					state.Uncertain = uncertain
 					state.Committed = n + 1
 					state.Patches = append(state.Patches, patches...)
 					patches, frames, commits = nil, 0, 0
 				}
 				continue
 			}
-			whole = false
+			whole, hidden = false, mended.hidesCommit
 		}
 		// Frames of an earlier turn of the log have other salts: the first is
 		// counted up at each turn, the second is random. One of them may be what is
 		// damaged.
 		if own[0] == salts[0] || own[1] == salts[1] {
 			state.Lost++
-			if number(frame, 1) != 0 {
+			if hidden || number(frame, 1) != 0 {
 				state.LostCommits++
 			}
 		}
@@ -149,8 +158,12 @@ type frameMend struct {
 	fits bool
 	at   int
 	data []byte
-	// doubtful says that what is in the page may be wrong all the same.
-	doubtful bool
+	// doubtful says that what is in the page may be wrong all the same, and uncertain
+	// that the frame may be one of another page.
+	doubtful, uncertain bool
+	// hidesCommit says that a frame that does not fit probably ended a transaction,
+	// before the number that says so became 0.
+	hidesCommit bool
 }
 
 // mendFrame looks whether a frame fits the log, in which sum is the checksum of
@@ -177,9 +190,9 @@ func mendFrame(frame, salts []byte, sum *logSum, order binary.ByteOrder) (mend f
 		case next.bitsFrom(stored) != 1:
 			next = stored
 		case found: // it may be a bit of the page or one of the checksum
-			return frameMend{}
-		default:
-			mend = frameMend{fits: true, at: 16, data: binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, next.a), next.b)}
+			return frameMend{hidesCommit: mend.hidesCommit}
+		default: // two bits of the last number of the page have the same effect
+			mend = frameMend{fits: true, doubtful: true, uncertain: mend.uncertain, at: 16, data: binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, next.a), next.b)}
 		}
 	}
 	if mend.fits {
@@ -196,13 +209,15 @@ const doubtfulBit = 16
 // flippedBit finds the bit of a frame that must be flipped to make its checksum
 // the one that is wanted, and reports whether there is any. A checksum is a sum in
 // which each number has a factor that depends on what follows, so it is enough to
-// compare differences. Of the factors of high bits only the low part counts, so that bits elsewhere may
-// have the same effect, and what is found is doubtful. Then it counts only if it is
-// in the page, and a later frame writes that page again.
+// compare differences. Of the factors of high bits only the low part counts, so that
+// bits elsewhere may have the same effect, and what is found is doubtful. So it is in
+// the last number of the page: two bits of the checksum have the same effect. Then it
+// counts only if it is in the page, and a later frame writes that page again.
 func flippedBit(frame []byte, is, wanted logSum, order binary.ByteOrder) (mend frameMend, found bool) {
 	difference := logSum{wanted.a - is.a, wanted.b - is.b}
 	// What the first and the second number of a pair add to the sum for each 1.
 	first, second := logSum{1, 1}, logSum{0, 1}
+	header := false // whether a bit of the header is what is found
 	for pair := len(frame) - 8; pair >= 0; pair -= 8 {
 		if pair == 8 || pair == 16 {
 			continue // salts and checksum are not part of the sum
@@ -218,16 +233,27 @@ func flippedBit(frame []byte, is, wanted logSum, order binary.ByteOrder) (mend f
 				if (logSum{factor.a * change, factor.b * change}) != difference {
 					continue
 				}
-				doubtful := found || bit >= doubtfulBit
-				found = true
-				if doubtful && pair == 0 {
-					return frameMend{}, true
-				}
+				doubtful := found || bit >= doubtfulBit || pair+4*i == len(frame)-4
+				found, header = true, pair == 0
 				mend = frameMend{fits: true, at: pair + 4*i, data: make([]byte, 4), doubtful: doubtful}
 				order.PutUint32(mend.data, value+change)
 			}
 		}
-		first, second = first.onward(), second.onward()
+		if pair > 0 {
+			first, second = first.onward(), second.onward()
+		}
+	}
+	// There is always one page and one size with which the frame fits. They are likely
+	// to be what the frame had if few of their bits differ from what it has.
+	page, size := order.Uint32(frame), order.Uint32(frame[4:])
+	otherPage := page + difference.a*second.b - difference.b*second.a
+	otherSize := size + difference.b*first.a - difference.a*first.b
+	if bits.OnesCount32(page^otherPage)+bits.OnesCount32(size^otherSize) <= 2 {
+		if header && mend.doubtful {
+			mend = frameMend{}
+		}
+		mend.uncertain = mend.doubtful || !found
+		mend.hidesCommit = size == 0 && otherSize != 0
 	}
 	return mend, found
 }
