@@ -295,3 +295,50 @@ func TestMergeRefuses(t *testing.T) {
 	}
 	verified(t, db)
 }
+
+// A machine is lost, a backup of it is restored elsewhere, and a later one turns up:
+// what came in between is added with its counts.
+func TestMergeOfTheLaterBackup(t *testing.T) {
+	ctx := context.Background()
+	lost := newHarness(t, limits{})
+	lost.Open(t)
+	if err := lost.db.Exist(ctx, benchThings); err != nil {
+		t.Fatal(err)
+	}
+	put := func(db *DB, n int) {
+		t.Helper()
+		for range n {
+			e := usedEntry("x")
+			e.Event.Received = lost.Now()
+			mustPut(t, db, e)
+		}
+	}
+	put(lost.db, 10)
+	early := backupOf(t, lost.db)
+	lost.set(2 * time.Minute)
+	put(lost.db, 15)
+	late := backupOf(t, lost.db)
+
+	dir := t.TempDir()
+	if err := Restore(early, dir); err != nil {
+		t.Fatal(err)
+	}
+	lost.set(2 * time.Minute)
+	db := benchOpen(t, Options{MinFree: -1, Dir: dir, Clock: lost.Now})
+	put(db, 4)
+	wantUses(t, db, 14, 14, 14)
+	for _, step := range []struct {
+		file  string
+		added int
+		want  int64
+	}{{early, 0, 14}, {late, 15, 29}, {late, 0, 29}, {early, 0, 29}} {
+		if added, err := db.Merge(ctx, step.file, nil); added != step.added || err != nil {
+			t.Errorf("%d were added and %v, want %d", added, err, step.added)
+		}
+		wantUses(t, db, step.want, step.want, step.want)
+		if counted := countedEvents(t, db); counted != step.want {
+			t.Errorf("%d events are counted, want %d", counted, step.want)
+		}
+	}
+	verified(t, db)
+}

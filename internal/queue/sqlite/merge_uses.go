@@ -17,30 +17,60 @@ func (db *DB) mergeUses(ctx context.Context, from *sqlite.Conn, identity string)
 		return err // it counted none
 	}
 	c := &mergingUses{identity: identity}
-	theirs := things{events: make(map[eventName]*thing), others: make(map[thingName]*thing)}
-	if err := listUses(from, func(t thing) { theirs.add(&t) }); err != nil {
-		return err
-	}
-	counted, err := countedUpTo(from)
-	if err != nil {
-		return err
-	}
-	if err := countUses(from, counted, func(of *queue.Thing, received int64) {
-		if t := theirs.find(of); t != nil {
-			t.uses.add(1, received, received)
-		}
-	}); err != nil {
-		return err
-	}
-	theirs.all(func(t *thing) { c.things = append(c.things, *t) })
-	if err := database.Query(from, "SELECT name, "+actionUsesColumns+" FROM actions", func(row *sqlite.Stmt) error {
-		c.actions = append(c.actions, mergingAction{name: row.ColumnText(0), uses: readActionUses(row, 1)})
-		return nil
-	}); err != nil {
+	var err error
+	if c.things, c.actions, err = usesOf(from); err != nil {
 		return err
 	}
 	return db.rest(ctx, c)
 }
+
+// usesOf returns the uses in a database that is not in use, those after the last
+// that was written included.
+func usesOf(from *sqlite.Conn) (all []thing, actions []mergingAction, err error) {
+	known := things{events: make(map[eventName]*thing), others: make(map[thingName]*thing)}
+	if err := listUses(from, func(t thing) { known.add(&t) }); err != nil {
+		return nil, nil, err
+	}
+	counted, err := countedUpTo(from)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := countUses(from, counted, func(of *queue.Thing, received int64) {
+		if t := known.find(of); t != nil {
+			t.uses.add(1, received, received)
+		}
+	}); err != nil {
+		return nil, nil, err
+	}
+	known.all(func(t *thing) { all = append(all, *t) })
+	err = database.Query(from, "SELECT name, "+actionUsesColumns+" FROM actions", func(row *sqlite.Stmt) error {
+		actions = append(actions, mergingAction{name: row.ColumnText(0), uses: readActionUses(row, 1)})
+		return nil
+	})
+	return all, actions, err
+}
+
+// addedUses is how much of the uses of another database is in this one, by what each
+// counts. It stands in merged.uses as JSON.
+type addedUses map[string]int64
+
+// more returns how much of a count was not added before, and notes that it is now.
+func (added addedUses) more(kind, name string, count int64) int64 {
+	key := kind + " " + name
+	n := max(count-added[key], 0)
+	if n > 0 {
+		added[key] = count
+	}
+	return n
+}
+
+// The kinds of uses of actions in addedUses.
+const (
+	addedMade      = "made"
+	addedDelivered = "delivered"
+	addedFailed    = "failed"
+	addedExpired   = "expired"
+)
 
 // mergingUses adds uses of another database, as far as they were not added before.
 type mergingUses struct {
@@ -67,23 +97,14 @@ func (m *mergingUses) prepare(db *DB) {
 
 func (m *mergingUses) write(tx *transaction) error {
 	tx.writesUses = true
-	added := make(map[string]int64)
+	added := make(addedUses)
 	if err := database.Query(tx.conn, "SELECT uses FROM merged WHERE identity = ? AND uses IS NOT NULL", func(row *sqlite.Stmt) error {
 		return json.Unmarshal(database.ColumnBytes(row, 0), &added)
 	}, m.identity); err != nil {
 		return fmt.Errorf("reading what was added before: %w", err)
 	}
-	// more returns how much of a count was not added before.
-	more := func(kind, name string, count int64) int64 {
-		key := kind + " " + name
-		n := max(count-added[key], 0)
-		if n > 0 {
-			added[key] = count
-		}
-		return n
-	}
 	for i := range m.things {
-		if err := tx.mergeThing(&m.things[i], more); err != nil {
+		if err := tx.mergeThing(&m.things[i], added); err != nil {
 			return err
 		}
 	}
@@ -97,10 +118,10 @@ func (m *mergingUses) write(tx *transaction) error {
 		}
 		tx.touch(a.action)
 		ours := &a.action.next
-		ours.made.add(more("made", a.name, theirs.made.count), theirs.made.first, theirs.made.last)
-		ours.delivered += more("delivered", a.name, theirs.delivered)
-		ours.failed += more("failed", a.name, theirs.failed)
-		ours.expired += more("expired", a.name, theirs.expired)
+		ours.made.add(added.more(addedMade, a.name, theirs.made.count), theirs.made.first, theirs.made.last)
+		ours.delivered += added.more(addedDelivered, a.name, theirs.delivered)
+		ours.failed += added.more(addedFailed, a.name, theirs.failed)
+		ours.expired += added.more(addedExpired, a.name, theirs.expired)
 	}
 	text, err := json.Marshal(added)
 	if err != nil {
@@ -112,7 +133,7 @@ func (m *mergingUses) write(tx *transaction) error {
 
 // mergeThing adds a thing of another database. It exists as long as it did in
 // either.
-func (tx *transaction) mergeThing(theirs *thing, more func(kind, name string, count int64) int64) error {
+func (tx *transaction) mergeThing(theirs *thing, added addedUses) error {
 	ours := tx.db.things.find(&theirs.Thing)
 	if ours == nil {
 		ours = &thing{Thing: theirs.Thing, since: theirs.since, gone: theirs.gone}
@@ -127,6 +148,6 @@ func (tx *transaction) mergeThing(theirs *thing, more func(kind, name string, co
 			return err
 		}
 	}
-	tx.use(ours, more(string(theirs.Kind), theirs.Name, theirs.uses.count), theirs.uses.first, theirs.uses.last)
+	tx.use(ours, added.more(string(theirs.Kind), theirs.Name, theirs.uses.count), theirs.uses.first, theirs.uses.last)
 	return nil
 }

@@ -1,18 +1,22 @@
 package sqlite
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // Restore puts a file that Backup wrote into a directory as the database of a
 // relay that is not running, once it is found to be whole. It refuses to
-// replace a database, and changes nothing in it: switches stay off, deliveries
-// go on.
+// replace a database. Switches stay off, and deliveries go on. What is restored is
+// a database of its own from then on: a later backup of the one that it comes from
+// can be added to it.
 func Restore(file, dir string) error {
 	if err := restore(file, dir); err != nil {
 		return fmt.Errorf("restoring %s: %w", file, err)
@@ -68,6 +72,14 @@ func restore(file, dir string) (err error) {
 		}
 		return err
 	}
+	if err := database.WithFile(part, func(conn *sqlite.Conn) error {
+		if err := database.Migrate(conn, file); err != nil {
+			return err
+		}
+		return descend(conn)
+	}); err != nil {
+		return err
+	}
 	if err := database.SyncFile(part); err != nil {
 		return err
 	}
@@ -75,4 +87,34 @@ func restore(file, dir string) (err error) {
 		return err
 	}
 	return database.SyncDirectory(dir)
+}
+
+// descend makes a copy of a database one of its own, and notes what both have
+// counted. With the same identity, a later backup of the other would be taken for
+// one of this and its counts left out.
+func descend(conn *sqlite.Conn) error {
+	all, actions, err := usesOf(conn)
+	if err != nil {
+		return err
+	}
+	added := make(addedUses)
+	for i := range all {
+		added.more(string(all[i].Kind), all[i].Name, all[i].uses.count)
+	}
+	for _, action := range actions {
+		added.more(addedMade, action.name, action.uses.made.count)
+		added.more(addedDelivered, action.name, action.uses.delivered)
+		added.more(addedFailed, action.name, action.uses.failed)
+		added.more(addedExpired, action.name, action.uses.expired)
+	}
+	text, err := json.Marshal(added)
+	if err != nil {
+		return fmt.Errorf("encoding what is counted: %w", err)
+	}
+	if err := database.Query(conn, `INSERT INTO merged (identity, counted, uses)
+		SELECT text, (SELECT coalesce(max(at), -1) FROM counts WHERE minutes IN (0, 1)), ? FROM facts WHERE name = 'identity'
+		ON CONFLICT DO UPDATE SET counted = excluded.counted, uses = excluded.uses`, func(*sqlite.Stmt) error { return nil }, string(text)); err != nil {
+		return err
+	}
+	return database.Execute(conn, "UPDATE facts SET text = lower(hex(randomblob(16))) WHERE name = 'identity'")
 }
