@@ -72,3 +72,33 @@ func TestOfficeHours(t *testing.T) {
 		}
 	}
 }
+
+// TestVIPNumbers evaluates the condition of the recipe as it is printed for the
+// number that it prints, in every way in which it says that senders write it.
+func TestVIPNumbers(t *testing.T) {
+	text := recipe(t, "VIP numbers and spellings of numbers")
+	condition := regexp.MustCompile("(?m)^\\twhen `(.*)`$").FindStringSubmatch(text)
+	spellings := regexp.MustCompile("`([+0-9 ]{10,})`").FindAllStringSubmatch(text, -1)
+	if condition == nil || len(spellings) < 2 {
+		t.Fatalf("found the condition %q and the numbers %q", condition, spellings)
+	}
+	expressions, err := language.New(language.Definitions{Timezone: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := expressions.CompileCondition(condition[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := map[string]bool{"02079460125": true, "207": true}
+	for _, spelling := range spellings {
+		numbers[spelling[1]] = false
+	}
+	for number, want := range numbers {
+		e := &event.Event{Source: "pbx", Name: "incoming_call"}
+		e.Parameters[event.CallerID] = number
+		if holds, err := expressions.Bind(e).Holds(compiled); err != nil || holds != want {
+			t.Errorf("a call of %s: %v, %v, want %v", number, holds, err, want)
+		}
+	}
+}
