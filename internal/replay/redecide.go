@@ -147,7 +147,7 @@ func Decide(ctx context.Context, runtime *relay.Runtime, selection Selection, op
 	total, seen, cut := 0, 0, Cut("")
 	selected := &selected{runtime: runtime, few: selection.IDs}
 	if !areFew(selection.IDs) {
-		if selected, err = lookThrough(ctx, runtime, selection.IDs, selection.Filter, func(event *chosen) {
+		if selected, err = lookThrough(ctx, runtime, selection.IDs, selection.Filter, options.most, func(event *chosen) {
 			seen++
 			if event.Summary.DuplicateOf == "" {
 				total++

@@ -67,7 +67,7 @@ func Resend(ctx context.Context, runtime *relay.Runtime, selection Selection, dr
 	if dry || !areFew(selection.IDs) {
 		would.Actions = map[string]int{}
 		var err error
-		if selected, err = lookThrough(ctx, runtime, selection.IDs, filter, func(event *chosen) {
+		if selected, err = lookThrough(ctx, runtime, selection.IDs, filter, 0, func(event *chosen) {
 			would.count(generation, event, event.repeatable(action, states))
 		}, func() (enough bool) {
 			if dry {

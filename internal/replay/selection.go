@@ -33,7 +33,9 @@ type Progress struct {
 
 // What is held in memory and amended as one unit: about againAtOnce events, which
 // then share the sync of a commit, but no more than againBytes of bodies, which
-// take many times their size when decoded. They are read eventsAtOnce at a time.
+// take many times their size when decoded. They are read eventsAtOnce at a time where
+// they are amended: others that want to amend wait until all are read. Where nothing is
+// amended, all are read at once.
 const (
 	againAtOnce  = 128
 	againBytes   = 1 << 20
@@ -79,8 +81,9 @@ func areFew(ids []string) bool { return len(ids) > 0 && len(ids) <= eventsAtOnce
 // lookThrough looks through a selection by its ids, or by a filter, so that it is
 // known how much there is. It calls count with each event, without what the rules
 // see of it, and then looked, after each step. When looked says that it is enough,
-// the selection ends there: what a filter passes is then without older events.
-func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filter queue.Filter, count func(event *chosen), looked func() (enough bool)) (*selected, error) {
+// the selection ends there: what a filter passes is then without older events. Of a
+// filter it looks at most at the newest events, as many as most says, 0 for all.
+func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filter queue.Filter, most int, count func(event *chosen), looked func() (enough bool)) (*selected, error) {
 	s := &selected{runtime: runtime, filter: filter}
 	if len(ids) > 0 {
 		var err error
@@ -96,8 +99,13 @@ func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filt
 		return s, nil
 	}
 	var newest time.Time
+	seen := 0
 	for after, more := queue.Cursor(""), true; more; more = after != "" {
-		page, err := runtime.Store().Page(ctx, filter, queue.NewestFirst, after, manyAgain)
+		n := manyAgain
+		if most > 0 {
+			n = min(n, most-seen)
+		}
+		page, err := runtime.Store().Page(ctx, filter, queue.NewestFirst, after, n)
 		if err != nil {
 			return nil, fmt.Errorf("counting events: %w", err)
 		}
@@ -109,7 +117,8 @@ func lookThrough(ctx context.Context, runtime *relay.Runtime, ids []string, filt
 			count(&chosen{Stored: queue.Stored{Summary: page.Events[i]}, whole: true})
 		}
 		after = page.Next
-		if looked() && after != "" {
+		seen += len(page.Events)
+		if enough := looked(); after != "" && (enough || most > 0 && seen >= most) {
 			s.cut = true
 			s.filter.Since = page.Reached
 			if len(page.Events) > 0 && !page.Early {
@@ -237,9 +246,12 @@ func (s *selected) find(ctx context.Context, named []chosen) ([]chosen, error) {
 // next reads events behind a cursor, and returns the cursor to go on from, empty
 // at the end.
 func (s *selected) next(ctx context.Context, after queue.Cursor) (events []chosen, end queue.Cursor, err error) {
-	bytes := 0
+	bytes, n := 0, eventsAtOnce
+	if s.reading {
+		n = againAtOnce
+	}
 	for len(events) < againAtOnce && bytes <= againBytes {
-		page, err := s.runtime.Store().Events(ctx, s.filter, queue.OldestFirst, after, eventsAtOnce)
+		page, err := s.runtime.Store().Events(ctx, s.filter, queue.OldestFirst, after, n)
 		if err != nil {
 			return nil, "", err
 		}

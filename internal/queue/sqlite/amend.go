@@ -213,8 +213,10 @@ type storedEvent struct {
 	err     error // why plans cannot be read
 }
 
+// storedEvent reads an event's row. The + keeps SQLite from preparing the join anew for
+// each value of the parameter.
 func (tx *transaction) storedEvent(id int64) (e storedEvent, err error) {
-	err = database.Query(tx.conn, "SELECT e.uuid, k.source, k.event, k.decision, k.actions, e.verdict, e.deliveries, e.test, e.duplicate_of IS NOT NULL FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = ?",
+	err = database.Query(tx.conn, "SELECT e.uuid, k.source, k.event, k.decision, k.actions, e.verdict, e.deliveries, e.test, e.duplicate_of IS NOT NULL FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = +?",
 		func(row *sqlite.Stmt) error {
 			e.uuid = row.ColumnText(0)
 			e.kind = database.Kind{Source: row.ColumnText(1), Event: row.ColumnText(2), Decision: row.ColumnText(3), Actions: row.ColumnText(4)}
