@@ -80,6 +80,7 @@ func consoleViews(failed string) []consoleView {
 		{"actions", "#/actions/create_project_folder", visible(test("action-example"), "") + `.length === 1`},
 		{"import", "#/import", visible(test("import-collection"), "") + `.length === 1`},
 		{"parameters", "#/parameters", visible(test("parameter"), "") + `.length > 15`},
+		{"rehearse", "#/rehearse?rule=rule%201", `document.querySelector('[data-test="rehearse-run"]')?.disabled === false`},
 		{"charts", "#/charts?since=6h", `document.querySelectorAll(".u-wrap canvas").length === 5`},
 		{"rejections", "#/rejections", visible(test("rejection"), "") + `.length === 2`},
 		{"settings", "#/settings", visible(test("snapshot"), "") + `.length > 0`},
@@ -144,6 +145,12 @@ func TestBrowserLooks(t *testing.T) {
 				p.click(test("action-example"), "")
 				p.sees(test("planned-request"), "/folders")
 				p.accessible(name+", with an example", script)
+			case "rehearse":
+				p.choose(test("rehearse-begin"), "")
+				p.sees(test("rehearse-status"), "whole configuration")
+				p.fits(name + ", of everything")
+				p.accessible(name+", of everything", script)
+				p.choose(test("rehearse-begin"), "1")
 			}
 			p.portrait(view, how)
 		}

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,6 +66,7 @@ func TestBrowserRehearses(t *testing.T) {
 	p.types(strings.Replace(rule, "'Approved'", "'Approved', 'Pitched'", 1))
 	p.sees(test("rehearse-status"), "No mistake")
 	p.until("to be let start", `!document.querySelector('[data-test="rehearse-run"]').disabled`)
+	p.cancelsRehearsal(script)
 	p.click(test("rehearse-run"), "")
 	p.sees(test("rehearse-summary"), "4 events")
 	p.sees(test("rehearse-summary"), "3 would be decided otherwise")
@@ -105,6 +107,38 @@ func TestBrowserRehearses(t *testing.T) {
 	p.picturesOf("rehearse-whole")
 }
 
+// cancelsRehearsal starts a rehearsal that does not end, and cancels it: so few events
+// would be over before anyone could. Only the answer is made up, and ends as the
+// browser's does.
+func (p *tab) cancelsRehearsal(script string) {
+	p.t.Helper()
+	read[bool](p, `(() => {
+		const real = window.fetch;
+		window.fetch = (url, options) => {
+			if (!String(url).endsWith("/rehearse") || options?.method !== "POST") return real(url, options);
+			return Promise.resolve(new Response(new ReadableStream({ start(stream) {
+				stream.enqueue(new TextEncoder().encode('{"progress":{"done":1250,"total":4000}}\n'));
+				options.signal.addEventListener("abort", () => {
+					window.fetch = real;
+					stream.error(options.signal.reason);
+				});
+			} })));
+		};
+		return true;
+	})()`)
+	p.click(test("rehearse-run"), "")
+	p.sees(test("rehearse-progress"), "1,250 of 4,000 events")
+	p.until("the button to cancel to have the focus, and no second start", `document.activeElement.dataset.test === "rehearse-cancel" && document.querySelector('[data-test="rehearse-run"]').disabled`)
+	p.fits("a rehearsal that runs")
+	p.accessible("a rehearsal that runs", script)
+	p.picturesOf("rehearse-runs")
+	p.press(kb.Enter)
+	p.sees(test("rehearse-cancelled"), "Nothing was stored or sent")
+	p.gone(test("rehearse-progress"), "")
+	p.until("the button to start to have the focus", `document.activeElement.dataset.test === "rehearse-run"`)
+	p.accessible("a rehearsal that was cancelled", script)
+}
+
 // picturesOf takes pictures in all looks, to be looked at by a person.
 func (p *tab) picturesOf(name string) {
 	p.t.Helper()
@@ -112,5 +146,8 @@ func (p *tab) picturesOf(name string) {
 	if directory == "" {
 		return
 	}
-	p.picture(directory + "/" + name + ".png")
+	for _, how := range []look{darkDesk, lightPhone, darkPhone, lightDesk} {
+		p.as(how)
+		p.picture(filepath.Join(directory, name+"-"+how.name+".png"))
+	}
 }

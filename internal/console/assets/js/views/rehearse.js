@@ -127,7 +127,9 @@ export function open(container, route) {
 			// Where the rules stand has no meaning for a whole configuration, and only the
 			// check knows whether the text is one.
 			let answer = await post("rehearse/check", { text: box.text }, { signal: mine.signal });
-			standField.hidden = answer.whole || !answer.rules;
+			// Of a text with mistakes it is not known how many rules it has: the field stays
+			// as it is, and nothing moves while one types.
+			if (answer.whole || !answer.mistakes.length) standField.hidden = answer.whole || !answer.rules;
 			if (!standField.hidden && stand.value) answer = await post("rehearse/check", asText(), { signal: mine.signal });
 			if (mine !== checking) return;
 			checked = answer;

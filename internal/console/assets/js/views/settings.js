@@ -2,7 +2,7 @@
 import { el, fill, button } from "../dom.js";
 import { icon } from "../icons.js";
 import { get, address } from "../api.js";
-import { shown, mono, long } from "../shown.js";
+import { shown, mono, long, visible } from "../shown.js";
 import { parse, timeNode, medium, relative, span } from "../times.js";
 import { to } from "../router.js";
 import { bytes, plural } from "../words.js";
@@ -49,7 +49,7 @@ export function open(container) {
 		const quiet = status.quiet ?? [];
 		fill(health, el("ul.health",
 			(status.warnings ?? []).map((text) => el("li.tone-bad", icon("warning"), el("span", long(text, 600)))),
-			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240), " ", tryButton({ target: one.target }, { label: `Try ${one.target} now` })))),
+			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240), " ", tryButton({ target: one.target }, { label: `Try now: ${visible(one.target)}` })))),
 			quiet.map((one) => el("li.tone-warn", icon("quiet"), el("span", "Source ", shown(one.source, 60), parse(one.last) ? [" silent since ", timeNode(one.last), " (", timeNode(one.last, relative), ")"] : " has sent no event yet"))),
 			!down.length ? el("li.tone-good", icon("check"), el("span", "No target is down.")) : null,
 			!quiet.length ? el("li.tone-good", icon("check"), el("span", "Every source has sent something recently.")) : null));
