@@ -118,5 +118,8 @@ func TestHostThatNoSiteNames(t *testing.T) {
 		t.Fatalf("reloading: %d %s", status, answer)
 	}
 	answered(http.StatusMisdirectedRequest)
-	machine.expect(0, "status")
+	// The requests stay to be seen; the warning does not.
+	if said := machine.expect(2, "status", "NO MOUNT", "(421)"); strings.Contains(said, "WARNING") {
+		t.Errorf("status still warns:\n%s", said)
+	}
 }
