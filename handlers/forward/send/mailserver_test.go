@@ -30,8 +30,10 @@ type mailServer struct {
 	tls      *tls.Config
 	implicit bool
 
-	open sync.WaitGroup
-	mu   sync.Mutex
+	mu sync.Mutex
+	// open counts the conversations. It is no WaitGroup: one may begin while a test
+	// waits for none.
+	open int
 	// said are the lines of all clients, and mails what was taken.
 	said  []string
 	mails []takenMail
@@ -49,12 +51,20 @@ func newMailServer(t testing.TB) *mailServer {
 	t.Helper()
 	s := &mailServer{replies: map[string]string{}, do: map[string]func(net.Conn){}}
 	s.address = listen(t, func(connection net.Conn) {
-		s.open.Add(1)
-		defer s.open.Done()
+		s.count(1)
+		defer s.count(-1)
 		defer connection.Close()
 		s.talk(connection)
 	})
 	return s
+}
+
+// count counts a conversation that begins or ends, and returns how many there are.
+func (s *mailServer) count(more int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open += more
+	return s.open
 }
 
 // talk has one conversation.
@@ -169,12 +179,10 @@ func readDots(lines *bufio.Reader) (string, error) {
 // idle waits until all conversations have ended: no connection is left.
 func (s *mailServer) idle(t *testing.T) {
 	t.Helper()
-	ended := make(chan struct{})
-	go func() { s.open.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(30 * time.Second):
-		t.Fatal("a connection is still open")
+	for end := time.Now().Add(30 * time.Second); s.count(0) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a connection is still open")
+		}
 	}
 }
 
