@@ -81,7 +81,7 @@ func TestDecide(t *testing.T) {
 	difference := `{"result":{"events":9,"changed":1,"fires":{"folder":1},"stops":{"old\u202e":1},"groups":[
 		{"action":"folder","source":"icfm","event":"project_created","rule":"Caddyfile:9","fires":1,"example":"0199f3c2-7d11-7cc3-98c4-dc0c0c07398f"},
 		{"action":"old\u202e","source":"icfm","event":"project_created","rule":"Caddyfile:4","stops":1,"example":"0199f3c2-7d11-7cc3-98c4-dc0c0c07398f"}],"differences":[
-		{"id":"0199f3c2-7d11-7cc3-98c4-dc0c0c07398f","source":"icfm","event":"project_created","received":"2026-03-13T10:41:57Z",
+		{"id":"0199f3c2-7d11-7cc3-98c4-dc0c0c07398f","source":"icfm","event":"project_created","subject":"Project 4711 Salt\u202emarsh","received":"2026-03-13T10:41:57Z",
 		"before":"ignored","after":"action","reason":"all conditions of a rule held","rule":"Caddyfile:9","fires":["folder"],"stops":["old\u202e"]}]}}`
 	file := command.WriteFile(t, "Caddyfile.new", "{\n\tevent_relay {\n\t\tsource icfm {\n\t\t\tauth bearer {env.DECIDE_TOKEN}\n\t\t}\n\t}\n}\n")
 	relay := command.NewFakeRelay(t, map[string]string{"POST decide": difference})
@@ -91,7 +91,7 @@ func TestDecide(t *testing.T) {
 	}
 	for _, want := range []string{"Decided by " + file + ": 9 events looked at, 1 changes.", "Would newly fire: folder 1", "Would not fire any more: old� 1",
 		"CHANGE  TIMES  ACTION  EVENT                 RULE\nfires   1      folder  icfm:project_created  Caddyfile:9\nstops   1      old�    icfm:project_created  Caddyfile:4\n",
-		"ignored  action  folder  old�   all conditions of a rule held (Caddyfile:9)  0199f3c2-7d11-7cc3-98c4-dc0c0c07398f"} {
+		"project_created  Project 4711 Salt�marsh  ignored  action  folder  old�   all conditions of a rule held (Caddyfile:9)  0199f3c2-7d11-7cc3-98c4-dc0c0c07398f"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q in\n%s", want, out)
 		}

@@ -70,8 +70,8 @@ func writeDifference(w io.Writer, decided replay.Decided, decider string, width 
 		return nil
 	}
 	fmt.Fprintln(w)
-	table := newTable("RECEIVED", "EVENT", "BEFORE", "AFTER", "FIRES", "STOPS", "REASON", "ID").
-		cutting("EVENT", "FIRES", "STOPS", "REASON")
+	table := newTable("RECEIVED", "EVENT", "SUBJECT", "BEFORE", "AFTER", "FIRES", "STOPS", "REASON", "ID").
+		cutting("EVENT", "SUBJECT", "FIRES", "STOPS", "REASON")
 	shown := decided.Differences[:min(len(decided.Differences), mostDifferences)]
 	for _, d := range shown {
 		reason, received, id := d.Reason, moment(d.Received), d.ID
@@ -81,7 +81,7 @@ func writeDifference(w io.Writer, decided replay.Decided, decider string, width 
 		if width > 0 {
 			received, id = shortMoment(d.Received, time.Now()), id[:min(len(id), shortID)]
 		}
-		table.add(received, d.Event, string(d.Before), string(d.After), strings.Join(d.Fires, ", "), strings.Join(d.Stops, ", "), reason, id)
+		table.add(received, d.Event, d.Subject, string(d.Before), string(d.After), strings.Join(d.Fires, ", "), strings.Join(d.Stops, ", "), reason, id)
 	}
 	if err := table.write(w, width); err != nil {
 		return err
