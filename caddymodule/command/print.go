@@ -122,7 +122,7 @@ func deliveriesWord(deliveries []queue.DeliveryState) string {
 	for i, delivery := range deliveries {
 		words[i] = delivery.Action + " " + string(delivery.Standing())
 		if delivery.Paused != nil {
-			words[i] += " (paused)"
+			words[i] += " (" + heldText(*delivery.Paused) + ")"
 		}
 	}
 	return strings.Join(words, ", ")
@@ -262,6 +262,14 @@ func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 		if attempt.Response != "" {
 			fmt.Fprintf(w, "  answer:\n%s\n", indent(attempt.Response))
 		}
+	}
+	// Only what no attempt has said.
+	last := ""
+	if len(delivery.History) > 0 {
+		last = delivery.History[len(delivery.History)-1].Error
+	}
+	if delivery.State == queue.Expired && delivery.Error != last {
+		fmt.Fprintf(w, "Expired    %s: %s\n", moment(delivery.Ended), printable(strings.TrimPrefix(delivery.Error, last+"; ")))
 	}
 }
 

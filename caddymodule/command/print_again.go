@@ -153,8 +153,12 @@ func verdictDecision(event queue.Summary) string {
 // attemptText says what the last attempt came to.
 func attemptText(delivery queue.DeliveryState) string {
 	switch {
-	case delivery.Attempts == 0:
+	case delivery.Attempts == 0 && delivery.Paused != nil:
+		return ", not tried yet: " + printable(pausedText(*delivery.Paused))
+	case delivery.Attempts == 0 && delivery.State == queue.Pending:
 		return ", not tried yet"
+	case delivery.Attempts == 0 && delivery.Error != "":
+		return ": " + printable(delivery.Error)
 	case delivery.Error != "":
 		return fmt.Sprintf(" after %s: %s", counted(delivery.Attempts, "attempt", "attempts"), printable(delivery.Error))
 	case delivery.Status > 0:

@@ -71,3 +71,40 @@ Values     as tags for templates; conditions name them without {{ }}
 		t.Errorf("got\n%s\nwant%s", out, want)
 	}
 }
+
+// TestWhyNotSent reads why a delivery was not sent, or is not yet: the same everywhere.
+func TestWhyNotSent(t *testing.T) {
+	const (
+		all     = `"paused":{"kind":"all","off":true,"reason":"moving"}`
+		action  = `"paused":{"kind":"action","name":"pop","off":true,"reason":"moving"}`
+		expired = "it had expired when its turn came (expires); not sent"
+	)
+	for _, test := range []struct{ delivery, held, activity, show, status, send string }{
+		{`"state":"pending","attempts":0,` + all, `"held":{"kind":"all","off":true}`,
+			"pop pending (everything is switched off)", "Waits      everything is switched off (moving)", "; everything is switched off\n",
+			"pending, not tried yet: everything is switched off (moving)\n"},
+		{`"state":"pending","attempts":0,` + action, `"paused":true,"held":{"kind":"action","name":"pop","off":true}`,
+			"pop pending (paused)", "Waits      action pop is paused (moving)", "; it is paused\n",
+			"pending, not tried yet: action pop is paused (moving)\n"},
+		{`"state":"expired","attempts":0,"error":"` + expired + `"`, `"unknown":false`,
+			"pop expired", ".000: " + expired, "2026-03-13 10:41\n", "expired: " + expired + "\n"},
+		{`"state":"expired","attempts":1,"error":"status 503; ` + expired + `","history":[{"error":"status 503"}]`, `"unknown":false`,
+			"pop expired", ".000: " + expired, "2026-03-13 10:41\n", "expired after 1 attempt: status 503; " + expired + "\n"},
+	} {
+		event := `{"id":"0199f3c2-0000-7000-8000-000000000001","source":"icfm","event":"a","verdict":{"decision":"action","reason":"do"},"deliveries":[{"id":"d","action":"pop",` + test.delivery + `}]}`
+		relay := command.NewFakeRelay(t, map[string]string{
+			"GET activity":        `{"events":[` + event + `]}`,
+			"GET events/0199f3c2": event,
+			"GET status":          `{"backlog":[{"action":"pop","count":1,"oldest":"2026-03-13T10:41:57Z",` + test.held + `}]}`,
+			"POST send":           `{"ids":["0199f3c2"]}`,
+			"GET live":            ``,
+		})
+		for arguments, want := range map[string]string{
+			"activity": test.activity, "show 0199f3c2": test.show, "status": test.status, "send icfm a --wait 1ms": test.send,
+		} {
+			if out, report, _ := relay.Run(strings.Fields(arguments)...); !strings.Contains(out, want) {
+				t.Errorf("%s of %s: no %q in\n%s%s", arguments, test.delivery, want, out, report)
+			}
+		}
+	}
+}

@@ -144,7 +144,10 @@ func waitingText(waiting inspect.BacklogLine) string {
 	if waiting.Unknown {
 		text += "; there is no such action any more: move them to another, or cancel them"
 	}
-	if waiting.Paused {
+	switch {
+	case waiting.Held != nil && waiting.Held.Kind != queue.SwitchAction:
+		text += "; " + heldText(*waiting.Held)
+	case waiting.Paused || waiting.Held != nil:
 		text += "; it is paused"
 	}
 	return text
@@ -248,11 +251,19 @@ func meanwhileText(kind queue.SwitchKind, m inspect.Meanwhile) string {
 	return b.String()
 }
 
+// heldText says in the fewest words which switch keeps deliveries waiting.
+func heldText(s queue.Switch) string {
+	if s.Kind == queue.SwitchAction {
+		return "paused"
+	}
+	return "everything is switched off"
+}
+
 // pausedText says which switch keeps a delivery waiting.
 func pausedText(s queue.Switch) string {
-	text := "everything is switched off"
+	text := heldText(s)
 	if s.Kind == queue.SwitchAction {
-		text = "action " + s.Name + " is paused"
+		text = "action " + s.Name + " is " + text
 	}
 	if !s.Since.IsZero() {
 		text += " since " + clock(s.Since)

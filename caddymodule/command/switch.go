@@ -44,8 +44,9 @@ func disableCommand() *cobra.Command {
 		Long: `
 Stops acting on events of that name until they are enabled again, or on all
 events if none is named. Events are still taken and stored, with the verdict
-"disabled": decide carries out later what should be done about them. What waits
-already is still sent; pause keeps it waiting.
+"disabled": decide carries out later what should be done about them. With a
+name, what waits already is still sent; pause keeps it waiting. Without one, the
+deliveries of all actions wait until enable.
 
 An event that several sources have is named as source:event. It holds over
 reloads and restarts, and shows in status, in events and in the console.`,

@@ -275,7 +275,7 @@ func (d *Dispatcher) judge(w *worker, j job, result send.Result, first, began, n
 	}
 	if expires := j.lease.Delivery.Expires; judged.state == queue.Pending && !expires.IsZero() && !judged.again.Before(expires) {
 		judged.state = queue.Expired
-		judged.reason += "; it expires before it could be tried again"
+		judged.reason += "; " + queue.ExpiredBetween
 	}
 	return judged
 }
@@ -364,7 +364,7 @@ func (d *Dispatcher) report(lease *queue.Lease, state queue.State, attempt *queu
 		outcome.Attempts++
 		outcome.Status, outcome.Took, outcome.Error = attempt.Status, attempt.Took, attempt.Error
 	} else if state == queue.Expired {
-		outcome.Error = "it had expired when its turn came (expires); not sent"
+		outcome.Error = queue.ExpiredUnsent
 	}
 	level, message := zap.DebugLevel, "attempt"
 	if state == queue.Failed {

@@ -37,7 +37,7 @@ func activity(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	inspect.SayPaused(c.Runtime, page.Events)
+	inspect.SayWhy(c.Runtime, page.Events)
 	return ActivityPage{Events: list(page.Events), Next: string(page.Next), Early: page.Early, Reached: page.Reached}, nil
 }
 

@@ -26,7 +26,7 @@ func Show(ctx context.Context, runtime *relay.Runtime, id string) (Detail, error
 		detail.Notes = event.Notes()
 		detail.Values = valuesOf(event)
 	}
-	SayPaused(runtime, []queue.Summary{history.Summary})
+	SayWhy(runtime, []queue.Summary{history.Summary})
 	detail.Deliveries = make([]DeliveryDetail, len(history.Summary.Deliveries))
 	for i, delivery := range history.Summary.Deliveries {
 		detail.Deliveries[i] = DeliveryDetail{

@@ -122,7 +122,7 @@ func batch(ctx context.Context, runtime *relay.Runtime, filter queue.Filter, gat
 		batch.Missed = true
 		return batch
 	}
-	SayPaused(runtime, summaries)
+	SayWhy(runtime, summaries)
 	for i := range summaries {
 		if filter.Passes(&summaries[i]) {
 			batch.Events = append(batch.Events, summaries[i])

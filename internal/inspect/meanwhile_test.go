@@ -34,7 +34,7 @@ func TestSwitchedOffMeanwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		listed := []queue.Summary{relaytest.Summary(t, runtime, id)}
-		SayPaused(runtime, listed)
+		SayWhy(runtime, listed)
 		if (listed[0].Deliveries[0].Paused == nil) != (detail.Deliveries[0].Paused == nil) {
 			t.Errorf("a list and a page say different things")
 		}

@@ -64,6 +64,8 @@ type BacklogLine struct {
 	// Unknown says that no such action is configured any more: its deliveries
 	// wait until they are moved or cancelled or it comes back.
 	Unknown bool `json:"unknown,omitempty"`
+	// Held is the switch that keeps all of them waiting, nil for none.
+	Held *queue.Switch `json:"held,omitempty"`
 }
 
 // StatusOf returns how the relay is.
@@ -102,7 +104,7 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 		return Status{}, fmt.Errorf("reading the backlog: %w", err)
 	}
 	for _, line := range backlog {
-		status.Backlog = append(status.Backlog, BacklogLine{Backlog: line, Unknown: generation.Action(line.Action) == nil})
+		status.Backlog = append(status.Backlog, BacklogLine{Backlog: line, Unknown: generation.Action(line.Action) == nil, Held: relay.HeldBy(runtime, line.Action)})
 	}
 	series, err := runtime.Store().Series(ctx, now.Add(-time.Hour), now, 60)
 	if err != nil {

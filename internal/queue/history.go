@@ -308,7 +308,8 @@ type DeliveryState struct {
 	// end.
 	Due   time.Time `json:"due,omitzero"`
 	Ended time.Time `json:"ended,omitzero"`
-	// Status and Error are those of the last attempt.
+	// Status and Error are those of the last attempt. Where deliveries are shown, Error
+	// also says that the delivery expired before it was attempted (again).
 	Status int    `json:"status,omitempty"`
 	Error  string `json:"error,omitempty"`
 }

@@ -200,6 +200,15 @@ const (
 	Cancelled State = "cancelled"
 )
 
+// ExpiredUnsent and ExpiredBetween are why a delivery expired, as sentences for an
+// administrator: its time was over when its turn came, so that nothing was tried; or
+// its time ends before the next attempt after one that failed. An attempt's error ends
+// in the latter. The former is not stored, as there is no attempt that it belongs to.
+const (
+	ExpiredUnsent  = "it had expired when its turn came (expires); not sent"
+	ExpiredBetween = "it expires before it could be tried again"
+)
+
 // Mended is no state that a delivery is settled in. In filters and counts it stands
 // in place of Failed, Expired or Cancelled for a delivery that arrived when it was
 // sent again: see Mend.

@@ -67,7 +67,7 @@ function sentence(delivery) {
 	switch (delivery.state) {
 	case "delivered": return [`Delivered after ${n}, `, timeNode(delivery.ended), delivery.status ? `, answered ${delivery.status}` : "", "."];
 	case "failed": return [`Failed for good after ${n}, `, timeNode(delivery.ended), why];
-	case "expired": return [`Expired after ${n}, `, timeNode(delivery.ended), ": it was too late to be of use", delivery.error ? why : "", "."];
+	case "expired": return [delivery.attempts ? `Expired after ${n}, ` : "Expired, ", timeNode(delivery.ended), why];
 	case "cancelled": return [`Cancelled after ${n}, `, timeNode(delivery.ended), "."];
 	case "pending": {
 		const held = heldBy(delivery);
