@@ -21,8 +21,8 @@ import (
 // read, and of mistakes, are NAME:LINE.
 //
 // It reads nothing but the text: no file that is imported and no variable of the
-// environment, which are mistakes. The text may come from a person who is not to see
-// what is in files and in the environment of the server.
+// environment, which are mistakes within the block. The text may come from a person who
+// is not to see what is in files and in the environment of the server.
 func Read(text, name string) (settings config.Relay, whole bool, err error) {
 	tokens, err := caddyfile.Tokenize([]byte(text), name)
 	switch {
@@ -34,18 +34,21 @@ func Read(text, name string) (settings config.Relay, whole bool, err error) {
 	case len(tokens) == 0:
 		return settings, false, errors.New("there is nothing to read: write an event_relay block, or rules")
 	}
-	tokens, wrong := withoutOutside(tokens)
-	if err := checkBraces(tokens); err != nil {
-		wrong.Add("", err)
-		return settings, false, wrong.Err()
+	tokens, taken := withoutOutside(tokens)
+	begin, end, whole, err := relayBlock(tokens)
+	if len(tokens) > 0 && opens(tokens[0]) {
+		taken = taken.within(begin, end)
 	}
-	if len(tokens) == 0 {
-		return settings, false, wrong.Err()
-	}
-	block, whole, err := relayBlock(tokens, name)
+	wrong := taken.mistakes()
 	if err != nil {
 		wrong.Add("", err)
+	}
+	if err != nil || len(tokens) == 0 {
 		return settings, whole, wrong.Err()
+	}
+	block := tokens[begin:end]
+	if !whole {
+		block = surrounded(block, name)
 	}
 	option, err := parseOption(caddyfile.NewDispenser(block), nil)
 	// A value that is not known is often wrong in its place, too.
@@ -79,13 +82,34 @@ var variable = regexp.MustCompile(`\{\$([^}:]*)(:?)([^}]*)\}`)
 // lexerLine finds the line in an error of Caddy's lexer.
 var lexerLine = regexp.MustCompile(`line #(\d+)`)
 
+// taking is a mistake: something is taken from elsewhere.
+type taking struct {
+	at  int // the token where it is, or the one behind it if it is left out
+	err error
+}
+
+type takings []taking
+
+// within returns those in a block of the tokens, and those before all else, because
+// they may bring the block.
+func (t takings) within(begin, end int) takings {
+	return slices.DeleteFunc(t, func(one taking) bool { return one.at > 0 && (one.at <= begin || one.at >= end) })
+}
+
+func (t takings) mistakes() (wrong config.Findings) {
+	for _, one := range t {
+		wrong.Add("", one.err)
+	}
+	return wrong
+}
+
 // withoutOutside returns the tokens without what they would take from elsewhere, and
 // a mistake for each of these.
-func withoutOutside(tokens []caddyfile.Token) (kept []caddyfile.Token, wrong config.Findings) {
+func withoutOutside(tokens []caddyfile.Token) (kept []caddyfile.Token, taken takings) {
 	for i := 0; i < len(tokens); i++ {
 		token := tokens[i]
 		if first(tokens, i) && token.Text == "import" {
-			wrong.Add("", errAt(token, "a rehearsal reads no other file: put what the file holds in place of this line"))
+			taken = append(taken, taking{len(kept), errAt(token, "a rehearsal reads no other file: put what the file holds in place of this line")})
 			for i+1 < len(tokens) && !first(tokens, i+1) && !opens(tokens[i+1]) && !closes(tokens[i+1]) {
 				i++
 			}
@@ -94,7 +118,7 @@ func withoutOutside(tokens []caddyfile.Token) (kept []caddyfile.Token, wrong con
 		token.Text = variable.ReplaceAllStringFunc(token.Text, func(found string) string {
 			switch parts := variable.FindStringSubmatch(found); {
 			case parts[1] != "":
-				wrong.Add("", errAt(token, "a rehearsal reads no variable of the environment: write a value in place of %s", found))
+				taken = append(taken, taking{len(kept), errAt(token, "a rehearsal reads no variable of the environment: write a value in place of %s", found)})
 			case parts[2] != "":
 				// Caddy knows no variable without a name, so the default counts.
 				return parts[3]
@@ -103,7 +127,7 @@ func withoutOutside(tokens []caddyfile.Token) (kept []caddyfile.Token, wrong con
 		})
 		kept = append(kept, token)
 	}
-	return kept, wrong
+	return kept, taken
 }
 
 // first reports whether a token is the first on its line.
@@ -133,38 +157,45 @@ func checkBraces(tokens []caddyfile.Token) error {
 	return nil
 }
 
-// relayBlock returns the tokens of an event_relay block: the one in the text, or one
-// around the text.
-func relayBlock(tokens []caddyfile.Token, name string) (block []caddyfile.Token, whole bool, err error) {
+// relayBlock returns where an event_relay block begins and ends, alone or among the
+// global options of a Caddyfile. Without any (whole is false) everything is what stands
+// within one.
+func relayBlock(tokens []caddyfile.Token) (begin, end int, whole bool, err error) {
+	if err := checkBraces(tokens); err != nil || len(tokens) == 0 {
+		return 0, 0, false, err
+	}
 	begins := func(i int) bool {
 		return first(tokens, i) && !tokens[i].Quoted() && tokens[i].Text == sites.RelayHandler
 	}
-	if begins(0) {
-		end := endOf(tokens, 0)
-		if end < len(tokens) {
-			return nil, true, errAt(tokens[end], "this stands behind the %s block: remove it, or write the whole Caddyfile with its global options in braces", sites.RelayHandler)
+	switch {
+	case begins(0):
+		if end = endOf(tokens, 0); end < len(tokens) {
+			err = errAt(tokens[end], "this stands behind the %s block: remove it, or write the whole Caddyfile with its global options in braces", sites.RelayHandler)
 		}
-		return tokens, true, nil
+		return 0, end, true, err
+	case !opens(tokens[0]):
+		return 0, len(tokens), false, nil
 	}
-	if opens(tokens[0]) {
-		for i := 1; i < len(tokens) && !closes(tokens[i]); i = endOf(tokens, i) {
-			switch {
-			case !begins(i):
-			case block != nil:
-				return nil, true, errAt(tokens[i], "there are two %s blocks: put everything in one", sites.RelayHandler)
-			default:
-				block = tokens[i:endOf(tokens, i)]
-			}
+	for i := 1; i < len(tokens) && !closes(tokens[i]); i = endOf(tokens, i) {
+		switch {
+		case !begins(i):
+		case begin > 0:
+			return 0, 0, true, errAt(tokens[i], "there are two %s blocks: put everything in one", sites.RelayHandler)
+		default:
+			begin, end = i, endOf(tokens, i)
 		}
-		if block == nil {
-			return nil, true, errAt(tokens[0], "there is no %s block among the global options", sites.RelayHandler)
-		}
-		return block, true, nil
 	}
+	if begin == 0 {
+		return 0, 0, true, errAt(tokens[0], "there is no %s block among the global options", sites.RelayHandler)
+	}
+	return begin, end, true, nil
+}
+
+// surrounded returns tokens within an event_relay block.
+func surrounded(tokens []caddyfile.Token, name string) []caddyfile.Token {
 	last := tokens[len(tokens)-1]
-	block = append(block, caddyfile.Token{File: name, Text: sites.RelayHandler}, caddyfile.Token{File: name, Text: "{"})
-	block = append(block, tokens...)
-	return append(block, caddyfile.Token{File: name, Line: last.Line + last.NumLineBreaks() + 1, Text: "}"}), false, nil
+	block := append([]caddyfile.Token{{File: name, Text: sites.RelayHandler}, {File: name, Text: "{"}}, tokens...)
+	return append(block, caddyfile.Token{File: name, Line: last.Line + last.NumLineBreaks() + 1, Text: "}"})
 }
 
 // endOf returns the index behind the line that begins at a token, and behind the block

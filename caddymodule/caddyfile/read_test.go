@@ -24,6 +24,7 @@ func TestRead(t *testing.T) {
 		{"a block", "event_relay {\n" + source + rule + "}", "text:5", true},
 		{"global options", "{\n\tadmin off\n\tevent_relay {\n" + source + rule + "\t}\n\tlog {\n\t\tlevel DEBUG\n\t}\n}\n", "text:7", true},
 		{"a whole Caddyfile", "{\n\tevent_relay {\n" + source + rule + "\t}\n}\n\nevents.example {\n\tevent_relay /listen.php\n\trespond 404\n}\n", "text:6", true},
+		{"a Caddyfile that takes from elsewhere, outside of the block", "{\n\tadmin {$ADMIN}\n\timport options.caddy\n\tevent_relay {\n" + source + rule + "\t}\n\temail {$MAIL:a@b.example}\n}\n\nimport sites/*\n\nhttp://{$SITE::8080} {\n\timport headers\n\trespond {$STATUS}\n}\nimport last\n", "text:8", true},
 	} {
 		settings, whole, err := relayfile.Read(test.text, "text")
 		if err != nil || whole != test.whole || len(settings.Rules) != 1 {
@@ -57,6 +58,10 @@ func TestReadMistakes(t *testing.T) {
 		{"a quoted import", "on a {\n\tdo b\n\t\"import\" x\n}", []string{"text:3: reads no other file"}},
 		{"only a file", "import x", []string{"text:1: reads no other file"}},
 		{"a variable", "parameter a {$EVENT_RELAY_READ}\non a {\n\tdo {$EVENT_RELAY_READ:b}\n}", []string{"text:1: reads no variable", "text:3: in place of {$EVENT_RELAY_READ:b}"}},
+		{"in a Caddyfile", "{\n\tadmin {$A}\n\tevent_relay {\n\t\tquiet {$B}\n\t\timport c\n\t}\n}\n{$D} {\n\timport e\n}", []string{"text:4: reads no variable", "text:5: reads no other file"}},
+		{"before a Caddyfile", "import a\n{\n\tevent_relay {\n\t}\n}", []string{"text:1: reads no other file"}},
+		{"behind a rule", "on a {\n\tdo b\n}\nimport c", []string{"text:4: reads no other file"}},
+		{"no end in a Caddyfile", "{\n\tevent_relay {\n}\n{$SITE} {\n}", []string{"text:1: has no end"}},
 		{"no end", "on a {\n\tdo b\n", []string{"text:1: has no end"}},
 		{"no begin", "on a {\n\tdo b\n}\n}\n", []string{"text:4: closes nothing"}},
 		{"two blocks", "{\n\tevent_relay {\n\t}\n\tevent_relay {\n\t}\n}", []string{"text:4: two event_relay blocks"}},
@@ -89,7 +94,7 @@ func TestReadMistakes(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	for _, text := range []string{
 		"on a {\n\tdo b\n}", "{\n\tevent_relay {\n\t}\n}", "event_relay {\n\tsource icfm {\n\t\tauth none\n\t}\n}", "import x {\n}",
-		"{$:{$}x}", "a {$X:{}", "} {", "\"a\nb\" {\n}", "action a {\n\tpost http://a\n\tbody raw <<X\n\t\tY\n\t\tX\n}", "event_relay", "{", "{ event_relay { } }",
+		"{$:{$}x}", "a {$X:{}", "} {", "\"a\nb\" {\n}", "action a {\n\tpost http://a\n\tbody raw <<X\n\t\tY\n\t\tX\n}", "event_relay", "{", "{\n\timport a\n\tevent_relay {\n\t\timport b\n\t}\n\timport c\n}\n{$A} {\n}\nimport d", "{ event_relay { } }",
 	} {
 		f.Add(text)
 	}
