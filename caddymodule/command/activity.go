@@ -70,7 +70,7 @@ func runActivity(i *invocation, client *adminClient) error {
 		return writeJSON(i.out, list)
 	}
 	i.noteZone()
-	return writeActivity(i.out, i.report, list, len(filter) > 0, terminalWidth(i.out))
+	return writeActivity(i.out, i.report, list, filter, terminalWidth(i.out))
 }
 
 // activity returns the newest events that a filter passes. The relay ends a

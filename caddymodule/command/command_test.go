@@ -140,7 +140,7 @@ func TestActivitySearchesOn(t *testing.T) {
 		t.Errorf("status %d, %v: %s%s", status, err, out, report)
 	}
 	var table, remarks strings.Builder
-	_ = writeActivity(&table, &remarks, api.ActivityPage{Early: true, Next: "p2", Reached: time.Date(2026, 3, 13, 10, 41, 57, 0, time.Local)}, true, 0)
+	_ = writeActivity(&table, &remarks, api.ActivityPage{Early: true, Next: "p2", Reached: time.Date(2026, 3, 13, 10, 41, 57, 0, time.Local)}, nil, 0)
 	if !strings.Contains(remarks.String(), `it looked back to 2026-03-13 10:41:57.000. Go on with --until "2026-03-13 10:41:57"`) {
 		t.Error(remarks.String())
 	}
@@ -151,6 +151,12 @@ func TestActivityOfNothing(t *testing.T) {
 	for arguments, want := range map[string]string{
 		"activity":             "No events. Is the sender's URL right",
 		"activity --source no": "No event fits the filters. Is the sender's URL right",
+		"activity --since 2h":  "No event fits the filters. Is the sender's URL right",
+
+		"activity --state failed":             "No event fits the filters.\n",
+		"activity --verdict action":           "No event fits the filters.\n",
+		"activity --text x --source no":       "No event fits the filters.\n",
+		"activity --action folder --since 2h": "No event fits the filters.\n",
 	} {
 		out, report, status := relay.Run(strings.Fields(arguments)...)
 		if out != "" || !strings.HasPrefix(report, want) || status != 0 {

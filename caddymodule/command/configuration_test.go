@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
@@ -84,7 +85,7 @@ func TestDecide(t *testing.T) {
 		{"id":"0199f3c2-7d11-7cc3-98c4-dc0c0c07398f","source":"icfm","event":"project_created","subject":"Project 4711 Salt\u202emarsh","received":"2026-03-13T10:41:57Z",
 		"before":"ignored","after":"action","reason":"all conditions of a rule held","rule":"Caddyfile:9","fires":["folder"],"stops":["old\u202e"]}]}}`
 	file := command.WriteFile(t, "Caddyfile.new", "{\n\tevent_relay {\n\t\tsource icfm {\n\t\t\tauth bearer {env.DECIDE_TOKEN}\n\t\t}\n\t}\n}\n")
-	relay := command.NewFakeRelay(t, map[string]string{"POST decide": difference})
+	relay := command.NewFakeRelay(t, map[string]string{"POST decide": difference, "GET status": `{"loaded":"2026-03-13T10:41:57Z"}`})
 	out, report, status := relay.Run("decide", "--since", "2h", "--config", file, "--dry-run")
 	if status != 2 {
 		t.Errorf("status %d: %s", status, report)
@@ -100,17 +101,27 @@ func TestDecide(t *testing.T) {
 		t.Errorf("it asked %q", relay.Asked)
 	}
 
-	_, report, status = relay.Run("decide", "--since", "2h", "--yes", "--only", "folder", "--only", "old")
-	if status != 0 || !strings.Contains(report, "Decided: 1 event changed; 1 action is being carried out.") || len(relay.Asked) != 3 || strings.Contains(relay.Asked[2], "dry_run") ||
-		!strings.Contains(relay.Asked[1], `"only":["folder","old"]`) || !strings.Contains(relay.Asked[2], `"only":["folder","old"]`) {
+	out, report, status = relay.Run("decide", "--since", "2h", "--yes", "--only", "folder", "--only", "old")
+	if status != 0 || !strings.Contains(report, "Decided: 1 event changed; 1 action is being carried out.") || len(relay.Asked) != 4 || strings.Contains(relay.Asked[3], "dry_run") ||
+		!strings.Contains(relay.Asked[2], `"only":["folder","old"]`) || !strings.Contains(relay.Asked[3], `"only":["folder","old"]`) {
 		t.Errorf("status %d: %s%q", status, report, relay.Asked)
+	}
+	loaded := time.Date(2026, 3, 13, 10, 41, 57, 0, time.UTC).Local().Format("2006-01-02 15:04:05")
+	if want := "Decided by the configuration that runs since " + loaded + ": 9 events looked at, 1 changes."; !strings.Contains(out, want) {
+		t.Errorf("there is no %q in\n%s", want, out)
 	}
 	if _, report, status = relay.Run("decide", "--since", "2h"); status != 1 || !strings.Contains(report, "not a terminal") {
 		t.Errorf("status %d: %s", status, report)
 	}
-	none := command.NewFakeRelay(t, map[string]string{"POST decide": `{"result":{"events":0,"changed":0,"differences":[]}}`})
+	none := command.NewFakeRelay(t, map[string]string{"POST decide": `{"result":{"events":0,"changed":0,"differences":[]}}`, "GET status": `{}`})
 	if _, report, status = none.Run("decide", "--since", "2h"); status != 3 {
 		t.Errorf("status %d: %s", status, report)
+	}
+	same := command.NewFakeRelay(t, map[string]string{"POST decide": `{"result":{"events":9,"changed":0,"differences":[]}}`, "GET status": `{}`})
+	for _, how := range []string{"--yes", "--dry-run"} {
+		if out, report, status = same.Run("decide", "--since", "2h", how); status != 0 || out != "Decided by the running configuration: 9 events looked at, none changes.\n" {
+			t.Errorf("%s: status %d: %s%s", how, status, out, report)
+		}
 	}
 }
 
@@ -118,6 +129,7 @@ func TestCheck(t *testing.T) {
 	good := command.WriteFile(t, "Caddyfile", "{\n\tadmin off\n\tevent_relay {\n\t\tqueue sqlite "+t.TempDir()+"\n\t\tsource icfm {\n\t\t\tauth bearer x\n\t\t}\n\t}\n}\n")
 	bad := command.WriteFile(t, "Caddyfile.bad", "{\n\tadmin off\n\tevent_relay {\n\t\tsource icfm {\n\t\t\tauth bearer {env.NOT_SET_ANYWHERE}\n\t\t}\n\t}\n}\n")
 	relay := command.NewFakeRelay(t, map[string]string{"GET check": `{"database":[],"warnings":["action old is not used by any rule\u001b"]}`})
+	fine := command.NewFakeRelay(t, map[string]string{"GET check": `{"database":[],"warnings":[]}`})
 	faulty := command.NewFakeRelay(t, map[string]string{"GET check": `{"database":["page 7 is never used"],"warnings":[]}`})
 	for _, test := range []struct {
 		name   string
@@ -127,6 +139,8 @@ func TestCheck(t *testing.T) {
 		want   []string
 	}{
 		{"all is well", relay.Run, good, 0, []string{"Checked      configuration " + good, "Checked      relay at 127.0.0.1:", "Warning      action old is not used by any rule�\n"}},
+		{"nothing at all", fine.Run, good, 0, []string{"Nothing is wrong.\n"}},
+		{"no relay", func(arguments ...string) (string, string, int) { return command.RunRoot("", arguments...) }, good, 0, []string{"Not checked  database", "\nNothing else was found.\n"}},
 		{"a broken database", faulty.Run, good, 1, []string{"FAULT        database: page 7 is never used"}},
 		{"a broken configuration", relay.Run, bad, 1, []string{"FAULT        reading " + bad, "NOT_SET_ANYWHERE"}},
 		{"no file", relay.Run, "nowhere", 1, []string{"FAULT", "nowhere"}},

@@ -1,11 +1,13 @@
 package command
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-event-relay/event-relay/internal/inspect"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
 )
 
@@ -15,8 +17,10 @@ func decideCommand() *cobra.Command {
 		Short: "Decides stored events again, and lists what changes",
 		Long: `
 Decides stored events again: by the running configuration, or by the one that
---config names. The difference is listed: which actions would fire now and did
-not, and which would not fire any more, for which events and by which rules.
+--config names. It says since when the running one is loaded: a reload that
+failed leaves the old one. The difference is listed: which actions would fire
+now and did not, and which would not fire any more, for which events and by
+which rules.
 
 Unless it is a dry run, it then asks. With yes, the events get their new
 verdicts, and the actions that fire now are carried out. Requests of actions
@@ -67,7 +71,7 @@ func runDecide(i *invocation) (int, error) {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	request := againRequest{selection: chosen, DryRun: true, Only: only}
-	decider := "the running configuration"
+	var decider string
 	if file := i.String("config"); file != "" {
 		decider = file
 		read, err := readConfiguration(i.Flags)
@@ -77,6 +81,8 @@ func runDecide(i *invocation) (int, error) {
 		if request.Configuration, err = read.relay(); err != nil {
 			return caddy.ExitCodeFailedStartup, err
 		}
+	} else if decider, err = client.runningConfiguration(i.context); err != nil {
+		return caddy.ExitCodeFailedStartup, err
 	}
 	var difference replay.Decided
 	if err := i.again(client, "decide", "Deciding", request, &difference); err != nil {
@@ -118,6 +124,19 @@ func runDecide(i *invocation) (int, error) {
 		}
 	}
 	return status, nil
+}
+
+// runningConfiguration says which configuration decides, by when it was loaded: the old
+// one runs on if a reload fails.
+func (c *adminClient) runningConfiguration(ctx context.Context) (string, error) {
+	var status inspect.Status
+	if _, err := c.get(ctx, "status", nil, &status); err != nil {
+		return "", err
+	}
+	if status.Loaded.IsZero() { // not known while the queue is not open
+		return "the running configuration", nil
+	}
+	return "the configuration that runs since " + second(status.Loaded), nil
 }
 
 func total(counts map[string]int) (sum int) {

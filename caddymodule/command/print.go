@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"sort"
 	"strconv"
@@ -20,13 +21,17 @@ import (
 )
 
 // writeActivity prints a list of events as a table, and remarks on it to report.
-func writeActivity(w, report io.Writer, list api.ActivityPage, filtered bool, width int) error {
+func writeActivity(w, report io.Writer, list api.ActivityPage, filter url.Values, width int) error {
 	if len(list.Events) == 0 && !list.Early {
 		text := "No events."
-		if filtered {
+		if len(filter) > 0 {
 			text = "No event fits the filters."
 		}
-		fmt.Fprintln(report, text, "Is the sender's URL right, and its credential? Rejected requests are not events: see caddy event-relay rejections.")
+		// A search for what became of events is no sign that none arrive.
+		if !slices.ContainsFunc([]string{"state", "verdict", "text", "action"}, filter.Has) {
+			text += " Is the sender's URL right, and its credential? Rejected requests are not events: see caddy event-relay rejections."
+		}
+		fmt.Fprintln(report, text)
 		return nil
 	}
 	table := activityTable(list.Events, width)

@@ -189,7 +189,11 @@ func writeCheck(w io.Writer, result checkResult) error {
 		fmt.Fprintf(&b, "Note         %s\n", printable(note))
 	}
 	if len(result.Faults)+len(result.Warnings) == 0 && len(result.Configuration)+len(result.Relay) > 0 {
-		b.WriteString("Nothing is wrong.\n")
+		text := "Nothing is wrong.\n"
+		if len(result.NotChecked) > 0 {
+			text = "Nothing else was found.\n"
+		}
+		b.WriteString(text)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -145,6 +145,7 @@ History        kept for 30d, up to 2.0 GiB
 	}
 	quiet := NewFakeRelay(t, map[string]string{"GET status": `{"probes":17,"timezone":"UTC","timezone_doubt":"this machine names no time zone"}`})
 	if out, report, status := quiet.Run("status"); status != 0 || !strings.Contains(out, "17 requests in the last hour, as scanners send them") ||
+		!strings.Contains(out, "Relay          built without a revision, running since ") ||
 		!strings.Contains(out, "Time zone      UTC, where it is ") || !strings.Contains(out, ": this machine names no time zone") {
 		t.Errorf("status %d: %s%s", status, out, report)
 	}

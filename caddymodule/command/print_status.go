@@ -19,11 +19,7 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	line := func(label, format string, arguments ...any) {
 		fmt.Fprintf(&b, "%-14s %s\n", label, printable(fmt.Sprintf(format, arguments...)))
 	}
-	version := ""
-	if status.Version != "" {
-		version = status.Version + ", "
-	}
-	line("Relay", "%srunning since %s", version, clock(status.Started))
+	line("Relay", "%s, running since %s", cmp.Or(status.Version, "built without a revision"), clock(status.Started))
 	if !status.Loaded.IsZero() { // not known while the queue is not open
 		line("Configuration", "loaded %s", clock(status.Loaded))
 	}

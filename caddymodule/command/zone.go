@@ -55,6 +55,9 @@ func (i *invocation) noteZone() {
 // clock is a moment to the minute.
 func clock(t time.Time) string { return t.In(zone()).Format("2006-01-02 15:04") }
 
+// second is a moment to the second.
+func second(t time.Time) string { return t.In(zone()).Format("2006-01-02 15:04:05") }
+
 // moment is a moment to the millisecond, and zonedMoment the same with its zone.
 func moment(t time.Time) string      { return t.In(zone()).Format("2006-01-02 15:04:05.000") }
 func zonedMoment(t time.Time) string { return t.In(zone()).Format("2006-01-02 15:04:05.000 MST") }
