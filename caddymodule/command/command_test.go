@@ -341,6 +341,7 @@ func TestShowSaysWhatADeliveryWaitsFor(t *testing.T) {
 	for delivery, want := range map[string]string{
 		`"due":"2026-03-13T10:41:58Z"`: "Next       ",
 		`"due":"2026-03-13T10:41:58Z","behind":"0199f3c2-0000-7000-8000-0000000000d1"`: "Waits      for the delivery 0199f3c2-0000-7000-8000-0000000000d1 of",
+		`"due":"2026-03-13T10:41:58Z","down":"http://192.168.1.20:8080"`:               "Waits      for the target http://192.168.1.20:8080, which is down",
 	} {
 		relay := NewFakeRelay(t, map[string]string{"GET events/0199f3c2": `{"deliveries":[{"action":"pop","state":"pending",` + delivery + `}]}`})
 		out, report, status := relay.Run("show", "0199f3c2")

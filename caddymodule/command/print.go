@@ -129,6 +129,9 @@ func deliveriesWord(deliveries []queue.DeliveryState) string {
 		if delivery.Paused != nil {
 			words[i] += " (" + heldText(*delivery.Paused) + ")"
 		}
+		if delivery.Down != "" {
+			words[i] += " (target down)"
+		}
 	}
 	return strings.Join(words, ", ")
 }
@@ -249,6 +252,9 @@ func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
 	switch {
 	case delivery.Behind != "":
 		fmt.Fprintf(w, "Waits      for the delivery %s of the same order_by, which must end first\n", delivery.Behind)
+	case delivery.Down != "":
+		// What is due is not attempted then, and a time would promise that it is.
+		fmt.Fprintf(w, "Waits      for the target %s, which is down and is tested with one delivery at a time\n", printable(delivery.Down))
 	case delivery.State == queue.Pending && delivery.Paused == nil && !delivery.Due.IsZero():
 		fmt.Fprintf(w, "Next       %s\n", moment(delivery.Due))
 	}

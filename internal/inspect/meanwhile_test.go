@@ -98,6 +98,34 @@ func TestSwitchedOffMeanwhile(t *testing.T) {
 	}
 }
 
+// A delivery whose target is down says which one that is, and not while it is paused.
+func TestWaitsForATargetThatIsDown(t *testing.T) {
+	target := relaytest.NewService(t)
+	target.Close()
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(target, "/record"))
+	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
+	processtest.WaitFor(t, "the target is down", func() bool { return len(runtime.State().Down) == 1 })
+	check := func(down string) {
+		t.Helper()
+		detail, err := Show(t.Context(), runtime, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := []queue.Summary{relaytest.Summary(t, runtime, id)}
+		SayWhy(runtime, listed)
+		if listed[0].Deliveries[0].Down != down || detail.Deliveries[0].Down != down {
+			t.Errorf("a list says %q, a page %q, want %q", listed[0].Deliveries[0].Down, detail.Deliveries[0].Down, down)
+		}
+	}
+	check(target.URL)
+	relaytest.Turn(t, runtime, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
+	check("")
+	if relay.DownFor(runtime, "another", "") != nil {
+		t.Error("an action that there is not waits for a target")
+	}
+}
+
 func TestQuoted(t *testing.T) {
 	for word, want := range map[string]string{"icfm": "icfm", "Job saved": "'Job saved'", "it's": `'it'\''s'`, "": "''", "$(x)": "'$(x)'"} {
 		if got := quoted(word); got != want {

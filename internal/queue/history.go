@@ -304,6 +304,10 @@ type DeliveryState struct {
 	// Paused is the switch that keeps a pending delivery waiting. The history leaves
 	// it empty: it is set where deliveries are shown, by what is in force then.
 	Paused *Switch `json:"paused,omitempty"`
+	// Down is the target for which a pending delivery waits because it is down: one
+	// delivery at a time tests it, whatever Due says. Empty if Paused is not, or if
+	// the target is up. It is set where Paused is.
+	Down string `json:"down,omitempty"`
 	// Due is when a pending delivery is tried next, Ended when it reached its
 	// end.
 	Due   time.Time `json:"due,omitzero"`

@@ -63,6 +63,25 @@ func (r *Runtime) State() State {
 // Is reports whether this is the target that an action names so.
 func (d *TargetDown) Is(target string) bool { return withPort(d.Target) == withPort(target) }
 
+// DownFor returns the target that the requests of an action for a tenant go to, if
+// it is down, else nil.
+func DownFor(r *Runtime, action, tenant string) *TargetDown {
+	generation := r.Generation()
+	if generation == nil || generation.Action(action) == nil {
+		return nil
+	}
+	target, ok := generation.Action(action).TargetFor(tenant)
+	if !ok {
+		return nil
+	}
+	for _, down := range r.watch.down(generation) {
+		if down.Is(target.String()) {
+			return &down
+		}
+	}
+	return nil
+}
+
 // Probe has a target that is down be tested at once, by one of the deliveries that
 // are due for it.
 func (r *Runtime) Probe(down TargetDown) { r.dispatcher.Probe(down.Target) }
@@ -70,20 +89,25 @@ func (r *Runtime) Probe(down TargetDown) { r.dispatcher.Probe(down.Target) }
 // down returns the targets that are down and that an action of the generation
 // calls, the one that is down for longest first.
 func (w *watch) down(generation *Generation) []TargetDown {
+	down := []TargetDown{}
+	w.mutex.Lock()
+	for _, target := range w.targets {
+		if target.endpoints > 0 {
+			down = append(down, target.TargetDown)
+		}
+	}
+	w.mutex.Unlock()
+	if len(down) == 0 {
+		// Lists of deliveries ask for each that waits.
+		return down
+	}
 	called := map[string]bool{}
 	for _, action := range generation.Actions {
 		for _, target := range action.Targets() {
 			called[withPort(target)] = true
 		}
 	}
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	down := []TargetDown{}
-	for _, target := range w.targets {
-		if target.endpoints > 0 && called[withPort(target.Target)] {
-			down = append(down, target.TargetDown)
-		}
-	}
+	down = slices.DeleteFunc(down, func(d TargetDown) bool { return !called[withPort(d.Target)] })
 	slices.SortFunc(down, func(a, b TargetDown) int { return a.Since.Compare(b.Since) })
 	return down
 }

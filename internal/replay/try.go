@@ -86,12 +86,10 @@ func (t *Tried) delivery(ctx context.Context, runtime *relay.Runtime, generation
 		if t.held(runtime, generation, delivery.Action) {
 			return nil
 		}
-		for _, down := range runtime.State().Down {
-			if target, ok := generation.Action(delivery.Action).TargetFor(of.Summary.Tenant); ok && down.Is(target.String()) {
-				t.test(runtime, down)
-				t.say("The target %s is down. It is tested with this delivery now.", down.Target)
-				return nil
-			}
+		if down := relay.DownFor(runtime, delivery.Action, of.Summary.Tenant); down != nil {
+			t.test(runtime, *down)
+			t.say("The target %s is down. It is tested with this delivery now.", down.Target)
+			return nil
 		}
 		t.say("The delivery for %s is due now.", delivery.Action)
 	}
@@ -180,6 +178,8 @@ func TryTarget(ctx context.Context, runtime *relay.Runtime, target string) (Trie
 	case len(tried.Says) > 0:
 	case isDown:
 		tried.say("The target %s is tested with one delivery now. If it answers, the others follow; %d wait.", wanted.Target, waiting)
+	case waiting == 1:
+		tried.say("The target %s is not down: its waiting delivery is due now.", wanted.Target)
 	default:
 		tried.say("The target %s is not down: its %d waiting deliveries are due now.", wanted.Target, waiting)
 	}

@@ -21,6 +21,12 @@ export function heldBy(delivery) {
 	return off.find((one) => one.kind === "all") ?? off.find((one) => one.kind === "action" && one.name === delivery.action) ?? null;
 }
 
+// downFor returns the target for which a pending delivery waits because it is down.
+export function downFor(delivery) {
+	if (delivery.state !== "pending" || !delivery.down || heldBy(delivery)) return "";
+	return !latest || (latest.down ?? []).some((one) => one.target === delivery.down) ? delivery.down : "";
+}
+
 // onStatus calls back with each new status, whether the relay can be reached,
 // and why its status cannot be read; and at once if something is known.
 // It returns a function that ends it.

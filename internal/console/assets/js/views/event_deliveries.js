@@ -12,7 +12,7 @@ import { to, eventAddress } from "../router.js";
 import { mark, stateOf, standing, plural } from "../words.js";
 import { resend } from "../again.js";
 import { failed, toast } from "../toast.js";
-import { refresh, heldBy } from "../status.js";
+import { refresh, heldBy, downFor } from "../status.js";
 import { tryButton } from "../trying.js";
 
 export function deliveriesSection(detail, { changed }) {
@@ -66,16 +66,17 @@ function sentence(delivery) {
 	const why = delivery.error ? [": ", long(delivery.error, 300)] : delivery.status ? `, answered ${delivery.status}` : "";
 	switch (delivery.state) {
 	case "delivered": return [`Delivered after ${n}, `, timeNode(delivery.ended), delivery.status ? `, answered ${delivery.status}` : "", "."];
-	case "failed": return [`Failed for good after ${n}, `, timeNode(delivery.ended), why];
-	case "expired": return [delivery.attempts ? `Expired after ${n}, ` : "Expired, ", timeNode(delivery.ended), why];
+	case "failed": return [`Failed for good after ${n}, `, timeNode(delivery.ended), why, "."];
+	case "expired": return [delivery.attempts ? `Expired after ${n}, ` : "Expired, ", timeNode(delivery.ended), why, "."];
 	case "cancelled": return [`Cancelled after ${n}, `, timeNode(delivery.ended), "."];
 	case "pending": {
 		const held = heldBy(delivery);
 		if (held) return [delivery.attempts ? [`Not delivered after ${n}`, why, ". "] : null, el("strong", { test: "paused" }, held.kind === "action" ? ["It waits: action ", shown(held.name, 80), " is paused"] : "It waits: everything is switched off"),
 			parse(held.since) ? [" since ", timeNode(held.since)] : null, parse(held.until) ? [" until ", timeNode(held.until)] : null, held.reason ? [" (", shown(held.reason, 160), ")"] : null, "."];
 		const next = delivery.behind ? ["It waits for the delivery ", el("a", { href: eventAddress(delivery.behind) }, mono(delivery.behind)), " of the same order_by, which must end first."]
+			: downFor(delivery) ? ["It waits for the target ", mono(delivery.down), ", which is down and is tested with one delivery at a time."]
 			: parse(delivery.due) ? ["Next attempt: ", timeNode(delivery.due, due), "."] : "It waits.";
-		return delivery.attempts ? [`Not delivered after ${n}`, why, " ", next] : ["Not tried yet. ", next];
+		return delivery.attempts ? [`Not delivered after ${n}`, why, ". ", next] : ["Not tried yet. ", next];
 	}
 	default: return n;
 	}

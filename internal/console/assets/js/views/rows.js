@@ -4,7 +4,7 @@ import { icon } from "../icons.js";
 import { shown, visible } from "../shown.js";
 import { parse, clock, full, date, dayName, due, timeNode } from "../times.js";
 import { eventAddress } from "../router.js";
-import { heldBy } from "../status.js";
+import { heldBy, downFor } from "../status.js";
 import { mark, verdictOf, stateOf, standing } from "../words.js";
 
 // eventRow makes the row; draw(event) shows another state of the same event.
@@ -84,7 +84,8 @@ export function detailOf(delivery) {
 	if (delivery.mended_by) parts.push(stateOf(delivery.state).word);
 	if (delivery.state !== "delivered" && delivery.status) parts.push(String(delivery.status));
 	else if (delivery.state !== "delivered" && delivery.error) parts.push(visible(delivery.error.slice(0, 60)) + (delivery.error.length > 60 ? "…" : ""));
-	if (delivery.state === "pending" && delivery.attempts) {
+	if (downFor(delivery)) parts.push("waits for the target, which is down");
+	else if (delivery.state === "pending" && delivery.attempts) {
 		parts.push([`attempt ${delivery.attempts + 1} `, parse(delivery.due) ? timeNode(delivery.due, due) : null]);
 	} else if (delivery.attempts > 1) parts.push(`${delivery.attempts} attempts`);
 	return parts.length ? el("span.detail", { dir: "auto" }, parts.map((part, i) => [i ? " · " : "", part])) : null;
