@@ -257,7 +257,7 @@ func TestTry(t *testing.T) {
 // What gathered while something was off is said with the command that deals with it.
 func TestSwitchedOnAgain(t *testing.T) {
 	for answer, want := range map[string][]string{
-		`{"kind":"action","name":"a","off":false,"meanwhile":{"events":0,"deliveries":3}}`: {"action a is resumed.", "3 deliveries that waited go out now."},
+		`{"kind":"action","name":"a","off":false,"meanwhile":{"events":0,"deliveries":3,"expires":true}}`: {"action a is resumed.", "3 deliveries that waited go out now.\nWhat is older than its expires ends as expired instead.\n"},
 		`{"kind":"event","name":"icfm:a","off":false,"meanwhile":{"events":2,"more":true,"decide":"caddy event-relay decide --since X","deliveries":0}}`: {
 			"event icfm:a is enabled.", "At least 2 events came meanwhile and had nothing done.", "\n  caddy event-relay decide --since X --dry-run\n  caddy event-relay decide --since X\n"},
 		`{"kind":"all","off":false,"meanwhile":{"events":0,"deliveries":0}}`: {"everything is enabled.", "No delivery goes out because of it.", "No event came meanwhile."},

@@ -233,6 +233,9 @@ func meanwhileText(kind queue.SwitchKind, m inspect.Meanwhile) string {
 		default:
 			fmt.Fprintf(&b, "%d deliveries that waited go out now.\n", m.Deliveries)
 		}
+		if m.Expires {
+			b.WriteString("What is older than its expires ends as expired instead.\n")
+		}
 	}
 	if m.Decide != "" {
 		least := ""

@@ -21,7 +21,8 @@ type Turned struct {
 
 // Meanwhile is what gathered while something was switched off.
 type Meanwhile struct {
-	// Events counts the events that were left alone, with the verdict disabled.
+	// Events counts the events that were left alone, with the verdict disabled, but for
+	// tests.
 	// More says that there are more than were counted.
 	Events int  `json:"events"`
 	More   bool `json:"more,omitempty"`
@@ -31,6 +32,9 @@ type Meanwhile struct {
 	Filter map[string]string `json:"filter,omitempty"`
 	// Deliveries counts those that waited and go out now.
 	Deliveries int `json:"deliveries"`
+	// Expires says that some of them are of actions with expires: those that are too
+	// old end as expired.
+	Expires bool `json:"expires,omitempty"`
 }
 
 // Counting what came meanwhile ends at so many events, or after a time: the switch is
@@ -71,6 +75,7 @@ func meanwhile(ctx context.Context, runtime *relay.Runtime, was queue.Switch) (*
 		for _, line := range backlog {
 			if (was.Kind == queue.SwitchAll || line.Action == was.Name) && relay.HeldBy(runtime, line.Action) == nil {
 				m.Deliveries += line.Count
+				m.Expires = m.Expires || expires(runtime, line.Action)
 			}
 		}
 	}
@@ -91,7 +96,11 @@ func meanwhile(ctx context.Context, runtime *relay.Runtime, was queue.Switch) (*
 		if err != nil {
 			return nil, err
 		}
-		m.Events += len(page.Events)
+		for i := range page.Events {
+			if !page.Events[i].Test {
+				m.Events++
+			}
+		}
 		if after = page.Next; after == "" {
 			break
 		}
@@ -106,6 +115,20 @@ func meanwhile(ctx context.Context, runtime *relay.Runtime, was queue.Switch) (*
 		m.Filter = nil
 	}
 	return m, nil
+}
+
+// expires reports whether deliveries of an action can expire.
+func expires(runtime *relay.Runtime, action string) bool {
+	generation := runtime.Generation()
+	if generation == nil {
+		return false
+	}
+	for _, configured := range generation.Configuration.Actions {
+		if configured.Name == action {
+			return configured.Expires > 0
+		}
+	}
+	return false
 }
 
 // quoted returns a word as a shell takes it.

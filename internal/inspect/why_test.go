@@ -37,7 +37,9 @@ func TestExpiredWhilePaused(t *testing.T) {
 	}
 	turn(true)
 	id := relaytest.Post(t, runtime, generation, relaytest.Approved)
-	turn(false)
+	if m := turn(false).Meanwhile; m == nil || m.Deliveries != 1 || !m.Expires {
+		t.Errorf("resuming says %+v", m)
+	}
 	var delivery DeliveryDetail
 	processtest.WaitFor(t, "the end of the delivery", func() bool {
 		detail, err := Show(t.Context(), runtime, id)
