@@ -227,7 +227,7 @@ func warnOfUndefined(g *relay.Generation) (warnings []string) {
 		if parameter.Value != "" {
 			what = "its value is " + g.Mask(parameter.Value) + ", which stands for a missing one"
 		}
-		warnings = append(warnings, fmt.Sprintf("parameter %s: %s, and actions use it (%s); fill in: parameter %[1]s VALUE%s",
+		warnings = append(warnings, fmt.Sprintf("parameter %s: %s, and actions use it (%s); fill in: parameter %[1]s VALUE%[4]s",
 			parameter.Name, what, strings.Join(users, ", "), config.At(parameter.Place)))
 	}
 	return warnings
