@@ -238,13 +238,13 @@ func writeValues(w io.Writer, prefix string, values map[string][]string) {
 }
 
 func writeDelivery(w io.Writer, delivery inspect.DeliveryDetail) {
-	fmt.Fprintf(w, "\nDelivery   %s %s\n", delivery.Action, delivery.State)
+	fmt.Fprintf(w, "\nDelivery   %s %s\n", delivery.Action, delivery.Standing())
 	fmt.Fprintf(w, "Id         %s\n", delivery.ID)
 	if delivery.Of != "" {
 		fmt.Fprintf(w, "Repeats    %s\n", delivery.Of)
 	}
 	if delivery.MendedBy != "" {
-		fmt.Fprintf(w, "Mended     it was sent again as %s and arrived\n", delivery.MendedBy)
+		fmt.Fprintf(w, "Mended     it had ended as %s; it was sent again as %s and arrived\n", delivery.State, delivery.MendedBy)
 	}
 	if delivery.Paused != nil {
 		fmt.Fprintf(w, "Waits      %s\n", printable(pausedText(*delivery.Paused)))

@@ -108,3 +108,19 @@ func TestWhyNotSent(t *testing.T) {
 		}
 	}
 }
+
+// TestShowMended reads the word that lists and filters have for a delivery which is
+// mended, and how it had ended.
+func TestShowMended(t *testing.T) {
+	relay := command.NewFakeRelay(t, map[string]string{"GET events/0199f3c2": `{"id":"0199f3c2-0000-7000-8000-000000000001","source":"icfm","event":"a","verdict":{"decision":"action"},
+		"deliveries":[{"id":"D1","action":"folder","state":"failed","mended_by":"D2"},{"id":"D2","action":"folder","of":"D1","state":"delivered"}]}`})
+	out, report, status := relay.Run("show", "0199f3c2")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, report)
+	}
+	for _, want := range []string{"Delivery   folder mended\n", "Mended     it had ended as failed; it was sent again as D2 and arrived\n", "Delivery   folder delivered\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+}
