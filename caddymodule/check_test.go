@@ -73,7 +73,7 @@ func TestJSONIsChecked(t *testing.T) {
 		{"parameter with tenants", `{"parameters": [{"name": "lan", "tenants": {"101": "http://{env.LAN}", "102": "x"}}, {"name": "token", "tenants": {"101": "{env.EVENT_RELAY_EMPTY}"}}]}`,
 			[]string{"reading parameter lan: {env.LAN} is read only where", "reading parameter token: {env.EVENT_RELAY_EMPTY} is empty"}},
 		{"parameter with an empty secret", `{"parameters": [{"name": "token", "value": "{env.EVENT_RELAY_EMPTY}", "place": "a.caddy:1"}]}`,
-			[]string{"reading parameter token: {env.EVENT_RELAY_EMPTY} is empty; set the environment variable or the file that it names, at a.caddy:1"}},
+			[]string{"reading parameter token: {env.EVENT_RELAY_EMPTY} is empty; set the environment variable or the file that it names; a running process keeps its environment: restart Caddy, or write {file./path} in its place, at a.caddy:1"}},
 
 		{"source name", `{"sources": [{"name": "a b", ` + bearer + `}, {"name": "Relay", ` + bearer + `}]}`,
 			[]string{`"a b" cannot be the name of the source`, "the source cannot be called Relay"}},
@@ -175,7 +175,7 @@ func TestJSONIsChecked(t *testing.T) {
 		{"action sign", action(`"url": "http://127.0.0.1/", "sign": ["whsec_{env.A}"]`), []string{"reading sign of action notify: {env.A} is read only where it is the whole value"}},
 		{"action sign with a template", action(`"url": "http://127.0.0.1/", "sign": ["{{secret}}"]`), []string{"reading sign of action notify: a secret is no template"}},
 		{"action sign with an empty secret", action(`"url": "http://127.0.0.1/", "sign": ["{env.EVENT_RELAY_EMPTY}"]`),
-			[]string{"reading the secrets of action notify, sign: every value is empty; set the environment variable or the file that [{env.EVENT_RELAY_EMPTY}] names, at lan.caddy:7"}},
+			[]string{"reading the secrets of action notify, sign: every value is empty; set the environment variable or the file that [{env.EVENT_RELAY_EMPTY}] names; a running process keeps its environment: restart Caddy, or write {file./path} in its place, at lan.caddy:7"}},
 		{"action sign with no base64", action(`"url": "http://127.0.0.1/", "sign": ["no base64"]`), []string{"base64"}},
 		{"action tls", action(`"url": "https://127.0.0.1/", "tls": {"client_certificate_file": "a.pem"}`),
 			[]string{"reading tls of action notify: a client's certificate and its key come together; name both files or none, at lan.caddy:7"}},

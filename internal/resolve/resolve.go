@@ -115,8 +115,8 @@ func (r *resolver) parameter(parameter *config.Parameter, wrong *config.Findings
 			secret = secret || unknown
 		}
 		if secret && value == "" {
-			wrong.Add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names",
-				parameter.Name, text))
+			wrong.Add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names%s",
+				parameter.Name, text, restartText(text)))
 		}
 		return value, secret
 	})
@@ -222,9 +222,20 @@ func (r *resolver) secrets(of, setting string, texts []string) ([]string, error)
 	}
 	if len(values) == 0 {
 		return nil, fmt.Errorf("reading the secrets of %s, %s: every value is empty; "+
-			"set the environment variable or the file that %v names", of, setting, texts)
+			"set the environment variable or the file that %v names%s", of, setting, texts, restartText(texts...))
 	}
 	return values, nil
+}
+
+// restartText says how the relay gets to see a changed environment variable, empty
+// if all texts name files: a reload reads those anew.
+func restartText(texts ...string) string {
+	for _, text := range texts {
+		if !isFileReference(text) {
+			return "; a running process keeps its environment: restart Caddy, or write {file./path} in its place"
+		}
+	}
+	return ""
 }
 
 // skippedText says that a secret is empty and what to do.
