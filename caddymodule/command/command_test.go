@@ -190,7 +190,7 @@ func TestResend(t *testing.T) {
 		asked     int
 	}{
 		{"everything", counted, nil, 1, []string{"give ids, or a filter such as --since 2h"}, 0},
-		{"ids and a filter", counted, []string{"0199f3c2", "--state", "failed"}, 1, []string{"give either ids or a filter"}, 0},
+		{"ids and a filter", counted, []string{"0199f3c2", "--state", "failed"}, 1, []string{"give either ids or a filter", "--since 2h --state failed"}, 0},
 		{"only counting", counted, []string{"--state", "failed", "--dry-run"}, 0,
 			[]string{"3 deliveries of 2 events to send again: folder 2, screen_pop 1", "1 of them arrived before: the target gets the same request a second time", "Left out: 1 delivery of actions that are not configured any more"}, 1},
 		{"nobody to ask", counted, []string{"--state", "failed"}, 1, []string{"folder 2", "standard input is not a terminal; give --yes"}, 1},

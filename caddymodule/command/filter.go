@@ -68,7 +68,7 @@ func (i *invocation) selection(client *adminClient) (selection, error) {
 	case err != nil:
 		return selection{}, err
 	case len(i.Args()) > 0 && len(filter) > 0:
-		return selection{}, errors.New("choosing events: give either ids or a filter, not both")
+		return selection{}, errors.New("choosing events: give either ids or a filter, not both; to send one delivery again, give its id (show EVENT has it), or leave out the ids: --since 2h --state failed")
 	case len(i.Args()) > 0:
 		return selection{IDs: i.Args()}, nil
 	case len(filter) == 0:
