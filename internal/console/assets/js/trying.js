@@ -6,9 +6,9 @@ import { refresh } from "./status.js";
 import { changed } from "./switching.js";
 import { failed, toast } from "./toast.js";
 
-// tryButton makes the button for {delivery} or {target}. done is called when it was
-// tried.
-export function tryButton(what, { label, done = () => {} } = {}) {
+// tryButton makes the button for {delivery} or {target}. of names it for those who do
+// not see where the button is; done is called when it was tried.
+export function tryButton(what, { of, done = () => {} } = {}) {
 	return button([icon("play"), "Try now"], async () => {
 		try {
 			const { deliveries, tested, says } = await post("try", what);
@@ -19,5 +19,5 @@ export function tryButton(what, { label, done = () => {} } = {}) {
 		} catch (error) {
 			failed(error);
 		}
-	}, { class: "small", "aria-label": label, test: "try-now" });
+	}, { class: "small", "aria-label": `Try now: ${of}`, test: "try-now" });
 }

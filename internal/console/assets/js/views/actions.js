@@ -98,7 +98,7 @@ function entryBody(action) {
 	}, { test: "action-example" });
 	return [
 		action.switch ? el("p.problem.is-warn", switchText(action.switch), " Its deliveries gather and are sent when it is resumed.") : null,
-		action.down ? el("p.problem", "The target ", mono(action.down.target), " is down since ", timeNode(action.down.since), ": ", long(action.down.error, 300), ". One delivery at a time tries it; the others wait and lose nothing. ", tryButton({ target: action.down.target }, { label: `Try now: ${visible(action.down.target)}` })) : null,
+		action.down ? el("p.problem", "The target ", mono(action.down.target), " is down since ", timeNode(action.down.since), ": ", long(action.down.error, 300), ". One delivery at a time tries it; the others wait and lose nothing. ", tryButton({ target: action.down.target }, { of: visible(action.down.target) })) : null,
 		el("div.tools",
 			action.switch ? button([icon("play"), "Resume"], () => switchOn("action", action.name), { class: "primary", test: "action-resume" })
 				: button([icon("pause"), "Pause …"], () => switchOff("action", action.name), { test: "action-pause" }),

@@ -78,7 +78,11 @@ export function open(container) {
 		el("div.list-tools", el("p.muted.zone", `Times: ${Intl.DateTimeFormat().resolvedOptions().timeZone ?? "local"}`), allTools),
 		newer, bar, list, end);
 
-	const endStatus = onStatus(drawSummary);
+	const endStatus = onStatus((now) => {
+		drawSummary(now);
+		// What keeps deliveries waiting changes without their events.
+		for (const row of rows.values()) row.draw(row.event);
+	});
 
 	function matchWords() {
 		const set = Object.entries(filters);

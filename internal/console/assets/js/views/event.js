@@ -4,6 +4,7 @@ import { el, fill, button } from "../dom.js";
 import { icon } from "../icons.js";
 import { get, address } from "../api.js";
 import { live } from "../live.js";
+import { heldBy, onStatus } from "../status.js";
 import { shown, visible, mono, long } from "../shown.js";
 import { copy } from "../copy.js";
 import { parse, timeNode, full, relative, due, clock } from "../times.js";
@@ -40,6 +41,16 @@ export function open(container, route) {
 
 	// What was opened stays open when the event changes under it.
 	let sections = null;
+
+	// What keeps deliveries waiting changes without the event.
+	const heldNow = () => JSON.stringify((detail.deliveries ?? []).map(heldBy));
+	let held = "";
+	const endStatus = onStatus(() => {
+		if (!sections || held === heldNow()) return;
+		held = heldNow();
+		sections.deliveries.update(detail);
+		fill(way, steps(detail));
+	});
 
 	async function load(quiet = false) {
 		try {
@@ -94,6 +105,7 @@ export function open(container, route) {
 			sections.deliveries.update(detail);
 			return;
 		}
+		held = heldNow();
 		sections = { deliveries: deliveriesSection(detail, { changed: load }), why: whySection(detail) };
 		fill(left, sections.deliveries.node, sections.why);
 		fill(right, requestSection(detail), valuesSection(detail));
@@ -148,6 +160,7 @@ export function open(container, route) {
 		close() {
 			clearTimeout(again);
 			stream?.close();
+			endStatus();
 		},
 	};
 	load();
@@ -187,6 +200,6 @@ function steps(detail) {
 		? step("Answered", { icon: "dash", tone: "quiet" }, el("p.muted", "nothing to be answered"))
 		: step("Answered", stateOf(worst), el("ul", deliveries.slice(0, 4).map((delivery) => el("li", mark(stateOf(standing(delivery))), delivery.status ? ` ${delivery.status}` : null,
 			!["delivered", "mended"].includes(standing(delivery)) && delivery.error ? [": ", shown(delivery.error, 110)] : null,
-			delivery.state === "pending" && parse(delivery.due) ? [", next attempt ", timeNode(delivery.due, due)] : null))));
+			heldBy(delivery) ? (heldBy(delivery).kind === "action" ? ", paused" : ", switched off") : delivery.state === "pending" && parse(delivery.due) ? [", next attempt ", timeNode(delivery.due, due)] : null))));
 	return [arrived, decided, sent, answered];
 }

@@ -41,7 +41,7 @@ function card(delivery, changed, openAttempts) {
 			mark(kind),
 			el("div.delivery-tools",
 				delivery.state === "pending"
-					? [heldBy(delivery) ? null : tryButton({ delivery: delivery.id }, { label: `Try the delivery for ${visible(delivery.action)} now`, done: changed }), button([icon("barred"), "Cancel"], () => cancel(delivery, changed), { class: "small", test: "cancel-delivery" })]
+					? [heldBy(delivery) ? null : tryButton({ delivery: delivery.id }, { of: `the delivery for ${visible(delivery.action)}`, done: changed }), button([icon("barred"), "Cancel"], () => cancel(delivery, changed), { class: "small", test: "cancel-delivery" })]
 					: delivery.mended_by ? null : button([icon("again"), "Send again"], () => resend({ ids: [delivery.id] }, { what: "this delivery", would: { events: 1, deliveries: 1, arrived: delivery.state === "delivered" ? 1 : 0, actions: { [delivery.action]: 1 } }, done: changed }), { class: "small", test: "resend-delivery" }))),
 		el("p", sentence(delivery)),
 		delivery.mended_by ? el("p", { test: "mended" }, "Mended: it was sent again as ", otherLink(delivery.mended_by), ", which arrived.") : null,

@@ -16,8 +16,9 @@ export function eventRow(event, { onSelect }) {
 		node, tick, event,
 		get link() { return node.querySelector("a.event-link"); },
 		draw(next) {
-			// What has not changed stays: it may be about to be clicked.
-			const says = JSON.stringify(next);
+			// What has not changed stays: it may be about to be clicked. What keeps
+			// deliveries waiting changes without the event.
+			const says = JSON.stringify([next, next.deliveries?.map(heldBy)]);
 			if (says === drawn) return;
 			drawn = says;
 			row.event = next;

@@ -49,10 +49,10 @@ export function open(container) {
 		const quiet = status.quiet ?? [];
 		fill(health, el("ul.health",
 			(status.warnings ?? []).map((text) => el("li.tone-bad", icon("warning"), el("span", long(text, 600)))),
-			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240), " ", tryButton({ target: one.target }, { label: `Try now: ${visible(one.target)}` })))),
+			down.map((one) => el("li.tone-bad", icon("unlink"), el("span", "Target ", mono(one.target, 100), " down since ", timeNode(one.since), " (", el("a", { href: to("actions", one.action) }, shown(one.action, 60)), "): ", long(one.error, 240), " ", tryButton({ target: one.target }, { of: visible(one.target) })))),
 			quiet.map((one) => el("li.tone-warn", icon("quiet"), el("span", "Source ", shown(one.source, 60), parse(one.last) ? [" silent since ", timeNode(one.last), " (", timeNode(one.last, relative), ")"] : " has sent no event yet"))),
 			!down.length ? el("li.tone-good", icon("check"), el("span", "No target is down.")) : null,
-			!quiet.length ? el("li.tone-good", icon("check"), el("span", "Every source has sent something recently.")) : null));
+			!quiet.length ? el("li.tone-good", icon("check"), el("span", "No source has been silent for longer than its setting quiet says.")) : null));
 		const waiting = status.backlog ?? [];
 		const total = waiting.reduce((sum, line) => sum + line.count, 0);
 		fill(queue, el("dl.values",
