@@ -103,8 +103,11 @@ func TestBrowserTriesNow(t *testing.T) {
 	p := openTab(t, s.console, lightDesk, "#/activity?action=archive_item")
 	p.rows(2)
 	p.sees(test("banner"), "Target down")
-	p.until("the row that was tried", visible(row, "attempt 2")+`.length === 1`)
-	p.click(row+`:has(.detail) a.event-link`, "")
+	p.until("the row that was tried", visible(row, "connecting to the target")+`.length === 1`)
+	p.until("both rows to say what they wait for", visible(row, "waits for the target, which is down")+`.length === 2`)
+	p.visit("#/activity?action=archive_item&text=Tape+1")
+	p.rows(1)
+	p.click(row+` a.event-link`, "")
 	p.sees(test("delivery")+`[data-state="pending"]`, "Not delivered after 1 attempt")
 	p.checksLooks("waiting", script)
 

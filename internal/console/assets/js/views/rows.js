@@ -18,7 +18,7 @@ export function eventRow(event, { onSelect }) {
 		draw(next) {
 			// What has not changed stays: it may be about to be clicked. What keeps
 			// deliveries waiting changes without the event.
-			const says = JSON.stringify([next, next.deliveries?.map(heldBy)]);
+			const says = JSON.stringify([next, next.deliveries?.map((delivery) => [heldBy(delivery), Boolean(downFor(delivery))])]);
 			if (says === drawn) return;
 			drawn = says;
 			row.event = next;
