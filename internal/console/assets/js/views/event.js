@@ -72,6 +72,7 @@ export function open(container, route) {
 				: error.message), button("Try again", () => load(), { class: "small" })));
 			fill(way);
 			fill(tools);
+			delete tools.dataset.offered;
 		}
 	}
 
@@ -95,11 +96,16 @@ export function open(container, route) {
 			detail.duplicate_of ? [" · repeats ", el("a", { href: eventAddress(detail.duplicate_of) }, mono(detail.duplicate_of))] : null);
 		// What was sent again is told by the later delivery.
 		const ended = (detail.deliveries ?? []).filter((delivery) => delivery.state !== "pending" && !detail.deliveries.some((other) => other.of === delivery.id));
-		fill(tools,
-			button([icon("again"), ended.length > 1 ? "Send all again" : "Send again"], sendAgain, { class: "primary", disabled: ended.length === 0, title: ended.length ? null : "Nothing of this event was sent, or it is still being sent", test: "resend-event" }),
-			button("Decide again", () => decide({ ids: [detail.id] }, { what: "this event", done: load }), { test: "decide-event" }),
-			el("a.button", { href: address(`events/${encodeURIComponent(detail.id)}/http`), download: `${detail.id}.http`, test: "download-http" }, icon("save"), "Download .http"),
-			el("a.button", { href: to("send", [], { like: detail.id }), test: "send-like" }, icon("flask"), "Send as a test"));
+		// What has not changed stays: it may be about to be clicked.
+		const offered = JSON.stringify([detail.id, ended.length]);
+		if (offered !== tools.dataset.offered) {
+			tools.dataset.offered = offered;
+			fill(tools,
+				button([icon("again"), ended.length > 1 ? "Send all again" : "Send again"], sendAgain, { class: "primary", disabled: ended.length === 0, title: ended.length ? null : "Nothing of this event was sent, or it is still being sent", test: "resend-event" }),
+				button("Decide again", () => decide({ ids: [detail.id] }, { what: "this event", done: load }), { test: "decide-event" }),
+				el("a.button", { href: address(`events/${encodeURIComponent(detail.id)}/http`), download: `${detail.id}.http`, test: "download-http" }, icon("save"), "Download .http"),
+				el("a.button", { href: to("send", [], { like: detail.id }), test: "send-like" }, icon("flask"), "Send as a test"));
+		}
 		fill(way, steps(detail));
 		if (keep) {
 			sections.deliveries.update(detail);
