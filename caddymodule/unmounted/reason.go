@@ -98,7 +98,8 @@ func isNear(path string, mounts []string) bool {
 			continue
 		}
 		begins := strings.TrimSuffix(beginning(path, strings.Count(mount, "/")), "/…")
-		last := mount[strings.LastIndexByte(mount, '/'):]
+		// A JSON configuration can leave out the slash at the beginning.
+		last := mount[max(strings.LastIndexByte(mount, '/'), 0):]
 		if names.Nearest(event.Shortened(begins, longestPart), []string{mount}) != "" || strings.HasSuffix(path, last) || strings.Contains(path, last+"/") ||
 			strings.HasPrefix(begins, mount) || len(begins) >= leastPrefix && strings.HasPrefix(mount, begins) {
 			return true

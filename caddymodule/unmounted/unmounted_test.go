@@ -128,6 +128,7 @@ func TestAnswersOfOthersAreNotTouched(t *testing.T) {
 func FuzzExplain(f *testing.F) {
 	f.Add("events.example", "/listen_php/x/y", "/listen.php")
 	f.Add("[::1]:80", "//", "")
+	f.Add("a", "/listen", "listen.php")
 	f.Add("\xff", "\x00/é/"+strings.Repeat("é", 200), "/a/b/c")
 	f.Fuzz(func(t *testing.T, host, path, mount string) {
 		w := &watch{mounts: []sites.Mount{{Path: mount}, {Path: "/listen.php", Hosts: []string{"a"}}}}
