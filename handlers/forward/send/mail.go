@@ -18,6 +18,7 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/escape"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
@@ -329,7 +330,7 @@ func (s *session) refusal(err error) *refusal {
 	if !errors.As(err, &reply) || reply.Code < 400 || reply.Code > 599 {
 		return nil
 	}
-	command := fmt.Sprintf("%s: %d %s", s.step.refused, reply.Code, plain(s.masked(reply.Msg, 300)))
+	command := fmt.Sprintf("%s: %d %s", s.step.refused, reply.Code, escape.OneLine(s.masked(reply.Msg, 300)))
 	switch {
 	case reply.Code == 530 && !s.encrypted && strings.Contains(strings.ToUpper(reply.Msg), "STARTTLS"):
 		command += "; it wants TLS first: remove starttls off"
@@ -370,9 +371,9 @@ func (s *session) fail(ctx context.Context, err error) {
 	case ctx.Err() != nil:
 		failure.Err = ctx.Err()
 	case errors.As(err, &reply):
-		failure.Err = fmt.Errorf("the server's answer %d %s does not belong here", reply.Code, plain(s.masked(reply.Msg, 300)))
+		failure.Err = fmt.Errorf("the server's answer %d %s does not belong here", reply.Code, escape.OneLine(s.masked(reply.Msg, 300)))
 	case errors.As(err, &noAnswer):
-		failure.Err = fmt.Errorf("the server's answer is not SMTP (%s)", plain(s.masked(string(noAnswer), 300)))
+		failure.Err = fmt.Errorf("the server's answer is not SMTP (%s)", escape.OneLine(s.masked(string(noAnswer), 300)))
 		if strings.Contains(string(noAnswer), `"\x15\x03`) {
 			failure.Remedy = "this port speaks TLS from the start: write smtps://"
 		}

@@ -225,7 +225,7 @@ func TestMailBroken(t *testing.T) {
 	}
 }
 
-// endless writes a text again and again until nobody reads it.
+// endless writes a text again and again until the other end closes the connection.
 func endless(connection net.Conn, text string) {
 	for block := strings.Repeat(text, 1000); ; {
 		if _, err := io.WriteString(connection, block); err != nil {

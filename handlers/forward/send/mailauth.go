@@ -35,7 +35,7 @@ var mechanisms = []mechanism{
 
 // authenticate proves who the relay is, if it has a user and a password. It does not
 // over a connection that others can read, unless starttls off says that none can:
-// whoever sits in between could take STARTTLS out of what the server offers and read
+// an attacker between the two could take STARTTLS out of what the server offers and read
 // the password.
 func (s *session) authenticate() error {
 	if s.mail.User == "" && s.mail.Password == "" {

@@ -127,10 +127,10 @@ func (m *Mail) compose(now time.Time) (*message, error) {
 	written.SetGenHeader("Auto-Submitted", "auto-generated")
 	written.SetGenHeader(gomail.HeaderXAutoResponseSuppress, "All")
 	if event := headerText(m.Event); event != "" {
-		written.SetGenHeader("X-Event-Id", event)
+		written.SetGenHeader(EventHeader, event)
 	}
 	if m.Test {
-		written.SetGenHeader("X-Event-Test", "1")
+		written.SetGenHeader(TestHeader, "1")
 	}
 	// Quoted-printable keeps lines short and has no line that is a dot.
 	text, html := strings.ToValidUTF8(m.Text, "\uFFFD"), strings.ToValidUTF8(m.HTML, "\uFFFD")
@@ -169,7 +169,7 @@ func writable(a mail.Address) (*mail.Address, error) {
 			return nil, fmt.Errorf("the domain of the address %.100q cannot be written in ASCII: %w", a.Address, err)
 		}
 	}
-	written := &mail.Address{Name: textencoding.Cut(plain(a.Name), longestName), Address: local + "@" + domain}
+	written := &mail.Address{Name: textencoding.Cut(escape.OneLine(a.Name), longestName), Address: local + "@" + domain}
 	read, err := mail.ParseAddress(envelope(written))
 	switch {
 	case err != nil:
@@ -185,27 +185,12 @@ func writable(a mail.Address) (*mail.Address, error) {
 // envelope returns an address as the commands MAIL and RCPT take it.
 func envelope(a *mail.Address) string { return (&mail.Address{Address: a.Address}).String() }
 
-// plain returns a text on one line, with single blanks and without control
-// characters.
-func plain(text string) string {
-	text = strings.Map(func(c rune) rune {
-		switch {
-		case unicode.IsSpace(c):
-			return ' '
-		case unicode.IsControl(c):
-			return -1
-		}
-		return c
-	}, strings.ToValidUTF8(text, "\uFFFD"))
-	return strings.Join(strings.Fields(text), " ")
-}
-
 // headerText returns a text as the library can make a header of it. The library
 // breaks lines at blanks, and encodes what is not ASCII (RFC 2047) in words that are
 // short enough. A long word of ASCII would stay whole, and what looks like an encoded
 // word would be decoded by the reader: these are encoded here.
 func headerText(text string) string {
-	text = plain(text)
+	text = escape.OneLine(text)
 	encode := strings.Contains(text, "=?")
 	for word := range strings.SplitSeq(text, " ") {
 		encode = encode || len(word) > 200

@@ -32,6 +32,13 @@ const (
 	responseKept = 2 << 10
 )
 
+const (
+	// EventHeader holds the id of the event in requests and mails.
+	EventHeader = "X-Event-Id"
+	// TestHeader marks the requests and mails for test events.
+	TestHeader = "X-Event-Test"
+)
+
 // Request is what is sent. It can be sent any number of times.
 type Request struct {
 	Method string

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/escape"
 )
 
@@ -59,16 +60,11 @@ var framing = map[string]bool{
 	"Te": true, "Trailer": true, "Expect": true, "Keep-Alive": true,
 }
 
-// testHeader marks the requests for test events. No action may set it, so that a
-// target can rely on it.
-const testHeader = "X-Event-Test"
-
-// The fields that every request has unless its action has one of that name, beside
+// The fields that, beside send.EventHeader, every request has unless its action has one of that name, beside
 // the Content-Type of its body.
 const (
 	userAgentHeader = "User-Agent"
 	deliveryHeader  = "Idempotency-Key"
-	eventHeader     = "X-Event-Id"
 	traceHeader     = "Traceparent"
 )
 
@@ -103,7 +99,7 @@ func (b *builder) makeHeaders() {
 		case "Host":
 			b.made.host, _ = value.text()
 			continue
-		case userAgentHeader, "Content-Type", deliveryHeader, eventHeader, traceHeader:
+		case userAgentHeader, "Content-Type", deliveryHeader, send.EventHeader, traceHeader:
 			// net/http and the code here look for these by this spelling.
 			field = key
 		}
@@ -160,7 +156,7 @@ func headerName(t template) (string, error) {
 	switch key := http.CanonicalHeaderKey(name); {
 	case framing[key] || strings.HasPrefix(key, "Proxy-"):
 		return "", fmt.Errorf("%s belongs to the connection and is set by the relay itself: remove this line", key)
-	case key == testHeader:
+	case key == send.TestHeader: // so that a target can rely on it
 		return "", fmt.Errorf("%s tells test events from others and is set by the relay itself: remove this line", key)
 	}
 	return name, nil

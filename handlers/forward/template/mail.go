@@ -79,8 +79,8 @@ type mailParts struct {
 	html *htmlText
 	// recipients are the domains to which a value of the event may lead.
 	recipients map[string]bool
-	// nobody is the error of a mail without a recipient.
-	nobody error
+	// noRecipient is the error of a mail for which no recipient is left.
+	noRecipient error
 }
 
 // makeMail makes the parts of a mail.
@@ -113,7 +113,7 @@ func (b *builder) makeMail() {
 		}
 	}
 	m.to, m.cc, m.bcc = b.recipients(w.to), b.recipients(w.cc), b.recipients(w.bcc)
-	m.nobody = b.nobody()
+	m.noRecipient = b.noRecipient()
 	m.subject = b.fill(w.subject).with(unchanged, asIs)
 	m.text = b.fill(w.text).with(unchanged, asIs)
 	if b.action.Mail.HTML != "" && !w.html.wrong {
@@ -214,8 +214,8 @@ func (b *builder) recipients(list []writtenText) (made []addressTemplate) {
 	return made
 }
 
-// nobody returns the error of a mail for which no recipient is left.
-func (b *builder) nobody() error {
+// noRecipient makes the error of a mail for which no recipient is left.
+func (b *builder) noRecipient() error {
 	var pieces []piece
 	for _, w := range slices.Concat(b.mail.to, b.mail.cc, b.mail.bcc) {
 		pieces = append(pieces, w.pieces...)
@@ -258,7 +258,7 @@ func (s *Set) renderMail(v *variant, r *rendering, event *event.Event, delivery 
 		}
 	}
 	if len(rendered.To)+len(rendered.Cc)+len(rendered.Bcc) == 0 {
-		return nil, m.nobody
+		return nil, m.noRecipient
 	}
 	subject, err := r.text("subject", m.subject)
 	if err != nil {

@@ -237,7 +237,7 @@ func (r *rendering) header(v *variant, event *event.Event, delivery string) (htt
 		header[h.name] = slices.Clip(values[first:])
 	}
 	if event.Test {
-		header[testHeader] = []string{"1"}
+		header[send.TestHeader] = []string{"1"}
 	}
 	setUnlessGiven := func(name, value string) {
 		if _, given := header[name]; !given {
@@ -246,7 +246,7 @@ func (r *rendering) header(v *variant, event *event.Event, delivery string) (htt
 		}
 	}
 	setUnlessGiven(deliveryHeader, delivery)
-	setUnlessGiven(eventHeader, event.ID)
+	setUnlessGiven(send.EventHeader, event.ID)
 	if trace := event.Headers[traceHeader]; len(trace) > 0 && isTraceparent(trace[0]) {
 		setUnlessGiven(traceHeader, trace[0])
 	}
