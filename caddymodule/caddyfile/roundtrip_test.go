@@ -391,14 +391,15 @@ func withoutPlaces(t testing.TB, relay config.Relay) string {
 	return string(text)
 }
 
-// TestPrintedConfigurationsAreRead prints every configuration among the fixtures,
-// and reads it: it is the same.
-func TestPrintedConfigurationsAreRead(t *testing.T) {
-	printed := 0
+// adaptFixtures returns the configurations of the fixtures that have no mistake, by
+// their names.
+func adaptFixtures(t *testing.T) map[string]*config.Relay {
+	t.Helper()
 	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	if err != nil {
 		t.Fatal(err)
 	}
+	configurations := make(map[string]*config.Relay)
 	for _, name := range files {
 		if strings.HasPrefix(filepath.Base(name), "error_") {
 			continue
@@ -408,10 +409,18 @@ func TestPrintedConfigurationsAreRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		written, _, _ := strings.Cut(string(fixture), "----------")
-		relay, err := adapted(t, written, "testdata/adapt")
-		if err != nil {
+		if configurations[name], err = adapted(t, written, "testdata/adapt"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	return configurations
+}
+
+// TestPrintedConfigurationsAreRead prints every configuration among the fixtures,
+// and reads it: it is the same.
+func TestPrintedConfigurationsAreRead(t *testing.T) {
+	printed := 0
+	for name, relay := range adaptFixtures(t) {
 		printed++
 		text, err := printer.Relay(relay)
 		if err != nil {
@@ -443,23 +452,7 @@ func TestPrintedConfigurationsAreRead(t *testing.T) {
 // configuration among the fixtures, and reads them: they are the same.
 func TestPrintedActionsAreRead(t *testing.T) {
 	printed := 0
-	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		if strings.HasPrefix(filepath.Base(name), "error_") {
-			continue
-		}
-		fixture, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		written, _, _ := strings.Cut(string(fixture), "----------")
-		relay, err := adapted(t, written, "testdata/adapt")
-		if err != nil {
-			t.Fatal(err)
-		}
+	for name, relay := range adaptFixtures(t) {
 		if len(relay.Actions)+len(relay.Parameters) == 0 {
 			continue
 		}

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -218,15 +217,15 @@ func TestMergeOfOneself(t *testing.T) {
 	verified(t, db)
 }
 
-// Databases of before there were subjects are opened, and their backups are added.
-func TestMergeOfThirdSchema(t *testing.T) {
-	ctx := context.Background()
-	dir := t.TempDir()
+// ofThirdSchema makes the database of a version before subjects and uses, with one
+// event of a name, and returns its directory and the event's id.
+func ofThirdSchema(t *testing.T, event, verdict string) (dir, uuid string) {
+	t.Helper()
+	dir, uuid = t.TempDir(), newUUID()
 	file := filepath.Join(dir, database.FileName)
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
+	if err := database.MakeFile(file); err != nil {
 		t.Fatal(err)
 	}
-	uuid := newUUID()
 	conn, err := database.ConnectWriter(file, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -235,8 +234,8 @@ func TestMergeOfThirdSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sql := range []string{
-		"INSERT INTO kinds VALUES (1, 'icfm', 'job_saved', 'ignored', '')",
-		"INSERT INTO events (id, kind, received, uuid, verdict, record) VALUES (5000, 1, 1700000000000000, '" + uuid + `', '{"decision":"ignored"}', '{"method":"POST"}')`,
+		"INSERT INTO kinds VALUES (1, 'icfm', '" + event + "', 'ignored', '')",
+		"INSERT INTO events (id, kind, received, uuid, verdict, record) VALUES (5000, 1, 1700000000000000, '" + uuid + "', '" + verdict + `', '{"method":"POST"}')`,
 		"INSERT INTO blocks VALUES (5000, 0, 9000000000000000)",
 	} {
 		if err := database.Execute(conn, sql); err != nil {
@@ -246,8 +245,15 @@ func TestMergeOfThirdSchema(t *testing.T) {
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return dir, uuid
+}
+
+// Databases of before there were subjects are opened, and their backups are added.
+func TestMergeOfThirdSchema(t *testing.T) {
+	ctx := context.Background()
+	dir, uuid := ofThirdSchema(t, "job_saved", `{"decision":"ignored"}`)
 	backup := filepath.Join(t.TempDir(), "backup")
-	if err := database.CopyFile(file, backup); err != nil {
+	if err := database.CopyFile(filepath.Join(dir, database.FileName), backup); err != nil {
 		t.Fatal(err)
 	}
 	check := func(db *DB) {

@@ -251,30 +251,7 @@ func TestUsesOfATransactionThatFails(t *testing.T) {
 // TestUsesBeforeTheyWereCounted: the events of an older version are not counted at
 // the start, however many there are, and the ids go on behind them.
 func TestUsesBeforeTheyWereCounted(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, database.FileName)
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := database.ConnectWriter(file, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := database.MigrateTo(conn, file, 3); err != nil {
-		t.Fatal(err)
-	}
-	for _, sql := range []string{
-		"INSERT INTO kinds VALUES (1, 'icfm', 'project_status_change', 'ignored', '')",
-		"INSERT INTO events (id, kind, received, uuid, verdict, record) VALUES (5000, 1, 1700000000000000, '" + newUUID() + `', '{"decision":"ignored","held":["r"]}', '{"method":"POST"}')`,
-		"INSERT INTO blocks VALUES (5000, 0, 9000000000000000)",
-	} {
-		if err := database.Execute(conn, sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := conn.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dir, _ := ofThirdSchema(t, "project_status_change", `{"decision":"ignored","held":["r"]}`)
 	db := benchOpen(t, Options{MinFree: -1, Dir: dir})
 	if err := db.Exist(context.Background(), benchThings); err != nil {
 		t.Fatal(err)
