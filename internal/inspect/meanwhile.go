@@ -123,12 +123,8 @@ func expires(runtime *relay.Runtime, action string) bool {
 	if generation == nil {
 		return false
 	}
-	for _, configured := range generation.Configuration.Actions {
-		if configured.Name == action {
-			return configured.Expires > 0
-		}
-	}
-	return false
+	configured := generation.Action(action)
+	return configured != nil && configured.Action().Expires > 0
 }
 
 // quoted returns a word as a shell takes it.

@@ -139,8 +139,19 @@ func (l *rejectionList) add(entry Rejection, most int) {
 		known.add(&entry)
 		entry = known
 		*l = slices.Delete(*l, i, i+1)
+	} else {
+		l.makeRoom(entry.client(), most)
 	}
-	client, ofClient, own, weakest := entry.client(), 0, -1, -1
+	at := len(*l)
+	for at > 0 && (*l)[at-1].Last.After(entry.Last) {
+		at--
+	}
+	*l = slices.Insert(*l, at, entry)
+}
+
+// makeRoom removes a rejection if one more of a client would be too many.
+func (l *rejectionList) makeRoom(client netip.Prefix, most int) {
+	ofClient, own, weakest := 0, -1, -1
 	for i := range *l {
 		known := &(*l)[i]
 		if known.client() == client {
@@ -158,11 +169,6 @@ func (l *rejectionList) add(entry Rejection, most int) {
 	case len(*l) >= most:
 		*l = slices.Delete(*l, weakest, weakest+1)
 	}
-	at := len(*l)
-	for at > 0 && (*l)[at-1].Last.After(entry.Last) {
-		at--
-	}
-	*l = slices.Insert(*l, at, entry)
 }
 
 // rejections is what is remembered of rejected requests. It outlives reloads, and
