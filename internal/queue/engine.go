@@ -21,7 +21,7 @@ type Store interface {
 }
 
 // Engine is an open queue with its history. An engine may also be a Backuper, a
-// Merger or a Verifier.
+// Merger, a Verifier or a Cluster.
 type Engine interface {
 	Queue
 	History

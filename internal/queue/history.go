@@ -187,6 +187,9 @@ type Changes struct {
 	Events []string
 	// Missed says that there were more, which are lost.
 	Missed bool
+	// Switches says that another process turned a switch: what Switches returned
+	// before is out of date.
+	Switches bool
 }
 
 // NoteKind is what a note is about.
@@ -219,6 +222,9 @@ type Note struct {
 	Kind NoteKind  `json:"kind"`
 	Name string    `json:"name,omitempty"`
 	Text string    `json:"text,omitempty"`
+	// Node is the node that made the note. The engine sets it; empty if it is no
+	// Cluster.
+	Node string `json:"node,omitempty"`
 	// Replace has Note remove the earlier notes of the same kind and name, so that a
 	// fact which changes often takes the room of one. It is not kept.
 	Replace bool `json:"-"`
@@ -262,10 +268,13 @@ type BacklogSample struct {
 
 // Summary is one event in a list.
 type Summary struct {
-	ID          string          `json:"id"`
-	Source      string          `json:"source"`
-	Event       string          `json:"event"`
-	Subject     string          `json:"subject,omitempty"`
+	ID      string `json:"id"`
+	Source  string `json:"source"`
+	Event   string `json:"event"`
+	Subject string `json:"subject,omitempty"`
+	// Node is the node that received the event. The engine sets it; empty if it is no
+	// Cluster.
+	Node        string          `json:"node,omitempty"`
 	Received    time.Time       `json:"received"`
 	Test        bool            `json:"test,omitempty"`
 	Tenant      string          `json:"tenant,omitempty"`
