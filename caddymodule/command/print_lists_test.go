@@ -143,6 +143,12 @@ History        kept for 30d, up to 2.0 GiB
 	if status != 0 || out != want {
 		t.Errorf("status %d: %sgot\n%swant\n%s", status, report, out, want)
 	}
+	failed := NewFakeRelay(t, map[string]string{"GET status": `{"failed":[{"action":"folder","count":2,"last":"2026-03-14T10:41:00Z"},{"action":"mail","count":1,"more":true,"last":"2026-03-13T10:41:00Z"}]}`})
+	if out, report, status := failed.Run("status"); status != 2 ||
+		!strings.Contains(out, "FAILED         2 deliveries of folder, the last "+at("2026-03-14T10:41:00Z")+": caddy event-relay activity --state failed --action folder\n") ||
+		!strings.Contains(out, "FAILED         at least 1 delivery of mail, ") {
+		t.Errorf("status %d: %s%s", status, out, report)
+	}
 	quiet := NewFakeRelay(t, map[string]string{"GET status": `{"probes":17,"timezone":"UTC","timezone_doubt":"this machine names no time zone"}`})
 	if out, report, status := quiet.Run("status"); status != 0 || !strings.Contains(out, "17 requests in the last hour, as scanners send them") ||
 		!strings.Contains(out, "Relay          built without a revision, running since ") ||

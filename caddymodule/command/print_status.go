@@ -56,6 +56,9 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	for _, down := range status.Down {
 		line("TARGET DOWN", "%s since %s (%s): %s", down.Target, clock(down.Since), down.Action, down.Error)
 	}
+	for _, failed := range status.Failed {
+		line("FAILED", "%s", failedText(failed))
+	}
 	for _, quiet := range status.Quiet {
 		last := "no event ever"
 		if !quiet.Last.IsZero() {
@@ -89,6 +92,16 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// failedText says what failed for good, and how to see it. Names of actions need no quotes in a shell.
+func failedText(failed inspect.FailedLine) string {
+	how := "at least "
+	if !failed.More {
+		how = ""
+	}
+	return fmt.Sprintf("%s%s of %s, the last %s: caddy event-relay activity --state failed --action %s",
+		how, counted(failed.Count, "delivery", "deliveries"), failed.Action, clock(failed.Last), failed.Action)
 }
 
 // mostRefused is how many lines of status are about rejected requests.

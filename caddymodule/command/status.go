@@ -24,11 +24,12 @@ mount more than twice without a credential. Others are counted as probes.
 
 The exit status serves in monitoring:
   0  everything is on, the queue is well, no target is down, no source is quiet,
-     no sender was refused
+     no sender was refused, nothing failed for good
   1  error: the relay cannot be asked
   2  something is off, down or quiet, or waits for an action that is gone; or
-     the queue is in trouble; or senders were refused in the last hour; or there
-     is a warning: the configuration may lose events`,
+     the queue is in trouble; or senders were refused in the last hour; or a
+     delivery failed for good in the last day and is not mended; or there is a
+     warning: the configuration may lose events`,
 		Example: "  caddy event-relay status",
 		Args:    cobra.NoArgs,
 		RunE:    running(runStatus),
@@ -63,5 +64,5 @@ func needsAttention(status inspect.Status) bool {
 			return true
 		}
 	}
-	return status.Off || len(status.Switches)+len(status.Troubles)+len(status.Down)+len(status.Quiet)+len(status.Warnings)+len(status.Refused) > 0
+	return status.Off || len(status.Switches)+len(status.Troubles)+len(status.Down)+len(status.Quiet)+len(status.Failed)+len(status.Warnings)+len(status.Refused) > 0
 }

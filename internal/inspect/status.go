@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -42,6 +43,9 @@ type Status struct {
 	Timezone      string `json:"timezone"`
 	UTCOffset     int    `json:"utc_offset"`
 	TimezoneDoubt string `json:"timezone_doubt,omitempty"`
+	// Failed are the actions of which deliveries failed for good in the last day and
+	// are not mended, tests left out.
+	Failed []FailedLine `json:"failed"`
 	// Quiet are the sources that have been silent for longer than their quiet.
 	Quiet []relay.QuietSource `json:"quiet"`
 	// LastHour counts events and ended deliveries of the last sixty minutes.
@@ -68,6 +72,58 @@ type BacklogLine struct {
 	Held *queue.Switch `json:"held,omitempty"`
 }
 
+// FailedLine is what failed for good of one action.
+type FailedLine struct {
+	Action string `json:"action"`
+	Count  int    `json:"count"`
+	// More says that there may be more: only the newest events were looked at.
+	More bool      `json:"more,omitempty"`
+	Last time.Time `json:"last"`
+}
+
+const (
+	// failedWithin is how long a failure calls for a look. Those who have decided to
+	// leave it so are not to be told for longer.
+	failedWithin = 24 * time.Hour
+	// mostFailed bounds how many events with a failed delivery are looked at: status
+	// is asked every few seconds.
+	mostFailed = 100
+)
+
+// failedLately returns what failed for good and is not mended, by action in the
+// order of the newest failure.
+func failedLately(ctx context.Context, runtime *relay.Runtime, now time.Time) ([]FailedLine, error) {
+	filter := queue.Filter{States: []queue.State{queue.Failed}}
+	// A delivery can fail long after its event came, so the time of receipt says
+	// nothing.
+	page, err := runtime.Store().Page(ctx, filter, queue.NewestFirst, "", mostFailed)
+	if err != nil {
+		return nil, fmt.Errorf("reading what failed: %w", err)
+	}
+	lines := []FailedLine{}
+	for _, event := range page.Events {
+		if event.Test {
+			continue
+		}
+		for _, delivery := range event.Deliveries {
+			if !filter.PassesDelivery(delivery) || now.Sub(delivery.Ended) > failedWithin {
+				continue
+			}
+			at := slices.IndexFunc(lines, func(line FailedLine) bool { return line.Action == delivery.Action })
+			if at < 0 {
+				at = len(lines)
+				lines = append(lines, FailedLine{Action: delivery.Action, More: page.Next != ""})
+			}
+			lines[at].Count++
+			if delivery.Ended.After(lines[at].Last) {
+				lines[at].Last = delivery.Ended
+			}
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b FailedLine) int { return b.Last.Compare(a.Last) })
+	return lines, nil
+}
+
 // StatusOf returns how the relay is.
 func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 	generation := runtime.Generation()
@@ -82,7 +138,7 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 		Warnings: loadWarnings(generation),
 		Refused:  state.Refused, Probes: state.Probes,
 		Timezone: configuration.Zone.String(), TimezoneDoubt: configuration.ZoneDoubt,
-		Backlog: []BacklogLine{}, Down: state.Down, Quiet: state.Quiet,
+		Backlog: []BacklogLine{}, Failed: []FailedLine{}, Down: state.Down, Quiet: state.Quiet,
 		LastHour: map[string]int{}, Queue: runtime.Store().Usage(), Troubles: state.Troubles,
 		RetentionSeconds: int64(time.Duration(configuration.Retention.Age) / time.Second), RetentionBytes: configuration.Retention.Size,
 		MaxPending: configuration.MaxPending, MinFree: configuration.MinFree,
@@ -105,6 +161,9 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 	}
 	for _, line := range backlog {
 		status.Backlog = append(status.Backlog, BacklogLine{Backlog: line, Unknown: generation.Action(line.Action) == nil, Held: relay.HeldBy(runtime, line.Action)})
+	}
+	if status.Failed, err = failedLately(ctx, runtime, now); err != nil {
+		return Status{}, err
 	}
 	series, err := runtime.Store().Series(ctx, now.Add(-time.Hour), now, 60)
 	if err != nil {

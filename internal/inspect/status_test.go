@@ -1,7 +1,9 @@
 package inspect
 
 import (
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
@@ -38,5 +40,29 @@ func TestStatus(t *testing.T) {
 	}
 	if status.RetentionSeconds != 3600 || status.RetentionBytes != 1<<30 || status.MaxPending != 9 || status.MinFree != -1 || status.Queue.Dir == "" {
 		t.Errorf("the status is %+v", status)
+	}
+}
+
+// TestStatusOfFailures: what failed for good calls for a look, unless it was a test.
+func TestStatusOfFailures(t *testing.T) {
+	service := relaytest.NewService(t)
+	service.Answer(http.StatusUnprocessableEntity)
+	runtime := relaytest.Open(t, t.TempDir())
+	generation := relaytest.Push(t, runtime, relaytest.Configuration(service, "/record"))
+	test := relaytest.Event("job_saved", `{"status":"Approved","id":1}`)
+	test.Test = true
+	relaytest.Accept(t, runtime, generation, test)
+	relaytest.WaitEnded(t, runtime)
+	if status, err := StatusOf(t.Context(), runtime); err != nil || status.Failed == nil || len(status.Failed) != 0 {
+		t.Errorf("after a test: %+v, %v", status.Failed, err)
+	}
+	relaytest.Accept(t, runtime, generation, relaytest.Event("job_saved", `{"status":"Approved","id":2}`), relaytest.Event("job_saved", `{"status":"Approved","id":3}`))
+	relaytest.WaitEnded(t, runtime)
+	status, err := StatusOf(t.Context(), runtime)
+	if err != nil || len(status.Failed) != 1 || status.Failed[0].Action != "record" || status.Failed[0].Count != 2 || status.Failed[0].More || status.Failed[0].Last.IsZero() {
+		t.Errorf("got %+v, %v", status.Failed, err)
+	}
+	if later, err := failedLately(t.Context(), runtime, time.Now().Add(failedWithin+time.Minute)); err != nil || len(later) != 0 {
+		t.Errorf("a day later: %+v, %v", later, err)
 	}
 }
