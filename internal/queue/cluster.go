@@ -28,6 +28,15 @@ type Cluster interface {
 	// what is to be done once. At most one node leads at any time. When it ends, or
 	// is cut off from the storage, another leads within the time of a lease.
 	Leads() bool
+	// OnSwitches has obey called after another node turned a switch, once Switches
+	// returns what is off now. Change returns on that node when obey has returned nil
+	// on every other node that lives: so what callers remember of the switches is in
+	// force everywhere then, also those that the queue only keeps. After an error it is
+	// called again. It is also called when this node may have missed that a switch was
+	// turned, such as after the storage could not be reached, before the node counts as
+	// one that lives again. Calls come one at a time. obey must not call Change, and
+	// returns soon after ctx ends.
+	OnSwitches(obey func(ctx context.Context) error)
 }
 
 // Description is what a node says of itself.
@@ -52,6 +61,8 @@ type Node struct {
 	// Lives is false once the node has closed the storage, or gave no sign of life
 	// for the time of a lease.
 	Lives bool `json:"lives"`
+	// Closed is true once the node has closed the storage: it did not vanish.
+	Closed bool `json:"closed,omitempty"`
 	// Self is true for the node that was asked.
 	Self bool `json:"self,omitempty"`
 }
