@@ -61,7 +61,7 @@ var rooms = []string{
 }
 
 // aside are packages that only tests and examples are made of.
-var aside = []string{"examples", "internal/config/configtest", "internal/event/eventtest", "internal/processtest", "internal/queue/queuetest", "internal/relay/relaytest", "test"}
+var aside = []string{"examples", "internal/config/configtest", "internal/event/eventtest", "internal/processtest", "internal/queue/postgres/pgtest", "internal/queue/queuetest", "internal/relay/relaytest", "test"}
 
 // knowsCaddy are the rooms that may import Caddy. The engine is a plain library.
 var knowsCaddy = []string{"cmd/caddy", "caddymodule", "caddymodule/command", "caddymodule/caddyfile", "caddymodule/handover", "caddymodule/environment", "caddymodule/unmounted", "caddymodule/sites"}

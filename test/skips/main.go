@@ -3,6 +3,7 @@
 // nothing.
 //
 //	skips test ARGUMENTS…	run go test with these arguments
+//	skips all ARGUMENTS…	the same; a test that is skipped fails, and so does a run without any test
 //	skips list	list the tests that were skipped and ran in no step
 //
 // The environment variable EVENT_RELAY_TESTS names the file that the results are
@@ -11,6 +12,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,10 +24,10 @@ import (
 )
 
 func main() {
-	status, err := 2, errors.New("usage: skips test ARGUMENTS… | skips list")
+	status, err := 2, errors.New("usage: skips test ARGUMENTS… | skips all ARGUMENTS… | skips list")
 	switch file := os.Getenv("EVENT_RELAY_TESTS"); {
-	case len(os.Args) > 1 && os.Args[1] == "test":
-		status, err = test(os.Args[2:], file)
+	case len(os.Args) > 1 && (os.Args[1] == "test" || os.Args[1] == "all"):
+		status, err = test(os.Args[2:], file, os.Args[1] == "all")
 	case len(os.Args) == 2 && os.Args[1] == "list":
 		status, err = 0, list(file)
 	}
@@ -42,8 +44,9 @@ type result struct {
 }
 
 // test runs go test, prints what it would print, and appends the results to a
-// file. It returns the exit status of go test.
-func test(arguments []string, file string) (int, error) {
+// file. It returns the exit status of go test. If all is set, it is an error that
+// a test was left out.
+func test(arguments []string, file string, all bool) (int, error) {
 	kept := io.Discard
 	if file != "" {
 		opened, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -62,7 +65,8 @@ func test(arguments []string, file string) (int, error) {
 	if err := command.Start(); err != nil {
 		return 1, fmt.Errorf("running go test: %w", err)
 	}
-	if err := follow(output, os.Stdout, kept, slices.Contains(arguments, "-v")); err != nil {
+	var results bytes.Buffer
+	if err := follow(output, os.Stdout, io.MultiWriter(kept, &results), slices.Contains(arguments, "-v")); err != nil {
 		_ = command.Process.Kill()
 		return 1, err
 	}
@@ -72,7 +76,25 @@ func test(arguments []string, file string) (int, error) {
 	} else if err != nil {
 		return 1, fmt.Errorf("running go test: %w", err)
 	}
+	if all {
+		return 0, leftOut(&results)
+	}
 	return 0, nil
+}
+
+// leftOut returns an error that names the tests that were skipped, or says that there
+// were none.
+func leftOut(results io.Reader) error {
+	skipped, ran, err := unrun(results)
+	switch {
+	case err != nil:
+		return err
+	case len(skipped) > 0:
+		return fmt.Errorf("skipped here, where no test may be:\n%s", strings.Join(skipped, "\n"))
+	case ran == 0:
+		return errors.New("no test ran")
+	}
+	return nil
 }
 
 // follow reads the events of go test -json. It prints the lines of packages and
@@ -136,7 +158,7 @@ func list(file string) error {
 		return fmt.Errorf("opening the file that EVENT_RELAY_TESTS names: %w", err)
 	}
 	defer kept.Close()
-	skipped, err := unrun(kept)
+	skipped, _, err := unrun(kept)
 	if err != nil {
 		return err
 	}
@@ -149,7 +171,8 @@ func list(file string) error {
 	return nil
 }
 
-func unrun(kept io.Reader) ([]string, error) {
+// unrun returns a line for each test that was skipped and did not run, and how many ran.
+func unrun(kept io.Reader) (lines []string, number int, err error) {
 	reasons, ran := make(map[string]string), make(map[string]bool)
 	for decoder := json.NewDecoder(kept); ; {
 		var event result
@@ -158,21 +181,25 @@ func unrun(kept io.Reader) ([]string, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading the results of tests: %w", err)
+			return nil, 0, fmt.Errorf("reading the results of tests: %w", err)
 		}
 		name := event.Package + " " + event.Test
 		if ran[name] = ran[name] || event.Action != "skip"; !ran[name] {
 			reasons[name] = reason(event.Output)
 		}
 	}
-	var lines []string
+	for _, did := range ran {
+		if did {
+			number++
+		}
+	}
 	for name, why := range reasons {
 		if !ran[name] {
 			lines = append(lines, name+": "+why)
 		}
 	}
 	slices.Sort(lines)
-	return lines, nil
+	return lines, number, nil
 }
 
 // reason returns what a test has written, without the lines of go test and the

@@ -37,9 +37,9 @@ func TestResults(t *testing.T) {
 	if err := follow(strings.NewReader(later), &printed, &kept, false); err != nil {
 		t.Fatal(err)
 	}
-	lines, err := unrun(&kept)
-	if want := []string{"p TestDisk: mounting: not allowed"}; err != nil || !reflect.DeepEqual(lines, want) {
-		t.Errorf("skipped: %q, %v; want %q", lines, err, want)
+	lines, ran, err := unrun(&kept)
+	if want := []string{"p TestDisk: mounting: not allowed"}; err != nil || !reflect.DeepEqual(lines, want) || ran != 3 {
+		t.Errorf("skipped: %q, ran: %d, %v; want %q and 3", lines, ran, err, want)
 	}
 }
 
@@ -51,5 +51,19 @@ func TestPanicIsPrinted(t *testing.T) {
 	var printed, kept bytes.Buffer
 	if err := follow(strings.NewReader(events), &printed, &kept, false); err != nil || printed.String() != "panic: no\n" {
 		t.Errorf("printed %q, %v", &printed, err)
+	}
+}
+
+// TestLeftOut has runs of which nothing may be left out.
+func TestLeftOut(t *testing.T) {
+	const skipped = `{"Action":"skip","Package":"p","Test":"TestDisk","Output":"    disk_test.go:7: mounting: not allowed\n"}` + "\n"
+	const passed = `{"Action":"pass","Package":"p","Test":"TestGood"}` + "\n"
+	for results, want := range map[string]string{
+		"": "no test ran", skipped: "p TestDisk: mounting: not allowed", passed + skipped: "p TestDisk: mounting: not allowed", passed: "",
+	} {
+		err := leftOut(strings.NewReader(results))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q gave %v, want %q", results, err, want)
+		}
 	}
 }

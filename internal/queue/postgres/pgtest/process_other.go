@@ -1,0 +1,9 @@
+//go:build !unix
+
+package pgtest
+
+import "syscall"
+
+const possible = false
+
+func unprivileged(string) (*syscall.SysProcAttr, error) { return nil, nil }
