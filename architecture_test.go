@@ -41,6 +41,8 @@ var rooms = []string{
 	"internal/queue/sqlite/scheduler",
 	"internal/queue/sqlite/history",
 	"internal/queue/sqlite/database",
+	"internal/queue/activity",
+	"internal/queue/layout",
 	"handlers/forward",
 	"handlers/forward/template",
 	"handlers/forward/send",

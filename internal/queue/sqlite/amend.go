@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
@@ -32,7 +33,7 @@ type amendment struct {
 	held     []string // rules
 
 	deliveries []queue.Delivery
-	plans      []database.Plan
+	plans      []layout.Plan
 	actions    []*action
 }
 
@@ -101,12 +102,12 @@ func (a *amendment) encode(from *queue.Amendment) error {
 		if d.Action == "" {
 			return fmt.Errorf("delivery %s of event %s has no action", d.ID, from.Event)
 		}
-		p := database.Plan{ID: d.ID, Action: d.Action, Of: d.Of}
+		p := layout.Plan{ID: d.ID, Action: d.Action, Of: d.Of}
 		if !d.Due.IsZero() {
 			p.Due = scheduler.DueAt(d.Due)
 		}
 		if !d.Expires.IsZero() {
-			p.Expires = database.Micros(d.Expires)
+			p.Expires = layout.Micros(d.Expires)
 		}
 		a.plans = append(a.plans, p)
 	}
@@ -141,8 +142,8 @@ func (c *amend) write(tx *transaction) error {
 			c.refused = fmt.Errorf("event %s: %w", a.uuid, queue.ErrNotFound)
 		case stored.err != nil && len(a.plans) > 0:
 			c.refused = fmt.Errorf("event %s: %w: %w", a.uuid, queue.ErrRefused, stored.err)
-		case have+len(a.plans) > database.MaxDeliveries:
-			c.refused = fmt.Errorf("event %s: %w: it has %d deliveries, at most %d can be stored, and %d were to be added", a.uuid, queue.ErrRefused, have, database.MaxDeliveries, len(a.plans))
+		case have+len(a.plans) > layout.MaxDeliveries:
+			c.refused = fmt.Errorf("event %s: %w: it has %d deliveries, at most %d can be stored, and %d were to be added", a.uuid, queue.ErrRefused, have, layout.MaxDeliveries, len(a.plans))
 		}
 		if c.refused != nil {
 			return nil
@@ -184,7 +185,7 @@ func (a *amendment) write(tx *transaction) error {
 		}
 		// It has a time of its own, because memory may already be past the fresh
 		// deliveries of its event.
-		d := &scheduler.Delivery{Delivery: a.deliveries[i], Number: database.DeliveryID(a.event, first+i), Added: tx.now}
+		d := &scheduler.Delivery{Delivery: a.deliveries[i], Number: layout.DeliveryID(a.event, first+i), Added: tx.now}
 		if err := tx.wait(a.actions[i], d, max(p.Due, tx.now, 1)); err != nil {
 			return err
 		}
@@ -207,9 +208,9 @@ type storedEvent struct {
 	uuid    string // empty: there is none
 	test    bool
 	repeats bool // another
-	kind    database.Kind
+	kind    layout.Kind
 	verdict string
-	plans   []database.Plan
+	plans   []layout.Plan
 	err     error // why plans cannot be read
 }
 
@@ -219,9 +220,9 @@ func (tx *transaction) storedEvent(id int64) (e storedEvent, err error) {
 	err = database.Query(tx.conn, "SELECT e.uuid, k.source, k.event, k.decision, k.actions, e.verdict, e.deliveries, e.test, e.duplicate_of IS NOT NULL FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = +?",
 		func(row *sqlite.Stmt) error {
 			e.uuid = row.ColumnText(0)
-			e.kind = database.Kind{Source: row.ColumnText(1), Event: row.ColumnText(2), Decision: row.ColumnText(3), Actions: row.ColumnText(4)}
+			e.kind = layout.Kind{Source: row.ColumnText(1), Event: row.ColumnText(2), Decision: row.ColumnText(3), Actions: row.ColumnText(4)}
 			e.verdict = row.ColumnText(5)
-			e.plans, e.err = database.DecodePlans(database.ColumnBytes(row, 6))
+			e.plans, e.err = layout.DecodePlans(database.ColumnBytes(row, 6))
 			e.test, e.repeats = row.ColumnBool(7), row.ColumnBool(8)
 			return nil
 		}, id)
@@ -252,7 +253,7 @@ func (tx *transaction) storeEvent(id int64, e storedEvent) error {
 }
 
 // actionsOf returns kinds.actions of an event with deliveries.
-func actionsOf(plans []database.Plan) (string, error) {
+func actionsOf(plans []layout.Plan) (string, error) {
 	var names []string
 	for _, p := range plans {
 		if !slices.Contains(names, p.Action) {

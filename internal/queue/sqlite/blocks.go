@@ -1,6 +1,8 @@
 package sqlite
 
-import "github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+import (
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+)
 
 // newEvent returns the id of a new event and notes its times.
 func (tx *transaction) newEvent(s database.Span) int64 {

@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
@@ -101,7 +102,7 @@ func (c *cancel) prepare(*DB)   {}
 func (c *cancel) write(tx *transaction) error {
 	c.ended = c.ended[:0]
 	if c.upTo == 0 {
-		c.upTo = database.DeliveryID(tx.lastEvent+1, 0) - 1
+		c.upTo = layout.DeliveryID(tx.lastEvent+1, 0) - 1
 	}
 	s := tx.statements.listWaiting
 	if c.one != 0 {
@@ -140,13 +141,13 @@ func (c *cancel) write(tx *transaction) error {
 		if err := tx.endedRow(c.action, w); err != nil {
 			return err
 		}
-		if err := tx.countSettled(database.Cancelled, false, 0, 0); err != nil {
+		if err := tx.countSettled(layout.Cancelled, false, 0, 0); err != nil {
 			return err
 		}
-		if err := tx.putAttempt(&settlement{Settlement: scheduler.Settlement{Number: int(w.attempts), At: tx.now}, action: c.action, state: database.Cancelled}, id); err != nil {
+		if err := tx.putAttempt(&settlement{Settlement: scheduler.Settlement{Number: int(w.attempts), At: tx.now}, action: c.action, state: layout.Cancelled}, id); err != nil {
 			return err
 		}
-		if err := tx.mendAfter(id, database.Cancelled, ""); err != nil {
+		if err := tx.mendAfter(id, layout.Cancelled, ""); err != nil {
 			return err
 		}
 	}
@@ -209,7 +210,7 @@ func (db *DB) numberOf(ctx context.Context, id string) (a *action, number int64,
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.action(name), database.DeliveryID(event, place), nil
+	return db.action(name), layout.DeliveryID(event, place), nil
 }
 
 func (db *DB) cancelDelivery(ctx context.Context, id string) (int, error) {

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -62,7 +63,7 @@ func (tx *transaction) uuidsOf(deliveries []int64) (uuids []string, err error) {
 		if err := database.Query(tx.conn, "SELECT uuid FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 			uuids = append(uuids, row.ColumnText(0))
 			return nil
-		}, id>>database.DeliveryBits); err != nil {
+		}, id>>layout.DeliveryBits); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -26,7 +27,7 @@ func (*earlyLoad) needsRoom() bool            { return false }
 func (r *earlyLoad) prepare(*DB)              {}
 func (r *earlyLoad) write(*transaction) error { return nil }
 func (r *earlyLoad) apply(db *DB) {
-	order := scheduler.Order{Now: database.Micros(db.now()), Timed: 100, Fresh: 100, Held: map[int64]struct{}{}}
+	order := scheduler.Order{Now: layout.Micros(db.now()), Timed: 100, Fresh: 100, Held: map[int64]struct{}{}}
 	read, err := db.load(r.action.Name, r.action.id, order)
 	if err != nil {
 		panic(err)
@@ -120,7 +121,7 @@ func TestMemoryLearnsOfAnUnknownCommit(t *testing.T) {
 	}{
 		"all of an action cancelled": {func(db *DB) command { return &cancel{action: db.action("x"), more: true} }, queue.Cancelled, "", 0},
 		"one delivery cancelled": {func(db *DB) command {
-			return &cancel{action: db.action("x"), one: database.DeliveryID(database.FirstEvent, 0)}
+			return &cancel{action: db.action("x"), one: layout.DeliveryID(layout.FirstEvent, 0)}
 		}, queue.Cancelled, "", 1},
 		"moved to another action": {func(db *DB) command { return &move{from: db.action("x"), to: db.action("y")} }, queue.Pending, "y", 0},
 	} {

@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -19,13 +20,13 @@ import (
 // reaches back.
 
 // countNow returns the counts of the present minute.
-func (tx *transaction) countNow() (*database.Counts, error) {
+func (tx *transaction) countNow() (*layout.Counts, error) {
 	c := &tx.counts
 	if tx.counted {
 		return c, nil
 	}
 	tx.counted = true
-	now := tx.now - database.Mod(tx.now, database.Minute)
+	now := tx.now - layout.Mod(tx.now, layout.Minute)
 	if c.At == now {
 		return c, nil
 	}
@@ -38,15 +39,15 @@ func (tx *transaction) countNow() (*database.Counts, error) {
 		}
 		tx.writesUses = true
 	}
-	*c = database.Counts{At: now}
+	*c = layout.Counts{At: now}
 	return c, nil
 }
 
 // addCounts adds the counts of a minute to all times that it is part of.
-func (tx *transaction) addCounts(c *database.Counts) error {
-	for _, minutes := range database.CountedMinutes {
-		at := c.At - database.Mod(c.At, minutes*database.Minute)
-		total := database.Counts{At: at}
+func (tx *transaction) addCounts(c *layout.Counts) error {
+	for _, minutes := range layout.CountedMinutes {
+		at := c.At - layout.Mod(c.At, minutes*layout.Minute)
+		total := layout.Counts{At: at}
 		if err := database.Query(tx.conn, "SELECT "+database.CountColumns+" FROM counts WHERE minutes = ? AND at = ?", func(row *sqlite.Stmt) error {
 			total = database.ReadCounts(row)
 			return nil
@@ -61,10 +62,10 @@ func (tx *transaction) addCounts(c *database.Counts) error {
 	return nil
 }
 
-var putCounts = "INSERT OR REPLACE INTO counts (minutes, " + database.CountColumns + ") VALUES (?, ?" + strings.Repeat(", ?", len(database.Counted)+2) + ")"
+var putCounts = "INSERT OR REPLACE INTO counts (minutes, " + database.CountColumns + ") VALUES (?, ?" + strings.Repeat(", ?", len(layout.Counted)+2) + ")"
 
 // putCounts writes a row of the table counts.
-func (tx *transaction) putCounts(minutes int64, c *database.Counts) error {
+func (tx *transaction) putCounts(minutes int64, c *layout.Counts) error {
 	s := tx.statements.putCounts
 	s.BindInt64(1, minutes)
 	s.BindInt64(2, c.At)
@@ -87,7 +88,7 @@ func (tx *transaction) putCounts(minutes int64, c *database.Counts) error {
 
 // loadCounts reads the counts of the present minute.
 func (db *DB) loadCounts() error {
-	db.counts = database.Counts{}
+	db.counts = layout.Counts{}
 	return database.Query(db.conn, "SELECT "+database.CountColumns+" FROM counts WHERE minutes = 0", func(row *sqlite.Stmt) error {
 		db.counts = database.ReadCounts(row)
 		return nil
@@ -103,7 +104,7 @@ func (tx *transaction) countEvent(decision string, duplicate bool) error {
 	if duplicate {
 		decision = string(queue.DuplicateEvents)
 	}
-	for i, name := range database.Counted[:database.CountedDecisions] {
+	for i, name := range layout.Counted[:layout.CountedDecisions] {
 		if name == decision {
 			c.Numbers[i]++
 		}
@@ -114,20 +115,20 @@ func (tx *transaction) countEvent(decision string, duplicate bool) error {
 // countSettled counts what a settlement says, if it says anything: since is when
 // the delivery began to wait, 0 if that is not known.
 func (tx *transaction) countSettled(state int64, attempted bool, since, at int64) error {
-	if state == database.Pending && !attempted {
+	if state == layout.Pending && !attempted {
 		return nil
 	}
 	c, err := tx.countNow()
 	if err != nil {
 		return err
 	}
-	if state == database.Pending {
-		c.Numbers[database.CountedRetries]++
+	if state == layout.Pending {
+		c.Numbers[layout.CountedRetries]++
 		return nil
 	}
-	c.Numbers[database.CountedStates+state]++
-	if state == database.Delivered && since != 0 {
-		c.Latencies[database.LatencyClass(at-since)]++
+	c.Numbers[layout.CountedStates+state]++
+	if state == layout.Delivered && since != 0 {
+		c.Latencies[layout.LatencyClass(at-since)]++
 	}
 	return nil
 }

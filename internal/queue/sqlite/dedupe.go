@@ -1,6 +1,8 @@
 package sqlite
 
-import "github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+import (
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+)
 
 // original returns the UUID of the event that entry i repeats, or "".
 func (p *put) original(tx *transaction, i int) (string, error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -121,12 +122,12 @@ func largeHistory(t *testing.T, n int) (dir string, end time.Time) {
 		run(`INSERT INTO events (id, kind, received, uuid, test, tenant, parse_error, duplicate_of, verdict, deliveries, record, body, checksum, subject) SELECT id + ?1, kind, received + ?2, uuid_of || substr(uuid, 14), test, tenant, parse_error, duplicate_of, verdict,
 				substr(deliveries, 1, 8) || uuid_of || substr(deliveries, 22), record, body, checksum, subject
 			FROM (SELECT *, format('%08x-%04x', (received + ?2) / 1000 >> 16, (received + ?2) / 1000 & 65535) AS uuid_of FROM events WHERE id < ?3)`,
-			ids, by, int64(database.FirstEvent+largePart))
+			ids, by, int64(layout.FirstEvent+largePart))
 		run(`INSERT INTO attempts SELECT id + (?1 << 23), action, state, at + ?2, began + ?2, took, status, error, request, response, empty FROM attempts WHERE id < ?3 << 23`,
-			ids, by, int64(database.FirstEvent+largePart))
+			ids, by, int64(layout.FirstEvent+largePart))
 		run(`INSERT INTO waiting SELECT action, delivery + (?1 << 11), due + ?2, attempts, first_attempt, order_key, since FROM waiting WHERE delivery < ?3 << 11`,
-			ids, by, int64(database.FirstEvent+largePart))
-		run(`INSERT INTO blocks SELECT first + ?1, oldest + ?2, newest + ?2 FROM blocks WHERE first < ?3`, ids, by, int64(database.FirstEvent+largePart))
+			ids, by, int64(layout.FirstEvent+largePart))
+		run(`INSERT INTO blocks SELECT first + ?1, oldest + ?2, newest + ?2 FROM blocks WHERE first < ?3`, ids, by, int64(layout.FirstEvent+largePart))
 		run(`INSERT INTO counts (minutes, at, action, ignored, rule_error, disabled, duplicate, delivered, failed, expired, cancelled, retries, latencies, backlog) SELECT minutes, at + ?1, action, ignored, rule_error, disabled, duplicate, delivered, failed, expired, cancelled, retries, latencies, backlog
 			FROM counts WHERE at < ?2`, by, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).Add(partTime).UnixMicro())
 		run("COMMIT")
@@ -134,7 +135,7 @@ func largeHistory(t *testing.T, n int) (dir string, end time.Time) {
 	run("UPDATE facts SET text = (SELECT max(id) FROM events) WHERE name = 'counted'")
 	run("UPDATE actions SET waiting = (SELECT count(*) FROM waiting WHERE action = actions.id)")
 	for i := range 20 {
-		id := int64(database.FirstEvent + (2*i+1)*n/40)
+		id := int64(layout.FirstEvent + (2*i+1)*n/40)
 		run("INSERT OR IGNORE INTO kinds (source, event, decision, actions) VALUES ('icfm', 'rare', 'rule_error', '')")
 		run("UPDATE events SET kind = (SELECT id FROM kinds WHERE event = 'rare'), tenant = 'rare', deliveries = NULL, body = CAST('Needle' AS BLOB), verdict = json_set(verdict, '$.decision', 'rule_error') WHERE id = ? AND deliveries IS NULL", id+1)
 	}
@@ -225,7 +226,7 @@ func TestLargeHistory(t *testing.T) {
 		}
 		t.Logf("page: %-34s first %6.1f ms, slowest of %2d %6.1f ms, %4d events%s", c.what, ms(first), pages, ms(worst), events, text)
 	}
-	deep := queue.Cursor(strconv.FormatInt(database.FirstEvent+int64(n)/10, 10))
+	deep := queue.Cursor(strconv.FormatInt(layout.FirstEvent+int64(n)/10, 10))
 	measure := func(what string, f func() error) {
 		began := time.Now()
 		err := f()
@@ -244,14 +245,14 @@ func TestLargeHistory(t *testing.T) {
 			if err := database.Query(conn, "SELECT uuid FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 				ids = append(ids, row.ColumnText(0))
 				return nil
-			}, int64(database.FirstEvent+i*step)); err != nil {
+			}, int64(layout.FirstEvent+i*step)); err != nil {
 				return err
 			}
 		}
 		return database.Query(conn, "SELECT deliveries ->> '$[0].id' FROM events WHERE id >= ? AND deliveries IS NOT NULL LIMIT 1", func(row *sqlite.Stmt) error {
 			deliveries = append(deliveries, row.ColumnText(0))
 			return nil
-		}, int64(database.FirstEvent+n/2))
+		}, int64(layout.FirstEvent+n/2))
 	}); err != nil {
 		t.Fatal(err)
 	}

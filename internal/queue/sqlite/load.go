@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -152,19 +153,19 @@ func (db *DB) decode(action string, r rawDelivery) *scheduler.Delivery {
 	if r.due == 0 {
 		d.Since = r.received
 	} else {
-		d.Delivery.Due = database.FromMicros(r.due)
+		d.Delivery.Due = layout.FromMicros(r.due)
 	}
 	d.Action, d.OrderKey, d.Attempts = action, r.orderKey, int(r.attempts)
 	if r.first != 0 {
-		d.FirstAttempt = database.FromMicros(r.first)
+		d.FirstAttempt = layout.FromMicros(r.first)
 	}
-	stored, err := database.StoredDelivery(r.deliveries, database.PlaceOf(r.id))
+	stored, err := layout.StoredDelivery(r.deliveries, layout.PlaceOf(r.id))
 	if err == nil {
 		d.ID, d.Of, d.Added = stored.ID, stored.Of, stored.Added
 		if stored.Expires != 0 {
-			d.Expires = database.FromMicros(stored.Expires)
+			d.Expires = layout.FromMicros(stored.Expires)
 		}
-		d.Event, err = database.DecodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.subject, r.received)
+		d.Event, err = layout.DecodeEvent(r.record, r.body, r.checksum, r.uuid, r.source, r.name, r.subject, r.received)
 	}
 	db.unreadable(r.uuid, err)
 	return d
@@ -173,7 +174,7 @@ func (db *DB) decode(action string, r rawDelivery) *scheduler.Delivery {
 // unreadable tells of a row that cannot be read.
 func (db *DB) unreadable(event string, err error) {
 	if err != nil {
-		if errors.Is(err, database.ErrChecksum) {
+		if errors.Is(err, layout.ErrChecksum) {
 			db.troubles.begin(queue.TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run caddy event-relay check", event), false)
 		}
 		db.logger.Error("a stored event cannot be read", zap.String("event", event), zap.Error(err))

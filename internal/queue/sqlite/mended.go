@@ -4,6 +4,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 )
@@ -21,11 +22,11 @@ const markMended = `UPDATE attempts SET state = state + 3 WHERE state BETWEEN 2 
 
 // mendAfter marks what is mended now that a delivery has ended.
 func (tx *transaction) mendAfter(delivery, state int64, of string) error {
-	event := delivery >> database.DeliveryBits
-	if state == database.Delivered && of == "" {
+	event := delivery >> layout.DeliveryBits
+	if state == layout.Delivered && of == "" {
 		return nil
 	}
-	if state != database.Delivered {
+	if state != layout.Delivered {
 		// One that repeats it may have arrived before.
 		repeated := false
 		if err := database.Query(tx.conn, mayBeRepeated, func(*sqlite.Stmt) error {
@@ -49,12 +50,12 @@ func (tx *transaction) mend(event int64, counted bool) error {
 		if deliveries[place].Standing() != queue.Mended {
 			continue
 		}
-		delivery := database.DeliveryID(event, place)
+		delivery := layout.DeliveryID(event, place)
 		var state, at int64
 		if err := database.Query(tx.conn, markMended, func(row *sqlite.Stmt) error {
 			state, at = row.ColumnInt64(0), row.ColumnInt64(1)
 			return nil
-		}, database.AttemptID(delivery, 0), database.AttemptID(delivery+1, 0)); err != nil {
+		}, layout.AttemptID(delivery, 0), layout.AttemptID(delivery+1, 0)); err != nil {
 			return err
 		}
 		if state != 0 && counted {
@@ -76,18 +77,18 @@ func (tx *transaction) countMended(state, at int64) error {
 	if err != nil {
 		return err
 	}
-	place := database.CountedStates + state
-	if present.At == at-database.Mod(at, database.Minute) {
+	place := layout.CountedStates + state
+	if present.At == at-layout.Mod(at, layout.Minute) {
 		if present.Numbers[place] > 0 {
 			present.Numbers[place]--
-			present.Numbers[database.CountedMended]++
+			present.Numbers[layout.CountedMended]++
 		}
 		return nil
 	}
-	name := database.Counted[place]
-	for _, minutes := range database.CountedMinutes {
+	name := layout.Counted[place]
+	for _, minutes := range layout.CountedMinutes {
 		if err := database.Query(tx.conn, "UPDATE counts SET "+name+" = "+name+" - 1, mended = mended + 1 WHERE minutes = ? AND at = ? AND "+name+" > 0",
-			func(*sqlite.Stmt) error { return nil }, minutes, at-database.Mod(at, minutes*database.Minute)); err != nil {
+			func(*sqlite.Stmt) error { return nil }, minutes, at-layout.Mod(at, minutes*layout.Minute)); err != nil {
 			return err
 		}
 	}

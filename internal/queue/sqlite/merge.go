@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
@@ -74,7 +75,7 @@ func (db *DB) merge(ctx context.Context, file string, progress func(done, total 
 		return 0, err
 	}
 	done := int64(0)
-	for before := int64(database.MaxEvent); ; {
+	for before := int64(layout.MaxEvent); ; {
 		events, err := db.readMerging(from, before)
 		if err != nil || len(events) == 0 {
 			if err == nil {
@@ -107,14 +108,14 @@ func (db *DB) merge(ctx context.Context, file string, progress func(done, total 
 // merging is one event of another database.
 type merging struct {
 	id, received                          int64
-	kind                                  database.Kind
+	kind                                  layout.Kind
 	uuid, tenant, parseError, duplicateOf string
 	subject                               string
 	verdict, deliveries, record           string
 	body                                  []byte
 	test                                  bool
 	checksum                              int64
-	plans                                 []database.Plan
+	plans                                 []layout.Plan
 	attempts                              []mergingAttempt
 }
 
@@ -151,11 +152,11 @@ func (db *DB) readMerging(from *sqlite.Conn, before int64) (events []merging, er
 	bytes := 0
 	err = database.Query(from, fmt.Sprintf(listMerging, later[0], later[1]), func(row *sqlite.Stmt) error {
 		e := merging{
-			id: row.ColumnInt64(0), received: row.ColumnInt64(1), kind: database.Kind{Source: row.ColumnText(2), Event: row.ColumnText(3), Decision: row.ColumnText(4), Actions: row.ColumnText(5)},
+			id: row.ColumnInt64(0), received: row.ColumnInt64(1), kind: layout.Kind{Source: row.ColumnText(2), Event: row.ColumnText(3), Decision: row.ColumnText(4), Actions: row.ColumnText(5)},
 			uuid: row.ColumnText(6), tenant: row.ColumnText(7), parseError: row.ColumnText(8), duplicateOf: row.ColumnText(9),
 			verdict: row.ColumnText(10), deliveries: row.ColumnText(11), record: row.ColumnText(12), body: database.ColumnBytes(row, 13), test: row.ColumnBool(14), checksum: database.ColumnChecksum(row, 15), subject: row.ColumnText(16),
 		}
-		if e.id < 1 || e.id >= database.MaxEvent {
+		if e.id < 1 || e.id >= layout.MaxEvent {
 			return fmt.Errorf("it has an event with the number %d", e.id)
 		}
 		events = append(events, e)
@@ -168,7 +169,7 @@ func (db *DB) readMerging(from *sqlite.Conn, before int64) (events []merging, er
 		return nil, err
 	}
 	for i := range events {
-		if err := events[i].readDeliveries(from, database.Micros(db.now())); err != nil {
+		if err := events[i].readDeliveries(from, layout.Micros(db.now())); err != nil {
 			return nil, err
 		}
 	}
@@ -179,7 +180,7 @@ func (db *DB) readMerging(from *sqlite.Conn, before int64) (events []merging, er
 // are unfinished end as cancelled.
 func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 	var err error
-	if e.plans, err = database.DecodePlans([]byte(e.deliveries)); e.deliveries == "" || err != nil || len(e.plans) > database.MaxDeliveries {
+	if e.plans, err = layout.DecodePlans([]byte(e.deliveries)); e.deliveries == "" || err != nil || len(e.plans) > layout.MaxDeliveries {
 		// What they were cannot be told any more.
 		e.plans, e.deliveries, e.kind.Actions = nil, "", ""
 		return nil
@@ -188,28 +189,28 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		return err
 	}
 	ended := make([]bool, len(e.plans))
-	first, end := database.AttemptRange(e.id)
+	first, end := layout.AttemptRange(e.id)
 	if err := database.Query(from, listMergingAttempts, func(row *sqlite.Stmt) error {
 		id := row.ColumnInt64(0)
-		a := mergingAttempt{place: database.PlaceOf(id >> database.AttemptBits), action: row.ColumnText(1), settlement: settlement{
-			Settlement: scheduler.Settlement{Number: int(id & database.LastAttempt), At: row.ColumnInt64(3)}, state: row.ColumnInt64(2), empty: row.ColumnText(10),
+		a := mergingAttempt{place: layout.PlaceOf(id >> layout.AttemptBits), action: row.ColumnText(1), settlement: settlement{
+			Settlement: scheduler.Settlement{Number: int(id & layout.LastAttempt), At: row.ColumnInt64(3)}, state: row.ColumnInt64(2), empty: row.ColumnText(10),
 		}}
-		state, known := database.StateOf(a.state)
+		state, known := layout.StateOf(a.state)
 		if a.place >= len(e.plans) || !known {
 			return nil
 		}
 		// What is mended is found anew.
-		a.state, _ = database.StateNumber(state)
+		a.state, _ = layout.StateNumber(state)
 		if a.action == "" {
 			a.action = e.plans[a.place].Action
 		}
 		if row.ColumnType(4) != sqlite.TypeNull {
 			a.attempt = &queue.Attempt{
-				Began: database.FromMicros(row.ColumnInt64(4)), Took: time.Duration(row.ColumnInt64(5)) * time.Microsecond, Status: row.ColumnInt(6),
+				Began: layout.FromMicros(row.ColumnInt64(4)), Took: time.Duration(row.ColumnInt64(5)) * time.Microsecond, Status: row.ColumnInt(6),
 				Error: row.ColumnText(7), Request: row.ColumnText(8), Response: row.ColumnText(9),
 			}
 		}
-		ended[a.place] = ended[a.place] || a.state != database.Pending
+		ended[a.place] = ended[a.place] || a.state != layout.Pending
 		e.attempts = append(e.attempts, a)
 		return nil
 	}, first, end); err != nil {
@@ -219,7 +220,7 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		if ended[place] {
 			continue
 		}
-		a := mergingAttempt{place: place, action: p.Action, settlement: settlement{Settlement: scheduler.Settlement{At: now}, state: database.Cancelled}}
+		a := mergingAttempt{place: place, action: p.Action, settlement: settlement{Settlement: scheduler.Settlement{At: now}, state: layout.Cancelled}}
 		for _, other := range e.attempts {
 			if other.place == place {
 				a.Number = max(a.Number, other.Number+1)
@@ -228,7 +229,7 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		if err := database.Query(from, getMergingWaiting, func(row *sqlite.Stmt) error {
 			a.Number = max(a.Number, row.ColumnInt(0))
 			return nil
-		}, database.DeliveryID(e.id, place)); err != nil {
+		}, layout.DeliveryID(e.id, place)); err != nil {
 			return err
 		}
 		e.attempts = append(e.attempts, a)
@@ -349,11 +350,11 @@ func (e *merging) write(tx *transaction, id int64, actions map[string]*action) e
 		if err := tx.storeAction(a.settlement.action); err != nil {
 			return err
 		}
-		if err := tx.putAttempt(&a.settlement, database.DeliveryID(id, a.place)); err != nil {
+		if err := tx.putAttempt(&a.settlement, layout.DeliveryID(id, a.place)); err != nil {
 			return err
 		}
 	}
-	if !slices.ContainsFunc(e.plans, func(p database.Plan) bool { return p.Of != "" }) {
+	if !slices.ContainsFunc(e.plans, func(p layout.Plan) bool { return p.Of != "" }) {
 		return nil
 	}
 	// How often they ended is counted in what is added of the counts.
@@ -415,7 +416,7 @@ func (db *DB) mergeRest(ctx context.Context, from *sqlite.Conn) error {
 type mergeCounts struct {
 	waiter
 	identity string
-	counts   []database.Counts
+	counts   []layout.Counts
 }
 
 func (*mergeCounts) needsRoom() bool { return true }
@@ -437,7 +438,7 @@ func (m *mergeCounts) write(tx *transaction) error {
 func (db *DB) mergeNotes(ctx context.Context, from *sqlite.Conn) error {
 	var notes []queue.Note
 	if err := database.Query(from, "SELECT at, name, text FROM notes WHERE kind = ? ORDER BY at", func(row *sqlite.Stmt) error {
-		notes = append(notes, queue.Note{At: database.FromMicros(row.ColumnInt64(0)), Kind: queue.NoteConfiguration, Name: row.ColumnText(1), Text: row.ColumnText(2)})
+		notes = append(notes, queue.Note{At: layout.FromMicros(row.ColumnInt64(0)), Kind: queue.NoteConfiguration, Name: row.ColumnText(1), Text: row.ColumnText(2)})
 		return nil
 	}, string(queue.NoteConfiguration)); err != nil {
 		return err
@@ -448,7 +449,7 @@ func (db *DB) mergeNotes(ctx context.Context, from *sqlite.Conn) error {
 			return database.Query(conn, "SELECT 1 FROM notes WHERE kind = ? AND at = ? AND coalesce(name, '') = ?", func(*sqlite.Stmt) error {
 				known = true
 				return nil
-			}, string(n.Kind), database.Micros(n.At), n.Name)
+			}, string(n.Kind), layout.Micros(n.At), n.Name)
 		}); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -41,7 +42,7 @@ func (m *move) prepare(*DB) {}
 func (m *move) write(tx *transaction) error {
 	m.moved = m.moved[:0]
 	if m.upTo == 0 {
-		m.upTo = database.DeliveryID(tx.lastEvent+1, 0) - 1
+		m.upTo = layout.DeliveryID(tx.lastEvent+1, 0) - 1
 	}
 	if err := tx.storeAction(m.to); err != nil {
 		return err
@@ -107,12 +108,12 @@ func (tx *transaction) move(from, to *action, id, received int64) error {
 		to.row, id, due, w.attempts, w.first, w.orderKey, w.since); err != nil {
 		return err
 	}
-	event := id >> database.DeliveryBits
+	event := id >> layout.DeliveryBits
 	stored, err := tx.storedEvent(event)
-	if err != nil || stored.uuid == "" || stored.err != nil || database.PlaceOf(id) >= len(stored.plans) {
+	if err != nil || stored.uuid == "" || stored.err != nil || layout.PlaceOf(id) >= len(stored.plans) {
 		return err
 	}
-	stored.plans[database.PlaceOf(id)].Action = to.Name
+	stored.plans[layout.PlaceOf(id)].Action = to.Name
 	return tx.storeEvent(event, stored)
 }
 

@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -38,7 +39,7 @@ func (n *note) apply(*DB)     {}
 func (n *note) write(tx *transaction) error {
 	at := tx.now
 	if !n.At.IsZero() {
-		at = database.Micros(n.At)
+		at = layout.Micros(n.At)
 	}
 	if n.Replace {
 		if err := database.Query(tx.conn, "DELETE FROM notes INDEXED BY notes_kind WHERE kind = ? AND coalesce(name, '') = ?",
@@ -63,7 +64,7 @@ func putNote(conn *sqlite.Conn, kind queue.NoteKind, name, text string, at int64
 // noteRun notes the start or the end of a run. It must not keep the relay from
 // starting on a full disk, nor from stopping.
 func (db *DB) noteRun(kind queue.NoteKind) {
-	if err := putNote(db.conn, kind, "", "", database.Micros(db.now())); err != nil {
+	if err := putNote(db.conn, kind, "", "", layout.Micros(db.now())); err != nil {
 		db.logger.Warn("the note about this start or stop cannot be written", zap.String("kind", string(kind)), zap.String("file", db.file), zap.Error(err))
 	}
 }

@@ -28,6 +28,8 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
@@ -39,7 +41,7 @@ const remedy = "stop the relay, move the file and its -wal and -shm away, and re
 // queue.Backuper, queue.Merger and queue.Verifier.
 type DB struct {
 	*history.Reader // those methods of queue.History that read
-	watchers        *history.Watchers
+	watchers        *activity.Watchers
 
 	options Options
 	logger  *zap.Logger
@@ -85,20 +87,20 @@ type DB struct {
 	spare       []command
 	unsettled   []command // settlements that could not be written
 	tx          transaction
-	kinds       map[database.Kind]int64
+	kinds       map[layout.Kind]int64
 	lastEvent   int64
 	block       database.Block
 	pending     int
-	counts      database.Counts // of the present minute
-	things      things          // whose uses are counted; changed with DB.mu held
-	unwritten   []*thing        // whose uses the table does not have yet
-	counted     int64           // the events up to this one are in the table uses
-	walBytes    int64           // roughly what was written since the last checkpoint
-	walExcess   int64           // how far above its limit the WAL must be to be emptied
-	failed      bool            // the last transaction could not be written
-	failures    int             // how many could not
-	probeAt     time.Time       // when to find out whether writing works again
-	lagging     bool            // the last checkpoint could not be made
+	counts      layout.Counts // of the present minute
+	things      things        // whose uses are counted; changed with DB.mu held
+	unwritten   []*thing      // whose uses the table does not have yet
+	counted     int64         // the events up to this one are in the table uses
+	walBytes    int64         // roughly what was written since the last checkpoint
+	walExcess   int64         // how far above its limit the WAL must be to be emptied
+	failed      bool          // the last transaction could not be written
+	failures    int           // how many could not
+	probeAt     time.Time     // when to find out whether writing works again
+	lagging     bool          // the last checkpoint could not be made
 	retryTimer  *time.Timer
 	reconnectAt time.Time
 }
@@ -131,7 +133,7 @@ func Open(options Options) (_ *DB, err error) {
 	db.maxPending.Store(int64(options.MaxPending))
 	db.close = sync.OnceValue(db.shut)
 	db.readers = database.NewReaders(db.file, db.notOpen)
-	db.watchers = history.NewWatchers(db.closed)
+	db.watchers = activity.NewWatchers(db.closed)
 	db.Reader = history.NewReader(db.readers, db.watchers, db.unreadable)
 	// The timers are made stopped: they are set when there is something for them.
 	db.timer = time.AfterFunc(time.Hour, db.tick)
@@ -271,13 +273,13 @@ func (db *DB) loadState() (err error) {
 	if db.statements, err = prepareStatements(db.conn); err != nil {
 		return err
 	}
-	db.kinds = make(map[database.Kind]int64)
+	db.kinds = make(map[layout.Kind]int64)
 	db.lastEvent, err = database.QueryInt(db.conn, "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT max(first) FROM blocks), 0))")
 	if err != nil {
 		return err
 	}
 	if db.lastEvent == 0 {
-		db.lastEvent = database.FirstEvent - 1
+		db.lastEvent = layout.FirstEvent - 1
 	}
 	db.block = database.Block{}
 	err = database.Query(db.conn, "SELECT first, oldest, newest FROM blocks ORDER BY first DESC LIMIT 1", func(row *sqlite.Stmt) error {
@@ -306,7 +308,7 @@ func (db *DB) loadState() (err error) {
 		db.pending += a.waiting
 		if a.waiting > 0 {
 			// All of them may be in the table only.
-			db.scheduler.Stored(&a.Action, database.DeliveryID(db.lastEvent+1, 0)-1)
+			db.scheduler.Stored(&a.Action, layout.DeliveryID(db.lastEvent+1, 0)-1)
 		}
 		return nil
 	})

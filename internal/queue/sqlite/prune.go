@@ -8,6 +8,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
 )
@@ -36,7 +37,7 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 		}
 	}()
 	if !before.IsZero() {
-		if removed, err = db.pruneWhere(ctx, database.MicrosUp(before), func() (bool, error) { return true, nil }); err != nil {
+		if removed, err = db.pruneWhere(ctx, layout.MicrosUp(before), func() (bool, error) { return true, nil }); err != nil {
 			return removed, err
 		}
 	}
@@ -54,13 +55,13 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 		return removed, err
 	}
 	if !before.IsZero() {
-		if err := db.rest(ctx, &script{sql: oldNotes, args: []any{database.MicrosUp(before)}}); err != nil {
+		if err := db.rest(ctx, &script{sql: oldNotes, args: []any{layout.MicrosUp(before)}}); err != nil {
 			return removed, err
 		}
-		if err := db.pruneCounts(ctx, database.MicrosUp(before)); err != nil {
+		if err := db.pruneCounts(ctx, layout.MicrosUp(before)); err != nil {
 			return removed, err
 		}
-		if err := db.pruneUses(ctx, database.MicrosUp(before)); err != nil {
+		if err := db.pruneUses(ctx, layout.MicrosUp(before)); err != nil {
 			return removed, err
 		}
 	}
@@ -85,7 +86,7 @@ func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, e
 			}
 			removed += p.removed
 		}
-		if next == database.MaxEvent {
+		if next == layout.MaxEvent {
 			return removed, nil
 		}
 	}
@@ -164,7 +165,7 @@ func (p *prune) write(tx *transaction) error {
 		if err := database.Step(tx.statements.deleteEvent); err != nil {
 			return err
 		}
-		from, to := database.AttemptRange(id)
+		from, to := layout.AttemptRange(id)
 		tx.statements.deleteAttempts.BindInt64(1, from)
 		tx.statements.deleteAttempts.BindInt64(2, to)
 		if err := database.Step(tx.statements.deleteAttempts); err != nil {
@@ -228,11 +229,11 @@ func (db *DB) pruneRest(ctx context.Context) error {
 
 // pruneCounts removes the counts from before a time, some at a time.
 func (db *DB) pruneCounts(ctx context.Context, before int64) error {
-	for _, minutes := range database.CountedMinutes {
+	for _, minutes := range layout.CountedMinutes {
 		for {
 			var last int64
 			if err := db.readers.Read(ctx, func(conn *sqlite.Conn) (err error) {
-				last, err = database.QueryInt(conn, "SELECT max(at) FROM (SELECT at FROM counts WHERE minutes = ? AND at < ? ORDER BY at LIMIT 1000)", minutes, before-minutes*database.Minute)
+				last, err = database.QueryInt(conn, "SELECT max(at) FROM (SELECT at FROM counts WHERE minutes = ? AND at < ? ORDER BY at LIMIT 1000)", minutes, before-minutes*layout.Minute)
 				return err
 			}); err != nil {
 				return err

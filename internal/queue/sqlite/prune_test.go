@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -67,7 +68,7 @@ func TestPutRefusesWhatItCannotStore(t *testing.T) {
 		"no UUID":                func(e *queue.Entry) { e.Event.ID = "7" },
 		"a delivery's id":        func(e *queue.Entry) { e.Deliveries[0].ID = "" },
 		"a delivery's action":    func(e *queue.Entry) { e.Deliveries[0].Action = "" },
-		"too many deliveries":    func(e *queue.Entry) { e.Deliveries = make([]queue.Delivery, database.MaxDeliveries+1) },
+		"too many deliveries":    func(e *queue.Entry) { e.Deliveries = make([]queue.Delivery, layout.MaxDeliveries+1) },
 		"a UUID in another form": func(e *queue.Entry) { e.Event.ID = "{" + e.Event.ID + "}" },
 	} {
 		e := benchEntry("x")
@@ -87,16 +88,16 @@ func TestPutRefusesWhatItCannotStore(t *testing.T) {
 func TestManyDeliveriesAndAttempts(t *testing.T) {
 	db := benchOpen(t, Options{MinFree: -1, limits: limits{settleDelay: time.Microsecond}})
 	e := benchEntry("x")
-	for range database.MaxDeliveries - 1 {
+	for range layout.MaxDeliveries - 1 {
 		e.Deliveries = append(e.Deliveries, queue.Delivery{ID: newUUID(), Action: "y"})
 	}
 	mustPut(t, db, e)
-	for i, l := range takeN(t, db, "y", database.MaxDeliveries-1) {
+	for i, l := range takeN(t, db, "y", layout.MaxDeliveries-1) {
 		if l.Delivery.ID != e.Deliveries[i+1].ID {
 			t.Fatalf("delivery %d is %s, want %s", i, l.Delivery.ID, e.Deliveries[i+1].ID)
 		}
 	}
-	const attempts = database.LastAttempt + 20
+	const attempts = layout.LastAttempt + 20
 	for i := range attempts {
 		l := takeN(t, db, "x", 1)[0]
 		if l.Delivery.Attempts != i {
@@ -120,7 +121,7 @@ func TestManyDeliveriesAndAttempts(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := h.Attempts[e.Deliveries[0].ID]
-	if len(kept) != database.LastAttempt+1 || kept[database.LastAttempt].Status != 500+(attempts-1)%100 {
+	if len(kept) != layout.LastAttempt+1 || kept[layout.LastAttempt].Status != 500+(attempts-1)%100 {
 		t.Errorf("%d attempts are kept, the last with status %d", len(kept), kept[len(kept)-1].Status)
 	}
 	if d := h.Summary.Deliveries[0]; d.State != queue.Failed || d.Status != 500+(attempts-1)%100 {

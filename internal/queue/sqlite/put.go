@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -33,7 +34,7 @@ type put struct {
 // entry is one event as it will be stored.
 type entry struct {
 	event    *event.Event
-	kind     database.Kind
+	kind     layout.Kind
 	received int64
 	span     database.Span // the times that may be used to look for it
 	tenant   string
@@ -93,14 +94,14 @@ func (e *entry) encode(from *queue.Entry) error {
 	if err := uuid.Validate(stored.ID); err != nil || len(stored.ID) != 36 {
 		return fmt.Errorf("the event's id %q is not a UUID", stored.ID)
 	}
-	if len(from.Deliveries) > database.MaxDeliveries {
-		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), database.MaxDeliveries)
+	if len(from.Deliveries) > layout.MaxDeliveries {
+		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), layout.MaxDeliveries)
 	}
 	e.event = stored
-	e.received = database.Micros(stored.Received)
+	e.received = layout.Micros(stored.Received)
 	e.span = database.Span{Oldest: e.received, Newest: e.received}
 	e.span.Include(database.TimeOfUUID(stored.ID))
-	e.kind = database.Kind{Source: stored.Source, Event: stored.Name, Decision: string(from.Verdict.Decision)}
+	e.kind = layout.Kind{Source: stored.Source, Event: stored.Name, Decision: string(from.Verdict.Decision)}
 	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
 		e.tenant = fmt.Sprint(tenant)
 	}
@@ -110,7 +111,7 @@ func (e *entry) encode(from *queue.Entry) error {
 	}
 	e.verdict, e.held = string(verdict), from.Verdict.Held
 	record := stored.Record()
-	e.record, e.checksum = string(record), database.Checksum(record, stored.RawBody)
+	e.record, e.checksum = string(record), layout.Checksum(record, stored.RawBody)
 	if size := len(e.record) + len(stored.RawBody) + len(e.verdict); size > maxRow {
 		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", stored.ID, size, maxRow)
 	}
@@ -130,7 +131,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 	if len(deliveries) == 0 {
 		return nil
 	}
-	plans := make([]database.Plan, len(deliveries))
+	plans := make([]layout.Plan, len(deliveries))
 	names := make([]string, len(deliveries))
 	e.deliveries = make([]scheduler.Delivery, len(deliveries))
 	e.due = make([]int64, len(deliveries))
@@ -144,14 +145,14 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 		}
 		d.Attempts, d.FirstAttempt = 0, time.Time{}
 		e.span.Include(database.TimeOfUUID(d.ID))
-		plans[i] = database.Plan{ID: d.ID, Action: d.Action, Of: d.Of}
+		plans[i] = layout.Plan{ID: d.ID, Action: d.Action, Of: d.Of}
 		names[i] = d.Action
 		if !d.Due.IsZero() {
 			e.due[i] = scheduler.DueAt(d.Due)
 			plans[i].Due = e.due[i]
 		}
 		if !d.Expires.IsZero() {
-			plans[i].Expires = database.Micros(d.Expires)
+			plans[i].Expires = layout.Micros(d.Expires)
 		}
 		e.deliveries[i] = scheduler.Delivery{Delivery: d, Event: e.event, Size: size}
 	}
@@ -248,7 +249,7 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 	}
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
-		d.Number = database.DeliveryID(id, i)
+		d.Number = layout.DeliveryID(id, i)
 		if err := tx.wait(e.actions[i], d, e.due[i]); err != nil {
 			return err
 		}
@@ -283,7 +284,7 @@ func (e *entry) writeRow(tx *transaction, id int64, duplicateOf string) error {
 	} else {
 		s.BindNull(12)
 	}
-	if e.checksum == database.NoChecksum {
+	if e.checksum == layout.NoChecksum {
 		s.BindNull(13)
 	} else {
 		s.BindInt64(13, e.checksum)

@@ -10,13 +10,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
 // Whatever stands in a row, reading it neither panics nor gives half an event.
 func FuzzRow(f *testing.F) {
 	e := benchEntry("x")
-	list, _ := json.Marshal([]database.Plan{{ID: e.Deliveries[0].ID, Action: "x"}})
+	list, _ := json.Marshal([]layout.Plan{{ID: e.Deliveries[0].ID, Action: "x"}})
 	f.Add(e.Event.Record(), e.Event.RawBody, list, 0, int64(0), int64(0))
 	f.Add([]byte(`{"body_is_raw":true}`), []byte(`{`), []byte(`[{}]`), 0, int64(1), int64(-1))
 	f.Add([]byte(`[]`), []byte(nil), []byte(`[]`), 2047, int64(1)<<62, int64(1)<<62)
@@ -24,7 +25,7 @@ func FuzzRow(f *testing.F) {
 	f.Add([]byte(`null`), []byte(`null`), []byte(`null`), 0, int64(5), int64(5))
 	db := &DB{logger: zap.NewNop()}
 	f.Fuzz(func(t *testing.T, record, body, list []byte, place int, due, first int64) {
-		r := rawDelivery{id: database.DeliveryID(1, place&(database.MaxDeliveries-1)), due: due, first: first, uuid: e.Event.ID, source: "s", name: "n", deliveries: list, record: record, body: body}
+		r := rawDelivery{id: layout.DeliveryID(1, place&(layout.MaxDeliveries-1)), due: due, first: first, uuid: e.Event.ID, source: "s", name: "n", deliveries: list, record: record, body: body}
 		d := db.decode("x", r)
 		if d.Event != nil && (d.Event.ID != e.Event.ID || d.Event.Source != "s" || d.Event.Name != "n") {
 			t.Errorf("the event is %+v", d.Event)

@@ -4,23 +4,23 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
 // sampling is one call of Sample on its way through the writer.
 type sampling struct {
 	waiter
-	backlog map[string]database.Sample
+	backlog map[string]layout.Sample
 }
 
 // Sample implements queue.History.
 func (db *DB) Sample(ctx context.Context) error {
 	backlog, err := db.Backlog(ctx)
 	if err == nil && len(backlog) > 0 {
-		s := &sampling{backlog: make(map[string]database.Sample)}
+		s := &sampling{backlog: make(map[string]layout.Sample)}
 		now := db.now()
 		for _, b := range backlog {
-			s.backlog[b.Action] = database.Sample{Count: b.Count, Age: max(now.Sub(b.Oldest), 0).Microseconds()}
+			s.backlog[b.Action] = layout.Sample{Count: b.Count, Age: max(now.Sub(b.Oldest), 0).Microseconds()}
 		}
 		err = db.do(ctx, s)
 	}

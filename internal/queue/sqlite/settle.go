@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -20,7 +21,7 @@ type settlement struct {
 
 // Settle implements queue.Queue.
 func (db *DB) Settle(token queue.Token, how queue.Settlement) error {
-	state, ok := database.StateNumber(how.State)
+	state, ok := layout.StateNumber(how.State)
 	if !ok {
 		return fmt.Errorf("settling a lease: unknown state %q", how.State)
 	}
@@ -62,7 +63,7 @@ func (s *settlement) prepare(*DB)   {}
 func (s *settlement) write(tx *transaction) error {
 	a, delivery := s.action, s.Delivery.Number
 	var err error
-	if s.state == database.Pending {
+	if s.state == layout.Pending {
 		again := tx.statements.again
 		again.BindInt64(1, s.At)
 		again.BindInt64(2, int64(s.Attempts))
@@ -88,12 +89,12 @@ func (s *settlement) write(tx *transaction) error {
 	if !s.Test {
 		tx.endAction(a, s.state)
 	}
-	if s.state != database.Pending {
+	if s.state != layout.Pending {
 		if err := tx.ended(a, s.Delivery.OrderKey); err != nil {
 			return err
 		}
 	}
-	if err := tx.putAttempt(s, delivery); err != nil || s.state == database.Pending {
+	if err := tx.putAttempt(s, delivery); err != nil || s.state == layout.Pending {
 		return err
 	}
 	return tx.mendAfter(delivery, s.state, s.Delivery.Of)
@@ -102,12 +103,12 @@ func (s *settlement) write(tx *transaction) error {
 // putAttempt writes a row of the table attempts.
 func (tx *transaction) putAttempt(s *settlement, delivery int64) error {
 	put := tx.statements.putAttempt
-	put.BindInt64(1, database.AttemptID(delivery, s.Number))
+	put.BindInt64(1, layout.AttemptID(delivery, s.Number))
 	put.BindInt64(2, s.action.row)
 	put.BindInt64(3, s.state)
 	put.BindInt64(4, s.At)
 	if t := s.attempt; t != nil {
-		put.BindInt64(5, database.Micros(t.Began))
+		put.BindInt64(5, layout.Micros(t.Began))
 		put.BindInt64(6, t.Took.Microseconds())
 		database.BindInt(put, 7, int64(t.Status))
 		database.BindText(put, 8, t.Error)

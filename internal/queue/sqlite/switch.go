@@ -8,6 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -45,10 +46,10 @@ func (t *turn) prepare(db *DB) {
 
 func (t *turn) write(tx *transaction) error {
 	s := t.turned
-	s.Since = database.FromMicros(tx.now)
+	s.Since = layout.FromMicros(tx.now)
 	was := false
 	if err := database.Query(tx.conn, "SELECT since FROM switches WHERE kind = ? AND name = ?", func(row *sqlite.Stmt) error {
-		was, s.Since = true, database.FromMicros(row.ColumnInt64(0))
+		was, s.Since = true, layout.FromMicros(row.ColumnInt64(0))
 		return nil
 	}, string(s.Kind), s.Name); err != nil {
 		return err
@@ -73,7 +74,7 @@ func (t *turn) write(tx *transaction) error {
 		if !s.Until.IsZero() {
 			until = scheduler.DueAt(s.Until)
 		}
-		args = append(args, database.Micros(s.Since), until, s.Reason)
+		args = append(args, layout.Micros(s.Since), until, s.Reason)
 	}
 	if err := database.Query(tx.conn, sql, func(*sqlite.Stmt) error { return nil }, args...); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -23,10 +24,10 @@ type transaction struct {
 	pending    int              // unfinished deliveries of all actions
 	touched    []*action        // whose number of them changed
 	stored     []*action        // that got their row
-	kinds      []database.Kind  // that got their row
+	kinds      []layout.Kind    // that got their row
 	released   []*action        // with a delivery that is no longer behind another
 	bytes      int64            // roughly what was written
-	counts     database.Counts  // of the present minute
+	counts     layout.Counts    // of the present minute
 	counted    bool             // whether they changed
 	used       []*thing         // whose uses changed
 	undo       []func()         // what undoes the changes of things
@@ -44,7 +45,7 @@ func (db *DB) commit(batch []command) (err error) {
 	}
 	tx := &db.tx
 	*tx = transaction{
-		db: db, conn: db.conn, statements: db.statements, now: database.Micros(db.now()),
+		db: db, conn: db.conn, statements: db.statements, now: layout.Micros(db.now()),
 		lastEvent: db.lastEvent, block: db.block, pending: db.pending,
 		counts: db.counts, text: tx.text, touched: tx.touched[:0], stored: tx.stored[:0], kinds: tx.kinds[:0], released: tx.released[:0],
 		used: tx.used[:0], undo: tx.undo[:0],
@@ -173,7 +174,7 @@ func (tx *transaction) storeAction(a *action) error {
 const kindsInMemory = 8192
 
 // kind returns the id of a kind, and stores it when it is new.
-func (tx *transaction) kind(k database.Kind) (int64, error) {
+func (tx *transaction) kind(k layout.Kind) (int64, error) {
 	if id, ok := tx.db.kinds[k]; ok {
 		return id, nil
 	}
@@ -203,7 +204,7 @@ func (tx *transaction) kind(k database.Kind) (int64, error) {
 	return id, nil
 }
 
-func bindKind(s *sqlite.Stmt, k database.Kind) {
+func bindKind(s *sqlite.Stmt, k layout.Kind) {
 	s.BindText(1, k.Source)
 	s.BindText(2, k.Event)
 	s.BindText(3, k.Decision)

@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -72,10 +73,10 @@ func (c *try) write(tx *transaction) error {
 		if err := database.Step(release); err != nil {
 			return err
 		}
-		if w.attempts > database.LastAttempt {
+		if w.attempts > layout.LastAttempt {
 			continue // its row is that of the last attempt
 		}
-		if err := tx.putAttempt(&settlement{Settlement: scheduler.Settlement{Number: int(w.attempts), At: tx.now}, action: c.action, state: database.Pending}, id); err != nil {
+		if err := tx.putAttempt(&settlement{Settlement: scheduler.Settlement{Number: int(w.attempts), At: tx.now}, action: c.action, state: layout.Pending}, id); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -189,13 +190,13 @@ func (tx *transaction) useAction(a *action, at int64) {
 // endAction counts a delivery that ended.
 func (tx *transaction) endAction(a *action, state int64) {
 	switch state {
-	case database.Delivered:
+	case layout.Delivered:
 		tx.touch(a)
 		a.next.delivered++
-	case database.Failed:
+	case layout.Failed:
 		tx.touch(a)
 		a.next.failed++
-	case database.Expired:
+	case layout.Expired:
 		tx.touch(a)
 		a.next.expired++
 	}
@@ -216,9 +217,9 @@ func (tx *transaction) mendAction(name string, state, event int64) error {
 	}
 	tx.touch(a)
 	switch state {
-	case database.Failed:
+	case layout.Failed:
 		a.next.failed = max(a.next.failed-1, 0)
-	case database.Expired:
+	case layout.Expired:
 		a.next.expired = max(a.next.expired-1, 0)
 	}
 	return nil
@@ -472,9 +473,9 @@ func (db *DB) Uses(ctx context.Context) ([]queue.Use, error) {
 	}
 	all := make([]queue.Use, 0, len(db.things.events)+len(db.things.others))
 	db.things.all(func(t *thing) {
-		use := queue.Use{Thing: t.Thing, Since: database.FromMicros(t.since)}
+		use := queue.Use{Thing: t.Thing, Since: layout.FromMicros(t.since)}
 		if t.gone != 0 {
-			use.Gone = database.FromMicros(t.gone)
+			use.Gone = layout.FromMicros(t.gone)
 		}
 		count := t.uses
 		if a := db.actions[t.Name]; t.Kind == queue.ActionThing && a != nil {
@@ -482,7 +483,7 @@ func (db *DB) Uses(ctx context.Context) ([]queue.Use, error) {
 			use.Delivered, use.Failed, use.Expired = a.uses.delivered, a.uses.failed, a.uses.expired
 		}
 		if use.Count = count.count; use.Count > 0 {
-			use.First, use.Last = database.FromMicros(count.first), database.FromMicros(count.last)
+			use.First, use.Last = layout.FromMicros(count.first), layout.FromMicros(count.last)
 		}
 		all = append(all, use)
 	})

@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -63,7 +64,7 @@ func checkUses(t testing.TB, db *DB) {
 		"SELECT count(*) FROM events WHERE test IS NULL AND duplicate_of IS NULL":                                     all["icfm:project_status_change"].Count,
 		"SELECT count(*) FROM events WHERE test IS NULL AND duplicate_of IS NULL AND verdict -> '$.held' = '[\"r\"]'": all["r"].Count,
 		"SELECT count(*) FROM events e CROSS JOIN json_each(e.deliveries) WHERE test IS NULL":                         all["x"].Count,
-		ends(database.Delivered): all["x"].Delivered, ends(database.Failed): all["x"].Failed, ends(database.Expired): all["x"].Expired,
+		ends(layout.Delivered): all["x"].Delivered, ends(layout.Failed): all["x"].Failed, ends(layout.Expired): all["x"].Expired,
 	} {
 		if want := number(t, db, sql); got != want {
 			t.Errorf("%d are counted, want %d: %s", got, want, sql)

@@ -7,6 +7,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -121,7 +122,7 @@ func (v *verification) tables(args ...any) func(conn *sqlite.Conn) ([]string, er
 // the end of this one would look as if it were outside its block.
 func (v *verification) block(conn *sqlite.Conn, from int64) (found []string, next int64, err error) {
 	first := int64(0)
-	next = database.MaxEvent
+	next = layout.MaxEvent
 	if err := database.Query(conn, "SELECT first FROM blocks WHERE first >= ? ORDER BY first LIMIT 2", func(row *sqlite.Stmt) error {
 		if first == 0 {
 			first = row.ColumnInt64(0)
@@ -143,7 +144,7 @@ func (v *verification) block(conn *sqlite.Conn, from int64) (found []string, nex
 func (v *verification) checksums(conn *sqlite.Conn, first, end int64) (found []string, err error) {
 	const what = "an event is damaged: its checksum does not fit its record and body"
 	err = database.Query(conn, "SELECT uuid, record, body, checksum FROM events WHERE id >= ? AND id < ? AND checksum IS NOT NULL", func(row *sqlite.Stmt) error {
-		if database.VerifyChecksum(row.ColumnInt64(3), database.ColumnBytes(row, 1), database.ColumnBytes(row, 2)) == nil {
+		if layout.VerifyChecksum(row.ColumnInt64(3), database.ColumnBytes(row, 1), database.ColumnBytes(row, 2)) == nil {
 			return nil
 		}
 		if v.of[what]++; v.of[what] <= mostFindings {

@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -83,7 +84,7 @@ func TestCheckUnderLoadFindsNothing(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "many blocks are stored", func() bool { return stored() > database.FirstEvent+1000 })
+	eventually(t, "many blocks are stored", func() bool { return stored() > layout.FirstEvent+1000 })
 	// On a busy machine ten checks may end before the load had its turn.
 	checks, before := 0, stored()
 	eventually(t, "ten checks end, and new blocks are begun meanwhile", func() bool {

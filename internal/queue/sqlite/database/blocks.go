@@ -1,6 +1,10 @@
 package database
 
-import "zombiezen.com/go/sqlite"
+import (
+	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
+)
 
 // The table blocks stands in for indexes on times and UUIDs, which would cost
 // more to write than the events themselves. Events are stored nearly in the
@@ -30,12 +34,9 @@ const roundTo = 50_000
 // Round widens a range to round times, so that its row does not change with each
 // event.
 func (s *Span) Round() {
-	s.Oldest -= Mod(s.Oldest, roundTo)
-	s.Newest += roundTo - 1 - Mod(s.Newest, roundTo)
+	s.Oldest -= layout.Mod(s.Oldest, roundTo)
+	s.Newest += roundTo - 1 - layout.Mod(s.Newest, roundTo)
 }
-
-// Mod returns n modulo m, which is never negative.
-func Mod(n, m int64) int64 { return (n%m + m) % m }
 
 // IDRange returns the first event id that can have a time in the span, and the
 // first behind the last that can. Both are 0 if none can.
@@ -53,7 +54,7 @@ func IDRange(conn *sqlite.Conn, s Span) (from, to int64, err error) {
 
 // BlockEnd returns the first id behind the block that begins with first.
 func BlockEnd(conn *sqlite.Conn, first int64) (end int64, err error) {
-	end = MaxEvent
+	end = layout.MaxEvent
 	err = Query(conn, `SELECT first FROM blocks WHERE first > ? ORDER BY first LIMIT 1`, func(row *sqlite.Stmt) error {
 		end = row.ColumnInt64(0)
 		return nil

@@ -7,6 +7,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -34,7 +35,7 @@ const listBacklog = `SELECT a.name, a.waiting, a.paused, min(
 func readBacklog(conn *sqlite.Conn) (backlog []queue.Backlog, err error) {
 	err = database.Query(conn, listBacklog, func(row *sqlite.Stmt) error {
 		backlog = append(backlog, queue.Backlog{
-			Action: row.ColumnText(0), Count: row.ColumnInt(1), Paused: row.ColumnBool(2), Oldest: database.FromMicros(row.ColumnInt64(3)),
+			Action: row.ColumnText(0), Count: row.ColumnInt(1), Paused: row.ColumnBool(2), Oldest: layout.FromMicros(row.ColumnInt64(3)),
 		})
 		return nil
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -22,7 +23,7 @@ const shortestID = 8
 type Match struct {
 	Event int64
 	UUID  string
-	Plans []database.Plan
+	Plans []layout.Plan
 }
 
 const listBlocks = `SELECT first FROM blocks WHERE newest >= ? AND oldest <= ? ORDER BY first`
@@ -55,7 +56,7 @@ func Matches(conn *sqlite.Conn, id string) ([]Match, error) {
 			return nil, err
 		}
 		err = database.Query(conn, findInBlock, func(row *sqlite.Stmt) error {
-			plans, _ := database.DecodePlans(database.ColumnBytes(row, 2))
+			plans, _ := layout.DecodePlans(database.ColumnBytes(row, 2))
 			matches = append(matches, Match{row.ColumnInt64(0), row.ColumnText(1), plans})
 			return nil
 		}, first, end, int64(len(id)), id, `"id":"`+id)
@@ -66,7 +67,7 @@ func Matches(conn *sqlite.Conn, id string) ([]Match, error) {
 	err = database.Query(conn, findAdded, func(row *sqlite.Stmt) error {
 		event := row.ColumnInt64(0)
 		if !slices.ContainsFunc(matches, func(m Match) bool { return m.Event == event }) {
-			plans, _ := database.DecodePlans(database.ColumnBytes(row, 2))
+			plans, _ := layout.DecodePlans(database.ColumnBytes(row, 2))
 			matches = append(matches, Match{event, row.ColumnText(1), plans})
 		}
 		return nil
@@ -110,17 +111,17 @@ func (r *Reader) history(conn *sqlite.Conn, event int64) (h queue.Detail, err er
 	if h.Event, err = r.event(conn, event, &s); err != nil {
 		return h, err
 	}
-	from, to := database.AttemptRange(event)
+	from, to := layout.AttemptRange(event)
 	err = database.Query(conn, `SELECT id, began, took, status, error, request, response, empty FROM attempts
 		WHERE id >= ? AND id < ? AND began IS NOT NULL ORDER BY id`, func(row *sqlite.Stmt) error {
 		attempt := queue.Attempt{
-			Began: database.FromMicros(row.ColumnInt64(1)), Took: time.Duration(row.ColumnInt64(2)) * time.Microsecond, Status: row.ColumnInt(3),
+			Began: layout.FromMicros(row.ColumnInt64(1)), Took: time.Duration(row.ColumnInt64(2)) * time.Microsecond, Status: row.ColumnInt(3),
 			Error: row.ColumnText(4), Request: row.ColumnText(5), Response: row.ColumnText(6),
 		}
 		if empty := database.ColumnBytes(row, 7); empty != nil {
 			r.unreadable(s.ID, json.Unmarshal(empty, &attempt.Empty))
 		}
-		if place := database.PlaceOf(row.ColumnInt64(0) >> database.AttemptBits); place < len(s.Deliveries) {
+		if place := layout.PlaceOf(row.ColumnInt64(0) >> layout.AttemptBits); place < len(s.Deliveries) {
 			id := s.Deliveries[place].ID
 			h.Attempts[id] = append(h.Attempts[id], attempt)
 		}
@@ -133,7 +134,7 @@ func (r *Reader) history(conn *sqlite.Conn, event int64) (h queue.Detail, err er
 		if d.State != queue.Pending {
 			continue
 		}
-		head, err := headBefore(conn, database.DeliveryID(event, place))
+		head, err := headBefore(conn, layout.DeliveryID(event, place))
 		if err != nil {
 			return h, err
 		}
@@ -157,8 +158,8 @@ const findHead = `SELECT h.delivery, e.deliveries FROM actions a CROSS JOIN wait
 // waits, "" if that waits for none.
 func headBefore(conn *sqlite.Conn, delivery int64) (id string, err error) {
 	err = database.Query(conn, findHead, func(row *sqlite.Stmt) error {
-		plans, _ := database.DecodePlans(database.ColumnBytes(row, 1))
-		if place := database.PlaceOf(row.ColumnInt64(0)); place < len(plans) {
+		plans, _ := layout.DecodePlans(database.ColumnBytes(row, 1))
+		if place := layout.PlaceOf(row.ColumnInt64(0)); place < len(plans) {
 			id = plans[place].ID
 		}
 		return nil
@@ -170,7 +171,7 @@ func headBefore(conn *sqlite.Conn, delivery int64) (id string, err error) {
 func (r *Reader) event(conn *sqlite.Conn, id int64, s *summary) (event *event.Event, err error) {
 	err = database.Query(conn, "SELECT record, body, checksum FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 		var err error
-		event, err = database.DecodeEvent(database.ColumnBytes(row, 0), database.ColumnBytes(row, 1), database.ColumnChecksum(row, 2), s.ID, s.Source, s.Event, s.Subject, s.received)
+		event, err = layout.DecodeEvent(database.ColumnBytes(row, 0), database.ColumnBytes(row, 1), database.ColumnChecksum(row, 2), s.ID, s.Source, s.Event, s.Subject, s.received)
 		r.unreadable(s.ID, err)
 		return nil
 	}, id)

@@ -3,6 +3,7 @@ package history
 import (
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -13,14 +14,14 @@ const findFinished = `SELECT id FROM events e WHERE id >= ? AND id < ? AND recei
 	ORDER BY id LIMIT ?`
 
 // Finished returns up to most finished events from an id on that were received before
-// a time, and the id to go on from: database.MaxEvent at the end. It looks through one
+// a time, and the id to go on from: layout.MaxEvent at the end. It looks through one
 // block at most, so it may return none although more follow.
 //
 // An event is finished when as many of its deliveries have ended as it has; that is
 // written in the transaction that removes them from the table waiting. If the list
 // of its deliveries cannot be read, the table waiting itself is asked.
 func Finished(conn *sqlite.Conn, from, before int64, most int) (ids []int64, next int64, err error) {
-	next = database.MaxEvent
+	next = layout.MaxEvent
 	// Only blocks that have events of that age.
 	var first, end int64
 	err = database.Query(conn, `SELECT first, (SELECT min(first) FROM blocks WHERE first > b.first) FROM blocks b
@@ -33,7 +34,7 @@ func Finished(conn *sqlite.Conn, from, before int64, most int) (ids []int64, nex
 		return nil, next, err
 	}
 	if end == 0 {
-		end = database.MaxEvent
+		end = layout.MaxEvent
 	}
 	next = end
 	err = database.Query(conn, findFinished, func(row *sqlite.Stmt) error {

@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -25,10 +26,10 @@ func (r *Reader) Notes(ctx context.Context, kind queue.NoteKind, since, until ti
 		args[0] = int64(1)
 	}
 	if !since.IsZero() {
-		args[1] = database.MicrosUp(since)
+		args[1] = layout.MicrosUp(since)
 	}
 	if !until.IsZero() {
-		args[2] = database.MicrosUp(until)
+		args[2] = layout.MicrosUp(until)
 	}
 	if kind != "" {
 		sql, args = listNotesOfKind, append(args, string(kind))
@@ -37,7 +38,7 @@ func (r *Reader) Notes(ctx context.Context, kind queue.NoteKind, since, until ti
 		notes = nil
 		return database.Query(conn, sql, func(row *sqlite.Stmt) error {
 			notes = append(notes, queue.Note{
-				ID: row.ColumnInt64(0), At: database.FromMicros(row.ColumnInt64(1)), Kind: queue.NoteKind(row.ColumnText(2)), Name: row.ColumnText(3), Text: row.ColumnText(4),
+				ID: row.ColumnInt64(0), At: layout.FromMicros(row.ColumnInt64(1)), Kind: queue.NoteKind(row.ColumnText(2)), Name: row.ColumnText(3), Text: row.ColumnText(4),
 			})
 			return nil
 		}, args...)
@@ -54,7 +55,7 @@ func (r *Reader) FindNote(ctx context.Context, kind queue.NoteKind, name string)
 	err = r.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		note.ID = 0
 		return database.Query(conn, findNote, func(row *sqlite.Stmt) error {
-			note.ID, note.At, note.Text = row.ColumnInt64(0), database.FromMicros(row.ColumnInt64(1)), row.ColumnText(2)
+			note.ID, note.At, note.Text = row.ColumnInt64(0), layout.FromMicros(row.ColumnInt64(1)), row.ColumnText(2)
 			return nil
 		}, string(kind), name)
 	})

@@ -4,34 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
-// pageTime bounds how long one page may search, and textTime one that looks for
-// a text. What it has found by then is the page, and its cursor goes on from
-// there: a filter that few events pass costs many short transactions and never a
-// long one. A page looks at leastSearched events even when the time is over, or a
-// search of a few events would end early on a machine that is busy.
-var (
-	pageTime = 50 * time.Millisecond
-	textTime = 60 * time.Millisecond
-)
-
-// leastSearched is how many events a page looks at in any case.
-const leastSearched = 100
-
-// longestPage bounds a page, and bytesOfPage the bodies in one that has them: it
-// ends with the event that goes beyond.
-const (
-	longestPage = 1000
-	bytesOfPage = 1 << 20
-)
+// searchTime is a variable for tests.
+var searchTime = activity.SearchTime
 
 // Page implements queue.History. When a filter passes few events, a page can
 // hold fewer than n, or none, and still have a Next.
@@ -61,7 +45,7 @@ func (r *Reader) Events(ctx context.Context, filter queue.Filter, order queue.Or
 		if event != nil {
 			bytes += len(event.RawBody)
 		}
-		if bytes > bytesOfPage {
+		if bytes > activity.BytesOfPage {
 			return database.ErrEnough
 		}
 		return nil
@@ -84,27 +68,14 @@ type pageEnd struct {
 // errEnough. It calls begin before the first, and again when it has to begin
 // anew.
 func (r *Reader) page(ctx context.Context, filter queue.Filter, order queue.Order, after queue.Cursor, n int, begin func(), found func(conn *sqlite.Conn, id int64, s *summary) error) (end pageEnd, err error) {
-	last := int64(database.MaxEvent)
-	if order == queue.OldestFirst {
-		last = 0
-	}
-	if after != "" {
-		if last, err = strconv.ParseInt(string(after), 10, 64); err != nil || last < 0 || last > database.MaxEvent {
-			return end, fmt.Errorf("%q is %w", after, queue.ErrCursor)
-		}
-	}
-	if n < 1 {
-		return end, fmt.Errorf("a page must have room for at least 1 event, not %d", n)
-	}
-	n = min(n, longestPage)
-	limit := pageTime
-	if filter.Text != "" {
-		limit = textTime
+	last, n, err := activity.PageFrom(order, after, n)
+	if err != nil {
+		return end, err
 	}
 	err = r.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		begin()
 		end = pageEnd{}
-		deadline := time.Now().Add(limit)
+		deadline := time.Now().Add(searchTime(&filter))
 		s, err := newSearch(conn, filter, order, last, n+1)
 		if err != nil {
 			return err
@@ -115,7 +86,7 @@ func (r *Reader) page(ctx context.Context, filter queue.Filter, order queue.Orde
 				return err
 			}
 			if count == n && event != 0 {
-				end.next = cursor(s.last)
+				end.next = activity.Cursor(s.last)
 				return nil
 			}
 			likely := false
@@ -133,7 +104,7 @@ func (r *Reader) page(ctx context.Context, filter queue.Filter, order queue.Orde
 				if stored && filter.Passes(&summary.Summary) {
 					err := found(conn, event, &summary)
 					if errors.Is(err, database.ErrEnough) {
-						end.next = cursor(event)
+						end.next = activity.Cursor(event)
 						return nil
 					}
 					if err != nil {
@@ -142,19 +113,17 @@ func (r *Reader) page(ctx context.Context, filter queue.Filter, order queue.Orde
 					count++
 				}
 			}
-			if searched >= leastSearched && time.Now().After(deadline) {
-				end.next, end.early = cursor(s.last), count < n
+			if searched >= activity.LeastSearched && time.Now().After(deadline) {
+				end.next, end.early = activity.Cursor(s.last), count < n
 				nearest := "SELECT received FROM events WHERE id >= ? ORDER BY id LIMIT 1"
 				if s.oldest {
 					nearest = "SELECT received FROM events WHERE id <= ? ORDER BY id DESC LIMIT 1"
 				}
 				received, err := database.QueryInt(conn, nearest, s.last)
-				end.reached = database.FromMicros(received)
+				end.reached = layout.FromMicros(received)
 				return err
 			}
 		}
 	})
 	return end, err
 }
-
-func cursor(event int64) queue.Cursor { return queue.Cursor(strconv.FormatInt(event, 10)) }

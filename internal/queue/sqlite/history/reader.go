@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -15,15 +16,15 @@ import (
 // many goroutines at once.
 type Reader struct {
 	readers    *database.Readers
-	watchers   *Watchers
+	watchers   *activity.Watchers
 	unreadable func(event string, err error)
 }
 
 // NewReader returns a reader of a file. unreadable is told the id of an event and an
 // error when a part of it cannot be read, and nil when it can.
-func NewReader(readers *database.Readers, watchers *Watchers, unreadable func(event string, err error)) *Reader {
+func NewReader(readers *database.Readers, watchers *activity.Watchers, unreadable func(event string, err error)) *Reader {
 	return &Reader{readers: readers, watchers: watchers, unreadable: unreadable}
 }
 
 // Watch implements queue.History.
-func (r *Reader) Watch(ctx context.Context) <-chan queue.Changes { return r.watchers.watch(ctx) }
+func (r *Reader) Watch(ctx context.Context) <-chan queue.Changes { return r.watchers.Watch(ctx) }

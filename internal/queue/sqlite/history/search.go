@@ -11,6 +11,8 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -25,9 +27,9 @@ type search struct {
 	yielded  int64 // the event that next returned last
 	lists    inOrder
 
-	kinds map[int64]database.Kind // those that the filter passes; nil: all
-	exact bool                    // the lists hold nothing that likely would reject
-	text  *text
+	kinds map[int64]layout.Kind // those that the filter passes; nil: all
+	exact bool                  // the lists hold nothing that likely would reject
+	text  *activity.Text
 }
 
 // list is one statement that gives ids in order. Its parameters are an upper bound,
@@ -65,22 +67,22 @@ const tenantWindow = 4096
 const mostLists = 256
 
 // newSearch begins a search behind an event, for about n events. The event is
-// database.MaxEvent or 0 where the search begins at the end.
+// layout.MaxEvent or 0 where the search begins at the end.
 func newSearch(conn *sqlite.Conn, filter queue.Filter, order queue.Order, after int64, n int) (*search, error) {
 	s := &search{conn: conn, filter: filter, oldest: order == queue.OldestFirst, to: after, last: after, exact: filter.Tenant == "" && filter.Text == ""}
 	if s.oldest {
-		s.from, s.to = after+1, database.MaxEvent
+		s.from, s.to = after+1, layout.MaxEvent
 	}
 	if filter.Text != "" {
-		s.text = newText(filter.Text)
+		s.text = activity.NewText(filter.Text)
 	}
 	if !filter.Since.IsZero() || !filter.Until.IsZero() {
 		times := database.Span{Oldest: math.MinInt64, Newest: math.MaxInt64}
 		if !filter.Since.IsZero() {
-			times.Oldest = database.Micros(filter.Since)
+			times.Oldest = layout.Micros(filter.Since)
 		}
 		if !filter.Until.IsZero() {
-			times.Newest = database.Micros(filter.Until)
+			times.Newest = layout.Micros(filter.Until)
 		}
 		from, to, err := database.IDRange(conn, times)
 		if err != nil {
@@ -151,17 +153,17 @@ func (s *search) byState() error {
 		action := row.ColumnInt64(0)
 		for _, name := range s.filter.States {
 			ended := func(state int64) {
-				s.lists.lists = append(s.lists.lists, &list{sql: listByState, args: []any{action, state}, shift: database.DeliveryBits + database.AttemptBits})
+				s.lists.lists = append(s.lists.lists, &list{sql: listByState, args: []any{action, state}, shift: layout.DeliveryBits + layout.AttemptBits})
 			}
-			state, known := database.StateNumber(name)
+			state, known := layout.StateNumber(name)
 			switch {
 			case name == queue.Mended:
-				for state := int64(database.Failed); state <= database.Cancelled; state++ {
-					ended(state + database.Mended)
+				for state := int64(layout.Failed); state <= layout.Cancelled; state++ {
+					ended(state + layout.Mended)
 				}
 			case !known:
-			case state == database.Pending:
-				s.lists.lists = append(s.lists.lists, &list{sql: listWaiting, args: []any{action}, shift: database.DeliveryBits})
+			case state == layout.Pending:
+				s.lists.lists = append(s.lists.lists, &list{sql: listWaiting, args: []any{action}, shift: layout.DeliveryBits})
 			default:
 				ended(state)
 			}
@@ -173,9 +175,9 @@ func (s *search) byState() error {
 // readKinds looks up the kinds that the filter passes.
 func (s *search) readKinds() error {
 	f := &s.filter
-	s.kinds = make(map[int64]database.Kind)
+	s.kinds = make(map[int64]layout.Kind)
 	return database.Query(s.conn, "SELECT id, source, event, decision, actions FROM kinds", func(row *sqlite.Stmt) error {
-		k := database.Kind{Source: row.ColumnText(1), Event: row.ColumnText(2), Decision: row.ColumnText(3), Actions: row.ColumnText(4)}
+		k := layout.Kind{Source: row.ColumnText(1), Event: row.ColumnText(2), Decision: row.ColumnText(3), Actions: row.ColumnText(4)}
 		if f.Source != "" && f.Source != k.Source || f.Event != "" && f.Event != k.Event || f.Decision != "" && string(f.Decision) != k.Decision {
 			return nil
 		}
@@ -275,19 +277,19 @@ func (s *search) likely(event int64) (likely bool, err error) {
 		return true, nil
 	}
 	f := &s.filter
-	var of database.Kind
+	var of layout.Kind
 	err = database.Query(s.conn, "SELECT kind, received, tenant FROM events WHERE id = ?", func(row *sqlite.Stmt) error {
 		known := true
 		if s.kinds != nil {
 			of, known = s.kinds[row.ColumnInt64(0)]
 		}
 		received := row.ColumnInt64(1)
-		likely = known && (f.Since.IsZero() || received >= database.MicrosUp(f.Since)) && (f.Until.IsZero() || received < database.MicrosUp(f.Until)) &&
+		likely = known && (f.Since.IsZero() || received >= layout.MicrosUp(f.Since)) && (f.Until.IsZero() || received < layout.MicrosUp(f.Until)) &&
 			(f.Tenant == "" || f.Tenant == row.ColumnText(2))
 		return nil
 	}, event)
 	if err == nil && likely && s.text != nil {
-		return s.text.in(s.conn, event, of)
+		return textIn(s.text, s.conn, event, of)
 	}
 	return likely, err
 }

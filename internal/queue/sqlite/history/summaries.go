@@ -4,24 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
-	"github.com/caddy-event-relay/event-relay/rules"
 )
-
-// mostSummaries bounds one call of Summaries.
-const mostSummaries = 1000
 
 const listUUIDs = `SELECT id, uuid FROM events WHERE id >= ? AND id < ? AND uuid IN (SELECT value FROM json_each(?))`
 
 // Summaries implements queue.History.
 func (r *Reader) Summaries(ctx context.Context, ids []string) (summaries []queue.Summary, err error) {
-	if len(ids) > mostSummaries {
-		return nil, fmt.Errorf("reading events of the activity: %d ids were given, and at most %d are looked for at once", len(ids), mostSummaries)
+	if err := activity.LookedFor(ids); err != nil {
+		return nil, err
 	}
 	err = r.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		summaries = nil
@@ -60,7 +57,7 @@ func EventsOf(conn *sqlite.Conn, ids []string) (events map[string]int64, err err
 		if last := len(blocks) - 1; last >= 0 {
 			blocks[last].end = b.First
 		}
-		blocks = append(blocks, looked{Block: b, end: database.MaxEvent})
+		blocks = append(blocks, looked{Block: b, end: layout.MaxEvent})
 		return nil
 	}); err != nil {
 		return nil, err
@@ -108,49 +105,27 @@ type summary struct {
 // then prepare the statement anew each time, which takes several times as long as to
 // run it.
 func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error) {
-	var plans []database.Plan
+	var plans []layout.Plan
 	err = database.Query(conn, `SELECT e.uuid, k.source, k.event, e.received, e.test, e.tenant, e.parse_error, e.duplicate_of, e.verdict, e.deliveries, k.decision, e.subject
 		FROM events e CROSS JOIN kinds k ON k.id = e.kind WHERE e.id = +?`, func(row *sqlite.Stmt) error {
 		found = true
 		s.ID, s.Source, s.Event = row.ColumnText(0), row.ColumnText(1), row.ColumnText(2)
 		s.received = row.ColumnInt64(3)
-		s.Received = database.FromMicros(s.received)
+		s.Received = layout.FromMicros(s.received)
 		s.Test = row.ColumnBool(4)
 		s.Tenant, s.ParseError, s.DuplicateOf = row.ColumnText(5), row.ColumnText(6), row.ColumnText(7)
-		s.Verdict = decodeVerdict(database.ColumnBytes(row, 8), row.ColumnText(10))
-		plans, _ = database.DecodePlans(database.ColumnBytes(row, 9))
+		s.Verdict = layout.DecodeVerdict(database.ColumnBytes(row, 8), row.ColumnText(10))
+		plans, _ = layout.DecodePlans(database.ColumnBytes(row, 9))
 		s.Subject = row.ColumnText(11)
 		return nil
 	}, event)
 	if err != nil || !found || len(plans) == 0 {
 		return s, found, err
 	}
-	s.Deliveries = make([]queue.DeliveryState, len(plans))
-	for i, p := range plans {
-		s.Deliveries[i] = queue.DeliveryState{ID: p.ID, Action: p.Action, Of: p.Of, State: queue.Pending, Due: s.Received}
-		if due := max(p.Due, p.Added); due != 0 {
-			s.Deliveries[i].Due = database.FromMicros(due)
-		}
-	}
-	from, to := database.AttemptRange(event)
+	s.Deliveries = activity.Deliveries(plans, s.Received)
+	from, to := layout.AttemptRange(event)
 	err = database.Query(conn, "SELECT id, state, at, began, status, error FROM attempts WHERE id >= ? AND id < ? ORDER BY id", func(row *sqlite.Stmt) error {
-		id, state := row.ColumnInt64(0), row.ColumnInt64(1)
-		place := database.PlaceOf(id >> database.AttemptBits)
-		known, ok := database.StateOf(state)
-		if place >= len(plans) || !ok {
-			return nil
-		}
-		d := &s.Deliveries[place]
-		d.State = known
-		if state == database.Pending {
-			d.Due = database.FromMicros(row.ColumnInt64(2))
-		} else {
-			d.Due, d.Ended = time.Time{}, database.FromMicros(row.ColumnInt64(2))
-		}
-		if row.ColumnType(3) != sqlite.TypeNull {
-			d.Attempts = int(id&database.LastAttempt) + 1
-			d.Status, d.Error = row.ColumnInt(4), row.ColumnText(5)
-		}
+		activity.Tried(s.Deliveries, row.ColumnInt64(0), row.ColumnInt64(1), row.ColumnInt64(2), row.ColumnType(3) != sqlite.TypeNull, row.ColumnInt(4), row.ColumnText(5))
 		return nil
 	}, from, to)
 	queue.Mend(s.Deliveries)
@@ -161,13 +136,4 @@ func summarize(conn *sqlite.Conn, event int64) (s summary, found bool, err error
 func Deliveries(conn *sqlite.Conn, event int64) ([]queue.DeliveryState, error) {
 	s, _, err := summarize(conn, event)
 	return s.Deliveries, err
-}
-
-// decodeVerdict decodes events.verdict. One row that cannot be read must not
-// hide the others.
-func decodeVerdict(stored []byte, decision string) (v rules.Verdict) {
-	if err := json.Unmarshal(stored, &v); err != nil {
-		v = rules.Verdict{Decision: rules.Decision(decision), Reason: fmt.Sprintf("the stored verdict cannot be read: %v", err)}
-	}
-	return v
 }

@@ -7,6 +7,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
 
@@ -15,9 +16,9 @@ func (r *Reader) Switches(ctx context.Context) (switches []queue.Switch, err err
 	err = r.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		switches = nil
 		return database.Query(conn, "SELECT kind, name, since, until, reason FROM switches ORDER BY kind, name", func(row *sqlite.Stmt) error {
-			s := queue.Switch{Kind: queue.SwitchKind(row.ColumnText(0)), Name: row.ColumnText(1), Off: true, Since: database.FromMicros(row.ColumnInt64(2)), Reason: row.ColumnText(4)}
+			s := queue.Switch{Kind: queue.SwitchKind(row.ColumnText(0)), Name: row.ColumnText(1), Off: true, Since: layout.FromMicros(row.ColumnInt64(2)), Reason: row.ColumnText(4)}
 			if row.ColumnType(3) != sqlite.TypeNull {
-				s.Until = database.FromMicros(row.ColumnInt64(3))
+				s.Until = layout.FromMicros(row.ColumnInt64(3))
 			}
 			switches = append(switches, s)
 			return nil

@@ -1,216 +1,41 @@
 package history
 
 import (
-	"bytes"
-	"fmt"
-	"strconv"
-	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
-
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
-
-// text looks for a text and ignores upper and lower case. A part of what is stored is
-// JSON, and senders escape it in different ways. Some put a backslash before some
-// characters: it looks for each of these forms. Some write letters outside ASCII as
-// \u00d6: it reads those as the letters that they stand for.
-type text struct {
-	ascii  [][]byte // forms without other characters, in lower case
-	others [][]byte // forms with others, in lower case
-	folded []byte   // what is looked through, in lower case
-	opened []byte   // the same, with \u00d6 read as a letter
-}
-
-func newText(looked string) *text {
-	t := &text{}
-	for _, form := range []string{
-		looked,
-		escaped(looked, `"\`),
-		escaped(looked, `"\<>&`), // Go
-		escaped(looked, `"\/`),   // PHP
-	} {
-		list, form := &t.others, []byte(strings.ToLower(form))
-		if isASCII(form) {
-			list = &t.ascii
-		}
-		known := false
-		for _, other := range *list {
-			known = known || bytes.Equal(other, form)
-		}
-		if !known {
-			*list = append(*list, form)
-		}
-	}
-	return t
-}
-
-// escaped returns a text as it can stand in JSON: with a backslash before some
-// characters, or as \u003c where that is how they are written.
-func escaped(text, special string) string {
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case strings.ContainsRune("<>&", r) && strings.ContainsRune(special, r):
-			fmt.Fprintf(&b, `\u%04x`, r)
-		case strings.ContainsRune(special, r):
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
-func isASCII(text []byte) bool {
-	for _, c := range text {
-		if c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-// within reports whether the text stands in another.
-func (t *text) within(other []byte) bool {
-	if len(other) == 0 {
-		return false
-	}
-	ascii := true
-	t.folded = append(t.folded[:0], other...)
-	for i, c := range t.folded {
-		if 'A' <= c && c <= 'Z' {
-			t.folded[i] = c + 'a' - 'A'
-		}
-		ascii = ascii && c < utf8.RuneSelf
-	}
-	for _, form := range t.ascii {
-		if bytes.Contains(t.folded, form) {
-			return true
-		}
-	}
-	if len(t.others) == 0 {
-		return false
-	}
-	if !ascii && containsAny(bytes.ToLower(other), t.others) {
-		return true
-	}
-	t.opened = appendOpened(t.opened[:0], t.folded)
-	return len(t.opened) > 0 && containsAny(bytes.ToLower(t.opened), t.others)
-}
-
-func containsAny(text []byte, forms [][]byte) bool {
-	for _, form := range forms {
-		if bytes.Contains(text, form) {
-			return true
-		}
-	}
-	return false
-}
-
-// appendOpened appends a text with each \u00d6 in it, and each pair of them that
-// makes one character, as the character that it stands for. A text within a
-// text has more than one backslash before the u; all of them go. It appends
-// nothing if there is no such thing. The work grows with the length of the text and
-// not with what is in it.
-func appendOpened(to, text []byte) []byte {
-	found := false
-	for {
-		start := bytes.Index(text, []byte(`\u`))
-		if start < 0 {
-			break
-		}
-		r, length := escapedRune(text[start:])
-		if length == 0 {
-			to = append(to, text[:start+2]...)
-			text = text[start+2:]
-			continue
-		}
-		found = true
-		to = append(to, bytes.TrimRight(text[:start], `\`)...)
-		to = utf8.AppendRune(to, r)
-		text = text[start+length:]
-	}
-	if !found {
-		return to[:0]
-	}
-	return append(to, text...)
-}
-
-// escapedRune reads \u00d6, or a pair of them, at the beginning of a text. The
-// length is 0 if no character outside ASCII is written there: those within stand
-// as they are, or in the forms that are looked for.
-func escapedRune(text []byte) (r rune, length int) {
-	unit, ok := escapedUnit(text)
-	if !ok || unit < utf8.RuneSelf {
-		return 0, 0
-	}
-	if !utf16.IsSurrogate(unit) {
-		return unit, 6
-	}
-	behind := bytes.TrimLeft(text[6:], `\`)
-	between := len(text) - 6 - len(behind)
-	if between == 0 {
-		return 0, 0
-	}
-	low, ok := escapedUnit(text[6+between-1:])
-	if pair := utf16.DecodeRune(unit, low); ok && pair != utf8.RuneError {
-		return pair, 6 + between - 1 + 6
-	}
-	return 0, 0
-}
-
-// escapedUnit reads \u00d6 at the beginning of a text.
-func escapedUnit(text []byte) (rune, bool) {
-	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
-		return 0, false
-	}
-	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
-	return rune(unit), err == nil
-}
 
 const (
 	textOfEvent    = `SELECT uuid, record, body, tenant, duplicate_of, parse_error, subject, verdict, deliveries FROM events WHERE id = ?`
 	textOfAttempts = `SELECT error, response FROM attempts WHERE id >= ? AND id < ?`
 )
 
-// in reports whether the text stands in an event: where queue.Filter says, and
+// textIn reports whether the text stands in an event: where queue.Filter says, and
 // in what the list shows of it.
-func (t *text) in(conn *sqlite.Conn, event int64, of database.Kind) (found bool, err error) {
-	if t.within([]byte(of.Source)) || t.within([]byte(of.Event)) {
+func textIn(t *activity.Text, conn *sqlite.Conn, event int64, of layout.Kind) (found bool, err error) {
+	if t.In([]byte(of.Source)) || t.In([]byte(of.Event)) {
 		return true, nil
 	}
 	delivers := false
 	err = database.Query(conn, textOfEvent, func(row *sqlite.Stmt) error {
 		for column := 0; column <= 6 && !found; column++ {
-			found = t.within(database.ColumnBytes(row, column))
+			found = t.In(database.ColumnBytes(row, column))
 		}
-		if verdict := database.ColumnBytes(row, 7); !found && t.within(verdict) {
-			found = t.within([]byte(decodeVerdict(verdict, of.Decision).Reason))
-		}
+		found = found || t.InVerdict(database.ColumnBytes(row, 7), of.Decision)
 		deliveries := database.ColumnBytes(row, 8)
 		delivers = deliveries != nil
-		if !found && t.within(deliveries) {
-			plans, _ := database.DecodePlans(deliveries)
-			for _, p := range plans {
-				found = found || t.within([]byte(p.ID))
-			}
-		}
+		found = found || t.InPlans(deliveries)
 		return nil
 	}, event)
 	if err != nil || found || !delivers {
 		return found, err
 	}
-	from, to := database.AttemptRange(event)
+	from, to := layout.AttemptRange(event)
 	err = database.Query(conn, textOfAttempts, func(row *sqlite.Stmt) error {
-		found = found || t.within(database.ColumnBytes(row, 0)) || t.within(database.ColumnBytes(row, 1))
+		found = found || t.In(database.ColumnBytes(row, 0)) || t.In(database.ColumnBytes(row, 1))
 		return nil
 	}, from, to)
 	return found, err

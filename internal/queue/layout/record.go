@@ -1,13 +1,14 @@
-package database
+package layout
 
 import (
 	"encoding/json"
 	"fmt"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
-// Kind is what events have in common: a row of the table kinds.
+// Kind is what many events have in common: a row of a table of kinds.
 type Kind struct{ Source, Event, Decision, Actions string }
 
 // DecodeEvent makes an event of what is stored of it. It returns ErrChecksum if that
@@ -24,7 +25,8 @@ func DecodeEvent(record, body []byte, sum int64, uuid, source, name, subject str
 	return event, nil
 }
 
-// Plan is a delivery as it stands in events.deliveries.
+// Plan is a delivery as it stands in the list of its event, with times in
+// microseconds: what never changes of it.
 type Plan struct {
 	ID      string `json:"id"`
 	Action  string `json:"action"`
@@ -34,7 +36,7 @@ type Plan struct {
 	Added   int64  `json:"added,omitempty"` // when it was added to the stored event, 0: it was stored with it
 }
 
-// DecodePlans decodes events.deliveries, which is NULL for none.
+// DecodePlans decodes the list of deliveries of an event, which is nil for none.
 func DecodePlans(list []byte) (plans []Plan, err error) {
 	if list == nil {
 		return nil, nil
@@ -45,7 +47,7 @@ func DecodePlans(list []byte) (plans []Plan, err error) {
 	return plans, nil
 }
 
-// StoredDelivery returns the delivery at a place of events.deliveries.
+// StoredDelivery returns the delivery at a place of the list of its event.
 func StoredDelivery(list []byte, place int) (Plan, error) {
 	plans, err := DecodePlans(list)
 	if err != nil {
@@ -55,4 +57,13 @@ func StoredDelivery(list []byte, place int) (Plan, error) {
 		return Plan{}, fmt.Errorf("decoding the list of deliveries: it has %d and not %d", len(plans), place+1)
 	}
 	return plans[place], nil
+}
+
+// DecodeVerdict decodes a stored verdict. One that cannot be read must not hide the
+// other events: it becomes a verdict that says so.
+func DecodeVerdict(stored []byte, decision string) (v rules.Verdict) {
+	if err := json.Unmarshal(stored, &v); err != nil {
+		v = rules.Verdict{Decision: rules.Decision(decision), Reason: fmt.Sprintf("the stored verdict cannot be read: %v", err)}
+	}
+	return v
 }

@@ -1,4 +1,4 @@
-package history
+package activity
 
 import (
 	"context"
@@ -90,7 +90,8 @@ func (w *Watchers) gathered(one *watcher) queue.Changes {
 	return changes
 }
 
-func (w *Watchers) watch(ctx context.Context) <-chan queue.Changes {
+// Watch implements queue.History.
+func (w *Watchers) Watch(ctx context.Context) <-chan queue.Changes {
 	out := make(chan queue.Changes)
 	one := &watcher{wake: make(chan struct{}, 1), known: make(map[string]struct{})}
 	w.enter(one)

@@ -1,10 +1,4 @@
-package database
-
-import (
-	"time"
-
-	"github.com/caddy-event-relay/event-relay/internal/queue"
-)
+package layout
 
 // Ids are numbers that contain the id of what they belong to: the deliveries
 // of an event and their attempts are ranges of keys. 40 bits are left for
@@ -42,51 +36,4 @@ func AttemptID(delivery int64, n int) int64 {
 // AttemptRange returns the first attempt id of an event and that of the next.
 func AttemptRange(event int64) (from, to int64) {
 	return event << (DeliveryBits + AttemptBits), (event + 1) << (DeliveryBits + AttemptBits)
-}
-
-// Micros returns a time as it is stored: in microseconds since 1970, which SQLite
-// orders and compares as numbers.
-func Micros(t time.Time) int64 { return t.UnixMicro() }
-
-// MicrosUp is Micros but rounds up, so that what is due then is never early.
-func MicrosUp(t time.Time) int64 { return t.Add(time.Microsecond - 1).UnixMicro() }
-
-// FromMicros returns the time that is stored as n.
-func FromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
-
-// States are the states of deliveries in the order of their stored numbers.
-var States = [...]queue.State{queue.Pending, queue.Delivered, queue.Failed, queue.Expired, queue.Cancelled}
-
-// The states as the table attempts has them.
-const (
-	Pending = iota
-	Delivered
-	Failed
-	Expired
-	Cancelled
-)
-
-// Mended is added to the stored state of a delivery that is mended (see queue.Mend),
-// so that the index of those that ended badly tells them apart.
-const Mended = 3
-
-// StateOf returns the state that is stored as a number, and false if there is none.
-func StateOf(n int64) (queue.State, bool) {
-	if n > Cancelled && n <= Cancelled+Mended {
-		n -= Mended
-	}
-	if n < 0 || n >= int64(len(States)) {
-		return "", false
-	}
-	return States[n], true
-}
-
-// StateNumber returns the stored number of a state, and false for an unknown one.
-func StateNumber(s queue.State) (int64, bool) {
-	for i, state := range States {
-		if state == s {
-			return int64(i), true
-		}
-	}
-	return 0, false
 }
