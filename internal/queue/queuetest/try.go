@@ -19,9 +19,8 @@ var tryTests = map[string]func(*fixture){
 		equal(f, "attempts", lease.Delivery.Attempts, 1)
 		f.again(lease, 10*f.Lease())
 		f.nothing("x")
-		s := f.state(id, queue.Pending)
-		equal(f, "attempts in the history", s.Attempts, 2)
-		equal(f, "status of the last", s.Status, 503)
+		f.eventually("the second attempt is in the history", func() bool { return f.state(id, queue.Pending).Attempts == 2 })
+		equal(f, "status of the last", f.state(id, queue.Pending).Status, 503)
 	},
 
 	"also after reopening": func(f *fixture) {
