@@ -47,7 +47,7 @@ var exclusiveTests = map[string]func(*fixture){
 			if err := f.Exclusive(ctx, "b", func(context.Context) error { other = true; return nil }); err != nil || !other {
 				f.Errorf("Exclusive of another name gave %v, run: %v", err, other)
 			}
-			ended, cancel := context.WithTimeout(ctx, soon)
+			ended, cancel := context.WithTimeout(ctx, f.Soon())
 			defer cancel()
 			err := f.Exclusive(ended, "a", func(context.Context) error {
 				f.Error("two of one name run at once")

@@ -46,9 +46,7 @@ func RunModel(t *testing.T, harness func(t *testing.T) Harness) {
 	for _, seed := range seeds {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			f := &fixture{T: t, Harness: harness(t)}
-			f.Engine = f.Harness.Open(t)
-			t.Cleanup(func() { f.Engine.Close() })
+			f := newFixture(t, t, harness(t))
 			m := &model{fixture: f, random: rand.New(rand.NewPCG(seed, 0)), off: make(map[string]bool), waiters: make(map[string]<-chan taken)}
 			t.Cleanup(func() {
 				if t.Failed() {
@@ -500,7 +498,7 @@ func (m *model) restart() {
 		}
 	}
 	clear(m.waiters)
-	m.Engine = m.Harness.Open(m.T)
+	m.open()
 	for _, d := range m.deliveries {
 		d.token = nil
 	}
@@ -556,7 +554,7 @@ func (m *model) finish() {
 			m.Errorf("the history has %+v, want delivery %s of %s: %s after %d attempts", found, d.ID, d.Action, d.state, d.Attempts)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	ctx, cancel := context.WithTimeout(context.Background(), m.Soon())
 	defer cancel()
 	if leases, err := m.Take(ctx, "x", 1); len(leases) > 0 || !errors.Is(err, context.DeadlineExceeded) {
 		m.Errorf("in the end Take gave %s and %v, want nothing", ids(leases), err)

@@ -24,14 +24,20 @@ type Harness interface {
 	// it opens the same storage again.
 	Open(t *testing.T) queue.Engine
 
-	// Now is the engine's time, and Advance lets some of it pass: by setting a
-	// clock, or by waiting.
+	// Now is the engine's time. It stands still until Advance lets some of it pass.
+	// Advance may let settlements reach storage before: a lease that was settled does
+	// not expire, however suddenly time passes.
 	Now() time.Time
 	Advance(d time.Duration)
 
-	// Lease is how long a lease lasts that is not extended. The suite measures
-	// in leases, so an engine whose time is real time chooses a short one.
+	// Lease is how long a lease lasts that is not extended. The suite measures in
+	// leases.
 	Lease() time.Duration
+
+	// Soon is how long the suite watches that something does not happen, in real
+	// time. An engine that looks at its storage now and then needs several of such
+	// looks.
+	Soon() time.Duration
 }
 
 // Run runs the suite. Each test gets a harness with a storage of its own.
@@ -47,41 +53,47 @@ func Run(t *testing.T, harness func(t *testing.T) Harness) {
 			for name, test := range group.tests {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					f := &fixture{T: t, Harness: harness(t)}
-					f.Engine = f.Harness.Open(t)
-					t.Cleanup(func() { f.Engine.Close() })
-					test(f)
+					test(newFixture(t, t, harness(t)))
 				})
 			}
 		})
 	}
 }
 
-// patience is how long something may take that must happen, and soon how long
-// the suite watches that something does not.
-const (
-	patience = 20 * time.Second
-	soon     = 30 * time.Millisecond
-)
+// patience is how long something may take that must happen.
+const patience = 20 * time.Second
 
 // fixture is an engine under test, with what tests do over and over.
 type fixture struct {
-	*testing.T
+	testing.TB            // is told what the engine does wrong
+	t          *testing.T // the test that runs
 	Harness
 	queue.Engine
+	patience time.Duration
 }
+
+// newFixture opens the engine of a harness. Failures are told to tb.
+func newFixture(t *testing.T, tb testing.TB, harness Harness) *fixture {
+	t.Helper()
+	f := &fixture{TB: tb, t: t, Harness: harness, patience: patience}
+	f.open()
+	tb.Cleanup(func() { f.Engine.Close() })
+	return f
+}
+
+func (f *fixture) open() { f.Engine = f.Harness.Open(f.t) }
 
 func (f *fixture) reopen() {
 	f.Helper()
 	if err := f.Engine.Close(); err != nil {
 		f.Fatalf("closing: %v", err)
 	}
-	f.Engine = f.Harness.Open(f.T)
+	f.open()
 }
 
 // patient returns a context for what must happen.
 func (f *fixture) patient() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), f.patience)
 	f.Cleanup(cancel)
 	return ctx
 }
@@ -161,7 +173,7 @@ func (f *fixture) one(action, id string) queue.Lease {
 // nothing checks that nothing of an action is handed out.
 func (f *fixture) nothing(action string) {
 	f.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	ctx, cancel := context.WithTimeout(context.Background(), f.Soon())
 	defer cancel()
 	leases, err := f.Take(ctx, action, 10)
 	if len(leases) > 0 {
@@ -240,9 +252,9 @@ func (f *fixture) change(c queue.Change) queue.Changed {
 // eventually waits until a condition holds: the activity may lag behind.
 func (f *fixture) eventually(what string, holds func() bool) {
 	f.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(f.patience); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			f.Fatalf("%s: not within %v", what, patience)
+			f.Fatalf("%s: not within %v", what, f.patience)
 		}
 	}
 }

@@ -417,7 +417,7 @@ var closeTests = map[string]func(*fixture){
 			f.Fatalf("Close: %v", err)
 		}
 		done.Wait()
-		f.Engine = f.Harness.Open(f.T)
+		f.open()
 		there := make(map[string]bool)
 		for _, lease := range f.take("x", len(stored)) {
 			there[lease.Delivery.ID] = true

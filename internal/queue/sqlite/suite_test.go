@@ -47,6 +47,8 @@ func newHarness(t *testing.T, l limits) *harness {
 
 func (h *harness) Lease() time.Duration { return time.Minute }
 
+func (h *harness) Soon() time.Duration { return 30 * time.Millisecond }
+
 func (h *harness) Advance(d time.Duration) {
 	h.set(d)
 	h.db.tick()
