@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/caddymodule/environment"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
-	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -44,7 +44,7 @@ func (q openQueue) Destruct() error { return q.Close() }
 type appState struct {
 	logger     *zap.Logger
 	generation *relay.Generation
-	queueDir   string
+	place      queue.Store
 
 	// mounts and consoles are where the handlers of the configuration can be
 	// reached, for people.
@@ -69,11 +69,10 @@ type appState struct {
 // server.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
-	directory, err := environment.QueueDirectory(&a.Relay)
-	if err != nil {
+	var err error
+	if a.place, err = environment.Queue(&a.Relay); err != nil {
 		return err
 	}
-	a.queueDir = directory
 	if err := a.loadEvents(ctx); err != nil {
 		return err
 	}
@@ -89,15 +88,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start opens the queue, unless a configuration before this one has, and
 // begins to carry out deliveries.
 func (a *App) Start() error {
-	key := sqlite.Store{Dir: a.queueDir}.Key()
+	key := a.place.Key()
 	if err := a.refuseToLeaveBehind(key); err != nil {
 		return err
 	}
 	// A reload to a queue that cannot be opened fails: the configuration before
 	// it goes on storing events.
 	required := a.QueueRequired || generations.Newest() != nil
-	value, _, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) {
-		runtime, err := relay.Open(sqlite.Store{Dir: a.queueDir}, required, metrics)
+	value, open, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) {
+		runtime, err := relay.Open(a.place, required, metrics)
 		return openQueue{runtime}, err
 	})
 	if err != nil {
@@ -105,6 +104,9 @@ func (a *App) Start() error {
 	}
 	a.acquired = key
 	runtime := value.(openQueue).Runtime
+	if open {
+		a.adjust(runtime)
+	}
 	if a.QueueRequired {
 		// A configuration before this one may have opened it, and done without.
 		if err := runtime.Unavailable(); err != nil {
@@ -146,38 +148,58 @@ func (a *App) Cleanup() error {
 	return nil
 }
 
+// adjust hands the settings of the queue to an engine that is open already, and warns
+// of those that it cannot take over.
+func (a *App) adjust(runtime *relay.Runtime) {
+	engine, can := runtime.Store().(queue.Adjuster)
+	if !can {
+		return
+	}
+	if later := engine.Adjust(a.place); len(later) > 0 {
+		a.logger.Warn("settings of the queue were changed that count only after a restart of Caddy; until then the old values do",
+			zap.Strings("settings", later), zap.Stringer("queue", a.place))
+	}
+}
+
 // refuseToLeaveBehind refuses a reload that names another queue while
 // deliveries in the present one are unfinished: they would never be carried out.
 func (a *App) refuseToLeaveBehind(key string) error {
 	present := generations.Newest()
-	if present == nil {
+	if present == nil || present.Runtime().Place().Key() == key {
 		return nil
 	}
-	directory := present.Runtime().Store().Usage().Dir
-	if (sqlite.Store{Dir: directory}).Key() == key {
-		return nil
-	}
+	from, engine := present.Runtime().Place(), present.Runtime().Store()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	waiting, err := present.Runtime().Store().Backlog(ctx)
+	waiting, err := engine.Backlog(ctx)
 	if errors.Is(err, queue.ErrUnavailable) {
-		// Naming another directory may be the remedy.
-		a.logger.Warn("the queue is left without knowing what waits in it", zap.String("directory", directory), zap.Error(err))
+		// Naming another place may be the remedy.
+		a.logger.Warn("the queue is left without knowing what waits in it", zap.Stringer("queue", from), zap.Error(err))
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("changing the queue's directory from %s to %s: %w", directory, a.queueDir, err)
+		return fmt.Errorf("changing the queue from %s to %s: %w", from, a.place, err)
 	}
-	if len(waiting) == 0 {
+	if len(waiting) == 0 || othersDeliver(ctx, engine) {
 		return nil
 	}
 	actions := make([]string, len(waiting))
 	for i, backlog := range waiting {
 		actions[i] = fmt.Sprintf("%s (%d)", backlog.Action, backlog.Count)
 	}
-	return fmt.Errorf("changing the queue's directory from %s to %s: there are unfinished deliveries of %s; "+
-		"keep `queue sqlite %s` until they are done (those of an action that is gone wait for it to come back)",
-		directory, a.queueDir, strings.Join(actions, ", "), directory)
+	return fmt.Errorf("changing the queue from %s to %s: there are unfinished deliveries of %s; "+
+		"keep the queue %s until they are done (those of an action that is gone wait for it to come back)",
+		from, a.place, strings.Join(actions, ", "), from)
+}
+
+// othersDeliver reports whether another node carries out what waits in a queue.
+func othersDeliver(ctx context.Context, engine queue.Engine) bool {
+	cluster, is := engine.(queue.Cluster)
+	if !is {
+		return false
+	}
+	nodes, err := cluster.Nodes(ctx)
+	return err == nil && slices.ContainsFunc(nodes, func(n queue.Node) bool { return n.Lives && n.Delivers && !n.Self })
 }
 
 // Interface guards

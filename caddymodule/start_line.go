@@ -27,7 +27,7 @@ func (a *App) logStart() {
 		zap.Int("actions", len(configuration.Actions)),
 		zap.Strings("mounts", a.mounts),
 		zap.Strings("console", a.consoles),
-		zap.String("queue", a.queueDir),
+		zap.Stringer("queue", a.place),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), countWithin)
 	defer cancel()

@@ -41,7 +41,7 @@ func TestStartLine(t *testing.T) {
 	}
 	const want = `{"msg":"the relay is running","version":"v1.2.3","active":true,"sources":["icfm"],"rules":0,"actions":1,` +
 		`"mounts":["https://events.studio.example/listen.php","https://events.studio.example/pbx (icfm)","127.0.0.1:8090/in"],` +
-		`"console":["127.0.0.1:8090"],"queue":"DIR","waiting":0}`
+		`"console":["127.0.0.1:8090"],"queue":"sqlite DIR","waiting":0}`
 	first, got := start(config.Action{Name: "a", Method: "GET", URL: "http://127.0.0.1/a"})
 	if got != want {
 		t.Errorf("the start says\n%s\nwant\n%s", got, want)

@@ -149,6 +149,20 @@ History        kept for 30d, up to 2.0 GiB
 		!strings.Contains(out, "FAILED         at least 1 delivery of mail, ") {
 		t.Errorf("status %d: %s%s", status, out, report)
 	}
+	for text, server := range map[string][]string{
+		`{"host":"db1:5432,db2:5432","database":"relay","schema":"event_relay"}`: {"Queue          db1:5432,db2:5432, database relay, schema event_relay\n"},
+		`{"host":"db1:5432","database":"relay","schema":"event_relay","version":"PostgreSQL 15.8"}`: {
+			"Queue          db1:5432, database relay, schema event_relay, PostgreSQL 15.8: 1.5 MiB used\n", "on this server alone: there is no synchronous standby\n"},
+		`{"version":"PostgreSQL 15.8","synchronous_standbys":"ANY 1 (b, c)","oldest_transaction":{"since":"2026-03-13T10:41:00Z","by":"pg_dump of backup"}}`: {
+			"on a synchronous standby too: ANY 1 (b, c)\n", "open since " + at("2026-03-13T10:41:00Z") + " (pg_dump of backup): until it ends"},
+	} {
+		out, report, status := NewFakeRelay(t, map[string]string{"GET status": `{"queue":{"bytes":1572864,"free":-1,"server":` + text + `}}`}).Run("status")
+		for _, want := range server {
+			if status != 0 || !strings.Contains(out, want) || strings.Contains(out, "free") {
+				t.Errorf("status %d: there is no %q in\n%s%s", status, want, out, report)
+			}
+		}
+	}
 	quiet := NewFakeRelay(t, map[string]string{"GET status": `{"probes":17,"timezone":"UTC","timezone_doubt":"this machine names no time zone"}`})
 	if out, report, status := quiet.Run("status"); status != 0 || !strings.Contains(out, "17 requests in the last hour, as scanners send them") ||
 		!strings.Contains(out, "Relay          built without a revision, running since ") ||

@@ -81,11 +81,9 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	if status.Probes > 0 {
 		line("Probes", "%s in the last hour, as scanners send them; caddy event-relay rejections lists them", counted(status.Probes, "request", "requests"))
 	}
-	free := "unknown"
-	if status.Queue.Free >= 0 {
-		free = sizeText(status.Queue.Free)
+	for _, text := range queueTexts(status.Queue) {
+		line("Queue", "%s", text)
 	}
-	line("Queue", "%s: %s used, %s free", status.Queue.Dir, sizeText(status.Queue.Bytes), free)
 	line("History", "kept for %s, up to %s", ageText(time.Duration(status.RetentionSeconds)*time.Second), sizeText(status.RetentionBytes))
 	if status.Timezone != "" { // a relay of an earlier version does not tell it
 		line("Time zone", "%s", timezoneText(status))
@@ -102,6 +100,33 @@ func failedText(failed inspect.FailedLine) string {
 	}
 	return fmt.Sprintf("%s%s of %s, the last %s: caddy event-relay activity --state failed --action %s",
 		how, counted(failed.Count, "delivery", "deliveries"), failed.Action, clock(failed.Last), failed.Action)
+}
+
+// queueTexts say where the queue is, what it takes, and what an answer of 200 is worth
+// there.
+func queueTexts(usage queue.Usage) []string {
+	server := usage.Server
+	if server == nil {
+		free := "unknown"
+		if usage.Free >= 0 {
+			free = sizeText(usage.Free)
+		}
+		return []string{fmt.Sprintf("%s: %s used, %s free", usage.Dir, sizeText(usage.Bytes), free)}
+	}
+	place := fmt.Sprintf("%s, database %s, schema %s", server.Host, server.Database, server.Schema)
+	if server.Version == "" { // it cannot be reached
+		return []string{place}
+	}
+	texts := []string{fmt.Sprintf("%s, %s: %s used", place, server.Version, sizeText(usage.Bytes))}
+	if server.Standbys == "" {
+		texts = append(texts, "an event that is answered 200 is on this server alone: there is no synchronous standby")
+	} else {
+		texts = append(texts, "an event that is answered 200 is on a synchronous standby too: "+server.Standbys)
+	}
+	if oldest := server.Oldest; oldest != nil {
+		texts = append(texts, fmt.Sprintf("a transaction has been open since %s (%s): until it ends, what is done cannot be cleared away, and the queue gets slower", clock(oldest.Since), oldest.By))
+	}
+	return texts
 }
 
 // mostRefused is how many lines of status are about rejected requests.

@@ -9,12 +9,23 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
 
 // LookUp returns a text with the values of Caddy's placeholders in their places. A
 // placeholder that is unknown or empty is an error. It is a resolve.Lookup.
 func LookUp(text string) (string, error) {
 	return caddy.NewReplacer().ReplaceOrErr(text, true, true)
+}
+
+// Queue returns where the queue of a relay is. It opens nothing.
+func Queue(settings *config.Relay) (queue.Store, error) {
+	directory, err := QueueDirectory(settings)
+	if err != nil {
+		return nil, err
+	}
+	return sqlite.Store{Dir: directory}, nil
 }
 
 // QueueDirectory returns the absolute directory of the queue of a relay. It is

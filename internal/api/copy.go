@@ -64,7 +64,7 @@ func (c *call) withCopy(do func(file string, most int64) error) error {
 func backup(c *call) error {
 	engine, can := c.Runtime.Store().(queue.Backuper)
 	if !can {
-		return errNoCopies
+		return c.noCopies("backing up")
 	}
 	return c.withCopy(func(file string, most int64) error {
 		if size := c.Runtime.Store().Usage().Bytes; size > most {
@@ -107,9 +107,15 @@ func (u *until) Read(b []byte) (int, error) {
 	return u.reader.Read(b)
 }
 
-// errNoCopies is the answer where the engine has no files of its own. It comes before
+// noCopies is the answer where the engine has no files of its own. It comes before
 // anything is made or read for a copy: such a queue need not have a directory.
-var errNoCopies = &Error{Status: http.StatusNotImplemented, Err: errors.New("the relay can neither write nor read backups of this queue: back it up and restore it with the tools of its database")}
+func (c *call) noCopies(doing string) error {
+	advice := "use the tools of its database"
+	if server := c.Runtime.Store().Usage().Server; server != nil && server.Backup != "" {
+		advice = fmt.Sprintf("copy it with `%s`, and put the copy back with `%s`", server.Backup, server.Restore)
+	}
+	return &Error{Status: http.StatusNotImplemented, Err: fmt.Errorf("%s: the queue is in a database server, of which the relay neither writes nor reads copies; %s", doing, advice)}
+}
 
 // Merged says what a merge added to the history.
 type Merged struct {
@@ -120,7 +126,7 @@ type Merged struct {
 func merge(c *call) error {
 	engine, can := c.Runtime.Store().(queue.Merger)
 	if !can {
-		return errNoCopies
+		return c.noCopies("adding a backup to the history")
 	}
 	return c.withCopy(func(file string, most int64) error {
 		if err := c.upload(file, most); err != nil {

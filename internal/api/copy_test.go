@@ -129,7 +129,9 @@ func (s bareStore) Open(must bool, logger *zap.Logger) (queue.Engine, error) {
 // directory.
 type bareEngine struct{ queue.Engine }
 
-func (e bareEngine) Usage() queue.Usage { return queue.Usage{Bytes: 1 << 50, Free: -1} }
+func (e bareEngine) Usage() queue.Usage {
+	return queue.Usage{Server: &queue.Server{Backup: "dump --schema=s db", Restore: "undump"}, Bytes: 1 << 50, Free: -1}
+}
 
 // What an engine cannot do is answered as such, however large its queue is and
 // whatever is uploaded, and nothing is read or made for it.
@@ -146,7 +148,7 @@ func TestEnginesWithoutCopies(t *testing.T) {
 		{http.MethodPost, "merge", ""},
 	} {
 		answer := b.do(test.method, test.resource, test.body)
-		checkFailure(t, test.resource, answer, http.StatusNotImplemented, "", "with the tools of its database")
+		checkFailure(t, test.resource, answer, http.StatusNotImplemented, "", "copy it with `dump --schema=s db`, and put the copy back with `undump`")
 	}
 	// Such an engine cannot check itself either: the configuration is checked.
 	var checked inspect.Checked

@@ -12,6 +12,9 @@ type Store interface {
 	// Key distinguishes stores: two with the same key are the same place. It holds
 	// no secret.
 	Key() string
+	// String names the place for people, the name of the engine first. It holds no
+	// secret.
+	String() string
 	// Open opens the queue, and creates what is missing. If storage cannot be
 	// opened or reached right now and must is not set, it succeeds all the same:
 	// the engine goes on trying, Ready tells when it could, and all calls that need
@@ -20,8 +23,8 @@ type Store interface {
 	Open(must bool, logger *zap.Logger) (Engine, error)
 }
 
-// Engine is an open queue with its history. An engine may also be a Backuper, a
-// Merger, a Verifier or a Cluster.
+// Engine is an open queue with its history. An engine may also be an Adjuster, a
+// Backuper, a Merger, a Verifier or a Cluster.
 type Engine interface {
 	Queue
 	History
@@ -44,6 +47,14 @@ type Engine interface {
 	Troubles() []Trouble
 	// Usage says what the storage takes and what is left.
 	Usage() Usage
+}
+
+// Adjuster is an engine that can take over changed settings while it is open.
+type Adjuster interface {
+	// Adjust takes over from a store with the same key what can be changed while the
+	// queue is open, and returns the names of the settings that differ and count only
+	// once it is opened anew.
+	Adjust(Store) (later []string)
 }
 
 // Backuper is an engine that can copy its storage to a file.

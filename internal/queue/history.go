@@ -347,12 +347,3 @@ type Backlog struct {
 	Oldest time.Time `json:"oldest"`
 	Paused bool      `json:"paused,omitempty"`
 }
-
-// Usage says what the storage of a queue takes and what is left.
-type Usage struct {
-	Dir string `json:"directory"`
-	// Bytes is how much it takes, Free what is left on its file system, -1 if
-	// that is not known.
-	Bytes int64 `json:"bytes"`
-	Free  int64 `json:"free"`
-}

@@ -28,7 +28,11 @@ var (
 	queueBytesMetric = metric("queue_bytes",
 		"How many bytes the queue and the history take on disk.")
 	queueFreeMetric = metric("queue_free_bytes",
-		"How many bytes are free on the file system of the queue.")
+		"How many bytes are free on the file system of the queue, if the queue is in files of its own.")
+	standbysMetric = metric("queue_synchronous",
+		"Whether an event that is answered 200 is on a standby too (1) or on one database server alone (0); of a queue in a database server.")
+	oldestTransactionMetric = metric("queue_oldest_transaction_seconds",
+		"How long the oldest transaction has been open that keeps the database server from clearing away what is done; 0 if none is older than a minute. Of a queue in a database server.")
 	minFreeMetric = metric("queue_min_free_bytes",
 		"Below how many free bytes events are refused (min_free); 0 if free space is not looked at.")
 	switchedOffMetric = metric("switched_off",
@@ -50,7 +54,7 @@ type present struct{ stack *Stack }
 func (present) Describe(descriptions chan<- *prometheus.Desc) {
 	for _, description := range []*prometheus.Desc{
 		pendingMetric, oldestPendingMetric, downMetric, quietMetric,
-		maxPendingMetric, queueBytesMetric, queueFreeMetric, minFreeMetric, switchedOffMetric, versionMetric,
+		maxPendingMetric, queueBytesMetric, queueFreeMetric, standbysMetric, oldestTransactionMetric, minFreeMetric, switchedOffMetric, versionMetric,
 	} {
 		descriptions <- description
 	}
@@ -108,12 +112,32 @@ func (p present) Collect(into chan<- prometheus.Metric) {
 	if usage.Free >= 0 {
 		gauge(queueFreeMetric, float64(usage.Free))
 	}
+	if usage.Server != nil {
+		gaugeServer(gauge, usage.Server)
+	}
 	gauge(minFreeMetric, float64(max(0, configuration.MinFree)))
 	gauge(maxPendingMetric, float64(configuration.MaxPending))
 	for _, off := range runtime.Switches() {
 		gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
 	}
 	gauge(versionMetric, 1, cmp.Or(configuration.Version, "unknown"))
+}
+
+// gaugeServer tells of the database server that holds the queue. Of one that cannot be
+// asked, nothing is told.
+func gaugeServer(gauge func(*prometheus.Desc, float64, ...string), server *queue.Server) {
+	if server.Version == "" {
+		return
+	}
+	synchronous, oldest := 0.0, 0.0
+	if server.Standbys != "" {
+		synchronous = 1
+	}
+	if server.Oldest != nil {
+		oldest = max(0, time.Since(server.Oldest.Since).Seconds())
+	}
+	gauge(standbysMetric, synchronous)
+	gauge(oldestTransactionMetric, oldest)
 }
 
 // downByAction returns how many targets of each action are down.

@@ -18,6 +18,7 @@ import (
 // configurations: the queue, the attempts in flight, the limits and the switches.
 // A Stack sets which generation is its newest. It is safe for concurrent use.
 type Runtime struct {
+	place      queue.Store
 	engine     queue.Engine
 	log        newestLog
 	logger     *zap.Logger
@@ -71,6 +72,7 @@ func Open(store queue.Store, required bool, metrics *Metrics) (*Runtime, error) 
 		return nil, err
 	}
 	r := newRuntime(engine, log)
+	r.place = store
 	if metrics != nil {
 		r.metrics = metrics
 	}
@@ -168,6 +170,9 @@ func (r *Runtime) zone() *time.Location {
 
 // Logger returns a logger that writes where the newest generation does.
 func (r *Runtime) Logger() *zap.Logger { return r.logger }
+
+// Place returns where the queue is.
+func (r *Runtime) Place() queue.Store { return r.place }
 
 // Store returns the queue with its history.
 func (r *Runtime) Store() queue.Engine { return r.engine }

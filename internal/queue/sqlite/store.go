@@ -30,6 +30,9 @@ func (s Store) Key() string {
 	}
 }
 
+// String implements queue.Store.
+func (s Store) String() string { return "sqlite " + s.Dir }
+
 // Open implements queue.Store.
 func (s Store) Open(must bool, logger *zap.Logger) (queue.Engine, error) {
 	db, err := Open(Options{Dir: s.Dir, KeepTrying: !must, Logger: logger})

@@ -15,6 +15,8 @@ export function open(container) {
 	const switches = el("div");
 	const health = el("div");
 	const queue = el("div");
+	const copies = el("div");
+	let copied;
 	const about = el("div");
 	const snapshots = el("div", el("p.muted", "Reading …"));
 	const checked = el("div", { role: "status" });
@@ -26,9 +28,7 @@ export function open(container) {
 			el("div.column",
 				section("Switches", "switches", switches),
 				section("Health", "health", health, el("div.tools", button("Check the database and the configuration", check, { test: "check" })), checked),
-				section("Queue", "queue", queue,
-					el("div.tools", el("a.button", { href: address("backup"), download: "event-relay-backup.db", test: "backup" }, icon("save"), "Download a backup")),
-					el("p.note", "A consistent copy of the queue and the history; nothing stops for it. It is put back with ", el("code", "caddy event-relay restore"), "."))),
+				section("Queue", "queue", queue, copies)),
 			el("div.column",
 				section("Configurations that were loaded", "snapshots", snapshots),
 				section("About", "about", about))));
@@ -56,12 +56,14 @@ export function open(container) {
 		const waiting = status.backlog ?? [];
 		const total = waiting.reduce((sum, line) => sum + line.count, 0);
 		fill(queue, el("dl.values",
-			el("dt", "Directory"), el("dd", mono(status.queue?.directory, 300)),
-			el("dt", "Size"), el("dd", bytes(status.queue?.bytes)),
-			el("dt", "Free on its disk"), el("dd", bytes(status.queue?.free), status.queue?.free >= 0 && status.queue.free < 2 * status.min_free ? el("span.tone-warn", icon("warning"), " nearly full") : null, el("span.muted", ` (nothing is taken below ${bytes(status.min_free)})`)),
+			status.queue?.server ? onServer(status.queue) : inDirectory(status.queue, status.min_free),
 			el("dt", "Waiting"), el("dd", el("span", `${plural(total, "delivery", "deliveries")} of at most ${(status.max_pending ?? 0).toLocaleString("en")}`)),
 			el("dt", "History kept"), el("dd", status.retention_seconds ? span(status.retention_seconds) : "for ever", status.retention_bytes ? ` or ${bytes(status.retention_bytes)}` : null)),
 		waiting.length ? el("ul.counts", waiting.map((line) => el("li", el("strong", line.count.toLocaleString("en")), " × ", el("a", { href: to("actions", line.action) }, shown(line.action, 80)), ", oldest ", timeNode(line.oldest, relative), line.paused ? ", paused" : null, line.unknown ? el("span.tone-bad", ", not configured any more") : null))) : null);
+		// A button that is drawn anew loses the focus: only what changes is.
+		const backup = status.queue?.server?.backup ?? "";
+		if (backup !== copied) fill(copies, backup ? copyOfServer(status.queue.server) : copyOfDirectory());
+		copied = backup;
 		fill(about, el("dl.values",
 			el("dt", "Time zone"), el("dd", shown(status.timezone, 60), status.timezone_doubt ? [": ", shown(status.timezone_doubt, 300)] : null),
 			el("dt", "Version"), el("dd", status.version ? mono(status.version) : "a build without a version"),
@@ -92,4 +94,38 @@ export function open(container) {
 	})();
 
 	return { title: "Settings", close: end };
+}
+
+// inDirectory says what a queue in files of its own takes.
+function inDirectory(queue, least) {
+	return [
+		el("dt", "Directory"), el("dd", mono(queue?.directory, 300)),
+		el("dt", "Size"), el("dd", bytes(queue?.bytes)),
+		el("dt", "Free on its disk"), el("dd", bytes(queue?.free), queue?.free >= 0 && queue.free < 2 * least ? el("span.tone-warn", icon("warning"), " nearly full") : null, el("span.muted", ` (nothing is taken below ${bytes(least)})`))];
+}
+
+// onServer says where a queue in a database server is, what it takes, and what an
+// answer of 200 is worth there. A server without a version cannot be reached.
+function onServer({ server, bytes: size }) {
+	return [
+		el("dt", "Server"), el("dd", mono(server.host, 300), server.version ? [" ", shown(server.version, 80)] : null),
+		el("dt", "Database"), el("dd", mono(server.database, 120), ", schema ", mono(server.schema, 120)),
+		server.version ? [
+			el("dt", "Size"), el("dd", bytes(size)),
+			el("dt", "Answered 200"), el("dd", { test: "standbys" }, server.synchronous_standbys
+				? [icon("check"), " on a synchronous standby too: ", mono(server.synchronous_standbys, 200)]
+				: "on this server alone: there is no synchronous standby")] : null,
+		server.oldest_transaction ? [
+			el("dt", "Long open"), el("dd", { test: "oldest" }, el("span.tone-warn", icon("warning"), " a transaction, since ", timeNode(server.oldest_transaction.since)),
+				" (", shown(server.oldest_transaction.by, 120), "): until it ends, what is done cannot be cleared away, and the queue gets slower")] : null];
+}
+
+function copyOfDirectory() {
+	return [
+		el("div.tools", el("a.button", { href: address("backup"), download: "event-relay-backup.db", test: "backup" }, icon("save"), "Download a backup")),
+		el("p.note", "A consistent copy of the queue and the history; nothing stops for it. It is put back with ", el("code", "caddy event-relay restore"), ".")];
+}
+
+function copyOfServer(server) {
+	return el("p.note", { test: "backup-command" }, "Back it up with ", mono(server.backup, 300), ", and put the copy back with ", mono(server.restore, 300), ".");
 }
