@@ -138,16 +138,9 @@ const (
 // readMerging reads some of the events of another database from before one of
 // them, newest first.
 func (db *DB) readMerging(from *sqlite.Conn, before int64) (events []merging, err error) {
-	// A backup of an earlier version does not have these columns.
-	later := [2]string{"checksum", "subject"}
-	for i, column := range later {
-		has, err := database.QueryInt(from, "SELECT count(*) FROM pragma_table_info('events') WHERE name = '"+column+"'")
-		if err != nil {
-			return nil, err
-		}
-		if later[i] = "NULL"; has > 0 {
-			later[i] = "e." + column
-		}
+	later, err := laterColumns(from)
+	if err != nil {
+		return nil, err
 	}
 	bytes := 0
 	err = database.Query(from, fmt.Sprintf(listMerging, later[0], later[1]), func(row *sqlite.Stmt) error {

@@ -473,21 +473,31 @@ func (db *DB) Uses(ctx context.Context) ([]queue.Use, error) {
 	}
 	all := make([]queue.Use, 0, len(db.things.events)+len(db.things.others))
 	db.things.all(func(t *thing) {
-		use := queue.Use{Thing: t.Thing, Since: layout.FromMicros(t.since)}
-		if t.gone != 0 {
-			use.Gone = layout.FromMicros(t.gone)
+		var made actionUses
+		if a := db.actions[t.Name]; a != nil {
+			made = a.uses
 		}
-		count := t.uses
-		if a := db.actions[t.Name]; t.Kind == queue.ActionThing && a != nil {
-			count = a.uses.made
-			use.Delivered, use.Failed, use.Expired = a.uses.delivered, a.uses.failed, a.uses.expired
-		}
-		if use.Count = count.count; use.Count > 0 {
-			use.First, use.Last = layout.FromMicros(count.first), layout.FromMicros(count.last)
-		}
-		all = append(all, use)
+		all = append(all, t.use(made))
 	})
 	return all, nil
+}
+
+// use returns the thing as queue.History has it. made is how often an action of its
+// name was used.
+func (t *thing) use(made actionUses) queue.Use {
+	use := queue.Use{Thing: t.Thing, Since: layout.FromMicros(t.since)}
+	if t.gone != 0 {
+		use.Gone = layout.FromMicros(t.gone)
+	}
+	count := t.uses
+	if t.Kind == queue.ActionThing {
+		count = made.made
+		use.Delivered, use.Failed, use.Expired = made.delivered, made.failed, made.expired
+	}
+	if use.Count = count.count; use.Count > 0 {
+		use.First, use.Last = layout.FromMicros(count.first), layout.FromMicros(count.last)
+	}
+	return use
 }
 
 // pruneUses forgets the events and rules that are gone since before a time.

@@ -16,6 +16,17 @@ const LockName = "events.lock"
 // errLocked is what tryLock returns when another process has the lock.
 var errLocked = errors.New("locked")
 
+// InUseError says that another process has a queue directory locked.
+type InUseError struct {
+	Dir string
+	// By names the process.
+	By string
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("queue directory %s is in use by %s; stop it, or give this one its own directory with: queue sqlite DIR", e.Dir, e.By)
+}
+
 // LockDirectory makes this process the only one that uses a queue directory,
 // until the file is closed or the process ends. It is a file of its own,
 // because closing any handle of the database file would drop SQLite's locks.
@@ -31,8 +42,7 @@ func LockDirectory(dir string) (*os.File, error) {
 		if !errors.Is(err, errLocked) {
 			return nil, fmt.Errorf("locking the queue directory with %s: %w", path, err)
 		}
-		return nil, fmt.Errorf("queue directory %s is in use by %s; stop it, or give this one its own directory with: queue sqlite DIR",
-			dir, holder(f))
+		return nil, &InUseError{dir, holder(f)}
 	}
 	// The number only serves a message, and is left out where it cannot be written:
 	// a full disk must not prevent the start.

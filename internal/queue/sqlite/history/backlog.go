@@ -15,7 +15,7 @@ import (
 func (r *Reader) Backlog(ctx context.Context) (backlog []queue.Backlog, err error) {
 	err = r.readers.Read(ctx, func(conn *sqlite.Conn) error {
 		backlog = nil
-		backlog, err = readBacklog(conn)
+		backlog, err = ReadBacklog(conn)
 		return err
 	})
 	if err != nil {
@@ -32,7 +32,8 @@ const listBacklog = `SELECT a.name, a.waiting, a.paused, min(
 		coalesce((SELECT min(since) FROM waiting INDEXED BY waiting_since WHERE action = a.id AND since IS NOT NULL), 9223372036854775807))
 	FROM actions a WHERE a.waiting > 0 ORDER BY a.name`
 
-func readBacklog(conn *sqlite.Conn) (backlog []queue.Backlog, err error) {
+// ReadBacklog returns what waits in a database, by action.
+func ReadBacklog(conn *sqlite.Conn) (backlog []queue.Backlog, err error) {
 	err = database.Query(conn, listBacklog, func(row *sqlite.Stmt) error {
 		backlog = append(backlog, queue.Backlog{
 			Action: row.ColumnText(0), Count: row.ColumnInt(1), Paused: row.ColumnBool(2), Oldest: layout.FromMicros(row.ColumnInt64(3)),
