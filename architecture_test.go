@@ -37,6 +37,7 @@ var rooms = []string{
 	"internal/relay",
 	"internal/postman",
 	"caddymodule/caddyfile/printer",
+	"internal/queue/postgres",
 	"internal/queue/sqlite",
 	"internal/queue/sqlite/scheduler",
 	"internal/queue/sqlite/history",

@@ -118,7 +118,7 @@ var (
 func Open(options Options) (_ *DB, err error) {
 	options = options.withDefaults()
 	if options.Dir == "" {
-		return nil, fmt.Errorf("opening the queue: %w", database.Mistaken("no directory is given; name one with: queue sqlite DIR"))
+		return nil, fmt.Errorf("opening the queue: %w", queue.Mistaken("no directory is given; name one with: queue sqlite DIR"))
 	}
 	if options.Dir, err = filepath.Abs(options.Dir); err != nil {
 		return nil, fmt.Errorf("opening the queue: %w", err)
@@ -255,7 +255,7 @@ func (db *DB) checkFile() error {
 		return err
 	}
 	if tables > 0 && id != database.ApplicationID {
-		return database.Mistaken("database %s belongs to another program: move it away, or give the relay its own directory with: queue sqlite DIR", db.file)
+		return queue.Mistaken("database %s belongs to another program: move it away, or give the relay its own directory with: queue sqlite DIR", db.file)
 	}
 	vacuum, err := database.QueryInt(db.conn, "PRAGMA auto_vacuum")
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
 // oldest is the first SQLite that cannot corrupt a WAL file when it is reset
@@ -139,7 +141,7 @@ func checkVersionText(text string) error {
 			return nil
 		}
 		if n < least {
-			return Mistaken("this program was built with SQLite %s, which can corrupt its write-ahead log; build it with "+
+			return queue.Mistaken("this program was built with SQLite %s, which can corrupt its write-ahead log; build it with "+
 				"modernc.org/sqlite v1.60.0 or later (SQLite %d.%d.%d)", text, oldest[0], oldest[1], oldest[2])
 		}
 	}

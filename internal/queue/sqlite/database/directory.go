@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
 // MakeDirectory creates a directory that only its owner may enter, with its
@@ -18,9 +20,9 @@ func MakeDirectory(dir string) error {
 	case err == nil && info.IsDir():
 		return nil
 	case err == nil:
-		return Mistaken("queue directory %s is a file: move it away, or name another directory with: queue sqlite DIR", dir)
+		return queue.Mistaken("queue directory %s is a file: move it away, or name another directory with: queue sqlite DIR", dir)
 	case errors.Is(err, syscall.ENOTDIR):
-		return Mistaken("queue directory %s is below a file: name another directory with: queue sqlite DIR", dir)
+		return queue.Mistaken("queue directory %s is below a file: name another directory with: queue sqlite DIR", dir)
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("reading the queue directory: %w", err)
 	}
@@ -43,7 +45,7 @@ func MakeDirectory(dir string) error {
 // handle of it would drop SQLite's locks.
 func MakeFile(file string) error {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
-		return Mistaken("database %s is not a file: move it away", file)
+		return queue.Mistaken("database %s is not a file: move it away", file)
 	}
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

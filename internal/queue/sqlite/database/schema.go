@@ -5,6 +5,8 @@ import (
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
 // ApplicationID marks the file as a queue of Event Relay ("EvRq"), so that
@@ -261,7 +263,7 @@ func MigrateTo(conn *sqlite.Conn, file string, version int64) error {
 		return err
 	}
 	if have > Version() {
-		return Mistaken("database %s has schema version %d and this program knows up to %d: it was written by a newer "+
+		return queue.Mistaken("database %s has schema version %d and this program knows up to %d: it was written by a newer "+
 			"Event Relay; use that one, or give this one its own directory with: queue sqlite DIR", file, have, Version())
 	}
 	for ; have < version; have++ {

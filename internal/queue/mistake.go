@@ -1,17 +1,13 @@
-package database
+package queue
 
-import (
-	"fmt"
-
-	"github.com/caddy-event-relay/event-relay/internal/queue"
-)
+import "fmt"
 
 // mistake is an error that trying again does not mend.
 type mistake struct{ error }
 
-func (m mistake) Is(target error) bool { return target == queue.ErrMisconfigured }
+func (m mistake) Is(target error) bool { return target == ErrMisconfigured }
 func (m mistake) Unwrap() error        { return m.error }
 
-// Mistaken returns an error that wraps queue.ErrMisconfigured: trying again does not
+// Mistaken returns an error that wraps ErrMisconfigured: trying again does not
 // mend what it says.
 func Mistaken(format string, args ...any) error { return mistake{fmt.Errorf(format, args...)} }

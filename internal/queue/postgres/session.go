@@ -1,0 +1,122 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// minServer is the first version of PostgreSQL that has what the engine uses.
+const minServer = 13
+
+// Without these a node that vanishes in the midst of a transaction would hold its
+// locks for as long as the kernel takes to notice, which is two hours.
+const (
+	idleInTransaction = 10 * time.Second
+	lockTimeout       = 5 * time.Second
+	userTimeout       = 10 * time.Second
+	connectTimeout    = 5 * time.Second
+)
+
+// parseDSN reads a DSN. Its error holds nothing of it: what the parsers say quotes parts
+// of it, and a part of it is a password.
+func parseDSN(dsn string) (*pgxpool.Config, error) {
+	if strings.TrimSpace(dsn) == "" {
+		return nil, queue.Mistaken("the DSN is empty: give one such as postgres://USER:PASSWORD@HOST/DATABASE; if it is a placeholder such as {env.RELAY_DB}, set that variable")
+	}
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, queue.Mistaken("the DSN cannot be read: it must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=require, or pairs such as host=HOST user=USER dbname=DATABASE; in a URL, write special characters of the password as %%XX; files that it names must exist")
+	}
+	return config, nil
+}
+
+// poolConfig is how this process connects.
+func poolConfig(o Options) (*pgxpool.Config, error) {
+	config, err := parseDSN(o.DSN)
+	if err != nil {
+		return nil, err
+	}
+	if o.Connections < MinConnections {
+		return nil, queue.Mistaken("%d connections are too few: at least %d are needed", o.Connections, MinConnections)
+	}
+	config.MaxConns = int32(o.Connections)
+	config.MinConns, config.MinIdleConns = 0, 0
+	c := config.ConnConfig
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}, Control: limitUnacknowledged}
+	c.DialFunc = dialer.DialContext
+	c.OnNotice = noteWarning
+	// Set after connecting and not while: poolers refuse settings that they do not know.
+	set := strings.Join([]string{
+		"SET search_path = " + pgx.Identifier{o.Schema}.Sanitize(),
+		"SET application_name = " + quote("event-relay "+o.Node),
+		"SET idle_in_transaction_session_timeout = " + strconv.FormatInt(idleInTransaction.Milliseconds(), 10),
+		"SET lock_timeout = " + strconv.FormatInt(lockTimeout.Milliseconds(), 10),
+		"SET tcp_user_timeout = " + strconv.FormatInt(userTimeout.Milliseconds(), 10),
+		"SET standard_conforming_strings = on",
+		// An answer of 200 means that it is on disk, whatever the server's default is.
+		"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+	}, "; ")
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if err := checkServer(conn.PgConn()); err != nil {
+			return err
+		}
+		if _, err := conn.PgConn().Exec(ctx, set).ReadAll(); err != nil {
+			return fmt.Errorf("preparing a session: %w", err)
+		}
+		return nil
+	}
+	return config, nil
+}
+
+// checkServer refuses a server that the engine does not fit.
+func checkServer(conn *pgconn.PgConn) error {
+	version := conn.ParameterStatus("server_version")
+	end := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(version)
+	}
+	if major, err := strconv.Atoi(version[:end]); err == nil && major < minServer {
+		return queue.Mistaken("the server is PostgreSQL %s, and at least %d is needed", version, minServer)
+	}
+	if encoding := conn.ParameterStatus("server_encoding"); encoding != "" && encoding != "UTF8" {
+		return queue.Mistaken("the database has the encoding %s, and UTF8 is needed: make one with: createdb -E UTF8 -T template0 NAME", encoding)
+	}
+	return nil
+}
+
+// quote returns a text as a literal.
+func quote(text string) string { return "'" + strings.ReplaceAll(encodeText(text), "'", "''") + "'" }
+
+// warningKey is where a connection keeps whether the server warned.
+const warningKey = "event-relay warned"
+
+// noteWarning notes that the server warned. It warns of a commit that it could not
+// hand to a synchronous standby.
+func noteWarning(conn *pgconn.PgConn, notice *pgconn.Notice) {
+	if notice.Severity == "WARNING" || notice.SeverityUnlocalized == "WARNING" {
+		conn.CustomData()[warningKey] = notice.Message
+	}
+}
+
+func clearWarnings(conn *pgx.Conn) { delete(conn.PgConn().CustomData(), warningKey) }
+
+// warned returns errWarned if the server warned since clearWarnings.
+func warned(conn *pgx.Conn) error {
+	if message, ok := conn.PgConn().CustomData()[warningKey]; ok {
+		return fmt.Errorf("%w: %v", errWarned, message)
+	}
+	return nil
+}
