@@ -42,6 +42,7 @@ var rooms = []string{
 	"internal/queue/sqlite/scheduler",
 	"internal/queue/sqlite/history",
 	"internal/queue/sqlite/database",
+	"internal/queue/postgres/cluster",
 	"internal/queue/activity",
 	"internal/queue/layout",
 	"handlers/forward",

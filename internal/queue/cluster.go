@@ -11,7 +11,10 @@ import (
 // What the contract of Queue and History says of any process holds for the nodes of
 // a cluster; this interface adds what only a cluster needs.
 type Cluster interface {
-	// Node returns the name of this node. Names are unique among the nodes that live.
+	// Node returns the name of this node. Names are unique among the nodes that live:
+	// a process that is to have the name of one that lives gets it with a number
+	// added, such as web-2, and says so in the log. It keeps its name while it lives,
+	// unless it is taken for dead and another has the name by then.
 	Node() string
 	// Describe says what this node runs, for Nodes on every node. It returns at once:
 	// the others learn of it with this node's next sign of life.

@@ -1,0 +1,102 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// lanes are the actions of which one node at a time takes: the one that holds the
+// lane. A lane lasts longer than each lease that is given under it, so that the next
+// node begins when none is left.
+type lanes struct {
+	mu   sync.Mutex
+	held map[string]span // as believed: this node holds the lane for a lease longer than that
+}
+
+// OneNode implements queue.Cluster.
+func (n *Node) OneNode(actions []string) {
+	alone := make(map[string]bool, len(actions))
+	for _, action := range actions {
+		alone[action] = true
+	}
+	var changed []string
+	n.lanes.mu.Lock()
+	next := *n.state.Load()
+	for action := range alone {
+		if !next.alone[action] {
+			changed = append(changed, action)
+		}
+	}
+	next.alone = alone
+	n.state.Store(&next)
+	n.lanes.mu.Unlock()
+	if len(changed) > 0 {
+		n.options.Changed(changed)
+	}
+}
+
+// OneNodeTakes reports whether one node at a time takes deliveries of an action.
+// Before each Take of such an action, and before each Extend of a lease of it, Hold
+// is called.
+func (n *Node) OneNodeTakes(action string) bool { return n.state.Load().alone[action] }
+
+// Lane is who holds the lane of an action.
+type Lane int
+
+// A lane is held by this node or another. It is free if no node could hold it yet,
+// because leases are left that were given before there was a lane.
+const (
+	LaneOfAnother Lane = iota
+	LaneOfThis
+	LaneFree
+)
+
+// Hold takes the lane of an action, or keeps it, for at least a time from now: then
+// leases may be given that last no longer.
+//
+// A node that holds a lane and does not take for the time of a lease and a half
+// loses it.
+func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (Lane, error) {
+	n.lanes.mu.Lock()
+	held, ok := n.lanes.held[action]
+	n.lanes.mu.Unlock()
+	if ok && lasts <= n.options.Lease && !held.over() {
+		return LaneOfThis, nil
+	}
+	asked := time.Now()
+	// A node that holds the lane keeps it. One that does not takes it once it is
+	// free, and nothing is leased that was taken without one.
+	more := n.options.Lease / 2
+	var mine bool
+	err := n.options.Pool.QueryRow(ctx, "UPDATE lanes SET until = greatest(until, now_us() + $3) WHERE action = $1 AND session = $2 AND until > now_us() RETURNING true",
+		action, n.session, (lasts + more).Microseconds()).Scan(&mine)
+	if errors.Is(err, pgx.ErrNoRows) {
+		var other bool
+		err = n.options.Pool.QueryRow(ctx, `WITH taken AS (
+				INSERT INTO lanes AS l (action, session, until) SELECT $1, $2, now_us() + $3
+				WHERE NOT EXISTS (SELECT 1 FROM waiting WHERE action = (SELECT id FROM actions WHERE name = $1) AND leased_until > now_us() AND owner <> $2)
+				ON CONFLICT (action) DO UPDATE SET session = excluded.session, until = excluded.until WHERE l.until <= now_us()
+				RETURNING 1
+			) SELECT EXISTS (SELECT 1 FROM taken), EXISTS (SELECT 1 FROM lanes WHERE action = $1 AND until > now_us())`,
+			action, n.session, (lasts+more).Microseconds()).Scan(&mine, &other)
+		if err == nil && !mine {
+			if other {
+				return LaneOfAnother, nil
+			}
+			return LaneFree, nil
+		}
+	}
+	if err != nil {
+		return LaneOfAnother, err
+	}
+	if lasts >= n.options.Lease {
+		n.lanes.mu.Lock()
+		n.lanes.held[action] = *n.believed(asked, more)
+		n.lanes.mu.Unlock()
+	}
+	return LaneOfThis, nil
+}

@@ -1,0 +1,310 @@
+// Package cluster makes the processes that have one schema open the nodes of one
+// cluster: each gives signs of life, learns what an administrator changed on
+// another before the command that changed it returns, and hears what the others
+// stored. It holds what is to be done once for the cluster: rows with a lease, not
+// locks of a session, so that they outlive a lost connection and work through
+// PgBouncer.
+//
+// All times in the tables are the database's. What a node believes of itself it
+// measures from before it asked, so that it stops believing before others do.
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// remembered is how long a node that does not live is listed.
+const remembered = 7 * 24 * time.Hour
+
+// Options says what a node is and whom it tells.
+type Options struct {
+	// Name is what the node is to be called. While another node of that name lives,
+	// this one gets a number added.
+	Name string
+	// Schema is the schema that the nodes share. Those of another do not hear them.
+	Schema string
+	// Lease is how long a node counts as alive after its last sign of life.
+	Lease time.Duration
+
+	// Pool has the tables in its search path. Connect makes a connection beside it
+	// that has them too: the node keeps one of its own, so that a pool that is
+	// busy cannot make it seem dead.
+	Pool    *pgxpool.Pool
+	Connect func(ctx context.Context) (*pgx.Conn, error)
+
+	Logger *zap.Logger
+	Hooks
+}
+
+// Hooks are what the engine does when another node, or this one, did something.
+// They are called by one goroutine at a time at most for each, and must not wait
+// for the database: the other node's command waits for them.
+type Hooks struct {
+	// Changed says that actions were paused or not, cancelled, moved or made due,
+	// or go to one node from now on: what was leased for them before and is still
+	// in memory is not to be handed out (Lends says so too), and takers look again.
+	Changed func(actions []string)
+	// Due says that another node stored deliveries of these actions for others to
+	// take.
+	Due func(actions []string)
+	// Told passes on what other nodes changed, for those who watch.
+	Told func(queue.Changes)
+}
+
+// Node is this process as a node of the cluster.
+type Node struct {
+	options Options
+	// session stands for this opening of the schema. It is the owner of its leases.
+	session int32
+	channel string
+
+	called      atomic.Pointer[called]
+	description atomic.Pointer[queue.Description]
+
+	// refreshing is held while the state is read and put in the place of the one
+	// before.
+	refreshing sync.Mutex
+	state      atomic.Pointer[state]
+	// alive lasts as long as no other node may take this one for dead, and leads as
+	// long as no other may lead.
+	alive, leads atomic.Pointer[span]
+	others       atomic.Int64 // that live
+	turns        sync.Map     // of Exclusive: name -> chan struct{}
+	lanes        lanes
+	feed         feed
+
+	stop     context.CancelFunc
+	stopped  context.Context
+	stopping sync.RWMutex // nothing begins to run once it is stopped
+	running  sync.WaitGroup
+}
+
+// called is a name and its number, by which rows say which node made them.
+type called struct {
+	name   string
+	number int32
+}
+
+// Join makes this process a node. It lives when Join returns.
+func Join(ctx context.Context, o Options) (*Node, error) {
+	n := &Node{options: o, channel: channel(o.Schema)}
+	n.options.Name = strings.ToValidUTF8(strings.ReplaceAll(o.Name, "\x00", ""), "")
+	n.description.Store(&queue.Description{Delivers: true})
+	n.state.Store(&state{})
+	n.alive.Store(&span{})
+	n.leads.Store(&span{})
+	n.lanes.held = make(map[string]span)
+	n.feed.start()
+	if err := o.Pool.QueryRow(ctx, "SELECT nextval('session_ids')").Scan(&n.session); err != nil {
+		return nil, fmt.Errorf("joining the other nodes: %w", err)
+	}
+	if err := n.enter(ctx); err != nil {
+		return nil, err
+	}
+	n.stopped, n.stop = context.WithCancel(context.Background())
+	n.run(n.live)
+	n.run(n.sendDue)
+	n.run(n.sendEvents)
+	return n, nil
+}
+
+// enter adds the node to those that live, under a name that is free among them, and
+// reads the state. A node that was taken for dead enters again.
+func (n *Node) enter(ctx context.Context) error {
+	n.refreshing.Lock()
+	defer n.refreshing.Unlock()
+	asked := time.Now()
+	var now called
+	err := pgx.BeginFunc(ctx, n.options.Pool, func(tx pgx.Tx) error {
+		// Who enters and who changes something do so one after another: a change
+		// sees this node, or this node sees the change.
+		if _, err := tx.Exec(ctx, "SELECT epoch FROM control FOR UPDATE"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM sessions WHERE id = $1 OR until <= now_us() AND (name = $2 OR seen < now_us() - $3::bigint)",
+			n.session, n.options.Name, remembered.Microseconds()); err != nil {
+			return err
+		}
+		// A process that was killed has no connection any more. Its name is free at
+		// once, so that it keeps its name when it is started again, though a change
+		// waits for its lease.
+		rows, err := tx.Query(ctx, `SELECT name FROM sessions WHERE until > now_us() AND (backend IS NULL OR EXISTS (
+			SELECT 1 FROM pg_stat_activity a WHERE a.pid = sessions.backend AND (a.backend_start IS NULL OR a.backend_start = sessions.connected)))`)
+		if err != nil {
+			return err
+		}
+		taken, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		now.name = free(n.options.Name, taken)
+		if _, err := tx.Exec(ctx, "INSERT INTO nodes (name) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE name = $1)", now.name); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, "SELECT id FROM nodes WHERE name = $1", now.name).Scan(&now.number); err != nil {
+			return err
+		}
+		description := n.description.Load()
+		if _, err := tx.Exec(ctx, `INSERT INTO sessions (id, name, started, seen, until, epoch, version, configuration, delivers)
+			VALUES ($1, $2, now_us(), now_us(), now_us() + $3, (SELECT epoch FROM control), $4, $5, $6)`,
+			n.session, now.name, n.options.Lease.Microseconds(), description.Version, description.Configuration, description.Delivers); err != nil {
+			return err
+		}
+		return n.refreshLocked(ctx, tx)
+	})
+	if err != nil {
+		return fmt.Errorf("joining the other nodes: %w", err)
+	}
+	if now.name != n.options.Name {
+		n.options.Logger.Warn("another node of the same name lives; give each node a name of its own (node, in queue postgres)",
+			zap.String("node", n.options.Name), zap.String("called", now.name))
+	}
+	n.called.Store(&now)
+	n.alive.Store(n.believed(asked, n.options.Lease))
+	return nil
+}
+
+// free returns a name that is not taken: the one that is wanted, or that with a
+// number.
+func free(wanted string, taken []string) string {
+	name := wanted
+	for i := 2; slices.Contains(taken, name); i++ {
+		name = fmt.Sprintf("%s-%d", wanted, i)
+	}
+	return name
+}
+
+// Session is the owner of the leases of this node. No other process has the same, ever.
+func (n *Node) Session() int32 { return n.session }
+
+// Name implements Node of queue.Cluster.
+func (n *Node) Name() string { return n.called.Load().name }
+
+// Number stands for the name in rows that this node makes: nodes.id. It is another
+// once the node has another name.
+func (n *Node) Number() int32 { return n.called.Load().number }
+
+// Describe implements queue.Cluster.
+func (n *Node) Describe(d queue.Description) { n.description.Store(&d) }
+
+// Others reports whether other nodes live.
+func (n *Node) Others() bool { return n.others.Load() > 0 }
+
+// Nodes implements queue.Cluster.
+func (n *Node) Nodes(ctx context.Context) ([]queue.Node, error) {
+	// A node that was started again is listed once.
+	rows, err := n.options.Pool.Query(ctx, `SELECT DISTINCT ON (name) id, name, version, configuration, delivers, started, seen, until > now_us()
+		FROM sessions WHERE until > now_us() OR seen >= now_us() - $1::bigint ORDER BY name, until > now_us() DESC, id DESC`, remembered.Microseconds())
+	if err != nil {
+		return nil, fmt.Errorf("listing the nodes: %w", err)
+	}
+	nodes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (node queue.Node, err error) {
+		var id int32
+		var started, seen int64
+		err = row.Scan(&id, &node.Name, &node.Version, &node.Configuration, &node.Delivers, &started, &seen, &node.Lives)
+		node.Started, node.Seen, node.Self = time.UnixMicro(started).UTC(), time.UnixMicro(seen).UTC(), id == n.session
+		if node.Self {
+			node.Description = *n.description.Load()
+		}
+		return node, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the nodes: %w", err)
+	}
+	slices.SortFunc(nodes, func(a, b queue.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nodes, nil
+}
+
+// Stop ends what the node does by itself, without a word to the others, as when its
+// process ends. It may be called more than once.
+func (n *Node) Stop() {
+	n.stopping.Lock()
+	n.stop()
+	n.stopping.Unlock()
+	n.running.Wait()
+}
+
+// run has f run beside the caller, until the node is stopped.
+func (n *Node) run(f func()) {
+	n.stopping.RLock()
+	defer n.stopping.RUnlock()
+	if n.stopped.Err() == nil {
+		n.running.Go(f)
+	}
+}
+
+// Close leaves the cluster: others need not wait for this node, and do at once what
+// it did for all. The engine has given back its leases.
+func (n *Node) Close(ctx context.Context) error {
+	n.Stop()
+	n.alive.Store(&span{})
+	n.leads.Store(&span{})
+	b := &pgx.Batch{}
+	b.Queue("UPDATE sessions SET seen = now_us(), until = now_us(), watching = false WHERE id = $1", n.session)
+	b.Queue("DELETE FROM claims WHERE holder = $1", n.holder())
+	b.Queue("UPDATE lanes SET until = now_us() WHERE session = $1", n.session)
+	if err := n.options.Pool.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("leaving the other nodes: %w", err)
+	}
+	return nil
+}
+
+// ended returns why a call cannot go on: its context, or that the node stopped.
+func (n *Node) ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n.stopped.Err() != nil {
+		return queue.ErrClosed
+	}
+	return nil
+}
+
+// pause waits, and returns ended.
+func (n *Node) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-n.stopped.Done():
+	}
+	return n.ended(ctx)
+}
+
+// span is a time that began and lasts a while.
+type span struct {
+	began time.Time
+	lasts time.Duration
+}
+
+// over reports whether the time is over, by the clock and by what the machine
+// counts: the one can be set, and the other stands still while a machine sleeps.
+func (s *span) over() bool {
+	now := time.Now()
+	return now.Sub(s.began) >= s.lasts || now.Round(0).Sub(s.began.Round(0)) >= s.lasts
+}
+
+// believed is how long this node may believe what holds in the database for a time
+// that began after it asked. It is a tenth less, for clocks that run at different
+// speed, and for a database that forgot what it did last when it was started again.
+func (n *Node) believed(asked time.Time, lasts time.Duration) *span {
+	return &span{began: asked, lasts: lasts - lasts/10}
+}
+
+// errEntered means that the node was taken for dead and entered again.
+var errEntered = errors.New("this node was taken for dead, because it gave no sign of life for the time of a lease")
