@@ -20,8 +20,9 @@ type Steps struct {
 	Minutes int64
 	// From and To bound those times: From ≤ At < To.
 	From, To int64
+	// Length is that of a step, in microseconds.
+	Length int64
 
-	step   int64
 	counts []layout.Counts
 }
 
@@ -42,8 +43,8 @@ func NewSteps(since, until time.Time, n int) (*Steps, error) {
 	}
 	unit := s.Minutes * layout.Minute
 	s.From -= layout.Mod(s.From, unit)
-	s.step = (wanted + unit - 1) / unit * unit
-	s.counts = make([]layout.Counts, (s.To-s.From+s.step-1)/s.step)
+	s.Length = (wanted + unit - 1) / unit * unit
+	s.counts = make([]layout.Counts, (s.To-s.From+s.Length-1)/s.Length)
 	s.Clear()
 	return s, nil
 }
@@ -51,16 +52,16 @@ func NewSteps(since, until time.Time, n int) (*Steps, error) {
 // Clear takes away what was added.
 func (s *Steps) Clear() {
 	for i := range s.counts {
-		s.counts[i] = layout.Counts{At: s.From + int64(i)*s.step}
+		s.counts[i] = layout.Counts{At: s.From + int64(i)*s.Length}
 	}
 }
 
 // Add adds the counts of one of the times. Those of a later time come later.
-func (s *Steps) Add(c *layout.Counts) { s.counts[(c.At-s.From)/s.step].Add(c) }
+func (s *Steps) Add(c *layout.Counts) { s.counts[(c.At-s.From)/s.Length].Add(c) }
 
 // Series returns what was added.
 func (s *Steps) Series() queue.Series {
-	series := queue.Series{Step: time.Duration(s.step) * time.Microsecond, Points: make([]queue.Point, len(s.counts))}
+	series := queue.Series{Step: time.Duration(s.Length) * time.Microsecond, Points: make([]queue.Point, len(s.counts))}
 	for i := range s.counts {
 		series.Points[i] = point(&s.counts[i])
 	}

@@ -91,11 +91,13 @@ CREATE UNIQUE INDEX events_uuid ON events (uuid);
 CREATE INDEX events_kind ON events (kind, id);
 CREATE INDEX events_received ON events (received);
 
-CREATE TABLE sizes ( -- how much the events of a block of 4096 ids take, by node and part: 0 events, 1 attempts
-	block bigint NOT NULL,
-	node  integer NOT NULL,
-	part  smallint NOT NULL,
-	bytes bigint NOT NULL,
+CREATE TABLE sizes ( -- how much the events of a block of 4096 ids take and when they were received, by node and part: 0 events, 1 attempts, 2 what was removed
+	block  bigint NOT NULL,
+	node   integer NOT NULL,
+	part   smallint NOT NULL,
+	bytes  bigint NOT NULL,
+	oldest bigint, -- events.received of events, or before; of part 0
+	newest bigint, -- or after
 	PRIMARY KEY (block, node, part)
 ) WITH (fillfactor = 50);
 

@@ -12,12 +12,10 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 )
-
-// shortestID is how much of an id must be given to look for it.
-const shortestID = 8
 
 // Match is an event that was found by its id or by that of one of its deliveries.
 type Match struct {
@@ -38,7 +36,7 @@ const findAdded = `SELECT DISTINCT e.id, e.uuid, e.deliveries FROM additions a C
 // time in the id says in which blocks they can be.
 func Matches(conn *sqlite.Conn, id string) ([]Match, error) {
 	times, ok := database.TimesOfUUID(id)
-	if !ok || len(id) < shortestID {
+	if !ok || len(id) < activity.ShortestID {
 		return nil, nil
 	}
 	var firsts []int64
@@ -83,14 +81,11 @@ func (r *Reader) Find(ctx context.Context, id string) (history queue.Detail, err
 		if err != nil {
 			return err
 		}
-		switch len(matches) {
-		case 0:
-			return fmt.Errorf("%w; give an id as the activity lists it, or a beginning of at least %d characters", queue.ErrNotFound, shortestID)
-		case 1:
-			history, err = r.history(conn, matches[0].Event)
-			return err
+		if len(matches) != 1 {
+			return activity.NotFound(len(matches))
 		}
-		return fmt.Errorf("%w: %d events begin so; give more of the id", queue.ErrNotFound, len(matches))
+		history, err = r.history(conn, matches[0].Event)
+		return err
 	})
 	if err != nil {
 		return queue.Detail{}, fmt.Errorf("finding %s: %w", id, err)

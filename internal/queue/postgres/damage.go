@@ -1,0 +1,22 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
+)
+
+// unreadable tells of a part of an event that cannot be read. A nil error tells nothing.
+func (db *DB) unreadable(event string, err error) {
+	if err == nil {
+		return
+	}
+	if errors.Is(err, layout.ErrChecksum) {
+		db.troubles.begin(queue.TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run caddy event-relay check", event), false)
+	}
+	db.logger.Error("a stored event cannot be read", zap.String("event", event), zap.Error(err))
+}

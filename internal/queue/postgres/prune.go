@@ -1,0 +1,207 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
+)
+
+// pruneAtOnce is how many events one transaction removes: so few that the events which
+// arrive meanwhile hardly notice.
+const pruneAtOnce = 64
+
+const (
+	// Old events are looked for in stretches of so many. What is unfinished stands in
+	// the table waiting, of which each action has a range.
+	findFinished = `WITH stretch AS MATERIALIZED (
+			SELECT id, received FROM events WHERE received >= $1 AND received < $3 AND (received, id) > ($1, $2) ORDER BY received, id LIMIT $4
+		), unfinished AS MATERIALIZED (
+			SELECT DISTINCT w.delivery >> 11 AS id FROM actions a CROSS JOIN (SELECT min(id) AS first, max(id) AS last FROM stretch) AS ends CROSS JOIN LATERAL (
+				SELECT delivery FROM waiting WHERE action = a.id AND delivery >= ends.first << 11 AND delivery < (ends.last + 1) << 11 ORDER BY delivery
+			) AS w
+		)
+		SELECT s.id, s.received, u.id IS NULL FROM stretch s LEFT JOIN unfinished u ON u.id = s.id ORDER BY s.received, s.id`
+
+	// A delivery may have been added since, or is being added: who adds has the row
+	// locked.
+	lockFinished = `SELECT id FROM events WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED`
+	stillWaiting = `SELECT DISTINCT e.id FROM unnest($1::bigint[]) AS e(id) CROSS JOIN actions a CROSS JOIN LATERAL (
+			SELECT 1 FROM waiting WHERE action = a.id AND delivery >= e.id << 11 AND delivery < (e.id + 1) << 11 ORDER BY delivery LIMIT 1
+		) AS w`
+
+	// What is removed is taken from the sizes in a row of its own, so that it waits for
+	// no put.
+	deleteEvents = `WITH removed AS (
+			DELETE FROM events e WHERE e.id = ANY($1::bigint[]) RETURNING e.id >> 12 AS block, ` + sizeOfEvent + ` AS bytes
+		), tried AS (
+			DELETE FROM attempts a WHERE a.id = ANY(ARRAY(SELECT t.id FROM unnest($1::bigint[]) AS e(id) CROSS JOIN LATERAL (
+				SELECT id FROM attempts WHERE id >= e.id << 23 AND id < (e.id + 1) << 23 ORDER BY id
+			) AS t)) RETURNING a.id >> 35 AS block, ` + sizeOfAttempt + ` AS bytes
+		), added AS (
+			DELETE FROM additions WHERE event = ANY($1::bigint[])
+		)
+		INSERT INTO sizes (block, node, part, bytes) SELECT block, $2, 2, -sum(bytes) FROM (SELECT * FROM removed UNION ALL SELECT * FROM tried) AS all_of_it GROUP BY block ORDER BY block
+		ON CONFLICT (block, node, part) DO UPDATE SET bytes = sizes.bytes + excluded.bytes`
+)
+
+// rests are statements that remove what no event needs any more, and what is older than
+// a time.
+var rests = []struct {
+	sql  string
+	aged bool // by the time
+}{
+	// The newest block stays: puts are writing it.
+	{`DELETE FROM sizes s WHERE block < (SELECT max(id) >> 12 FROM events) AND NOT EXISTS (SELECT 1 FROM events WHERE id >= s.block << 12 AND id < (s.block + 1) << 12)`, false},
+	{`DELETE FROM dedupe WHERE expires < now_us()`, false},
+	// The last of each kind and node before the time stays, because what it says went on
+	// being true.
+	{`DELETE FROM notes n WHERE at < $1 AND id <> (SELECT id FROM notes WHERE kind = n.kind AND node = n.node AND at < $1 ORDER BY at DESC, id DESC LIMIT 1)`, true},
+	{`DELETE FROM counts c USING (VALUES (1), (10), (60)) AS m(minutes) WHERE c.minutes = m.minutes AND c.at < $1 - m.minutes * 60000000::bigint`, true},
+	{`DELETE FROM samples s USING (VALUES (1), (10), (60)) AS m(minutes) WHERE s.minutes = m.minutes AND s.at < $1 - m.minutes * 60000000::bigint`, true},
+	// Actions stay: their deliveries may still be in the history.
+	{`WITH gone AS (DELETE FROM things WHERE kind <> 'action' AND gone < $1 RETURNING id) DELETE FROM uses WHERE thing IN (SELECT id FROM gone)`, true},
+}
+
+// Prune implements queue.History. It removes events in small steps between which it
+// rests as long as they took. Nodes that prune at once leave each other's alone.
+func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed int, err error) {
+	if removed, err = db.prune(ctx, before, size); err != nil {
+		return removed, fmt.Errorf("pruning the activity: %w", err)
+	}
+	return removed, nil
+}
+
+func (db *DB) prune(ctx context.Context, before time.Time, size int64) (removed int, err error) {
+	if err := db.usable(ctx); err != nil {
+		return 0, err
+	}
+	if !before.IsZero() {
+		if removed, err = db.pruneWhere(ctx, layout.MicrosUp(before), func() (bool, error) { return true, nil }); err != nil {
+			return removed, err
+		}
+	}
+	if size > 0 {
+		n, err := db.pruneWhere(ctx, math.MaxInt64, func() (over bool, err error) {
+			err = db.read(ctx, func(conn querier) error {
+				var bytes int64
+				err := conn.QueryRow(ctx, sumSizes).Scan(&bytes)
+				over = bytes > size
+				return err
+			})
+			return over, err
+		})
+		if removed += n; err != nil {
+			return removed, err
+		}
+	}
+	for _, rest := range rests {
+		var args []any
+		if rest.aged {
+			if before.IsZero() {
+				continue
+			}
+			args = []any{layout.MicrosUp(before)}
+		}
+		if err := db.rest(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, rest.sql, args...)
+			return err
+		}); err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// pruneWhere removes finished events that were received before a time, oldest first,
+// while more says so.
+func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, error)) (removed int, err error) {
+	received, id := int64(math.MinInt64), int64(0)
+	for {
+		var finished []int64
+		looked := 0
+		if err := db.read(ctx, func(conn querier) error {
+			finished, looked = nil, 0
+			rows, err := conn.Query(ctx, findFinished, received, id, before, mostRows)
+			if err != nil {
+				return err
+			}
+			var ended bool
+			_, err = pgx.ForEachRow(rows, []any{&id, &received, &ended}, func() error {
+				if looked++; ended {
+					finished = append(finished, id)
+				}
+				return nil
+			})
+			return err
+		}); err != nil {
+			return removed, err
+		}
+		for some := range slices.Chunk(finished, pruneAtOnce) {
+			if again, err := more(); err != nil || !again {
+				return removed, err
+			}
+			n := 0
+			if err := db.rest(ctx, func(tx pgx.Tx) (err error) {
+				n, err = db.remove(ctx, tx, some)
+				return err
+			}); err != nil {
+				return removed, err
+			}
+			removed += n
+		}
+		if looked < mostRows {
+			return removed, nil
+		}
+	}
+}
+
+// remove removes events with all that belongs to them, but those that another node
+// removes, or to which a delivery was added since they were found.
+func (db *DB) remove(ctx context.Context, tx pgx.Tx, events []int64) (removed int, err error) {
+	rows, err := tx.Query(ctx, lockFinished, events)
+	if err != nil {
+		return 0, err
+	}
+	locked, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, err
+	}
+	if rows, err = tx.Query(ctx, stillWaiting, locked); err != nil {
+		return 0, err
+	}
+	waiting, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, err
+	}
+	locked = slices.DeleteFunc(locked, func(id int64) bool { return slices.Contains(waiting, id) })
+	if len(locked) == 0 {
+		return 0, nil
+	}
+	_, err = tx.Exec(ctx, deleteEvents, locked, db.nodes.id)
+	return len(locked), err
+}
+
+// rest carries out a step, and then gives others some time.
+func (db *DB) rest(ctx context.Context, step func(tx pgx.Tx) error) error {
+	began := time.Now()
+	if err := db.write(ctx, step); err != nil {
+		return err
+	}
+	timer := time.NewTimer(min(time.Since(began), 100*time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-db.closed:
+		return queue.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
