@@ -47,6 +47,10 @@ var actionLevel = level[config.Action]{name: "an action block", settings: []sett
 		return err
 	}},
 	{name: "rate", usage: "N/s|N/m|N/h", wants: "a number of attempts in a second, a minute or an hour", least: 1, most: 1, read: readRate},
+	{name: "one_node", least: 0, most: 0, read: func(_ *line, a *config.Action) error {
+		a.OneNode = true
+		return nil
+	}},
 	{name: "expires", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
 		a.Expires, err = l.duration(0)
 		return err

@@ -63,13 +63,21 @@ type Action struct {
 	// The pauses between attempts. Default: from 1 second to 5 minutes.
 	RetryInterval *RetryInterval `json:"retry_interval,omitempty"`
 
-	// How many attempts may run at the same time. Default: `8`.
+	// How many attempts may run at the same time. It counts on each machine by
+	// itself. Default: `8`.
 	Concurrency int `json:"concurrency,omitempty"`
 
 	// How many attempts may begin within a time, so that a target is not asked
 	// more often than it can bear. It counts on each machine by itself. Default:
 	// as many as `concurrency` lets through.
 	Rate *Rate `json:"rate,omitempty"`
+
+	// Whether one machine at a time carries out the deliveries of this action, of
+	// those that share a queue: for a target that must not be asked by several at
+	// once. `concurrency`, `rate` and the testing of a target that is down then
+	// hold for all machines together. If that machine fails, another goes on.
+	// Without effect on a machine that has its queue for itself. Default: `false`.
+	OneNode bool `json:"one_node,omitempty"`
 
 	// How long after the event was received the request is still of use. A
 	// delivery that is older is not sent any more and ends as expired. Default:

@@ -148,6 +148,15 @@ var DeliverySettings = []DeliverySetting{
 		},
 	},
 	{
+		Name: "one_node",
+		Arguments: func(a *Action) ([]string, error) {
+			if !a.OneNode {
+				return nil, nil
+			}
+			return []string{}, nil
+		},
+	},
+	{
 		Name:      "expires",
 		Without:   "never",
 		Arguments: func(a *Action) ([]string, error) { return duration(a.Expires), nil },

@@ -19,8 +19,14 @@ import (
 // stores both as one unit. When it returns without error, the events are on
 // stable storage. Its errors are those of queue.Queue's Put.
 func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *receive.Received) error {
+	_, err := r.accept(ctx, generation, received)
+	return err
+}
+
+// accept does what Accept does, and returns what became of each event.
+func (r *Runtime) accept(ctx context.Context, generation *Generation, received *receive.Received) ([]queue.Receipt, error) {
 	if !r.entered.Load() {
-		return fmt.Errorf("storing events: %w", r.Unavailable())
+		return nil, fmt.Errorf("storing events: %w", r.Unavailable())
 	}
 	entries := make([]queue.Entry, len(received.Events))
 	off := r.off.Load()
@@ -45,7 +51,7 @@ func (r *Runtime) Accept(ctx context.Context, generation *Generation, received *
 	if err == nil {
 		r.metrics.accepted(received.Source, entries, receipts)
 	}
-	return err
+	return receipts, err
 }
 
 // OffByConfiguration is the reason of verdicts while the configuration has the

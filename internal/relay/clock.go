@@ -106,13 +106,13 @@ func (r *Runtime) historyNow(ctx context.Context, age time.Duration) time.Time {
 // if it was behind, else the time of the newest thing that is stored from before
 // this start.
 func (r *Runtime) startClock(ctx context.Context) error {
-	clocks, err := r.engine.Notes(ctx, queue.NoteClock, time.Time{}, time.Time{}, 1, true)
+	clock, err := r.newestNote(ctx, queue.NoteClock, true)
 	if err != nil {
 		return fmt.Errorf("reading the clock of the history: %w", err)
 	}
 	var last time.Time
-	if len(clocks) > 0 && clocks[0].Text != "" {
-		last, _ = time.Parse(time.RFC3339, clocks[0].Text) // the zero time trusts the machine's
+	if clock.Text != "" {
+		last, _ = time.Parse(time.RFC3339, clock.Text) // the zero time trusts the machine's
 	} else {
 		notes, err := r.engine.Notes(ctx, "", time.Time{}, time.Time{}, 2, false)
 		if err != nil {

@@ -4,12 +4,26 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-event-relay/event-relay/handlers/forward"
 )
 
 // PruneOnce lets tests remove old activity without waiting for the minute.
 var PruneOnce = (*Runtime).pruneOnce
+
+// Report has a runtime report what there is to report at a time.
+func Report(r *Runtime, ctx context.Context, now time.Time) { r.watch.report(ctx, now) }
+
+// FindDown has a runtime take note that a target went down or came up.
+func FindDown(r *Runtime, change forward.TargetChange) { r.watch.target(change) }
+
+// Silent returns the sources that are silent at a time.
+func Silent(r *Runtime, generation *Generation, now time.Time) []QuietSource {
+	return r.watch.silent(generation, now)
+}
 
 // Samples returns what a scrape finds, without the prefix of all names, such as
 // events_total{icfm,action}. A histogram is its count, and its sum has _sum.

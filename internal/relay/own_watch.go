@@ -183,6 +183,13 @@ func (w *watch) run(ctx context.Context) {
 type fact struct {
 	name string
 	body map[string]any
+	// about is the action, target or source that it is about.
+	about string
+	// failures are those of delivery_failed.
+	failures gathered
+	// key and window make it one fact for all nodes. See once.
+	key    string
+	window time.Duration
 }
 
 // report reports what there is to report, and returns when to look again even if
@@ -206,8 +213,11 @@ func (w *watch) report(ctx context.Context, now time.Time) (next time.Time) {
 	facts = append(facts, w.quietFacts(generation, now, later)...)
 	w.mutex.Unlock()
 
-	for _, fact := range facts {
-		w.store(ctx, generation, now, fact)
+	for i := range facts {
+		fact := &facts[i]
+		if !w.once(ctx, now, fact) || !w.store(ctx, generation, now, fact) {
+			continue
+		}
 		if fact.name == TargetIsDown {
 			w.emit(generation, EmitTargetDown, fact.body)
 		}
@@ -246,17 +256,28 @@ func (w *watch) emitAll(ctx context.Context) {
 	}
 }
 
-// store decides about an own event and stores it, as any other.
-func (w *watch) store(ctx context.Context, generation *Generation, now time.Time, about fact) {
+// store decides about an own event and stores it, as any other. It returns false if
+// another node was faster.
+func (w *watch) store(ctx context.Context, generation *Generation, now time.Time, about *fact) bool {
+	var receipts []queue.Receipt
 	e, err := generation.OwnEvent(about.name, now, about.body)
 	if err == nil {
 		within, cancel := context.WithTimeout(ctx, reportWithin)
 		defer cancel()
-		err = w.runtime.Accept(within, generation, &receive.Received{Source: names.RelaySource, Events: []*event.Event{e}})
+		received := &receive.Received{Source: names.RelaySource, Events: []*event.Event{e}}
+		if about.key != "" {
+			received.DedupeKeys, received.DedupeWindow = []string{about.key}, about.window
+		}
+		receipts, err = w.runtime.accept(within, generation, received)
 	}
 	if err != nil && ctx.Err() == nil {
 		w.runtime.logger.Error("storing an event of the relay itself; it is lost", zap.String("event", about.name), zap.Error(err))
 	}
+	if len(receipts) == 0 || receipts[0].DuplicateOf == "" {
+		return true
+	}
+	w.repeated(now, about)
+	return false
 }
 
 // failureFacts are the failures to be reported. The caller holds the mutex.
@@ -271,9 +292,9 @@ func (w *watch) failureFacts(generation *Generation, now time.Time, later func(t
 		default:
 			body := failureBody(generation, &failures.last)
 			body["count"], body["since"] = failures.count, generation.moment(failures.since)
-			facts = append(facts, fact{DeliveryFailed, body})
-			*failures = gathered{reported: now}
-			later(now.Add(reportEvery))
+			facts = append(facts, fact{name: DeliveryFailed, body: body, about: action, failures: *failures})
+			*failures = gathered{reported: now.Add(w.yield(yieldFor))}
+			later(failures.reported.Add(reportEvery))
 		}
 	}
 	return facts
@@ -318,7 +339,7 @@ func (w *watch) targetFacts(generation *Generation, now time.Time, later func(ti
 		switch down := target.endpoints > 0; {
 		case !down && target.reportedDown:
 			body["down_for"] = seconds(now.Sub(target.Since))
-			facts = append(facts, fact{TargetIsUp, body})
+			facts = append(facts, fact{name: TargetIsUp, body: body, about: name})
 			target.reportedDown = false
 			later(due)
 		case target.endpoints < 0:
@@ -332,7 +353,7 @@ func (w *watch) targetFacts(generation *Generation, now time.Time, later func(ti
 			later(due)
 		default:
 			body["error"] = target.Error
-			facts = append(facts, fact{TargetIsDown, body})
+			facts = append(facts, fact{name: TargetIsDown, body: body, about: name})
 			target.reportedDown, target.reported = true, now
 		}
 	}

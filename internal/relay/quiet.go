@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -19,14 +20,21 @@ type watchedSource struct {
 	// event.
 	reported     bool
 	reportedLast time.Time
+	// looked is when the history was asked last.
+	looked time.Time
 }
+
+// storedTo is how exactly the time of receipt is stored at least.
+const storedTo = time.Millisecond
 
 // lookBack is how many events of the relay are looked at to find out whether a
 // silence was reported before a restart.
 const lookBack = 200
 
 // learnSources finds out when the last event of each source that is new here came,
-// and whether its silence was reported already.
+// and whether its silence was reported already. Of several nodes that share a queue
+// another may have received an event, or reported: so it does the same for each source
+// that seems to be silent.
 func (w *watch) learnSources(ctx context.Context, generation *Generation, now time.Time) {
 	for _, configured := range generation.Configuration.Sources {
 		if configured.Quiet <= 0 {
@@ -34,20 +42,56 @@ func (w *watch) learnSources(ctx context.Context, generation *Generation, now ti
 		}
 		source := configured.Name
 		w.mutex.Lock()
-		known := w.sources[source] != nil
+		known := w.sources[source]
+		again := known != nil && w.runtime.cluster != nil && !now.Before(w.silentFrom(&configured)) && !w.fresh(known, &configured, now)
 		w.mutex.Unlock()
-		if known {
+		if known != nil && !again {
 			continue
 		}
 		found, err := w.learn(ctx, source)
 		if err != nil && ctx.Err() == nil {
-			w.runtime.logger.Warn("finding out when the last event of a source came; its quiet counts from the start",
-				zap.String("source", source), zap.Error(err))
+			if again {
+				w.runtime.logger.Warn("finding out whether another node received an event of a source; its silence is not reported until that is known",
+					zap.String("source", source), zap.Error(err))
+			} else {
+				w.runtime.logger.Warn("finding out when the last event of a source came; its quiet counts from the start",
+					zap.String("source", source), zap.Error(err))
+			}
+		}
+		if err == nil {
+			found.looked = now
+		} else if again {
+			continue
 		}
 		w.mutex.Lock()
 		w.sources[source] = found
 		w.mutex.Unlock()
 	}
+}
+
+// lookAgainAfter is how long what is known of a silent source holds. Without other nodes
+// it holds until an event comes.
+func (w *watch) lookAgainAfter(source *config.Source) time.Duration {
+	quiet := time.Duration(source.Quiet)
+	if w.runtime.cluster == nil {
+		return quiet
+	}
+	return min(reportEvery, quiet)
+}
+
+// fresh reports whether it is known what all nodes together received of a source.
+func (w *watch) fresh(known *watchedSource, source *config.Source, now time.Time) bool {
+	return w.runtime.cluster == nil || now.Sub(known.looked) < w.lookAgainAfter(source)
+}
+
+// silentFrom returns when a source is silent for longer than its quiet, if nothing
+// comes. The caller holds the mutex.
+func (w *watch) silentFrom(source *config.Source) time.Time {
+	since := w.lastEvent(source.Name)
+	if since.IsZero() {
+		since = w.started
+	}
+	return since.Add(time.Duration(source.Quiet))
 }
 
 func (w *watch) learn(ctx context.Context, source string) (*watchedSource, error) {
@@ -91,6 +135,10 @@ func (w *watch) lastEvent(source string) time.Time {
 	return last
 }
 
+// leads reports whether this node reports for all nodes what none of them notices by
+// itself.
+func (w *watch) leads() bool { return w.runtime.cluster == nil || w.runtime.cluster.Leads() }
+
 // quietFacts are the silences to be reported. The caller holds the mutex.
 func (w *watch) quietFacts(generation *Generation, now time.Time, later func(time.Time)) (facts []fact) {
 	for _, configured := range generation.Configuration.Sources {
@@ -108,13 +156,15 @@ func (w *watch) quietFacts(generation *Generation, now time.Time, later func(tim
 		switch {
 		case now.Before(due):
 			later(due)
-		case known.reported && known.reportedLast.Equal(last):
+		case known.reported && last.Sub(known.reportedLast) < storedTo:
 			// It is reported. Whether another event came is seen in time for the next
 			// silence.
-			later(now.Add(quiet))
+			later(now.Add(w.lookAgainAfter(&configured)))
+		case !w.leads() || !w.fresh(known, &configured, now):
+			later(now.Add(w.lookAgainAfter(&configured)))
 		default:
 			known.reported, known.reportedLast = true, last
-			facts = append(facts, fact{SourceQuiet, map[string]any{
+			facts = append(facts, fact{name: SourceQuiet, about: source, body: map[string]any{
 				"source": source, "since": generation.moment(since), "silent_for": seconds(now.Sub(since)), "quiet": seconds(quiet),
 			}})
 			later(now.Add(quiet))

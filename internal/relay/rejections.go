@@ -335,7 +335,7 @@ func (r *Runtime) Rejections() []Rejection { return r.rejections.list() }
 // recallRejections reads what was stored of rejected requests and adds it to what has
 // come meanwhile.
 func (r *Runtime) recallRejections(ctx context.Context) error {
-	note, err := r.engine.FindNote(ctx, queue.NoteRefusals, "")
+	note, err := r.engine.FindNote(ctx, queue.NoteRefusals, r.node())
 	var stored storedRejections
 	switch {
 	case errors.Is(err, queue.ErrNotFound):
@@ -392,7 +392,7 @@ func (r *Runtime) keepRejections(ctx context.Context) error {
 	if err != nil || string(text) == r.rejections.stored {
 		return err
 	}
-	err = r.engine.Note(ctx, queue.Note{Kind: queue.NoteRefusals, Text: string(text), Replace: true})
+	err = r.engine.Note(ctx, queue.Note{Kind: queue.NoteRefusals, Name: r.node(), Text: string(text), Replace: true})
 	if errors.Is(err, queue.ErrFull) || errors.Is(err, queue.ErrUnavailable) {
 		return nil
 	}

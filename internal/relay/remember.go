@@ -2,8 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,7 +19,7 @@ type inForce struct {
 }
 
 // remember notes that a generation is in force from now on, unless the newest
-// note says that it was already. A configuration that cannot be noted works all
+// note of this node says that it was already. A configuration that cannot be noted works all
 // the same. The caller holds the mutex.
 func (r *Runtime) remember(generation *Generation) {
 	now := time.Now()
@@ -30,13 +28,12 @@ func (r *Runtime) remember(generation *Generation) {
 	if len(text) == 0 {
 		return
 	}
-	sum := sha256.Sum256(text)
-	digest := hex.EncodeToString(sum[:])[:12]
+	digest := digestOf(text)
 	r.inForce.digest = digest
 	ctx, cancel := context.WithTimeout(context.Background(), noteWithin)
 	defer cancel()
-	newest, err := r.engine.Notes(ctx, queue.NoteConfiguration, time.Time{}, time.Time{}, 1, false)
-	if err == nil && (len(newest) == 0 || newest[0].Name != digest) {
+	newest, err := r.newestNote(ctx, queue.NoteConfiguration, false)
+	if err == nil && newest.Name != digest {
 		err = r.engine.Note(ctx, queue.Note{At: now, Kind: queue.NoteConfiguration, Name: digest, Text: string(text)})
 	}
 	if err != nil {

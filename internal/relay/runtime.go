@@ -18,8 +18,10 @@ import (
 // configurations: the queue, the attempts in flight, the limits and the switches.
 // A Stack sets which generation is its newest. It is safe for concurrent use.
 type Runtime struct {
-	place      queue.Store
-	engine     queue.Engine
+	place  queue.Store
+	engine queue.Engine
+	// cluster is the engine if several nodes share the queue, else nil.
+	cluster    queue.Cluster
 	log        newestLog
 	logger     *zap.Logger
 	sender     *send.Sender
@@ -37,11 +39,11 @@ type Runtime struct {
 	existing bool
 
 	// kept is what is switched off according to the queue, off what of it is in
-	// force: nil for nothing. Only one at a time turns a switch, and look has
+	// force: nil for nothing. loading is held while they are read, and look has
 	// the switches looked at that have an end.
 	kept    atomic.Pointer[[]queue.Switch]
 	off     atomic.Pointer[switchedOff]
-	turning sync.Mutex
+	loading sync.Mutex
 	look    chan struct{}
 
 	// entered is set once the queue is open and what is switched off has been read
@@ -100,6 +102,7 @@ func newRuntime(engine queue.Engine, log newestLog) *Runtime {
 		stop:    stop,
 		look:    make(chan struct{}, 1),
 	}
+	r.cluster, _ = engine.(queue.Cluster)
 	r.watch = newWatch(r)
 	r.dispatcher = forward.New(engine, r.sender, forward.Options{
 		Logger:    log.logger("forward"),
@@ -112,6 +115,9 @@ func newRuntime(engine queue.Engine, log newestLog) *Runtime {
 
 // start begins what runs beside the events.
 func (r *Runtime) start() {
+	if r.cluster != nil {
+		r.cluster.OnSwitches(r.obeyOthers)
+	}
 	r.background.Go(r.enterWhenReady)
 	r.background.Go(func() { r.eachMinute("removing old activity; it is tried again in a minute", r.pruneOnce) })
 	r.background.Go(func() { r.eachMinute("sampling the backlog; charts lack a minute of it", r.engine.Sample) })
@@ -136,6 +142,7 @@ func (r *Runtime) use(generation *Generation) {
 		r.log.use(generation.logger)
 		r.engine.Limit(generation.Configuration.MaxPending, generation.Configuration.MinFree)
 		r.sender.Restrict(generation.targets)
+		r.join(generation)
 	}
 	r.dispatch(generation)
 	r.lookAgain()
@@ -148,9 +155,9 @@ func (r *Runtime) use(generation *Generation) {
 }
 
 // dispatch hands new attempts over to a generation, or to none while the relay
-// is switched off, or is not known to be on. The caller holds the mutex.
+// is switched off, is not known to be on, or only receives. The caller holds the mutex.
 func (r *Runtime) dispatch(generation *Generation) {
-	if generation == nil || !r.entered.Load() || generation.Configuration.Disabled || r.off.Load().everything() {
+	if generation == nil || !r.entered.Load() || generation.Configuration.Disabled || !generation.Configuration.delivers() || r.off.Load().everything() {
 		r.dispatcher.Use(nil)
 		return
 	}

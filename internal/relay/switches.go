@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -139,8 +140,25 @@ func HeldBy(r *Runtime, action string) *queue.Switch {
 // by hand; turning off what is off replaces end and reason. It returns the switch
 // as it is now. Wrong names, and an end for what is turned on, are *WrongInput.
 func (r *Runtime) Turn(ctx context.Context, s queue.Switch, during time.Duration) (queue.Switch, error) {
-	r.turning.Lock()
-	defer r.turning.Unlock()
+	var now queue.Switch
+	err := r.engine.Exclusive(ctx, turning, func(ctx context.Context) (err error) {
+		now, err = r.turnChecked(ctx, s, during)
+		return err
+	})
+	if err != nil {
+		return s, err
+	}
+	r.lookAgain()
+	return now, nil
+}
+
+// turning is the name under which one at a time turns a switch, on whichever node: one
+// that is turned on because its time has come must not undo what is turned off anew.
+const turning = "switch"
+
+// turnChecked checks what is to be turned, turns it, and returns it as it is now. The
+// caller is the only one that turns a switch.
+func (r *Runtime) turnChecked(ctx context.Context, s queue.Switch, during time.Duration) (queue.Switch, error) {
 	name, err := r.switchName(ctx, s.Kind, s.Name)
 	switch {
 	case err != nil:
@@ -159,7 +177,6 @@ func (r *Runtime) Turn(ctx context.Context, s queue.Switch, during time.Duration
 	if err := r.turn(ctx, s); err != nil {
 		return s, err
 	}
-	r.lookAgain()
 	for _, now := range r.Switches() {
 		if now.Kind == s.Kind && now.Name == s.Name {
 			return now, nil
@@ -168,7 +185,8 @@ func (r *Runtime) Turn(ctx context.Context, s queue.Switch, during time.Duration
 	return queue.Switch{Kind: s.Kind, Name: s.Name}, nil
 }
 
-// turn stores a switch and brings it into force. The caller holds turning.
+// turn stores a switch and brings it into force. The caller is the only one that turns
+// a switch.
 func (r *Runtime) turn(ctx context.Context, s queue.Switch) error {
 	// A caller that goes away must not leave it open whether it was turned.
 	ctx = context.WithoutCancel(ctx)
@@ -180,12 +198,24 @@ func (r *Runtime) turn(ctx context.Context, s queue.Switch) error {
 
 // loadSwitches brings into force what the queue keeps.
 func (r *Runtime) loadSwitches(ctx context.Context) error {
+	// A list that was read earlier must not take the place of a later one.
+	r.loading.Lock()
+	defer r.loading.Unlock()
 	list, err := r.engine.Switches(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the switches: %w", err)
 	}
 	r.kept.Store(&list)
 	r.obeySwitches()
+	return nil
+}
+
+// obeyOthers brings into force what another node turned.
+func (r *Runtime) obeyOthers(ctx context.Context) error {
+	if err := r.loadSwitches(ctx); err != nil {
+		return err
+	}
+	r.lookAgain()
 	return nil
 }
 
@@ -343,29 +373,52 @@ func (r *Runtime) turnOnAgain(ctx context.Context) {
 // turnOnDue turns on the switches whose time has come, and returns how long
 // there is nothing more to do.
 func (r *Runtime) turnOnDue(ctx context.Context) time.Duration {
-	r.turning.Lock()
-	defer r.turning.Unlock()
-	wait := lookAtSwitches
+	due, wait := r.dueSwitches()
+	if len(due) == 0 {
+		return wait
+	}
+	r.obeySwitches()
+	err := r.engine.Exclusive(ctx, turning, func(ctx context.Context) error {
+		// Another node, or an administrator, may have been faster.
+		if err := r.loadSwitches(ctx); err != nil {
+			return err
+		}
+		var failed []error
+		due, wait = r.dueSwitches()
+		for _, s := range due {
+			fields := []zap.Field{zap.String("kind", string(s.Kind)), zap.String("name", s.Name), zap.Time("off_since", s.Since)}
+			if err := r.turn(ctx, queue.Switch{Kind: s.Kind, Name: s.Name}); err != nil {
+				failed = append(failed, fmt.Errorf("%s %s: %w", s.Kind, s.Name, err))
+				continue
+			}
+			r.logger.Info("a switch is on again, as its time has come", fields...)
+		}
+		return errors.Join(failed...)
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			r.logger.Error("turning switches on again, as their time has come; it is tried again soon", zap.Error(err))
+		}
+		return min(wait, retrySwitchAgain)
+	}
+	return wait
+}
+
+// dueSwitches returns the switches whose time has come, and after which time the next
+// one's has, or it is to be looked at again.
+func (r *Runtime) dueSwitches() (due []queue.Switch, wait time.Duration) {
+	wait = lookAtSwitches
 	for _, s := range *r.kept.Load() {
 		if s.Until.IsZero() {
 			continue
 		}
 		if left := time.Until(s.Until); left > 0 {
 			wait = min(wait, left)
-			continue
+		} else {
+			due = append(due, s)
 		}
-		r.obeySwitches()
-		fields := []zap.Field{zap.String("kind", string(s.Kind)), zap.String("name", s.Name), zap.Time("off_since", s.Since)}
-		if err := r.turn(ctx, queue.Switch{Kind: s.Kind, Name: s.Name}); err != nil {
-			if ctx.Err() == nil {
-				r.logger.Error("turning a switch on again, as its time has come; it is tried again soon", append(fields, zap.Error(err))...)
-			}
-			wait = min(wait, retrySwitchAgain)
-			continue
-		}
-		r.logger.Info("a switch is on again, as its time has come", fields...)
 	}
-	return wait
+	return due, wait
 }
 
 // lookAgain has turnOnAgain look at the switches.
