@@ -47,7 +47,7 @@ func Run(t *testing.T, harness func(t *testing.T) Harness) {
 		tests map[string]func(*fixture)
 	}{
 		{"Put", putTests}, {"Dedupe", dedupeTests}, {"Take", takeTests}, {"Settle", settleTests}, {"Order", orderTests},
-		{"Change", changeTests}, {"Switch", switchTests}, {"Amend", amendTests}, {"Mended", mendedTests}, {"Try", tryTests}, {"Note", noteTests}, {"Move", moveTests}, {"Watch", watchTests}, {"Exclusive", exclusiveTests}, {"Search", searchTests}, {"Series", seriesTests}, {"Uses", usesTests}, {"Close", closeTests}, {"Activity", activityTests}, {"Prune", pruneTests},
+		{"Change", changeTests}, {"Switch", switchTests}, {"Amend", amendTests}, {"Mended", mendedTests}, {"Try", tryTests}, {"Note", noteTests}, {"Move", moveTests}, {"Watch", watchTests}, {"Exclusive", exclusiveTests}, {"Search", searchTests}, {"Series", seriesTests}, {"Uses", usesTests}, {"Text", textTests}, {"Close", closeTests}, {"Activity", activityTests}, {"Prune", pruneTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {
