@@ -49,10 +49,14 @@ const putSamples = `INSERT INTO samples (minutes, at, action, count, age)
 
 // Sample implements queue.History.
 func (db *DB) Sample(ctx context.Context) error {
-	if err := db.write(ctx, func(tx pgx.Tx) error {
+	err := db.write(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, putSamples)
 		return err
-	}); err != nil {
+	})
+	if err == nil {
+		err = db.roll(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("noting the backlog: %w", err)
 	}
 	return nil

@@ -16,13 +16,14 @@ import (
 // take, with their places in indexes. They are added to the table sizes where rows are
 // written, and taken from it where they are removed.
 const (
-	sizeOfEvent   = `(300 + coalesce(octet_length(e.record), 0) + coalesce(octet_length(e.body), 0) + coalesce(octet_length(e.verdict), 0) + coalesce(octet_length(e.deliveries), 0))`
+	sizeOfEvent   = `(256 + coalesce(octet_length(e.record), 0) + coalesce(octet_length(e.body), 0) + coalesce(octet_length(e.verdict), 0) + coalesce(octet_length(e.deliveries), 0) + coalesce(octet_length(e.subject), 0))`
 	sizeOfAttempt = `(150 + coalesce(octet_length(a.error), 0) + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))`
 )
 
 const sumSizes = `SELECT coalesce(sum(bytes), 0)::bigint FROM sizes`
 
-const findBlocks = `SELECT coalesce(min(block) << 12, 0), coalesce((max(block) + 1) << 12, 0) FROM sizes WHERE part = 0 AND newest >= $1 AND oldest < $2`
+const findBlocks = `SELECT coalesce(min(block) << 12, 0), coalesce((max(block) + 1) << 12, 0) FROM sizes
+	WHERE part = 0 AND (newest IS NULL OR newest >= $1) AND (oldest IS NULL OR oldest < $2)`
 
 // idRange returns the first id that an event can have which was received in since ≤
 // received < until, and the first behind the last. Both are 0 if there is none.

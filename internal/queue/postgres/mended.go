@@ -91,6 +91,9 @@ func (db *DB) mend(ctx context.Context, tx pgx.Tx, ended []int64) error {
 		return err
 	}
 	if len(times) > 0 {
+		if _, err := tx.Exec(ctx, holdRolled); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, countMended, db.nodes.id, times, names); err != nil {
 			return err
 		}

@@ -96,7 +96,7 @@ CREATE TABLE sizes ( -- how much the events of a block of 4096 ids take and when
 	node   integer NOT NULL,
 	part   smallint NOT NULL,
 	bytes  bigint NOT NULL,
-	oldest bigint, -- events.received of events, or before; of part 0
+	oldest bigint, -- events.received of its events, or before, in part 0; null: any
 	newest bigint, -- or after
 	PRIMARY KEY (block, node, part)
 ) WITH (fillfactor = 50);

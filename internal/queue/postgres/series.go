@@ -18,7 +18,7 @@ import (
 const latencyName = "l:"
 
 const (
-	listCounts = `SELECT (at - $2) / $4, name, sum(n)::bigint FROM counts WHERE minutes = $1 AND at >= $2 AND at < $3 GROUP BY 1, 2`
+	listCounts = `SELECT (at - $4) / $5, name, sum(n)::bigint FROM counts WHERE minutes = $1 AND at >= $2 AND at < $3 GROUP BY 1, 2`
 
 	listSamples = `SELECT DISTINCT ON (1, action) (at - $2) / $4, action, count, age FROM samples WHERE minutes = $1 AND at >= $2 AND at < $3
 		ORDER BY 1, action, at DESC`
@@ -42,8 +42,9 @@ func (db *DB) Series(ctx context.Context, since, until time.Time, n int) (queue.
 	return steps.Series(), nil
 }
 
-func readCounts(ctx context.Context, conn querier, steps *activity.Steps) error {
-	rows, err := conn.Query(ctx, listCounts, steps.Minutes, steps.From, steps.To, steps.Length)
+// addCounts adds the counts of times of so many minutes.
+func addCounts(ctx context.Context, conn querier, steps *activity.Steps, minutes, from, to int64) error {
+	rows, err := conn.Query(ctx, listCounts, minutes, from, to, steps.From, steps.Length)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func readCounts(ctx context.Context, conn querier, steps *activity.Steps) error 
 		c := layout.Counts{At: steps.From + step*steps.Length}
 		if class, is := strings.CutPrefix(name, latencyName); is {
 			c.AddLatencies(class + ":" + strconv.FormatInt(n, 10))
-		} else if place, known := countedPlaces[name]; known {
+		} else if place, known := countedPlaces[decodeText(name)]; known {
 			c.Numbers[place] = n
 		}
 		steps.Add(&c)
