@@ -14,6 +14,10 @@ const mostWatched = 4096
 // Watchers are told after each commit what it changed. While there are none, the
 // writer only asks Watched, which reads one number.
 type Watchers struct {
+	// Watching, if not nil, is told when the first watcher comes, and when the last
+	// is gone. It does not wait for anything.
+	Watching func(bool)
+
 	closed <-chan struct{}
 
 	count atomic.Int32
@@ -27,6 +31,7 @@ type watcher struct {
 	known  map[string]struct{}
 	events []string
 	missed bool
+	turned bool // a switch, by another process
 }
 
 // NewWatchers returns watchers whose channels close when closed does.
@@ -43,8 +48,29 @@ func (w *Watchers) Tell(changed func(add func(event string))) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	changed(w.add)
+	w.wakeAll()
+}
+
+// Pass passes on what another process told.
+func (w *Watchers) Pass(changes queue.Changes) {
+	if !w.Watched() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, event := range changes.Events {
+		w.add(event)
+	}
 	for one := range w.all {
-		if len(one.events) > 0 {
+		one.missed = one.missed || changes.Missed
+		one.turned = one.turned || changes.Switches
+	}
+	w.wakeAll()
+}
+
+func (w *Watchers) wakeAll() {
+	for one := range w.all {
+		if one.news() {
 			select {
 			case one.wake <- struct{}{}:
 			default:
@@ -52,6 +78,9 @@ func (w *Watchers) Tell(changed func(add func(event string))) {
 		}
 	}
 }
+
+// news reports whether there is something to tell.
+func (w *watcher) news() bool { return len(w.events) > 0 || w.missed || w.turned }
 
 func (w *Watchers) add(uuid string) {
 	for one := range w.all {
@@ -71,22 +100,26 @@ func (w *Watchers) enter(one *watcher) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.all[one] = struct{}{}
-	w.count.Add(1)
+	if w.count.Add(1) == 1 && w.Watching != nil {
+		w.Watching(true)
+	}
 }
 
 func (w *Watchers) leave(one *watcher) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.all, one)
-	w.count.Add(-1)
+	if w.count.Add(-1) == 0 && w.Watching != nil {
+		w.Watching(false)
+	}
 }
 
 // gathered takes what a watcher has gathered.
 func (w *Watchers) gathered(one *watcher) queue.Changes {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	changes := queue.Changes{Events: one.events, Missed: one.missed}
-	one.events, one.missed, one.known = nil, false, make(map[string]struct{})
+	changes := queue.Changes{Events: one.events, Missed: one.missed, Switches: one.turned}
+	one.events, one.missed, one.turned, one.known = nil, false, false, make(map[string]struct{})
 	return changes
 }
 
@@ -107,7 +140,7 @@ func (w *Watchers) Watch(ctx context.Context) <-chan queue.Changes {
 				return
 			}
 			changes := w.gathered(one)
-			if len(changes.Events) == 0 {
+			if len(changes.Events) == 0 && !changes.Missed && !changes.Switches {
 				continue
 			}
 			select {

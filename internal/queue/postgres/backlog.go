@@ -49,12 +49,15 @@ const putSamples = `INSERT INTO samples (minutes, at, action, count, age)
 
 // Sample implements queue.History.
 func (db *DB) Sample(ctx context.Context) error {
-	err := db.write(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, putSamples)
-		return err
-	})
-	if err == nil {
-		err = db.roll(ctx)
+	mine, err := db.once(ctx)
+	if err == nil && mine {
+		err = db.write(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, putSamples)
+			return err
+		})
+		if err == nil {
+			err = db.roll(ctx)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("noting the backlog: %w", err)

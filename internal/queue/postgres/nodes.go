@@ -2,69 +2,120 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/cluster"
 )
 
 // nodes is what this node knows of itself and of the others.
 type nodes struct {
-	id      int32 // nodes.id: the same for each process of this name
-	session int32 // nodes.session: of this process alone
+	// self is this process among the others. It tells what may be handed out from
+	// memory.
+	self *cluster.Node
+
+	id      int32 // nodes.id of its name
+	session int32 // sessions.id: the owner of its leases
 }
 
-// register enters this node in the table nodes, with a session of its own.
-func (db *DB) register(ctx context.Context, conn *pgxpool.Conn) error {
-	return conn.QueryRow(ctx, `INSERT INTO nodes (name, session, started, seen) VALUES ($1, nextval('sessions'), now_us(), now_us())
-		ON CONFLICT (name) DO UPDATE SET session = excluded.session, started = excluded.started, seen = excluded.seen, closed = false
-		RETURNING id, session`, encodeText(db.options.Node)).Scan(&db.nodes.id, &db.nodes.session)
+// newNode makes this process a node, which joins the others once the database is open.
+func (db *DB) newNode() {
+	db.nodes.self = cluster.New(cluster.Options{
+		Name: db.options.Node, Schema: db.options.Schema, Lease: db.options.Lease, Pool: db.pool, Connect: db.connectApart,
+		Beat: db.options.limits.beat, Clock: db.options.limits.clock, Logger: db.logger,
+		Hooks: cluster.Hooks{Changed: db.takeBack, Due: db.wake, Told: db.watchers.Pass},
+	})
 }
 
-// unregister notes that this node is gone.
-func (db *DB) unregister(ctx context.Context, conn *pgxpool.Conn) error {
-	_, err := conn.Exec(ctx, "UPDATE nodes SET closed = true, seen = now_us() WHERE id = $1 AND session = $2", db.nodes.id, db.nodes.session)
-	return err
+// connectApart makes a connection that is none of the pool.
+func (db *DB) connectApart(ctx context.Context) (*pgx.Conn, error) {
+	config := db.pool.Config()
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+	if err != nil {
+		return nil, err
+	}
+	if err := config.AfterConnect(ctx, conn); err != nil {
+		_ = conn.Close(ctx)
+		return nil, err
+	}
+	return conn, nil
 }
 
-// live gives this node's signs of life until the queue closes.
-func (db *DB) live() {}
-
-// raise is called in the transaction of a change that all nodes must obey, and returns
-// the epoch that they must have reached.
-func (db *DB) raise(ctx context.Context, tx pgx.Tx) (epoch int64, err error) {
-	err = tx.QueryRow(ctx, "UPDATE control SET epoch = epoch + 1 RETURNING epoch").Scan(&epoch)
-	return epoch, err
+// register has this node join the others.
+func (db *DB) register(ctx context.Context) error {
+	if db.nodes.session == 0 {
+		if err := db.nodes.self.Join(ctx); err != nil {
+			return err
+		}
+		db.nodes.id, db.nodes.session = db.nodes.self.Number(), db.nodes.self.Session()
+	}
+	return nil
 }
 
-// confirmed waits until all nodes that live obey an epoch. A node that learns of a new
-// one calls obey, and confirms it then.
-func (db *DB) confirmed(ctx context.Context, epoch int64) error { return nil }
+// unregister tells the others that this node is gone. Its leases are given back.
+func (db *DB) unregister(ctx context.Context) error { return db.nodes.self.Close(ctx) }
 
-// mayTake reports whether this node may take deliveries of an action now, as far as
-// OneNode says. DB.mu is held.
-func (db *DB) mayTake(action string) bool { return true }
+// raise is the last that is called in the transaction of a change that all nodes must
+// obey: one of actions, or the turn of a switch.
+func (db *DB) raise(ctx context.Context, tx pgx.Tx, switched bool, actions ...string) (cluster.Epoch, error) {
+	for i, action := range actions {
+		actions[i] = encodeText(action)
+	}
+	return db.nodes.self.Raise(ctx, tx, switched, actions...)
+}
+
+// confirmed waits until all nodes that live obey what was raised, and committed.
+func (db *DB) confirmed(ctx context.Context, epoch cluster.Epoch) error {
+	return db.nodes.self.Obeyed(ctx, epoch)
+}
 
 // Node implements queue.Cluster.
-func (db *DB) Node() string { return db.options.Node }
+func (db *DB) Node() string { return db.nodes.self.Name() }
 
 // Describe implements queue.Cluster.
-func (db *DB) Describe(queue.Description) {}
+func (db *DB) Describe(d queue.Description) { db.nodes.self.Describe(d) }
 
 // Nodes implements queue.Cluster.
-func (db *DB) Nodes(ctx context.Context) ([]queue.Node, error) { return nil, errNotBuilt }
+func (db *DB) Nodes(ctx context.Context) (nodes []queue.Node, err error) {
+	err = db.withConnection(ctx, func(conn *pgxpool.Conn) error {
+		nodes, err = db.nodes.self.Nodes(ctx, conn)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the nodes: %w", reached(err))
+	}
+	return nodes, nil
+}
 
 // OneNode implements queue.Cluster.
-func (db *DB) OneNode(actions []string) {}
+func (db *DB) OneNode(actions []string) { db.nodes.self.OneNode(actions) }
 
 // OnSwitches implements queue.Cluster.
-func (db *DB) OnSwitches(obey func(ctx context.Context) error) {}
+func (db *DB) OnSwitches(obey func(ctx context.Context) error) { db.nodes.self.OnSwitches(obey) }
 
 // Leads implements queue.Cluster.
-func (db *DB) Leads() bool { return true }
+func (db *DB) Leads() bool { return db.nodes.self.Leads() }
+
+// once reports whether this node is to do what each node is asked to do each minute,
+// and one of them does.
+func (db *DB) once(ctx context.Context) (first bool, err error) {
+	err = db.withConnection(ctx, func(conn *pgxpool.Conn) error {
+		first, err = db.nodes.self.Once(ctx, conn)
+		return err
+	})
+	return first, reached(err)
+}
 
 // Exclusive implements queue.Engine.
 func (db *DB) Exclusive(ctx context.Context, name string, f func(ctx context.Context) error) error {
-	return errNotBuilt
+	if err := db.usable(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("waiting for the turn of %s: %w", name, err)
+	}
+	return db.nodes.self.Exclusive(ctx, encodeText(name), f)
 }

@@ -16,6 +16,6 @@ func (db *DB) note(ctx context.Context, q querier, n queue.Note) error {
 		at = &micros
 	}
 	_, err := q.Exec(ctx, "INSERT INTO notes (at, node, kind, name, text) VALUES (coalesce($1, now_us()), $2, $3, $4, $5)",
-		at, encodeText(db.options.Node), encodeText(string(n.Kind)), nullText(n.Name), nullText(n.Text))
+		at, encodeText(db.Node()), encodeText(string(n.Kind)), nullText(n.Name), nullText(n.Text))
 	return err
 }

@@ -86,13 +86,16 @@ func Open(options Options) (*DB, error) {
 	}
 	db.maxPending.Store(int64(options.MaxPending))
 	db.watchers = activity.NewWatchers(db.closed)
+	db.watchers.Watching = func(watching bool) { db.nodes.self.Watch(watching) }
 	db.close = sync.OnceValue(db.shut)
 	// It connects when it is used.
 	if db.pool, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
 		return nil, fmt.Errorf("opening the queue: %w", queue.Mistaken("the settings of the connections are wrong; see the DSN"))
 	}
+	db.newNode()
 	if err := db.tryOpening(); err != nil {
 		if !options.KeepTrying || errors.Is(err, queue.ErrMisconfigured) {
+			db.nodes.self.Stop()
 			db.pool.Close()
 			return nil, fmt.Errorf("opening the queue: %w", err)
 		}
@@ -179,7 +182,7 @@ func (db *DB) openOnce() error {
 // enter does what must be done before the queue is used: it enters the node and notes
 // the start.
 func (db *DB) enter(ctx context.Context, conn *pgxpool.Conn) error {
-	if err := db.register(ctx, conn); err != nil {
+	if err := db.register(ctx); err != nil {
 		return err
 	}
 	if err := db.loadLanes(ctx, conn); err != nil {
@@ -189,9 +192,7 @@ func (db *DB) enter(ctx context.Context, conn *pgxpool.Conn) error {
 }
 
 // startUp starts what runs in the background. DB.mu is held.
-func (db *DB) startUp() {
-	db.background.Go(db.live)
-}
+func (db *DB) startUp() {}
 
 // explain makes an error of opening into one that an administrator can act on. What
 // the server says of a user or a database holds no password.
@@ -270,6 +271,7 @@ func (db *DB) shut() error {
 		defer cancel()
 		errs = append(errs, db.leave(ctx))
 	}
+	db.nodes.self.Stop()
 	db.ended.Store(true)
 	db.pool.Close()
 	if err := errors.Join(errs...); err != nil {
@@ -281,6 +283,6 @@ func (db *DB) shut() error {
 // leave notes the stop, and that the node is gone.
 func (db *DB) leave(ctx context.Context) error {
 	return db.connected(ctx, func(conn *pgxpool.Conn) error {
-		return errors.Join(db.note(ctx, conn, queue.Note{Kind: queue.NoteStop}), db.unregister(ctx, conn))
+		return errors.Join(db.note(ctx, conn, queue.Note{Kind: queue.NoteStop}), db.unregister(ctx))
 	})
 }

@@ -72,6 +72,8 @@ type limits struct {
 	settleDelay time.Duration
 	// poll is how often the table is looked through for what other nodes left.
 	poll time.Duration
+	// beat is how long it is from one sign of life of this node to the next.
+	beat time.Duration
 	// retry is how long it takes until a database that cannot be reached is tried
 	// again, the first time.
 	retry time.Duration
@@ -109,7 +111,7 @@ func (o Options) withDefaults() Options {
 		l.totalBytes = 64 << 20
 	}
 	for d, value := range map[*time.Duration]time.Duration{
-		&l.settleDelay: 5 * time.Millisecond, &l.poll: 250 * time.Millisecond, &l.retry: 250 * time.Millisecond, &l.patience: 10 * time.Second,
+		&l.settleDelay: 5 * time.Millisecond, &l.poll: 250 * time.Millisecond, &l.beat: time.Second, &l.retry: 250 * time.Millisecond, &l.patience: 10 * time.Second,
 	} {
 		if *d == 0 {
 			*d = value

@@ -79,7 +79,7 @@ func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed 
 }
 
 func (db *DB) prune(ctx context.Context, before time.Time, size int64) (removed int, err error) {
-	if err := db.usable(ctx); err != nil {
+	if mine, err := db.once(ctx); err != nil || !mine {
 		return 0, err
 	}
 	if !before.IsZero() {

@@ -15,10 +15,15 @@ type lane struct{}
 
 func (db *DB) loadLanes(context.Context, *pgxpool.Conn) error { return nil }
 
-// obey brings what this node knows in memory in line with what was changed: switches
-// are read again, and what waits in memory for takers goes back to the table. After it
-// returned this node hands nothing out that a change of before forbids.
-func (db *DB) obey(ctx context.Context) error { return nil }
+// takeBack is called when something about actions was changed, on whichever node:
+// what waits in memory for their takers goes back to the table, and their takers look
+// there. It does not wait for the database. Whatever is handed out from memory is
+// subject to db.nodes.self.Lends.
+func (db *DB) takeBack(actions []string) {}
+
+// wake wakes the takers of actions, or all if none is named: another node left
+// something for them.
+func (db *DB) wake(actions []string) {}
 
 func (db *DB) Put(context.Context, []queue.Entry) ([]queue.Receipt, error) { return nil, errNotBuilt }
 

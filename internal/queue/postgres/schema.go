@@ -118,7 +118,7 @@ CREATE TABLE waiting ( -- the unfinished deliveries
 	key_hash      bigint,           -- of the order key, whatever its length
 	lease         integer NOT NULL DEFAULT 0, -- how often it was leased
 	leased_until  bigint,           -- null: it is not
-	owner         integer,          -- nodes.session that has the lease
+	owner         integer,          -- sessions.id that has the lease
 	PRIMARY KEY (action, delivery)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX waiting_place ON waiting (action, place, delivery);
@@ -204,38 +204,48 @@ CREATE TABLE notes ( -- facts about the relay itself
 CREATE INDEX notes_at ON notes (at);
 CREATE INDEX notes_kind ON notes (kind, at);
 
-CREATE SEQUENCE sessions AS integer;
-
-CREATE TABLE nodes ( -- the processes that have this schema open, or had
-	id            integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY, -- stays the same for a name
-	name          text NOT NULL UNIQUE,
-	session       integer NOT NULL, -- of its present process: a new one for each start
-	started       bigint NOT NULL,
-	seen          bigint NOT NULL,  -- its last sign of life
-	closed        boolean NOT NULL DEFAULT false,
-	version       text,
-	configuration text,
-	delivers      boolean NOT NULL DEFAULT true,
-	watching      boolean NOT NULL DEFAULT false, -- while it wants to be told what others change
-	epoch         bigint NOT NULL DEFAULT 0       -- up to which it obeys control
+CREATE TABLE nodes ( -- the names that processes had which opened this schema
+	id   integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	name text NOT NULL UNIQUE
 );
+
+CREATE SEQUENCE session_ids AS integer;
+CREATE TABLE sessions ( -- the processes that have this schema open, or had within a week
+	id            integer PRIMARY KEY, -- a new one for each start
+	name          text NOT NULL,
+	started       bigint NOT NULL,
+	seen          bigint NOT NULL, -- its last sign of life
+	until         bigint NOT NULL, -- when it counts as dead
+	closed        boolean NOT NULL DEFAULT false,
+	version       text NOT NULL,
+	configuration text NOT NULL,
+	delivers      boolean NOT NULL,
+	watching      boolean NOT NULL DEFAULT false, -- while it wants to be told what others change
+	epoch         bigint NOT NULL, -- up to which it obeys control
+	backend       integer,         -- the connection on which it gives signs of life: pg_stat_activity.pid
+	connected     timestamptz      -- and backend_start
+) WITH (fillfactor = 50);
 
 CREATE TABLE control ( -- one row
-	epoch bigint NOT NULL -- raised by each change that all nodes must obey
+	epoch    bigint NOT NULL, -- raised by each change that all nodes must obey
+	switched bigint NOT NULL  -- the epoch of the last that turned a switch
 );
-INSERT INTO control (epoch) VALUES (0);
+INSERT INTO control (epoch, switched) VALUES (0, 0);
+CREATE TABLE changed ( -- actions that were paused or not, cancelled, moved, or made due
+	action text PRIMARY KEY,
+	epoch  bigint NOT NULL -- of the last time
+);
 
 CREATE TABLE lanes ( -- actions that one node at a time may take
 	action  text PRIMARY KEY,
-	session integer NOT NULL,
+	session integer NOT NULL, -- sessions.id
 	until   bigint NOT NULL
 );
 
-CREATE TABLE exclusive ( -- what one node at a time does, by name
-	name    text PRIMARY KEY,
-	session integer NOT NULL,
-	turn    bigint NOT NULL, -- one more for each who had it
-	until   bigint NOT NULL
+CREATE TABLE claims ( -- what one node at a time does: leader, or exclusive and a name
+	name   text PRIMARY KEY,
+	holder text NOT NULL, -- sessions.id, and more for each who has a turn
+	until  bigint NOT NULL
 );
 `,
 }

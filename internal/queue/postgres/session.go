@@ -49,7 +49,7 @@ func poolConfig(o Options) (*pgxpool.Config, error) {
 	if o.Connections < MinConnections {
 		return nil, queue.Mistaken("%d connections are too few: at least %d are needed", o.Connections, MinConnections)
 	}
-	config.MaxConns = int32(o.Connections)
+	config.MaxConns = int32(o.Connections - 1) // and one to listen
 	config.MinConns, config.MinIdleConns = 0, 0
 	c := config.ConnConfig
 	if c.ConnectTimeout == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -18,11 +19,17 @@ import (
 // Between two signs of life of a node passes a second, or a sixth of a short lease.
 // Then it also sees what it was not notified of.
 const (
-	longestBeat = time.Second
+	defaultBeat = time.Second
 	beatsALease = 6
 )
 
-func (n *Node) beatEach() time.Duration { return min(longestBeat, n.options.Lease/beatsALease) }
+func (n *Node) beatEach() time.Duration {
+	beat := n.options.Beat
+	if beat == 0 {
+		beat = defaultBeat
+	}
+	return min(beat, n.options.Lease/beatsALease)
+}
 
 // patience is how long a connection may take to answer before it is given up for
 // another.
@@ -109,36 +116,27 @@ func (n *Node) connect(ctx context.Context) (conn *pgx.Conn, at time.Time, err e
 	return conn, at, nil
 }
 
-// beat gives a sign of life, and obeys what was changed since the one before.
+// beat gives a sign of life, and obeys what was changed since the one before. If it
+// cannot obey, what is changed waits for it until it can.
 func (n *Node) beat(ctx context.Context, conn *pgx.Conn, connected time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, n.patience())
 	defer cancel()
+	if n.over(n.alive.Load()) {
+		// It may have been taken for dead: what was changed did not wait for it. It
+		// obeys before it is waited for again.
+		if err := n.refresh(ctx, conn, math.MaxInt64); err != nil {
+			return err
+		}
+		if !n.confirms(ctx) {
+			return nil
+		}
+	}
 	for {
-		asked := time.Now()
-		description := n.description.Load()
-		var epoch int64
-		var others int64
-		var watched, twin, leads, led bool
-		// It need not be on disk: after a crash of the database a node seems to have
-		// given its last sign a moment earlier, for which believed leaves room.
-		err := conn.QueryRow(ctx, `WITH lead AS (
-				UPDATE claims SET until = now_us() + $11 WHERE name = $10 AND holder = $12 AND until > now_us() RETURNING 1
-			)
-			UPDATE sessions n SET seen = now_us(), until = now_us() + $2, epoch = greatest(n.epoch, $3), watching = $4,
-				version = $5, configuration = $6, delivers = $7, backend = pg_backend_pid(), connected = $8
-			WHERE id = $1
-			RETURNING (SELECT epoch FROM control),
-				(SELECT count(*) FROM sessions o WHERE o.id <> $1 AND o.until > now_us()),
-				EXISTS (SELECT 1 FROM sessions o WHERE o.id <> $1 AND o.until > now_us() AND o.watching),
-				EXISTS (SELECT 1 FROM sessions o WHERE o.id > $1 AND o.until > now_us() AND o.name = $9),
-				EXISTS (SELECT 1 FROM lead), EXISTS (SELECT 1 FROM claims WHERE name = $10 AND until > now_us()),
-				set_config('synchronous_commit', 'off', true)`,
-			n.session, n.options.Lease.Microseconds(), n.state.Load().epoch, n.feed.watching.Load(), description.Version, description.Configuration, description.Delivers,
-			connected, n.Name(), leader, n.leadFor().Microseconds(), n.holder()).Scan(&epoch, &others, &watched, &twin, &leads, &led, nil)
-		if errors.Is(err, pgx.ErrNoRows) || err == nil && twin {
-			// Taken for dead and removed; or, while it had no connection, another
-			// process took its name.
-			n.options.Logger.Warn(errEntered.Error(), zap.String("node", n.Name()))
+		asked := n.options.Clock()
+		seen, err := n.sign(ctx, conn, connected)
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && seen.twin {
+			n.options.Logger.Warn("this node was taken for dead, because it gave no sign of life for the time of a lease or had no connection when another of its name began; it goes on",
+				zap.String("node", n.Name()))
 			if err := n.enter(ctx); err != nil {
 				return err
 			}
@@ -147,27 +145,69 @@ func (n *Node) beat(ctx context.Context, conn *pgx.Conn, connected time.Time) er
 		if err != nil {
 			return err
 		}
-		n.others.Store(others)
-		n.feed.watched.Store(watched)
-		if epoch > n.state.Load().epoch {
-			// Others may go on once this node has confirmed it: the next turn does.
-			if err := n.refresh(ctx, conn, Epoch(epoch)); err != nil {
+		n.others.Store(seen.others)
+		n.feed.watched.Store(seen.watched)
+		if seen.epoch > n.confirmed.Load() {
+			// Others go on once this node has confirmed it, with another sign of life.
+			if err := n.refresh(ctx, conn, seen.epoch); err != nil {
 				return err
+			}
+			if !n.confirms(ctx) {
+				return nil
 			}
 			continue
 		}
 		n.alive.Store(n.believed(asked, n.options.Lease))
-		if leads {
+		if seen.leads {
 			n.leads.Store(n.believed(asked, n.leadFor()))
 			return nil
 		}
 		n.leads.Store(&span{})
-		if led {
+		if seen.led {
 			return nil
 		}
 		_, err = n.lead(ctx, conn)
 		return err
 	}
+}
+
+func (n *Node) confirms(ctx context.Context) bool {
+	err := n.confirm(ctx)
+	if err != nil && ctx.Err() == nil {
+		n.options.Logger.Warn("a switch that another node turned is not obeyed yet; trying again", zap.String("node", n.Name()), zap.Error(err))
+	}
+	return err == nil
+}
+
+// seen is what a node sees of the others with a sign of life.
+type seen struct {
+	epoch      int64
+	others     int64 // that live
+	watched    bool  // by one of them
+	twin       bool  // one that began later has the name of this
+	leads, led bool  // this node leads; one does
+}
+
+// sign gives a sign of life. It need not be on disk: after a crash of the database a
+// node seems to have given its last sign a moment earlier, for which believed leaves
+// room.
+func (n *Node) sign(ctx context.Context, conn *pgx.Conn, connected time.Time) (s seen, err error) {
+	description := n.description.Load()
+	err = conn.QueryRow(ctx, `WITH lead AS (
+			UPDATE claims SET until = now_us() + $11 WHERE name = $10 AND holder = $12 AND until > now_us() RETURNING 1
+		)
+		UPDATE sessions n SET seen = now_us(), until = now_us() + $2, epoch = greatest(n.epoch, $3), watching = $4,
+			version = $5, configuration = $6, delivers = $7, backend = pg_backend_pid(), connected = $8
+		WHERE id = $1
+		RETURNING (SELECT epoch FROM control),
+			(SELECT count(*) FROM sessions o WHERE o.id <> $1 AND o.until > now_us()),
+			EXISTS (SELECT 1 FROM sessions o WHERE o.id <> $1 AND o.until > now_us() AND o.watching),
+			EXISTS (SELECT 1 FROM sessions o WHERE o.id > $1 AND o.until > now_us() AND o.name = $9),
+			EXISTS (SELECT 1 FROM lead), EXISTS (SELECT 1 FROM claims WHERE name = $10 AND until > now_us()),
+			set_config('synchronous_commit', 'off', true)`,
+		n.session, n.options.Lease.Microseconds(), n.confirmed.Load(), n.feed.watching.Load(), description.Version, description.Configuration, description.Delivers,
+		connected, n.Name(), leader, n.leadFor().Microseconds(), n.holder()).Scan(&s.epoch, &s.others, &s.watched, &s.twin, &s.leads, &s.led, nil)
+	return s, err
 }
 
 // hear listens until a time.

@@ -27,19 +27,17 @@ const claimSQL = `INSERT INTO claims AS c (name, holder, until) VALUES ($1, $2, 
 func (n *Node) leadFor() time.Duration { return n.options.Lease * 2 / 3 }
 
 // Leads implements queue.Cluster.
-func (n *Node) Leads() bool { return !n.leads.Load().over() }
+func (n *Node) Leads() bool { return !n.over(n.leads.Load()) }
 
 // Once reports whether this node is to do what is done once for the cluster: as
 // Leads, but it asks the database, so that it is true for one of all nodes that ask
 // at the same time.
-func (n *Node) Once(ctx context.Context) (bool, error) {
-	return n.lead(ctx, n.options.Pool)
-}
+func (n *Node) Once(ctx context.Context, q Querier) (bool, error) { return n.lead(ctx, q) }
 
 // lead leads if no other node does. Unlike what is said again with each sign of life,
 // it is on disk before the node believes it.
 func (n *Node) lead(ctx context.Context, q Querier) (leads bool, err error) {
-	asked := time.Now()
+	asked := n.options.Clock()
 	switch err := q.QueryRow(ctx, claimSQL, leader, n.holder(), n.leadFor().Microseconds()).Scan(&leads); {
 	case errors.Is(err, pgx.ErrNoRows):
 		n.leads.Store(&span{})
@@ -104,7 +102,7 @@ func (n *Node) claim(ctx context.Context, name string) (c *claim, err error) {
 		return fmt.Errorf("waiting for the turn of %s: %w", name, err)
 	}
 	for {
-		asked := time.Now()
+		asked := n.options.Clock()
 		var held bool
 		// A claim that is cut off may be made or not: it must not be left behind.
 		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.patience())
@@ -132,8 +130,8 @@ func (n *Node) claim(ctx context.Context, name string) (c *claim, err error) {
 func (n *Node) keep(ctx context.Context, c *claim, lost context.CancelCauseFunc) {
 	each := n.options.Lease / beatsALease
 	for n.pause(ctx, each) == nil {
-		asked := time.Now()
-		asking, cancel := context.WithDeadline(ctx, c.valid.began.Add(c.valid.lasts))
+		asked := n.options.Clock()
+		asking, cancel := context.WithTimeout(ctx, max(each, time.Second))
 		var held bool
 		err := n.options.Pool.QueryRow(asking, "UPDATE claims SET until = now_us() + $3 WHERE name = $1 AND holder = $2 RETURNING true", c.name, c.holder, n.options.Lease.Microseconds()).Scan(&held)
 		cancel()
@@ -143,7 +141,7 @@ func (n *Node) keep(ctx context.Context, c *claim, lost context.CancelCauseFunc)
 		case errors.Is(err, pgx.ErrNoRows):
 			lost(errors.New("another node has the turn, because this one could not say for the time of a lease that it goes on"))
 			return
-		case c.valid.over():
+		case n.over(c.valid):
 			lost(fmt.Errorf("the turn cannot be kept: %w", err))
 			return
 		}

@@ -23,7 +23,7 @@ CREATE SEQUENCE session_ids AS integer;
 CREATE TABLE nodes (id integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY, name text NOT NULL UNIQUE);
 CREATE TABLE sessions (
 	id integer PRIMARY KEY, name text NOT NULL, started bigint NOT NULL, seen bigint NOT NULL, until bigint NOT NULL, epoch bigint NOT NULL,
-	version text NOT NULL, configuration text NOT NULL, delivers boolean NOT NULL, watching boolean NOT NULL DEFAULT false, backend integer, connected timestamptz
+	version text NOT NULL, configuration text NOT NULL, delivers boolean NOT NULL, watching boolean NOT NULL DEFAULT false, closed boolean NOT NULL DEFAULT false, backend integer, connected timestamptz
 );
 CREATE TABLE control (epoch bigint NOT NULL, switched bigint NOT NULL);
 INSERT INTO control VALUES (0, 0);
@@ -121,11 +121,11 @@ func (s *shared) join(name string, change func(*Options)) *node {
 	if change != nil {
 		change(&o)
 	}
-	var err error
-	if n.Node, err = Join(s.Context(), o); err != nil {
+	n.Node = New(o)
+	s.Cleanup(n.Stop)
+	if err := n.Join(s.Context()); err != nil {
 		s.Fatal(err)
 	}
-	s.Cleanup(n.Stop)
 	return n
 }
 
@@ -163,7 +163,7 @@ func (s *shared) pause(on *node, action string, paused bool) error {
 
 func (s *shared) names(n *node) (names []string) {
 	s.Helper()
-	nodes, err := n.Nodes(s.Context())
+	nodes, err := n.Nodes(s.Context(), s.pool)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestNodesAreListedWhileTheyLiveAndForAWeek(t *testing.T) {
 
 	b.Describe(queue.Description{Version: "v2", Configuration: "d1", Delivers: true})
 	s.eventually("the description of a is known on b", func() bool {
-		nodes, err := a.Nodes(t.Context())
+		nodes, err := a.Nodes(t.Context(), s.pool)
 		return err == nil && nodes[0].Description == queue.Description{Version: "v2", Configuration: "d1", Delivers: true}
 	})
 	if err := b.Close(t.Context()); err != nil {
@@ -218,7 +218,7 @@ func TestNodeThatVanishesIsDeadAfterItsLease(t *testing.T) {
 	a, b := s.join("a", nil), s.join("b", nil)
 	a.Stop()
 	s.eventually("a is dead", func() bool { return slices.Equal(s.names(b), []string{"a", "b self lives"}) })
-	if !a.alive.Load().over() {
+	if !a.over(a.alive.Load()) {
 		t.Error("it still believes that it lives")
 	}
 }
@@ -455,7 +455,7 @@ func TestOneNodeLeads(t *testing.T) {
 			return leads != nil
 		})
 		for _, n := range nodes {
-			once, err := n.Once(t.Context())
+			once, err := n.Once(t.Context(), s.pool)
 			if err != nil || once != (n == leads) {
 				t.Errorf("Once of %s gave %v, %v", n.Name(), once, err)
 			}

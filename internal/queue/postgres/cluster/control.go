@@ -45,7 +45,7 @@ func (n *Node) Mark() Mark { return Mark(n.state.Load().epoch) }
 // A node that others may take for dead does not lend: a change does not wait for it.
 func (n *Node) Lends(action string, since Mark) bool {
 	s := n.state.Load()
-	return s.changed[action] <= int64(since) && !s.paused[action] && !s.alone[action] && !n.alive.Load().over()
+	return s.changed[action] <= int64(since) && !s.paused[action] && !s.alone[action] && !n.over(n.alive.Load())
 }
 
 // Querier is a connection, a pool or a transaction.
@@ -56,18 +56,27 @@ type Querier interface {
 }
 
 // Epoch is a change that the nodes are to obey.
-type Epoch int64
+type Epoch struct {
+	at int64
+	// turned is whether it turned a switch, and before the epoch in which one was
+	// turned last before.
+	turned bool
+	before int64
+}
 
 // Raise is the last statement of a transaction that changes something about actions,
 // or turns a switch. It wakes the nodes once that is committed; Obeyed waits for
 // them. Changes are raised one after another, until the end of their transactions.
 func (n *Node) Raise(ctx context.Context, tx Querier, switched bool, actions ...string) (epoch Epoch, err error) {
-	err = tx.QueryRow(ctx, `WITH raised AS (
-			UPDATE control SET epoch = epoch + 1, switched = CASE WHEN $1 THEN epoch + 1 ELSE switched END RETURNING epoch
+	epoch.turned = switched
+	err = tx.QueryRow(ctx, `WITH before AS MATERIALIZED (
+			SELECT switched FROM control FOR UPDATE
+		), raised AS (
+			UPDATE control SET epoch = epoch + 1, switched = CASE WHEN $1 THEN epoch + 1 ELSE control.switched END FROM before RETURNING epoch, before.switched
 		), named AS (
 			INSERT INTO changed (action, epoch) SELECT action, epoch FROM raised, unnest($2::text[]) AS u(action)
 			ON CONFLICT (action) DO UPDATE SET epoch = excluded.epoch
-		) SELECT epoch, pg_notify($3, $4)::text FROM raised`, switched, actions, n.channel, n.message(controlMessage)).Scan(&epoch, nil)
+		) SELECT epoch, switched, pg_notify($3, $4)::text FROM raised`, switched, actions, n.channel, n.message(controlMessage)).Scan(&epoch.at, &epoch.before, nil)
 	return epoch, err
 }
 
@@ -75,12 +84,16 @@ func (n *Node) Raise(ctx context.Context, tx Querier, switched bool, actions ...
 // confirm it or whose life ends. The change is committed. If the context ends
 // before, the error names a node that it waited for.
 func (n *Node) Obeyed(ctx context.Context, epoch Epoch) error {
+	if epoch.turned {
+		// This node obeys its own switch without being asked.
+		n.obeyed.CompareAndSwap(epoch.before, epoch.at)
+	}
 	pause := time.Millisecond
 	waitedFor := n.Name()
 	for {
-		err := n.refresh(ctx, n.options.Pool, epoch)
+		err := n.refresh(ctx, n.options.Pool, epoch.at)
 		if err == nil {
-			if waitedFor, err = n.behind(ctx, epoch); err == nil && waitedFor == "" {
+			if waitedFor, err = n.behind(ctx, epoch.at); err == nil && waitedFor == "" {
 				return nil
 			}
 		}
@@ -92,17 +105,17 @@ func (n *Node) Obeyed(ctx context.Context, epoch Epoch) error {
 }
 
 // behind returns the name of a node that lives and has not confirmed an epoch.
-func (n *Node) behind(ctx context.Context, epoch Epoch) (name string, err error) {
+func (n *Node) behind(ctx context.Context, epoch int64) (name string, err error) {
 	err = n.options.Pool.QueryRow(ctx, "SELECT coalesce(min(name), '') FROM sessions WHERE id <> $1 AND until > now_us() AND epoch < $2", n.session, epoch).Scan(&name)
 	return name, err
 }
 
 // refresh reads what was changed, unless an epoch is known already, and has the
 // engine obey it.
-func (n *Node) refresh(ctx context.Context, q Querier, epoch Epoch) error {
+func (n *Node) refresh(ctx context.Context, q Querier, epoch int64) error {
 	n.refreshing.Lock()
 	defer n.refreshing.Unlock()
-	if n.state.Load().epoch >= int64(epoch) {
+	if n.state.Load().epoch >= epoch {
 		return nil
 	}
 	return n.refreshLocked(ctx, q)
@@ -151,6 +164,25 @@ func (n *Node) refreshLocked(ctx context.Context, q Querier) error {
 	if next.switched > known.switched && !first {
 		n.options.Told(queue.Changes{Switches: true})
 	}
+	return nil
+}
+
+// OnSwitches implements queue.Cluster.
+func (n *Node) OnSwitches(obey func(ctx context.Context) error) { n.obey.Store(&obey) }
+
+// confirm has switches obeyed that other nodes turned, and confirms with the next sign
+// of life what this node knows. It is called by one goroutine.
+func (n *Node) confirm(ctx context.Context) error {
+	s := n.state.Load()
+	if s.switched > n.obeyed.Load() {
+		if obey := n.obey.Load(); obey != nil {
+			if err := (*obey)(ctx); err != nil {
+				return err
+			}
+		}
+		n.obeyed.Store(s.switched)
+	}
+	n.confirmed.Store(s.epoch)
 	return nil
 }
 

@@ -81,7 +81,7 @@ func (n *Node) Left(action string) {
 // Watch says whether somebody watches on this node. Once the other nodes know it,
 // those who watch are told that they missed what was changed until then.
 func (n *Node) Watch(watching bool) {
-	if n.feed.watching.Swap(watching) == watching || !watching {
+	if n.feed.watching.Swap(watching) == watching || !watching || !n.joined.Load() {
 		return
 	}
 	n.run(func() {

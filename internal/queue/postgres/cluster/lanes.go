@@ -9,12 +9,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// laneAgain is into how many parts a lease is divided: a node that takes goes on
+// holding its lane after each.
+const laneAgain = 10
+
 // lanes are the actions of which one node at a time takes: the one that holds the
-// lane. A lane lasts longer than each lease that is given under it, so that the next
+// lane. No lease that is given under it lasts longer than the lane, so that the next
 // node begins when none is left.
 type lanes struct {
 	mu   sync.Mutex
-	held map[string]span // as believed: this node holds the lane for a lease longer than that
+	held map[string]span // while the lane lasts for most of a lease
 }
 
 // OneNode implements queue.Cluster.
@@ -55,25 +59,22 @@ const (
 	LaneFree
 )
 
-// Hold takes the lane of an action, or keeps it, for at least a time from now: then
-// leases may be given that last no longer.
-//
-// A node that holds a lane and does not take for the time of a lease and a half
-// loses it.
+// Hold takes the lane of an action, or keeps it, for a time from now. Leases of the
+// action end no later than the lane, so that nothing of it is leased when another node
+// takes the lane.
 func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (Lane, error) {
 	n.lanes.mu.Lock()
 	held, ok := n.lanes.held[action]
 	n.lanes.mu.Unlock()
-	if ok && lasts <= n.options.Lease && !held.over() {
+	if ok && lasts <= n.options.Lease && !n.over(&held) {
 		return LaneOfThis, nil
 	}
-	asked := time.Now()
+	asked := n.options.Clock()
 	// A node that holds the lane keeps it. One that does not takes it once it is
 	// free, and nothing is leased that was taken without one.
-	more := n.options.Lease / 2
 	var mine bool
 	err := n.options.Pool.QueryRow(ctx, "UPDATE lanes SET until = greatest(until, now_us() + $3) WHERE action = $1 AND session = $2 AND until > now_us() RETURNING true",
-		action, n.session, (lasts + more).Microseconds()).Scan(&mine)
+		action, n.session, lasts.Microseconds()).Scan(&mine)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var other bool
 		err = n.options.Pool.QueryRow(ctx, `WITH taken AS (
@@ -82,7 +83,7 @@ func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (La
 				ON CONFLICT (action) DO UPDATE SET session = excluded.session, until = excluded.until WHERE l.until <= now_us()
 				RETURNING 1
 			) SELECT EXISTS (SELECT 1 FROM taken), EXISTS (SELECT 1 FROM lanes WHERE action = $1 AND until > now_us())`,
-			action, n.session, (lasts+more).Microseconds()).Scan(&mine, &other)
+			action, n.session, lasts.Microseconds()).Scan(&mine, &other)
 		if err == nil && !mine {
 			if other {
 				return LaneOfAnother, nil
@@ -95,7 +96,7 @@ func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (La
 	}
 	if lasts >= n.options.Lease {
 		n.lanes.mu.Lock()
-		n.lanes.held[action] = *n.believed(asked, more)
+		n.lanes.held[action] = span{began: asked, lasts: n.options.Lease / laneAgain}
 		n.lanes.mu.Unlock()
 	}
 	return LaneOfThis, nil

@@ -12,7 +12,6 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +45,11 @@ type Options struct {
 	Pool    *pgxpool.Pool
 	Connect func(ctx context.Context) (*pgx.Conn, error)
 
+	// Beat is how long it is at most from one sign of life to the next, and Clock is
+	// this machine's.
+	Beat  time.Duration
+	Clock func() time.Time
+
 	Logger *zap.Logger
 	Hooks
 }
@@ -70,6 +74,7 @@ type Node struct {
 	options Options
 	// session stands for this opening of the schema. It is the owner of its leases.
 	session int32
+	joined  atomic.Bool
 	channel string
 
 	called      atomic.Pointer[called]
@@ -79,6 +84,10 @@ type Node struct {
 	// before.
 	refreshing sync.Mutex
 	state      atomic.Pointer[state]
+	// obeyed is the epoch up to which switches of other nodes are obeyed, and
+	// confirmed up to which everything is.
+	obeyed, confirmed atomic.Int64
+	obey              atomic.Pointer[func(ctx context.Context) error]
 	// alive lasts as long as no other node may take this one for dead, and leads as
 	// long as no other may lead.
 	alive, leads atomic.Pointer[span]
@@ -99,35 +108,52 @@ type called struct {
 	number int32
 }
 
-// Join makes this process a node. It lives when Join returns.
-func Join(ctx context.Context, o Options) (*Node, error) {
+// New returns a node that has not joined the others yet.
+func New(o Options) *Node {
 	n := &Node{options: o, channel: channel(o.Schema)}
 	n.options.Name = strings.ToValidUTF8(strings.ReplaceAll(o.Name, "\x00", ""), "")
+	if o.Clock == nil {
+		n.options.Clock = time.Now
+	}
+	n.called.Store(&called{name: n.options.Name})
 	n.description.Store(&queue.Description{Delivers: true})
 	n.state.Store(&state{})
 	n.alive.Store(&span{})
 	n.leads.Store(&span{})
 	n.lanes.held = make(map[string]span)
 	n.feed.start()
-	if err := o.Pool.QueryRow(ctx, "SELECT nextval('session_ids')").Scan(&n.session); err != nil {
-		return nil, fmt.Errorf("joining the other nodes: %w", err)
+	n.stopped, n.stop = context.WithCancel(context.Background())
+	return n
+}
+
+// Join makes this process a node. It lives when Join returns. After an error it may
+// be called again.
+func (n *Node) Join(ctx context.Context) error {
+	if n.session == 0 {
+		if err := n.options.Pool.QueryRow(ctx, "SELECT nextval('session_ids')").Scan(&n.session); err != nil {
+			return fmt.Errorf("joining the other nodes: %w", err)
+		}
 	}
 	if err := n.enter(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	n.stopped, n.stop = context.WithCancel(context.Background())
+	// Those that opened the queue read the switches afterwards.
+	n.obeyed.Store(n.state.Load().switched)
+	n.confirmed.Store(n.state.Load().epoch)
+	n.joined.Store(true)
 	n.run(n.live)
 	n.run(n.sendDue)
 	n.run(n.sendEvents)
-	return n, nil
+	return nil
 }
 
 // enter adds the node to those that live, under a name that is free among them, and
-// reads the state. A node that was taken for dead enters again.
+// reads the state. A node that was taken for dead enters again, and obeys what was
+// changed meanwhile with its next sign of life.
 func (n *Node) enter(ctx context.Context) error {
 	n.refreshing.Lock()
 	defer n.refreshing.Unlock()
-	asked := time.Now()
+	asked := n.options.Clock()
 	var now called
 	err := pgx.BeginFunc(ctx, n.options.Pool, func(tx pgx.Tx) error {
 		// Who enters and who changes something do so one after another: a change
@@ -160,9 +186,12 @@ func (n *Node) enter(ctx context.Context) error {
 		}
 		description := n.description.Load()
 		if _, err := tx.Exec(ctx, `INSERT INTO sessions (id, name, started, seen, until, epoch, version, configuration, delivers)
-			VALUES ($1, $2, now_us(), now_us(), now_us() + $3, (SELECT epoch FROM control), $4, $5, $6)`,
-			n.session, now.name, n.options.Lease.Microseconds(), description.Version, description.Configuration, description.Delivers); err != nil {
+			VALUES ($1, $2, now_us(), now_us(), now_us() + $3, CASE WHEN $7 THEN $8 ELSE (SELECT epoch FROM control) END, $4, $5, $6)`,
+			n.session, now.name, n.options.Lease.Microseconds(), description.Version, description.Configuration, description.Delivers, n.joined.Load(), n.confirmed.Load()); err != nil {
 			return err
+		}
+		if n.joined.Load() {
+			return nil // the next sign of life
 		}
 		return n.refreshLocked(ctx, tx)
 	})
@@ -174,7 +203,9 @@ func (n *Node) enter(ctx context.Context) error {
 			zap.String("node", n.options.Name), zap.String("called", now.name))
 	}
 	n.called.Store(&now)
-	n.alive.Store(n.believed(asked, n.options.Lease))
+	if !n.joined.Load() {
+		n.alive.Store(n.believed(asked, n.options.Lease))
+	}
 	return nil
 }
 
@@ -191,10 +222,11 @@ func free(wanted string, taken []string) string {
 // Session is the owner of the leases of this node. No other process has the same, ever.
 func (n *Node) Session() int32 { return n.session }
 
-// Name implements Node of queue.Cluster.
+// Name implements Node of queue.Cluster. Until the node has joined it is the name that
+// it is to have.
 func (n *Node) Name() string { return n.called.Load().name }
 
-// Number stands for the name in rows that this node makes: nodes.id. It is another
+// Number stands for the name in rows that this node makes: nodes.id. It is another one
 // once the node has another name.
 func (n *Node) Number() int32 { return n.called.Load().number }
 
@@ -205,17 +237,17 @@ func (n *Node) Describe(d queue.Description) { n.description.Store(&d) }
 func (n *Node) Others() bool { return n.others.Load() > 0 }
 
 // Nodes implements queue.Cluster.
-func (n *Node) Nodes(ctx context.Context) ([]queue.Node, error) {
+func (n *Node) Nodes(ctx context.Context, q Querier) ([]queue.Node, error) {
 	// A node that was started again is listed once.
-	rows, err := n.options.Pool.Query(ctx, `SELECT DISTINCT ON (name) id, name, version, configuration, delivers, started, seen, until > now_us()
+	rows, err := q.Query(ctx, `SELECT DISTINCT ON (name) id, name, version, configuration, delivers, started, seen, until > now_us(), closed
 		FROM sessions WHERE until > now_us() OR seen >= now_us() - $1::bigint ORDER BY name, until > now_us() DESC, id DESC`, remembered.Microseconds())
 	if err != nil {
-		return nil, fmt.Errorf("listing the nodes: %w", err)
+		return nil, err
 	}
 	nodes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (node queue.Node, err error) {
 		var id int32
 		var started, seen int64
-		err = row.Scan(&id, &node.Name, &node.Version, &node.Configuration, &node.Delivers, &started, &seen, &node.Lives)
+		err = row.Scan(&id, &node.Name, &node.Version, &node.Configuration, &node.Delivers, &started, &seen, &node.Lives, &node.Closed)
 		node.Started, node.Seen, node.Self = time.UnixMicro(started).UTC(), time.UnixMicro(seen).UTC(), id == n.session
 		if node.Self {
 			node.Description = *n.description.Load()
@@ -223,7 +255,7 @@ func (n *Node) Nodes(ctx context.Context) ([]queue.Node, error) {
 		return node, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing the nodes: %w", err)
+		return nil, err
 	}
 	slices.SortFunc(nodes, func(a, b queue.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return nodes, nil
@@ -254,7 +286,7 @@ func (n *Node) Close(ctx context.Context) error {
 	n.alive.Store(&span{})
 	n.leads.Store(&span{})
 	b := &pgx.Batch{}
-	b.Queue("UPDATE sessions SET seen = now_us(), until = now_us(), watching = false WHERE id = $1", n.session)
+	b.Queue("UPDATE sessions SET seen = now_us(), until = now_us(), closed = true, watching = false WHERE id = $1", n.session)
 	b.Queue("DELETE FROM claims WHERE holder = $1", n.holder())
 	b.Queue("UPDATE lanes SET until = now_us() WHERE session = $1", n.session)
 	if err := n.options.Pool.SendBatch(ctx, b).Close(); err != nil {
@@ -294,10 +326,12 @@ type span struct {
 
 // over reports whether the time is over, by the clock and by what the machine
 // counts: the one can be set, and the other stands still while a machine sleeps.
-func (s *span) over() bool {
-	now := time.Now()
+func (s *span) over(now time.Time) bool {
 	return now.Sub(s.began) >= s.lasts || now.Round(0).Sub(s.began.Round(0)) >= s.lasts
 }
+
+// over reports whether this node may not believe any more what it believed for a time.
+func (n *Node) over(s *span) bool { return s.over(n.options.Clock()) }
 
 // believed is how long this node may believe what holds in the database for a time
 // that began after it asked. It is a tenth less, for clocks that run at different
@@ -305,6 +339,3 @@ func (s *span) over() bool {
 func (n *Node) believed(asked time.Time, lasts time.Duration) *span {
 	return &span{began: asked, lasts: lasts - lasts/10}
 }
-
-// errEntered means that the node was taken for dead and entered again.
-var errEntered = errors.New("this node was taken for dead, because it gave no sign of life for the time of a lease")
