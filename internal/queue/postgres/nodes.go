@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,7 +26,7 @@ type nodes struct {
 func (db *DB) newNode() {
 	db.nodes.self = cluster.New(cluster.Options{
 		Name: db.options.Node, Schema: db.options.Schema, Lease: db.options.Lease, Pool: db.pool, Connect: db.connectApart,
-		Beat: db.options.limits.beat, Clock: db.options.limits.clock, Logger: db.logger,
+		Beat: db.options.limits.beat, Clock: db.options.limits.clock, Logger: db.logger, Encode: encodeText, Decode: decodeText,
 		Hooks: cluster.Hooks{Changed: db.takeBack, Due: db.wake, Told: db.watchers.Pass},
 	})
 }
@@ -58,18 +59,43 @@ func (db *DB) register(ctx context.Context) error {
 // unregister tells the others that this node is gone. Its leases are given back.
 func (db *DB) unregister(ctx context.Context) error { return db.nodes.self.Close(ctx) }
 
+// epoch is a change that all nodes must obey.
+type epoch = cluster.Epoch
+
 // raise is the last that is called in the transaction of a change that all nodes must
-// obey: one of actions, or the turn of a switch.
-func (db *DB) raise(ctx context.Context, tx pgx.Tx, switched bool, actions ...string) (cluster.Epoch, error) {
-	for i, action := range actions {
-		actions[i] = encodeText(action)
-	}
+// obey: one of some actions, or one that turned a switch. Nodes learn of it once it is
+// committed.
+func (db *DB) raise(ctx context.Context, tx pgx.Tx, switched bool, actions ...string) (epoch, error) {
 	return db.nodes.self.Raise(ctx, tx, switched, actions...)
 }
 
-// confirmed waits until all nodes that live obey what was raised, and committed.
-func (db *DB) confirmed(ctx context.Context, epoch cluster.Epoch) error {
+// obeyed waits until all nodes that live obey a change that is committed.
+func (db *DB) obeyed(ctx context.Context, epoch epoch) error {
 	return db.nodes.self.Obeyed(ctx, epoch)
+}
+
+// left tells the other nodes that deliveries of an action are left for them to take.
+func (db *DB) left(action string) { db.nodes.self.Left(action) }
+
+// mark is a moment, by what this node knows of changes. It is taken before a statement
+// is sent that leases deliveries.
+type mark = cluster.Mark
+
+func (db *DB) mark() mark { return db.nodes.self.Mark() }
+
+// lends reports whether deliveries of an action may be handed out from memory that a
+// statement leased which was sent after a mark: whether no change of any node may
+// forbid it since.
+func (db *DB) lends(l *lane, since mark) bool { return db.nodes.self.Lends(l.name, since) }
+
+// holdLane reports whether this node may lease deliveries of an action for a time, as
+// far as OneNode says. It asks the database.
+func (db *DB) holdLane(ctx context.Context, action string, lasts time.Duration) (bool, error) {
+	if !db.nodes.self.OneNodeTakes(action) {
+		return true, nil
+	}
+	lane, err := db.nodes.self.Hold(ctx, action, lasts)
+	return lane == cluster.LaneOfThis, err
 }
 
 // Node implements queue.Cluster.
@@ -117,5 +143,5 @@ func (db *DB) Exclusive(ctx context.Context, name string, f func(ctx context.Con
 		}
 		return fmt.Errorf("waiting for the turn of %s: %w", name, err)
 	}
-	return db.nodes.self.Exclusive(ctx, encodeText(name), f)
+	return db.nodes.self.Exclusive(ctx, name, f)
 }

@@ -11,14 +11,14 @@ import (
 
 // The half that writes, until it is built.
 
-type lane struct{}
+type lane struct{ name string }
 
 func (db *DB) loadLanes(context.Context, *pgxpool.Conn) error { return nil }
 
 // takeBack is called when something about actions was changed, on whichever node:
 // what waits in memory for their takers goes back to the table, and their takers look
 // there. It does not wait for the database. Whatever is handed out from memory is
-// subject to db.nodes.self.Lends.
+// subject to lends, and db.nodes.self.Paused says what is paused.
 func (db *DB) takeBack(actions []string) {}
 
 // wake wakes the takers of actions, or all if none is named: another node left

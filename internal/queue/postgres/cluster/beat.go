@@ -206,7 +206,7 @@ func (n *Node) sign(ctx context.Context, conn *pgx.Conn, connected time.Time) (s
 			EXISTS (SELECT 1 FROM lead), EXISTS (SELECT 1 FROM claims WHERE name = $10 AND until > now_us()),
 			set_config('synchronous_commit', 'off', true)`,
 		n.session, n.options.Lease.Microseconds(), n.confirmed.Load(), n.feed.watching.Load(), description.Version, description.Configuration, description.Delivers,
-		connected, n.Name(), leader, n.leadFor().Microseconds(), n.holder()).Scan(&s.epoch, &s.others, &s.watched, &s.twin, &s.leads, &s.led, nil)
+		connected, n.options.Encode(n.Name()), leader, n.leadFor().Microseconds(), n.holder()).Scan(&s.epoch, &s.others, &s.watched, &s.twin, &s.leads, &s.led, nil)
 	return s, err
 }
 
@@ -241,6 +241,9 @@ func (n *Node) take(message string) bool {
 	case controlMessage:
 		return true
 	case dueMessage:
+		for i, word := range words {
+			words[i] = n.options.Decode(word)
+		}
 		n.options.Due(words)
 	case eventsMessage, missedMessage:
 		n.options.Told(queue.Changes{Events: words, Missed: kind == missedMessage})

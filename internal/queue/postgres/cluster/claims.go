@@ -94,7 +94,7 @@ const claimEach = 100 * time.Millisecond
 
 // claim waits until the name is free.
 func (n *Node) claim(ctx context.Context, name string) (c *claim, err error) {
-	c = &claim{name: "exclusive " + name, holder: n.holder() + " " + uuid.NewString()}
+	c = &claim{name: "exclusive " + n.options.Encode(name), holder: n.holder() + " " + uuid.NewString()}
 	wrap := func(err error) error {
 		if ended := ctx.Err(); ended != nil {
 			return ended

@@ -48,6 +48,9 @@ func (n *Node) Lends(action string, since Mark) bool {
 	return s.changed[action] <= int64(since) && !s.paused[action] && !s.alone[action] && !n.over(n.alive.Load())
 }
 
+// Paused reports whether an action is paused, as far as this node knows.
+func (n *Node) Paused(action string) bool { return n.state.Load().paused[action] }
+
 // Querier is a connection, a pool or a transaction.
 type Querier interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
@@ -76,7 +79,7 @@ func (n *Node) Raise(ctx context.Context, tx Querier, switched bool, actions ...
 		), named AS (
 			INSERT INTO changed (action, epoch) SELECT action, epoch FROM raised, unnest($2::text[]) AS u(action)
 			ON CONFLICT (action) DO UPDATE SET epoch = excluded.epoch
-		) SELECT epoch, switched, pg_notify($3, $4)::text FROM raised`, switched, actions, n.channel, n.message(controlMessage)).Scan(&epoch.at, &epoch.before, nil)
+		) SELECT epoch, switched, pg_notify($3, $4)::text FROM raised`, switched, n.encoded(actions), n.channel, n.message(controlMessage)).Scan(&epoch.at, &epoch.before, nil)
 	return epoch, err
 }
 
@@ -142,15 +145,16 @@ func (n *Node) refreshLocked(ctx context.Context, q Querier) error {
 	var epoch *int64
 	if _, err := pgx.ForEachRow(rows, []any{&next.epoch, &next.switched, &paused, &others, &watched, &action, &epoch}, func() error {
 		if action != nil {
-			changed = append(changed, *action)
-			next.changed[*action] = *epoch
+			name := n.options.Decode(*action)
+			changed = append(changed, name)
+			next.changed[name] = *epoch
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
 	for _, name := range paused {
-		next.paused[name] = true
+		next.paused[n.options.Decode(name)] = true
 	}
 	n.lanes.mu.Lock()
 	next.alone = n.state.Load().alone
@@ -184,6 +188,15 @@ func (n *Node) confirm(ctx context.Context) error {
 	}
 	n.confirmed.Store(s.epoch)
 	return nil
+}
+
+// encoded returns names of actions as the tables have them.
+func (n *Node) encoded(actions []string) []string {
+	written := make([]string, len(actions))
+	for i, action := range actions {
+		written[i] = n.options.Encode(action)
+	}
+	return written
 }
 
 // The kinds of messages between nodes. The kind and the sender stand before what a

@@ -132,6 +132,7 @@ func (n *Node) sendDue() {
 		var actions []string
 		length := 0
 		for action := range f.actions {
+			action = n.options.Encode(action)
 			actions = append(actions, action)
 			length += len(action) + 1
 		}

@@ -69,12 +69,12 @@ func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (La
 	if ok && lasts <= n.options.Lease && !n.over(&held) {
 		return LaneOfThis, nil
 	}
-	asked := n.options.Clock()
+	asked, written := n.options.Clock(), n.options.Encode(action)
 	// A node that holds the lane keeps it. One that does not takes it once it is
 	// free, and nothing is leased that was taken without one.
 	var mine bool
 	err := n.options.Pool.QueryRow(ctx, "UPDATE lanes SET until = greatest(until, now_us() + $3) WHERE action = $1 AND session = $2 AND until > now_us() RETURNING true",
-		action, n.session, lasts.Microseconds()).Scan(&mine)
+		written, n.session, lasts.Microseconds()).Scan(&mine)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var other bool
 		err = n.options.Pool.QueryRow(ctx, `WITH taken AS (
@@ -83,7 +83,7 @@ func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (La
 				ON CONFLICT (action) DO UPDATE SET session = excluded.session, until = excluded.until WHERE l.until <= now_us()
 				RETURNING 1
 			) SELECT EXISTS (SELECT 1 FROM taken), EXISTS (SELECT 1 FROM lanes WHERE action = $1 AND until > now_us())`,
-			action, n.session, lasts.Microseconds()).Scan(&mine, &other)
+			written, n.session, lasts.Microseconds()).Scan(&mine, &other)
 		if err == nil && !mine {
 			if other {
 				return LaneOfAnother, nil

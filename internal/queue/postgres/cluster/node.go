@@ -14,7 +14,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +48,10 @@ type Options struct {
 	// this machine's.
 	Beat  time.Duration
 	Clock func() time.Time
+
+	// Encode returns a name as the tables have it, and Decode the name. PostgreSQL's
+	// text cannot hold every name.
+	Encode, Decode func(string) string
 
 	Logger *zap.Logger
 	Hooks
@@ -111,9 +114,12 @@ type called struct {
 // New returns a node that has not joined the others yet.
 func New(o Options) *Node {
 	n := &Node{options: o, channel: channel(o.Schema)}
-	n.options.Name = strings.ToValidUTF8(strings.ReplaceAll(o.Name, "\x00", ""), "")
 	if o.Clock == nil {
 		n.options.Clock = time.Now
+	}
+	if o.Encode == nil {
+		as := func(name string) string { return name }
+		n.options.Encode, n.options.Decode = as, as
 	}
 	n.called.Store(&called{name: n.options.Name})
 	n.description.Store(&queue.Description{Delivers: true})
@@ -162,7 +168,7 @@ func (n *Node) enter(ctx context.Context) error {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "DELETE FROM sessions WHERE id = $1 OR until <= now_us() AND (name = $2 OR seen < now_us() - $3::bigint)",
-			n.session, n.options.Name, remembered.Microseconds()); err != nil {
+			n.session, n.options.Encode(n.options.Name), remembered.Microseconds()); err != nil {
 			return err
 		}
 		// A process that was killed has no connection any more. Its name is free at
@@ -173,21 +179,25 @@ func (n *Node) enter(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		taken, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		taken, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (name string, err error) {
+			err = row.Scan(&name)
+			return n.options.Decode(name), err
+		})
 		if err != nil {
 			return err
 		}
 		now.name = free(n.options.Name, taken)
-		if _, err := tx.Exec(ctx, "INSERT INTO nodes (name) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE name = $1)", now.name); err != nil {
+		written := n.options.Encode(now.name)
+		if _, err := tx.Exec(ctx, "INSERT INTO nodes (name) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE name = $1)", written); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, "SELECT id FROM nodes WHERE name = $1", now.name).Scan(&now.number); err != nil {
+		if err := tx.QueryRow(ctx, "SELECT id FROM nodes WHERE name = $1", written).Scan(&now.number); err != nil {
 			return err
 		}
 		description := n.description.Load()
 		if _, err := tx.Exec(ctx, `INSERT INTO sessions (id, name, started, seen, until, epoch, version, configuration, delivers)
 			VALUES ($1, $2, now_us(), now_us(), now_us() + $3, CASE WHEN $7 THEN $8 ELSE (SELECT epoch FROM control) END, $4, $5, $6)`,
-			n.session, now.name, n.options.Lease.Microseconds(), description.Version, description.Configuration, description.Delivers, n.joined.Load(), n.confirmed.Load()); err != nil {
+			n.session, written, n.options.Lease.Microseconds(), description.Version, description.Configuration, description.Delivers, n.joined.Load(), n.confirmed.Load()); err != nil {
 			return err
 		}
 		if n.joined.Load() {
@@ -248,6 +258,7 @@ func (n *Node) Nodes(ctx context.Context, q Querier) ([]queue.Node, error) {
 		var id int32
 		var started, seen int64
 		err = row.Scan(&id, &node.Name, &node.Version, &node.Configuration, &node.Delivers, &started, &seen, &node.Lives, &node.Closed)
+		node.Name = n.options.Decode(node.Name)
 		node.Started, node.Seen, node.Self = time.UnixMicro(started).UTC(), time.UnixMicro(seen).UTC(), id == n.session
 		if node.Self {
 			node.Description = *n.description.Load()
