@@ -26,6 +26,7 @@ import (
 // secretsEverywhere has a secret, called HIDDEN with a number, in every place
 // that can hold one.
 const secretsEverywhere = `
+	queue postgres postgres://relay:HIDDEN45@db1,db2/relay?sslmode=require&sslpassword=HIDDEN46
 	source bearer pbxware {
 		auth bearer HIDDEN1 {env.EVENT_RELAY_SECRET}
 		auth basic somebody HIDDEN2
@@ -116,7 +117,7 @@ func TestSnapshotHoldsNoSecret(t *testing.T) {
 	}
 	// The secrets that are base64 are looked for as they are written.
 	hidden := regexp.MustCompile(`HIDDEN[^A-Za-z]*\d*|SElEREVO[^"]*|45000`)
-	if found := hidden.FindAll(before, -1); len(found) != 44 {
+	if found := hidden.FindAll(before, -1); len(found) != 46 {
 		t.Fatalf("the configuration has %d secrets: %q", len(found), found)
 	}
 	snapshot, err := resolve.Snapshot(app.Relay)
@@ -127,6 +128,7 @@ func TestSnapshotHoldsNoSecret(t *testing.T) {
 		t.Errorf("the snapshot holds %q:\n%s", found, snapshot)
 	}
 	for _, kept := range []string{
+		"postgres://relay:***@db1,db2/relay?sslmode=require&sslpassword=***",
 		"{env.EVENT_RELAY_SECRET}", "{file./run/secrets/hmac}", `"somebody"`, "http://***@10.0.0.1/x", "token=***&page=2",
 		"{{plain}}/x?api_key=***&number={{caller_id}}", `***{{crm_token}}`, `***{{held_by_it}}`, `{{holder}}{{of_tenants}}`,
 		`caller_id != \"1\" && duration > 5`, `\"password\": \"***\"`, `\"page\": \"kept\"`, "<page>kept</page>", "password=***",

@@ -31,7 +31,7 @@ func init() {
 //
 //	event_relay {
 //	    active    on|off
-//	    queue     sqlite [<dir>]
+//	    queue     sqlite [<dir>] | postgres <dsn> { ... }
 //	    queue_required on|off
 //	    retention <age> [<size>]
 //	    targets   private_ranges|loopback|<cidr>|<host>...

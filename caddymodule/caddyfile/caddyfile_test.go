@@ -112,6 +112,7 @@ var levels = []struct {
 	{"action", actionLevel.names(), "", "caddyfile-action.md"},
 	{"rule", ruleLevel.names(), "", "caddyfile-rule.md"},
 	{"queue", queueEngines.names(), "queue ", "caddyfile-relay.md"},
+	{"postgres", postgresLevel.names(), "", "caddyfile-relay.md"},
 	{"auth", credentialKinds.names(), "auth ", "caddyfile-source.md"},
 	{"action_auth", actionAuthKinds.names(), "auth ", "caddyfile-action.md"},
 	{"hmac", hmacLevel.names(), "", "caddyfile-source.md"},

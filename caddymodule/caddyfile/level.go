@@ -353,6 +353,7 @@ var homes = make(map[string][]string)
 
 func init() {
 	note(&relayLevel)
+	note(&postgresLevel)
 	note(&parameterLevel)
 	note(&sourceLevel)
 	note(&hmacLevel)

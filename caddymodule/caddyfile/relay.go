@@ -1,6 +1,8 @@
 package caddyfile
 
 import (
+	"strings"
+
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
@@ -11,7 +13,7 @@ var relayLevel = level[config.Relay]{name: "an event_relay block", settings: []s
 		app.Disabled, err = l.off()
 		return err
 	}},
-	{name: "queue", usage: "sqlite [DIR]", wants: "an engine", least: 1, most: -1, block: true, read: queueEngines.pick},
+	{name: "queue", usage: "sqlite [DIR] | postgres DSN", wants: "an engine", least: 1, most: -1, block: true, read: readQueue},
 	{name: "queue_required", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, app *config.Relay) error {
 		off, err := l.off()
 		app.QueueRequired = !off
@@ -45,11 +47,61 @@ var relayLevel = level[config.Relay]{name: "an event_relay block", settings: []s
 
 // queueEngines holds the engines of `queue`.
 var queueEngines = level[config.Relay]{name: "queue", settings: []setting[config.Relay]{
-	{name: "sqlite", usage: "[DIR]", wants: "at most a directory", least: 0, most: 1, read: func(l *line, app *config.Relay) error {
-		app.Queue = &config.Queue{Engine: "sqlite", Directory: l.text(0)}
+	{name: config.QueueSQLite, usage: "[DIR]", wants: "at most a directory", least: 0, most: 1, read: func(l *line, app *config.Relay) error {
+		app.Queue = &config.Queue{Engine: config.QueueSQLite, Directory: l.text(0), Place: l.place()}
 		return nil
 	}},
+	{name: config.QueuePostgres, usage: "DSN", wants: "one DSN, in quotes if it has blanks, or a placeholder for it", least: 1, most: 1, block: true, read: readPostgres},
 }}
+
+// readQueue reads `queue ENGINE …`. Where the engine should be may stand a DSN, which
+// no message shows.
+func readQueue(l *line, app *config.Relay) error {
+	if strings.ContainsAny(l.text(0), ":=/{") {
+		return l.errf("queue needs an engine before its place: queue sqlite DIR, or queue postgres DSN")
+	}
+	return queueEngines.pick(l, app)
+}
+
+// postgresLevel holds the settings of a queue in PostgreSQL.
+var postgresLevel = level[config.Queue]{name: "a queue postgres block", settings: []setting[config.Queue]{
+	{name: "schema", usage: "NAME", wants: "a name", least: 1, most: 1, read: func(l *line, q *config.Queue) (err error) {
+		q.Schema, err = l.nonEmpty(0, "name")
+		return err
+	}},
+	{name: "node", usage: "NAME", wants: "a name, or a placeholder for it", least: 1, most: 1, read: func(l *line, q *config.Queue) (err error) {
+		q.Node, err = l.nonEmpty(0, "name")
+		return err
+	}},
+	{name: "lease", usage: "DURATION", wants: "a duration", least: 1, most: 1, read: func(l *line, q *config.Queue) (err error) {
+		q.Lease, err = l.duration(0)
+		return err
+	}},
+	{name: "connections", usage: "N", wants: "a number", least: 1, most: 1, read: func(l *line, q *config.Queue) (err error) {
+		q.Connections, err = l.count(0, "connections")
+		return err
+	}},
+	{name: "deliver", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, q *config.Queue) (err error) {
+		q.ReceiveOnly, err = l.off()
+		return err
+	}},
+}}
+
+// readPostgres reads `queue postgres DSN { … }`.
+func readPostgres(l *line, app *config.Relay) error {
+	app.Queue = &config.Queue{Engine: config.QueuePostgres, Place: l.place()}
+	var wrong config.Findings
+	if l.text(0) == "" {
+		wrong.Add("", l.errf("%w; what {$NAME} stands for may be unset", config.ErrNoDSN))
+	} else {
+		var err error
+		app.Queue.DSN, err = l.value(0)
+		wrong.Add("", err)
+	}
+	_, err := postgresLevel.read(l.d, app.Queue)
+	wrong.Add("", err)
+	return wrong.Err()
+}
 
 func readRetention(l *line, app *config.Relay) (err error) {
 	app.Retention = new(config.Retention)

@@ -12,8 +12,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // Relay is the configuration of the relay as a whole: the JSON of Caddy's app.
@@ -59,7 +57,7 @@ type Relay struct {
 	// How many bytes must be free on the file system of the queue. While there
 	// are fewer, events are refused with status 503, so that what was accepted
 	// can still be carried out and cleared away. `-1` means that free space is
-	// not looked at. Default: `268435456` (256 MiB).
+	// not looked at, as it never is for a queue in a database server. Default: `268435456` (256 MiB).
 	MinFree int64 `json:"min_free,omitempty"`
 
 	// Whether a reload closes connections. By default the
@@ -88,17 +86,6 @@ type Relay struct {
 	// Where this stands in the Caddyfile, as `FILE:LINE`. The Caddyfile adapter
 	// sets it so that messages can name the place. Default: empty.
 	Place string `json:"place,omitempty"`
-}
-
-// Queue says where events and unfinished deliveries are kept.
-type Queue struct {
-	// The engine. Default: `sqlite`, which is built in and the only one.
-	Engine string `json:"engine,omitempty"`
-
-	// The directory of the database. It is created if it does not exist, and
-	// must not be on a network file system. It may be a placeholder such as
-	// `{env.RELAY_DIR}`. Default: `event_relay` in Caddy's data directory.
-	Directory string `json:"directory,omitempty"`
 }
 
 // Retention bounds the history of finished events.
@@ -160,8 +147,8 @@ func (r Relay) WithDefaults() Relay {
 // has not been through it. What the rooms refuse by themselves is left to them.
 func (r *Relay) Check() Findings {
 	var wrong Findings
-	if r.Queue != nil && r.Queue.Engine != "" && !slices.Contains(QueueEngines, r.Queue.Engine) {
-		wrong.Add(r.Place, names.Unknown("queue kind", r.Queue.Engine, QueueEngines, ""))
+	if r.Queue != nil {
+		wrong.Add(cmp.Or(r.Queue.Place, r.Place), r.Queue.Check())
 	}
 	if r.Timezone != "" {
 		if _, err := Timezone(r.Timezone); err != nil {
@@ -198,6 +185,3 @@ func (r *Relay) Check() Findings {
 
 // MinFreeOff is the MinFree of a relay that does not look at free space.
 const MinFreeOff = -1
-
-// QueueEngines are the engines that a queue can have.
-var QueueEngines = []string{"sqlite"}

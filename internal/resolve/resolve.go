@@ -100,6 +100,11 @@ func (r *resolver) relay(settings config.Relay) (Resolved, error) {
 	for _, action := range settings.Actions {
 		resolved.Relay.Actions = append(resolved.Relay.Actions, r.action(action, &wrong))
 	}
+	if settings.Queue != nil {
+		// What opens the queue reads it by itself, and nothing else is to have it. But
+		// a file that has changed since is to be told of.
+		_, _ = r.value(settings.Queue.DSN)
+	}
 	resolved.Skipped, resolved.files = r.skipped, r.files
 	return resolved, errors.Join(wrong...)
 }

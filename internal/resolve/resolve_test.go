@@ -151,14 +151,22 @@ func TestOneSourceIsResolved(t *testing.T) {
 
 func TestChangedFilesAreSeen(t *testing.T) {
 	outside := known()
-	resolved, err := resolve.Relay(config.Relay{Parameters: []config.Parameter{{Name: "a", Value: "{file./key}"}, {Name: "b", Value: "{env.SECRET}"}}},
-		outside.lookUp, zap.NewNop())
+	settings := config.Relay{Parameters: []config.Parameter{{Name: "a", Value: "{file./key}"}, {Name: "b", Value: "{env.SECRET}"}}}
+	resolved, err := resolve.Relay(settings, outside.lookUp, zap.NewNop())
 	if err != nil || len(resolved.Changed()) > 0 {
 		t.Fatalf("changed at once: %q, %v", resolved.Changed(), err)
+	}
+	settings = config.Relay{Queue: &config.Queue{Engine: "postgres", DSN: "{file./key}"}}
+	queue, err := resolve.Relay(settings, outside.lookUp, zap.NewNop())
+	if err != nil || queue.Relay.Queue.DSN != "{file./key}" {
+		t.Fatalf("the DSN is %q, %v: only what opens the queue is to have it", queue.Relay.Queue.DSN, err)
 	}
 	outside["{file./key}"], outside["{env.SECRET}"] = "another", "another"
 	if changed := resolved.Changed(); len(changed) != 1 || !strings.Contains(changed[0], "{file./key} has changed") {
 		t.Errorf("changed are %q", changed)
+	}
+	if changed := queue.Changed(); len(changed) != 1 || !strings.Contains(changed[0], "{file./key} has changed") {
+		t.Errorf("of the queue, changed are %q", changed)
 	}
 	outside["{file./key}"] = "" // the file is gone
 	if changed := resolved.Changed(); len(changed) != 1 {

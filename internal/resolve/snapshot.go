@@ -37,6 +37,9 @@ func Snapshot(settings config.Relay) (json.RawMessage, error) {
 
 // maskSecrets masks what the configuration holds of secrets.
 func maskSecrets(settings *config.Relay) {
+	if settings.Queue != nil {
+		settings.Queue.DSN = secret.DSN(settings.Queue.DSN)
+	}
 	for i := range settings.Sources {
 		for j := range settings.Sources[i].Auth {
 			credential := &settings.Sources[i].Auth[j]

@@ -14,6 +14,7 @@ func FuzzSnapshot(f *testing.F) {
 		{"name": "b", "value": "{file./a}"}, {"name": "token", "tenants": {"1": "a{{b}}c"}}], "actions": [{"name": "a", "url": "{{a}}/?key=1&b={{token}}",
 		"auth": {"kind": "bearer", "value": "x{{token}}"}, "sign": ["x"], "tls": {"ca_files": ["/a"]}, "body": {"kind": "json", "text": "{\"password\": \"x\"}"}}]}`))
 	f.Add([]byte(`{"parameters": [{"name": "a", "value": "http://a:b@c/?token=d<key>e</key>"}], "actions": [{"name": "a", "url": "{{a}}", "headers": [{"name": "Cookie", "value": "{{'x'}}{{a}}"}]}]}`))
+	f.Add([]byte(`{"queue": {"engine": "postgres", "dsn": "postgres://a:b@c,d/e?password=f&g"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		settings, err := config.Parse(text)
 		if err != nil {

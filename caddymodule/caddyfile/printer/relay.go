@@ -54,7 +54,7 @@ func (w *Writer) relay(r *config.Relay) {
 		w.line("active off")
 	}
 	if r.Queue != nil {
-		w.line("queue", slices.Concat([]string{cmp.Or(r.Queue.Engine, "sqlite")}, some(r.Queue.Directory))...)
+		w.queue(r.Queue)
 	}
 	if r.QueueRequired {
 		w.line("queue_required on")
@@ -85,6 +85,34 @@ func (w *Writer) relay(r *config.Relay) {
 	if r.CloseConnections {
 		w.line("keep_connections off")
 	}
+}
+
+// queue writes where the queue is.
+func (w *Writer) queue(q *config.Queue) {
+	if q.Engine != config.QueuePostgres {
+		w.line("queue", slices.Concat([]string{cmp.Or(q.Engine, config.QueueSQLite)}, some(q.Directory))...)
+		return
+	}
+	settings := [][]string{}
+	add := func(name, value string, given bool) {
+		if given {
+			settings = append(settings, []string{name, value})
+		}
+	}
+	add("schema", q.Schema, q.Schema != "")
+	add("node", q.Node, q.Node != "")
+	add("lease", duration(q.Lease), q.Lease != 0)
+	add("connections", strconv.Itoa(q.Connections), q.Connections != 0)
+	add("deliver", "off", q.ReceiveOnly)
+	if len(settings) == 0 {
+		w.line("queue postgres", q.DSN)
+		return
+	}
+	w.open("queue postgres", q.DSN)
+	for _, setting := range settings {
+		w.line(setting[0], setting[1])
+	}
+	w.close()
 }
 
 // source writes a source, after a blank line.
