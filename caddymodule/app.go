@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/environment"
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -100,7 +101,7 @@ func (a *App) Start() error {
 		return openQueue{runtime}, err
 	})
 	if err != nil {
-		return err
+		return a.atQueue(err)
 	}
 	a.acquired = key
 	runtime := value.(openQueue).Runtime
@@ -110,7 +111,7 @@ func (a *App) Start() error {
 	if a.QueueRequired {
 		// A configuration before this one may have opened it, and done without.
 		if err := runtime.Unavailable(); err != nil {
-			return fmt.Errorf("starting the relay with queue_required on: %w", err)
+			return a.atQueue(fmt.Errorf("starting the relay with queue_required on: %w", err))
 		}
 	}
 	generations.Push(runtime, a.generation)
@@ -146,6 +147,16 @@ func (a *App) Cleanup() error {
 		return fmt.Errorf("closing the queue: %w", err)
 	}
 	return nil
+}
+
+// atQueue adds to an error where the configuration names the queue.
+func (a *App) atQueue(err error) error {
+	if a.Queue == nil {
+		return err
+	}
+	var wrong config.Findings
+	wrong.Add(a.Queue.Place, err)
+	return wrong.Err()
 }
 
 // adjust hands the settings of the queue to an engine that is open already, and warns

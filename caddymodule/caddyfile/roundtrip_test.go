@@ -372,6 +372,9 @@ func TestRandomCollectionsLoad(t *testing.T) {
 func withoutPlaces(t testing.TB, relay config.Relay) string {
 	t.Helper()
 	relay.Place = ""
+	if relay.Queue != nil {
+		relay.Queue.Place = ""
+	}
 	for i := range relay.Parameters {
 		relay.Parameters[i].Place = ""
 	}

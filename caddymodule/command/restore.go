@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/environment"
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
 )
 
@@ -96,6 +97,10 @@ func configuredQueue(flags caddycmd.Flags) (string, error) {
 	settings, err := file.settings()
 	if err != nil {
 		return "", fmt.Errorf("%w; or name the directory with --dir", err)
+	}
+	if settings.Queue != nil && settings.Queue.Engine == config.QueuePostgres {
+		return "", fmt.Errorf("restoring: %s names a queue in PostgreSQL, of which pg_dump makes copies and pg_restore puts them back; "+
+			"to put a backup of a queue in a directory back, name that with --dir", file.name)
 	}
 	return environment.QueueDirectory(settings)
 }

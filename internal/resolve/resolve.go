@@ -120,8 +120,7 @@ func (r *resolver) parameter(parameter *config.Parameter, wrong *config.Findings
 			secret = secret || unknown
 		}
 		if secret && value == "" {
-			wrong.Add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; set the environment variable or the file that it names%s",
-				parameter.Name, text, restartText(text)))
+			wrong.Add(parameter.Place, fmt.Errorf("reading parameter %s: %s is empty; %s", parameter.Name, text, EmptyText(text)))
 		}
 		return value, secret
 	})
@@ -230,6 +229,11 @@ func (r *resolver) secrets(of, setting string, texts []string) ([]string, error)
 			"set the environment variable or the file that %v names%s", of, setting, texts, restartText(texts...))
 	}
 	return values, nil
+}
+
+// EmptyText says what to do about a reference that is empty.
+func EmptyText(reference string) string {
+	return "set the environment variable or the file that it names" + restartText(reference)
 }
 
 // restartText says how the relay gets to see a changed environment variable, empty

@@ -32,8 +32,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
 )
 
-// DB is an open queue. It implements queue.Engine, and is a queue.Cluster and a
-// queue.Verifier.
+// DB is an open queue. It implements queue.Engine, and is a queue.Cluster, a
+// queue.Adjuster and a queue.Verifier.
 type DB struct {
 	options  Options
 	logger   *zap.Logger
@@ -41,9 +41,16 @@ type DB struct {
 	troubles troubles
 	watchers *activity.Watchers
 	nodes    nodes
+	usage    usage
 
-	// maxPending is Options.MaxPending, or what Limit made of it.
-	maxPending atomic.Int64
+	// connectBy is by what connections are made since Adjust changed that, nil before.
+	connectBy atomic.Pointer[pgx.ConnConfig]
+	adjusting sync.Mutex
+
+	// maxPending is Options.MaxPending, or what Limit made of it; receiveOnly is
+	// Options.ReceiveOnly, or what Adjust made of it.
+	maxPending  atomic.Int64
+	receiveOnly atomic.Bool
 
 	begin      time.Time     // when Open was called, by the machine's clock
 	ready      chan struct{} // closed once the database is open
@@ -62,6 +69,7 @@ type DB struct {
 var (
 	_ queue.Engine   = (*DB)(nil)
 	_ queue.Cluster  = (*DB)(nil)
+	_ queue.Adjuster = (*DB)(nil)
 	_ queue.Verifier = (*DB)(nil)
 )
 
@@ -76,7 +84,7 @@ func Open(options Options) (*DB, error) {
 		}
 		options.Node = name
 	}
-	config, err := poolConfig(options)
+	config, err := options.poolConfig()
 	if err != nil {
 		return nil, fmt.Errorf("opening the queue: %w", err)
 	}
@@ -85,9 +93,11 @@ func Open(options Options) (*DB, error) {
 		begin: options.limits.clock(), ready: make(chan struct{}), closed: make(chan struct{}), lanes: make(map[string]*lane),
 	}
 	db.maxPending.Store(int64(options.MaxPending))
+	db.receiveOnly.Store(options.ReceiveOnly)
 	db.watchers = activity.NewWatchers(db.closed)
 	db.watchers.Watching = func(watching bool) { db.nodes.self.Watch(watching) }
 	db.close = sync.OnceValue(db.shut)
+	config.BeforeConnect = db.connectAnew
 	// It connects when it is used.
 	if db.pool, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
 		return nil, fmt.Errorf("opening the queue: %w", queue.Mistaken("the settings of the connections are wrong; see the DSN"))

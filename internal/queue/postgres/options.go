@@ -54,6 +54,8 @@ const (
 	DefaultSchema      = "event_relay"
 	DefaultLease       = 30 * time.Second
 	DefaultConnections = 8
+	// MinLease is several times as long as a node needs for a sign of life.
+	MinLease = 5 * time.Second
 	// MinConnections are one that puts, one that settles, one that listens, and one
 	// for everything else.
 	MinConnections = 4

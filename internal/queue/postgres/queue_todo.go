@@ -43,6 +43,4 @@ func (db *DB) Switches(context.Context) ([]queue.Switch, error) { return nil, er
 
 func (db *DB) Limit(maxPending int, _ int64) {}
 
-func (db *DB) Usage() queue.Usage { return queue.Usage{Dir: "postgres", Free: -1} }
-
 func (db *DB) Verify(context.Context) ([]string, error) { return nil, errNotBuilt }

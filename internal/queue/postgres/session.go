@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -40,14 +41,21 @@ func parseDSN(dsn string) (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// schemaName is what needs no quotes, wherever an administrator types it.
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
 // poolConfig is how this process connects.
-func poolConfig(o Options) (*pgxpool.Config, error) {
+func (o Options) poolConfig() (*pgxpool.Config, error) {
 	config, err := parseDSN(o.DSN)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if o.Connections < MinConnections {
+	case o.Connections < MinConnections:
 		return nil, queue.Mistaken("%d connections are too few: at least %d are needed", o.Connections, MinConnections)
+	case o.Lease < MinLease:
+		return nil, queue.Mistaken("a lease of %s is too short: a node that is slow for a moment would lose what it delivers; %s is the least", o.Lease, MinLease)
+	case !schemaName.MatchString(o.Schema) || strings.HasPrefix(o.Schema, "pg_"):
+		return nil, queue.Mistaken("%q cannot be the name of the schema: it is made of the letters a to z, digits and _, begins with a letter other than those of pg_, and has at most 63", o.Schema)
 	}
 	config.MaxConns = int32(o.Connections - 1) // and one to listen
 	config.MinConns, config.MinIdleConns = 0, 0

@@ -1,9 +1,8 @@
 package postgres
 
 import (
+	"cmp"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,36 +21,44 @@ type Store struct {
 	ReceiveOnly bool
 }
 
+// Check returns what is wrong with the fields, as far as that can be told without
+// connecting. The error wraps queue.ErrMisconfigured and holds nothing of the DSN.
+func (s Store) Check() error {
+	_, err := s.options().poolConfig()
+	return err
+}
+
+func (s Store) options() Options {
+	return Options{
+		DSN: s.DSN, Schema: s.Schema, Node: s.Node, Lease: s.Lease, Connections: s.Connections, ReceiveOnly: s.ReceiveOnly,
+	}.withDefaults()
+}
+
 // Key implements queue.Store: the hosts, the database and the schema, however the DSN
 // writes them.
 func (s Store) Key() string {
-	schema := s.Schema
-	if schema == "" {
-		schema = DefaultSchema
-	}
 	config, err := parseDSN(s.DSN)
 	if err != nil {
-		return "postgres:?/" + schema // Open says what is wrong
+		return "postgres:?/" + cmp.Or(s.Schema, DefaultSchema) // Open says what is wrong
 	}
-	c := config.ConnConfig
-	hosts := []string{address(c.Host, c.Port)}
-	for _, other := range c.Fallbacks {
-		// The same host may follow once more, without TLS.
-		if a := address(other.Host, other.Port); a != hosts[len(hosts)-1] {
-			hosts = append(hosts, a)
-		}
-	}
-	return fmt.Sprintf("postgres:%s/%s/%s", strings.Join(hosts, ","), c.Database, schema)
+	return placeOf(&config.ConnConfig.Config, s.Schema).key()
 }
 
-func address(host string, port uint16) string { return host + ":" + strconv.Itoa(int(port)) }
+// String implements queue.Store.
+func (s Store) String() string {
+	config, err := parseDSN(s.DSN)
+	if err != nil {
+		return "postgres"
+	}
+	at := placeOf(&config.ConnConfig.Config, s.Schema)
+	return fmt.Sprintf("postgres %s/%s, schema %s", at.written(), at.database, at.schema)
+}
 
 // Open implements queue.Store.
 func (s Store) Open(must bool, logger *zap.Logger) (queue.Engine, error) {
-	db, err := Open(Options{
-		DSN: s.DSN, Schema: s.Schema, Node: s.Node, Lease: s.Lease, Connections: s.Connections, ReceiveOnly: s.ReceiveOnly,
-		KeepTrying: !must, Logger: logger,
-	})
+	options := s.options()
+	options.KeepTrying, options.Logger = !must, logger
+	db, err := Open(options)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,79 @@
+package postgres
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+func TestPlaces(t *testing.T) {
+	for _, name := range []string{"PGHOST", "PGPORT", "PGDATABASE", "PGUSER"} {
+		t.Setenv(name, "")
+	}
+	for _, test := range []struct {
+		store             Store
+		text, key, backup string
+	}{
+		{
+			Store{DSN: "postgres://relay:secretword@db1,db2:5433/events?target_session_attrs=read-write&sslpassword=secretword"},
+			"postgres db1:5432,db2:5433/events, schema event_relay", "postgres:db1:5432,db2:5433/events/event_relay",
+			"pg_dump --format=custom --schema=event_relay --file=event-relay.dump --dbname='host=db1,db2 port=5432,5433 user=relay dbname=events target_session_attrs=read-write'",
+		},
+		{ // The same place, written another way.
+			Store{DSN: "host=db2,db1 port=5433,5432 user=other password=secretword dbname=events sslmode=require", Schema: "event_relay"},
+			"postgres db2:5433,db1:5432/events, schema event_relay", "postgres:db1:5432,db2:5433/events/event_relay",
+			"pg_dump --format=custom --schema=event_relay --file=event-relay.dump --dbname='host=db2,db1 port=5433,5432 user=other dbname=events target_session_attrs=read-write'",
+		},
+		{ // The database is called like the user.
+			Store{DSN: "host=/run/postgresql user=relay password=secretword", Schema: "studio"},
+			"postgres /run/postgresql/relay, schema studio", "postgres:/run/postgresql:5432/relay/studio",
+			"pg_dump --format=custom --schema=studio --file=event-relay.dump --dbname='host=/run/postgresql port=5432 user=relay dbname=relay'",
+		},
+		{
+			Store{DSN: "host=::1 user=relay dbname='a b' password='secret word'"},
+			"postgres [::1]:5432/a b, schema event_relay", "postgres:::1:5432/a b/event_relay",
+			"pg_dump --format=custom --schema=SCHEMA --file=event-relay.dump DATABASE",
+		},
+	} {
+		config, err := parseDSN(test.store.DSN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		backup, restore := placeOf(&config.ConnConfig.Config, test.store.Schema).commands()
+		if text, key := test.store.String(), test.store.Key(); text != test.text || key != test.key || backup != test.backup {
+			t.Errorf("got\n%s\n%s\n%s\nwant\n%s\n%s\n%s", text, key, backup, test.text, test.key, test.backup)
+		}
+		if strings.Contains(test.store.String()+test.store.Key()+backup+restore, "secret") {
+			t.Errorf("a password is shown of %s", test.text)
+		}
+	}
+	// What cannot be read shows nothing of what it is.
+	if bad := (Store{DSN: "secretword"}); strings.Contains(bad.String()+bad.Key(), "secret") {
+		t.Error(bad.String(), bad.Key())
+	}
+}
+
+func TestCheckConnectsToNothing(t *testing.T) {
+	fine := Store{DSN: "host=192.0.2.1 user=relay password=secretword"}
+	if err := fine.Check(); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*Store){
+		"the DSN is empty":                         func(s *Store) { s.DSN = " " },
+		"the DSN cannot be read":                   func(s *Store) { s.DSN = "postgres://relay:secretword@host:port/x" },
+		"3 connections are too few":                func(s *Store) { s.Connections = 3 },
+		"a lease of 1s is too short":               func(s *Store) { s.Lease = 1e9 },
+		`"Relay" cannot be the name of the schema`: func(s *Store) { s.Schema = "Relay" },
+		`"pg_relay" cannot be the name of the`:     func(s *Store) { s.Schema = "pg_relay" },
+		`a x" cannot be the name of the schema`:    func(s *Store) { s.Schema = "a x" },
+		`and has at most 63`:                       func(s *Store) { s.Schema = strings.Repeat("a", 64) },
+	} {
+		store := fine
+		change(&store)
+		if err := store.Check(); !errors.Is(err, queue.ErrMisconfigured) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
