@@ -2,8 +2,11 @@ package caddyfile
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
@@ -59,46 +62,54 @@ var actionLevel = level[config.Action]{name: "an action block", settings: []sett
 		a.OrderBy, err = l.expression(0)
 		return err
 	}},
-	{name: "sign", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, read: func(l *line, a *config.Action) (err error) {
-		if a.Sign, err = l.secrets(0); err != nil {
+	{name: "sign", usage: "SECRET…", wants: "one or more secrets", least: 1, most: -1, read: func(l *line, a *config.Action) error {
+		secrets, err := l.secrets(0)
+		if err != nil {
 			return err
 		}
-		for i, secret := range a.Sign {
-			if err := config.CheckSigning(secret); err != nil {
-				return errAt(l.args[i], "%w", err)
+		err = l.each(0, func(i int, arg caddyfile.Token) error {
+			if err := config.CheckSigning(secrets[i]); err != nil {
+				return errAt(arg, "%w", err)
 			}
+			return nil
+		})
+		if err == nil {
+			a.Sign = secrets
 		}
-		return nil
+		return err
 	}},
 	// By the names that they have in the transport of Caddy's reverse_proxy, so
 	// that lines can be copied from there.
 	{name: "tls_trust_pool", usage: "file FILE…", wants: "the word file and one or more files", least: 2, most: -1, read: readTrustPool},
 	{name: "tls_client_auth", usage: "CERT_FILE KEY_FILE", wants: "the file of a certificate and that of its key", least: 2, most: 2, read: readClientAuth},
-	{name: "tls_server_name", usage: "NAME", wants: "one name", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
-		tlsOf(a).ServerName, err = l.nonEmpty(0, "name")
+	{name: "tls_server_name", usage: "NAME", wants: "one name", least: 1, most: 1, read: func(l *line, a *config.Action) error {
+		server, err := l.nonEmpty(0, "name")
+		if err == nil {
+			tlsOf(a).ServerName = server
+		}
 		return err
 	}},
 	{name: "tls_pin", usage: "sha256:FINGERPRINT…", wants: "one or more fingerprints", least: 1, most: -1, read: func(l *line, a *config.Action) error {
-		for i, arg := range l.args {
-			if _, err := config.ParsePin(l.text(i)); err != nil {
+		return l.each(0, func(_ int, arg caddyfile.Token) error {
+			if _, err := config.ParsePin(arg.Text); err != nil {
 				return errAt(arg, "%w", err)
 			}
-			tlsOf(a).Pins = append(tlsOf(a).Pins, l.text(i))
-		}
-		return nil
+			tlsOf(a).Pins = append(tlsOf(a).Pins, arg.Text)
+			return nil
+		})
 	}},
 	{name: "tls_protocols", usage: "MIN [MAX]", wants: "the lowest version of TLS, and the highest if you like", least: 1, most: 2, read: func(l *line, a *config.Action) error {
-		for i, arg := range l.args {
-			if _, err := config.ParseProtocol(l.text(i)); err != nil {
+		return l.each(0, func(i int, arg caddyfile.Token) error {
+			if _, err := config.ParseProtocol(arg.Text); err != nil {
 				return errAt(arg, "%w", err)
 			}
 			if i == 0 {
-				tlsOf(a).ProtocolMin = l.text(i)
+				tlsOf(a).ProtocolMin = arg.Text
 			} else {
-				tlsOf(a).ProtocolMax = l.text(i)
+				tlsOf(a).ProtocolMax = arg.Text
 			}
-		}
-		return nil
+			return nil
+		})
 	}},
 	{name: "tls_insecure_skip_verify", least: 0, most: 0, read: func(_ *line, a *config.Action) error {
 		tlsOf(a).InsecureSkipVerify = true
@@ -117,33 +128,48 @@ func request(method string) setting[config.Action] {
 
 func readAction(l *line, app *config.Relay) error {
 	action := config.Action{Name: l.text(0), Place: l.place()}
-	if err := names.Check("action", action.Name); err != nil {
-		return l.errf("%w", err)
-	}
-	if err := l.unique("action", action.Name); err != nil {
-		return err
-	}
-	had, err := actionLevel.read(l.d, &action)
 	var wrong config.Findings
+	if err := names.Check("action", action.Name); err != nil {
+		wrong.Add("", l.errf("%w", err))
+	}
+	again := l.unique("action", action.Name)
+	wrong.Add("", again)
+	had, err := actionLevel.read(l.d, &action)
 	wrong.Add("", err)
 	if !had.any("get", "head", "post", "put", "patch", "delete", "mail") {
 		wrong.Add("", l.errf("action %s has no request: add get, head, post, put, patch or delete with a URL, or mail with a server", action.Name))
 	}
 	wrong.Add("", refuseOfRequests(l, &action, had))
-	app.Actions = append(app.Actions, action)
+	if action.URL == "" && action.Mail == nil {
+		action.URL = unreadURL
+	}
+	if again == nil {
+		app.Actions = append(app.Actions, action)
+	}
 	return wrong.Err()
+}
+
+// unreadURL stands in for a URL that could not be read. Any configuration may call it.
+const unreadURL = "http://unread.invalid/"
+
+// standInAction makes an action known by its name.
+func standInAction(l *line, app *config.Relay) {
+	name := l.text(0)
+	same := func(a config.Action) bool { return a.Name == name }
+	if names.Check("action", name) == nil && !slices.ContainsFunc(app.Actions, same) {
+		app.Actions = append(app.Actions, config.Action{Name: name, URL: unreadURL, Place: l.place()})
+	}
 }
 
 func readNameValue(l *line, list *[]config.NameValue) error {
 	name, err := l.template(0, "name")
-	if err != nil {
-		return err
+	var wrong config.Findings
+	wrong.Add("", err)
+	wrong.Add("", l.checkTemplate(l.args[1]))
+	if len(wrong) == 0 {
+		*list = append(*list, config.NameValue{Name: name, Value: l.text(1)})
 	}
-	if err := l.checkTemplate(l.args[1]); err != nil {
-		return err
-	}
-	*list = append(*list, config.NameValue{Name: name, Value: l.text(1)})
-	return nil
+	return wrong.Err()
 }
 
 // tlsOf returns the action's TLS settings, to be filled in.
@@ -158,21 +184,23 @@ func readTrustPool(l *line, action *config.Action) error {
 	if l.text(0) != "file" {
 		return errAt(l.args[0], "%w", names.Unknown("tls_trust_pool kind", l.text(0), []string{"file"}, ""))
 	}
-	for i := range l.args[1:] {
-		file, err := l.nonEmpty(i+1, "file name")
-		if err != nil {
-			return err
+	return l.each(1, func(i int, _ caddyfile.Token) error {
+		file, err := l.nonEmpty(i, "file name")
+		if err == nil {
+			tlsOf(action).CAFiles = append(tlsOf(action).CAFiles, file)
 		}
-		tlsOf(action).CAFiles = append(tlsOf(action).CAFiles, file)
-	}
-	return nil
+		return err
+	})
 }
 
-func readClientAuth(l *line, action *config.Action) (err error) {
-	if tlsOf(action).ClientCertificateFile, err = l.nonEmpty(0, "file name"); err != nil {
+func readClientAuth(l *line, action *config.Action) error {
+	err := l.each(0, func(i int, _ caddyfile.Token) error {
+		_, err := l.nonEmpty(i, "file name")
 		return err
+	})
+	if err == nil {
+		tlsOf(action).ClientCertificateFile, tlsOf(action).ClientCertificateKeyFile = l.text(0), l.text(1)
 	}
-	tlsOf(action).ClientCertificateKeyFile, err = l.nonEmpty(1, "file name")
 	return err
 }
 
@@ -197,23 +225,23 @@ func readRate(l *line, action *config.Action) error {
 }
 
 func readSuccess(l *line, action *config.Action) error {
-	for _, arg := range l.args {
+	return l.each(0, func(_ int, arg caddyfile.Token) error {
 		if _, err := config.ParseStatuses([]string{arg.Text}); err != nil {
 			return errAt(arg, "%w", err)
 		}
 		action.Success = append(action.Success, arg.Text)
-	}
-	return nil
+		return nil
+	})
 }
 
 func readRetryInterval(l *line, action *config.Action) error {
+	var wrong config.Findings
 	first, err := l.duration(0)
-	if err != nil {
-		return err
-	}
+	wrong.Add("", err)
 	longest, err := l.duration(1)
-	if err != nil {
-		return err
+	wrong.Add("", err)
+	if len(wrong) > 0 {
+		return wrong.Err()
 	}
 	if first > longest {
 		return l.errf("the first pause, %s, is longer than the longest, %s", l.text(0), l.text(1))

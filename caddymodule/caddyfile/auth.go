@@ -85,9 +85,10 @@ func readCredential(l *line, source *config.Source) error {
 	if err := credentialKinds.pick(l, &credential); err != nil {
 		return err
 	}
-	source.Auth = append(source.Auth, credential)
-	if err := auth.CheckOpen(source.Auth); err != nil {
+	all := append(slices.Clone(source.Auth), credential)
+	if err := auth.CheckOpen(all); err != nil {
 		return l.errf("%w", err)
 	}
+	source.Auth = all
 	return nil
 }

@@ -24,17 +24,21 @@ var bodyKinds = level[config.Action]{name: "body", settings: []setting[config.Ac
 		}},
 	{name: "raw", usage: "[TYPE] `TEXT`", wants: "one text, in backticks or as a heredoc, perhaps after its type", least: 1, most: 2, read: func(l *line, a *config.Action) error {
 		text := len(l.args) - 1
-		a.Body = &config.Body{Kind: "raw", Text: l.text(text)}
+		body := &config.Body{Kind: "raw", Text: l.text(text)}
 		if text == 1 {
-			a.Body.Type = l.text(0)
-			if err := checkType(a.Body.Type); err != nil {
+			body.Type = l.text(0)
+			if err := checkType(body.Type); err != nil {
 				return l.errf("%w: body raw [TYPE] `TEXT`", err)
 			}
 		}
-		if err := a.Body.Check(); err != nil {
+		if err := body.Check(); err != nil {
 			return l.errf("%w", err)
 		}
-		return l.checkTemplate(l.args[text])
+		err := l.checkTemplate(l.args[text])
+		if err == nil {
+			a.Body = body
+		}
+		return err
 	}},
 	document("json", "JSON text"),
 	document("xml", "XML text"),
@@ -46,9 +50,11 @@ var bodyKinds = level[config.Action]{name: "body", settings: []setting[config.Ac
 
 // document is the kind of a body that is one text of a known type.
 func document(kind, what string) setting[config.Action] {
-	return setting[config.Action]{name: kind, usage: "`TEXT`", wants: "one text, in backticks or as a heredoc", least: 1, most: 1, read: func(l *line, a *config.Action) (err error) {
-		a.Body = &config.Body{Kind: kind}
-		a.Body.Text, err = l.template(0, what)
+	return setting[config.Action]{name: kind, usage: "`TEXT`", wants: "one text, in backticks or as a heredoc", least: 1, most: 1, read: func(l *line, a *config.Action) error {
+		text, err := l.template(0, what)
+		if err == nil {
+			a.Body = &config.Body{Kind: kind, Text: text}
+		}
 		return err
 	}}
 }
@@ -71,7 +77,9 @@ func readFields(l *line, action *config.Action, kind string, most int) error {
 	if len(body.Fields)+len(wrong) == 0 {
 		return l.errf("body %s has no fields: give it a block with a name and a value on each line, or write body none", kind)
 	}
-	action.Body = body
+	if len(body.Fields) > 0 {
+		action.Body = body
+	}
 	return wrong.Err()
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
 func init() {
@@ -45,7 +46,8 @@ func init() {
 //	}
 //
 // It only reads: no network, no placeholder, and no file but the system's list
-// of time zones.
+// of time zones. If something is wrong with the form, what could be read is also
+// checked for its meaning, so that all mistakes are told together.
 func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if !d.Next() {
 		return nil, d.ArgErr()
@@ -60,16 +62,31 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		}
 		return nil, option.errf("there is already an %s block, at %s; put everything in one block, which may import files", sites.RelayHandler, first.Place)
 	}
-	if option.args = d.RemainingArgsAsTokens(); len(option.args) > 0 {
-		return nil, option.errf("%s takes nothing after it but a block, but %q follows", sites.RelayHandler, option.args[0].Text)
-	}
-	app := config.Relay{Place: option.place()}
-	if _, err := relayLevel.read(d, &app); err != nil {
-		return nil, err
+	app, err := readRelay(option)
+	if err != nil {
+		var wrong config.Findings
+		wrong.Add("", err)
+		wrong.AddNew(relay.Mistakes(app)...)
+		return nil, wrong.Err()
 	}
 	value, err := json.Marshal(&app)
 	if err != nil {
 		return nil, option.errf("encoding the configuration: %v", err)
 	}
 	return httpcaddyfile.App{Name: sites.RelayHandler, Value: value}, nil
+}
+
+// readRelay reads the block of the option. With an error, what it returns is what could
+// be read, with something in the place of what could not: its meaning can be checked.
+// It is nothing if a mistake leaves open what belongs to which block.
+func readRelay(option *line) (config.Relay, error) {
+	if option.args = option.d.RemainingArgsAsTokens(); len(option.args) > 0 {
+		return config.Relay{}, option.errf("%s takes nothing after it but a block, but %q follows", sites.RelayHandler, option.args[0].Text)
+	}
+	app := config.Relay{Place: option.place()}
+	_, err := relayLevel.read(option.d, &app)
+	if isTorn(err) {
+		return config.Relay{}, err
+	}
+	return app, err
 }

@@ -44,8 +44,18 @@ type setting[T any] struct {
 	// block lets a block follow. A setting with kinds leaves that to its kinds.
 	block bool
 
-	// read puts the line into the structure, with the block if one may follow.
+	// named says that the setting defines something, which its first argument names.
+	named bool
+
+	// read puts the line into the structure, with the block if one may follow. With
+	// an error, what it has put there stays, because it can still be checked: it is
+	// to be nothing that is wrong, and nothing that would lead to more mistakes.
 	read func(l *line, to *T) error
+
+	// standIn puts something in the place of a line that could not be read at all,
+	// so that the rest can be checked: what needs the line would else be a mistake.
+	// Nil if nothing needs it.
+	standIn func(l *line, to *T)
 }
 
 // line is a setting as it stands in the Caddyfile.
@@ -77,6 +87,20 @@ type cutError struct{ error }
 
 func (e cutError) Unwrap() error { return e.error }
 
+// tornError says that behind a mistake blocks may begin and end in wrong places. What
+// is defined there may seem to be missing.
+type tornError struct{ error }
+
+func (e tornError) Unwrap() error { return e.error }
+
+// isTorn reports whether names may be missing only because of a mistake in the form
+// of the blocks.
+func isTorn(err error) bool {
+	_, cut := errors.AsType[cutError](err)
+	_, torn := errors.AsType[tornError](err)
+	return cut || torn
+}
+
 // read reads the block that follows on the dispenser's line, if there is one. It goes
 // on behind a mistake, so that all mistakes of a file are told together.
 func (lv *level[T]) read(d *caddyfile.Dispenser, to *T) (tried, error) {
@@ -100,10 +124,11 @@ func (lv *level[T]) read(d *caddyfile.Dispenser, to *T) (tried, error) {
 // readSetting reads the setting at which the dispenser stands.
 func (lv *level[T]) readSetting(d *caddyfile.Dispenser, to *T, seen map[string]caddyfile.Token, had tried) error {
 	name := d.Token()
+	l := &line{d: d, words: []caddyfile.Token{name}, args: d.RemainingArgsAsTokens(), seen: seen}
 	s := lv.find(name.Text)
 	if s == nil {
 		had[lv.meant(name.Text)] = true
-		return lv.unknown(name)
+		return lv.takeUnknown(l, to)
 	}
 	had[s.name] = true
 	if !s.repeat {
@@ -111,7 +136,40 @@ func (lv *level[T]) readSetting(d *caddyfile.Dispenser, to *T, seen map[string]c
 			return err
 		}
 	}
-	return s.take(&line{d: d, words: []caddyfile.Token{name}, args: d.RemainingArgsAsTokens(), seen: seen}, to)
+	return s.take(l, to)
+}
+
+// takeUnknown returns the error for a line whose setting is not in the table, and
+// reads what of it others may need.
+func (lv *level[T]) takeUnknown(l *line, to *T) error {
+	name := l.words[0].Text
+	err := lv.unknown(l.words[0])
+	opens := l.opensBlock()
+	if s := lv.find(lv.meant(name)); s != nil {
+		switch {
+		case s.block && opens && names.Nearest(name, lv.names()) == s.name:
+			// A misspelt word before a block: what is wrong in the block is told as well.
+			var wrong config.Findings
+			wrong.Add("", err)
+			wrong.Add("", s.take(l, to))
+			return wrong.Err()
+		case !s.block && !opens:
+			// If the line can be read as what it is likely to be, it is checked as that.
+			_ = s.take(l, to)
+		case s.standIn != nil:
+			s.standIn(l, to)
+		}
+		return err
+	}
+	if slices.Contains(homes[name], relayLevelName) || lv.name == relayLevelName && (len(homes[name]) > 0 || opens || len(l.args) > 1) {
+		return tornError{err}
+	}
+	for i := range lv.settings {
+		if s := &lv.settings[i]; s.named && s.standIn != nil {
+			s.standIn(l, to)
+		}
+	}
+	return err
 }
 
 // skipSetting moves the dispenser behind what is left of a setting, its block
@@ -126,12 +184,16 @@ func skipSetting(d *caddyfile.Dispenser, nesting int) {
 // is, as in `auth bearer VALUE`.
 func (lv *level[T]) pick(l *line, to *T) error {
 	name := l.args[0].Text
-	s := lv.find(name)
-	if s == nil {
-		return errAt(l.args[0], "%w", names.Unknown(lv.name+" kind", name, lv.names(), ""))
-	}
 	kind := &line{d: l.d, words: append(l.words, l.args[0]), args: l.args[1:], seen: l.seen}
-	return s.take(kind, to)
+	if s := lv.find(name); s != nil {
+		return s.take(kind, to)
+	}
+	var wrong config.Findings
+	wrong.Add("", errAt(l.args[0], "%w", names.Unknown(lv.name+" kind", name, lv.names(), "")))
+	if s := lv.find(names.Nearest(name, lv.names())); s != nil && s.block && l.opensBlock() {
+		wrong.Add("", s.take(kind, to))
+	}
+	return wrong.Err()
 }
 
 func (lv *level[T]) find(name string) *setting[T] {
@@ -206,8 +268,27 @@ func (s *setting[T]) onlyOnce(name caddyfile.Token, seen map[string]caddyfile.To
 	return errAt(name, "%s cannot be given beside %s, at %s; keep one of them", name.Text, first.Text, place(first))
 }
 
-// take checks the shape of a line and reads it.
+// take checks the shape of a line and reads it, or lets something stand in for it.
 func (s *setting[T]) take(l *line, to *T) error {
+	err := s.checkShape(l)
+	if err == nil {
+		return s.read(l, to)
+	}
+	if s.block && s.most >= 0 && len(l.args) > s.most && l.opensBlock() && !isTorn(err) {
+		// Words too many before a block: what is wrong in the block is told as well.
+		l.args = l.args[:s.most]
+		var wrong config.Findings
+		wrong.Add("", err)
+		wrong.Add("", s.read(l, to))
+		return wrong.Err()
+	}
+	if s.standIn != nil {
+		s.standIn(l, to)
+	}
+	return err
+}
+
+func (s *setting[T]) checkShape(l *line) error {
 	if err := l.refuseCutHeredoc(); err != nil {
 		return err
 	}
@@ -224,7 +305,7 @@ func (s *setting[T]) take(l *line, to *T) error {
 	if len(l.args) < s.least || s.most >= 0 && len(l.args) > s.most {
 		return s.wrongCount(l)
 	}
-	return s.read(l, to)
+	return nil
 }
 
 func (s *setting[T]) wrongCount(l *line) error {
@@ -241,6 +322,15 @@ func (s *setting[T]) wrongCount(l *line) error {
 		verb = "takes"
 	}
 	return l.errf("%s %s %s: %s %s", name, verb, s.wants, name, s.usage)
+}
+
+// opensBlock reports whether a block follows the line.
+func (l *line) opensBlock() bool {
+	if !l.d.Next() {
+		return false
+	}
+	defer l.d.Prev()
+	return opens(l.d.Token())
 }
 
 // refuseBlock returns an error if a block follows the line. The likeliest
@@ -308,6 +398,16 @@ func (l *line) unique(kind, name string) error {
 	}
 	l.seen[key] = l.words[0]
 	return nil
+}
+
+// each reads the arguments from one on, each by itself, so that a mistake in one does
+// not hide those in others.
+func (l *line) each(from int, read func(i int, arg caddyfile.Token) error) error {
+	var wrong config.Findings
+	for i := from; i < len(l.args); i++ {
+		wrong.Add("", read(i, l.args[i]))
+	}
+	return wrong.Err()
 }
 
 // errf returns an error at the place of the line.

@@ -1,8 +1,11 @@
 package caddyfile
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
@@ -33,19 +36,20 @@ var mailLevel = level[config.Mail]{name: "a mail block", settings: []setting[con
 		return err
 	}},
 	{name: "recipients", usage: "DOMAIN…", wants: "one or more domains of mail addresses", least: 1, most: -1, repeat: true, read: func(l *line, m *config.Mail) error {
-		for i, arg := range l.args {
-			if _, err := config.MailDomain(l.text(i)); err != nil {
+		return l.each(0, func(_ int, arg caddyfile.Token) error {
+			if _, err := config.MailDomain(arg.Text); err != nil {
 				return errAt(arg, "%w", err)
 			}
-			m.Recipients = append(m.Recipients, l.text(i))
-		}
-		return nil
+			m.Recipients = append(m.Recipients, arg.Text)
+			return nil
+		})
 	}},
 	{name: "starttls", usage: "auto|required|off", wants: "one word", least: 1, most: 1, read: func(l *line, m *config.Mail) error {
-		m.StartTLS = config.StartTLS(l.text(0))
-		if err := config.CheckStartTLS(m.StartTLS); err != nil {
+		way := config.StartTLS(l.text(0))
+		if err := config.CheckStartTLS(way); err != nil {
 			return errAt(l.args[0], "%w", err)
 		}
+		m.StartTLS = way
 		return nil
 	}},
 }}
@@ -54,14 +58,13 @@ var mailLevel = level[config.Mail]{name: "a mail block", settings: []setting[con
 func recipients(name string, list func(*config.Mail) *[]string) setting[config.Mail] {
 	return setting[config.Mail]{name: name, usage: `"ADDRESS"…`, wants: "one or more addresses, in quotes", least: 1, most: -1, repeat: true,
 		read: func(l *line, m *config.Mail) error {
-			for i := range l.args {
+			return l.each(0, func(i int, _ caddyfile.Token) error {
 				address, err := l.template(i, "address")
-				if err != nil {
-					return err
+				if err == nil {
+					*list(m) = append(*list(m), address)
 				}
-				*list(m) = append(*list(m), address)
-			}
-			return nil
+				return err
+			})
 		}}
 }
 
@@ -93,7 +96,19 @@ func readMail(l *line, a *config.Action) error {
 	if !had.any("to", "cc", "bcc") {
 		wrong.Add("", l.errf("%w", config.ErrNoRecipient))
 	}
+	standInMail(a.Mail)
 	return wrong.Err()
+}
+
+// standInMail puts something in the place of what a mail needs and could not be read.
+func standInMail(m *config.Mail) {
+	m.Server = cmp.Or(m.Server, "unread.invalid")
+	m.From = cmp.Or(m.From, "unread@unread.invalid")
+	m.Subject = cmp.Or(m.Subject, "unread")
+	m.Text = cmp.Or(m.Text, "unread")
+	if len(m.To)+len(m.CC)+len(m.BCC) == 0 {
+		m.To = []string{"unread@unread.invalid"}
+	}
 }
 
 // refuseOfRequests returns an error for a setting of HTTP requests in an action that
@@ -111,6 +126,8 @@ func refuseOfRequests(l *line, a *config.Action, had tried) error {
 	}
 	if a.Auth != nil && !slices.Contains([]string{config.AuthNone, config.AuthBasic}, a.Auth.Kind) {
 		wrong = append(wrong, l.errf("action %s sends a mail, and its server takes a user and a password: write auth basic, not auth %s", a.Name, a.Auth.Kind))
+		a.Auth = nil
 	}
+	a.Query, a.Headers, a.Body, a.Success, a.Sign = nil, nil, nil, nil, nil
 	return errors.Join(wrong...)
 }

@@ -1,8 +1,11 @@
 package caddyfile
 
 import (
+	"slices"
+
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/names"
+	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
 // parameterLevel holds the settings of a parameter.
@@ -17,29 +20,38 @@ var parameterLevel = level[config.Parameter]{name: "a parameter block", settings
 // readParameter reads `parameter NAME VALUE` or `parameter NAME { … }`.
 func readParameter(l *line, app *config.Relay) (err error) {
 	parameter := config.Parameter{Name: l.text(0), Place: l.place()}
+	var wrong config.Findings
 	if err := names.CheckIdentifier("parameter", parameter.Name); err != nil {
-		return l.errf("%w", err)
-	}
-	if err := l.unique("parameter", parameter.Name); err != nil {
-		return err
+		wrong.Add("", l.errf("%w", err))
+	} else {
+		wrong.Add("", l.unique("parameter", parameter.Name))
 	}
 	if len(l.args) > 1 {
-		if err := l.refuseBlock(); err != nil {
-			return err
-		}
-		if parameter.Value, err = l.value(1); err != nil {
-			return err
-		}
+		wrong.Add("", l.refuseBlock())
+		parameter.Value, err = l.value(1)
+		wrong.Add("", err)
 	} else {
-		if _, err := parameterLevel.read(l.d, &parameter); err != nil {
-			return err
+		had, err := parameterLevel.read(l.d, &parameter)
+		wrong.Add("", err)
+		if !had.any("default", "tenant") || err == nil && parameter.Value == "" && len(parameter.Tenants) == 0 {
+			wrong.Add("", l.errf("parameter %s has no value: parameter NAME VALUE, or a block with default VALUE and tenant CODE VALUE", parameter.Name))
 		}
-		if parameter.Value == "" && len(parameter.Tenants) == 0 {
-			return l.errf("parameter %s has no value: parameter NAME VALUE, or a block with default VALUE and tenant CODE VALUE", parameter.Name)
-		}
+	}
+	if len(wrong) > 0 {
+		standInParameter(l, app)
+		return wrong.Err()
 	}
 	app.Parameters = append(app.Parameters, parameter)
 	return nil
+}
+
+// standInParameter makes a parameter known by its name.
+func standInParameter(l *line, app *config.Relay) {
+	name := l.text(0)
+	same := func(p config.Parameter) bool { return p.Name == name }
+	if names.CheckIdentifier("parameter", name) == nil && !slices.ContainsFunc(app.Parameters, same) {
+		app.Parameters = append(app.Parameters, config.Parameter{Name: name, Value: secret.Masked, Place: l.place()})
+	}
 }
 
 func readTenant(l *line, parameter *config.Parameter) error {

@@ -1,7 +1,6 @@
 package caddyfile
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule/sites"
 	"github.com/caddy-event-relay/event-relay/internal/config"
@@ -18,7 +16,8 @@ import (
 // Read reads text that stands in no file: an event_relay block, alone or among the
 // global options of a whole Caddyfile, or what stands within such a block. whole says
 // that it is a block. What else a Caddyfile has is passed over. The places of what is
-// read, and of mistakes, are NAME:LINE.
+// read, and of mistakes, are NAME:LINE. With an error, the settings are what could be read,
+// to be checked for their meaning; none if that would lead to mistakes that there are not.
 //
 // It reads nothing but the text: no file that is imported and no variable of the
 // environment, which are mistakes within the block. The text may come from a person who
@@ -50,7 +49,13 @@ func Read(text, name string) (settings config.Relay, whole bool, err error) {
 	if !whole {
 		block = surrounded(block, name)
 	}
-	option, err := parseOption(caddyfile.NewDispenser(block), nil)
+	d := caddyfile.NewDispenser(block)
+	d.Next()
+	settings, err = readRelay(&line{d: d, words: []caddyfile.Token{d.Token()}})
+	if len(wrong) > 0 {
+		// What is taken from elsewhere may define anything.
+		settings = config.Relay{}
+	}
 	// A value that is not known is often wrong in its place, too.
 	var inside config.Findings
 	inside.Add("", err)
@@ -59,14 +64,7 @@ func Read(text, name string) (settings config.Relay, whole bool, err error) {
 			wrong = append(wrong, one)
 		}
 	}
-	if err := wrong.Err(); err != nil {
-		return settings, whole, err
-	}
-	// An option leaves nothing but its JSON.
-	if err := json.Unmarshal(option.(httpcaddyfile.App).Value, &settings); err != nil {
-		return settings, whole, fmt.Errorf("reading the text: %w", err)
-	}
-	return settings, whole, nil
+	return settings, whole, wrong.Err()
 }
 
 func samePlace(a, b error) bool {

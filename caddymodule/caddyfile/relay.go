@@ -3,12 +3,17 @@ package caddyfile
 import (
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 )
 
+// relayLevelName is what messages call the block of the relay.
+const relayLevelName = "an event_relay block"
+
 // relayLevel holds the settings of the relay as a whole.
-var relayLevel = level[config.Relay]{name: "an event_relay block", settings: []setting[config.Relay]{
+var relayLevel = level[config.Relay]{name: relayLevelName, settings: []setting[config.Relay]{
 	{name: "active", usage: "on|off", wants: "on or off", least: 1, most: 1, read: func(l *line, app *config.Relay) (err error) {
 		app.Disabled, err = l.off()
 		return err
@@ -24,7 +29,7 @@ var relayLevel = level[config.Relay]{name: "an event_relay block", settings: []s
 		return err
 	}},
 	{name: "retention", usage: "AGE [SIZE]", wants: "an age and perhaps a size", least: 1, most: 2, read: readRetention},
-	{name: "targets", usage: "private_ranges|loopback|CIDR|HOST…", wants: "networks or hosts", least: 1, most: -1, repeat: true, read: readTargets},
+	{name: "targets", usage: "private_ranges|loopback|CIDR|HOST…", wants: "networks or hosts", least: 1, most: -1, repeat: true, read: readTargets, standIn: allowTargets},
 	{name: "max_pending", usage: "N", wants: "a number", least: 1, most: 1, read: func(l *line, app *config.Relay) (err error) {
 		app.MaxPending, err = l.count(0, "deliveries")
 		return err
@@ -39,9 +44,9 @@ var relayLevel = level[config.Relay]{name: "an event_relay block", settings: []s
 		app.CloseConnections, err = l.off()
 		return err
 	}},
-	{name: "parameter", usage: "NAME VALUE", wants: "a name and a value", least: 1, most: 2, repeat: true, block: true, read: readParameter},
-	{name: "source", usage: "NAME [PRESET]", wants: "a name and perhaps a preset", least: 1, most: 2, repeat: true, block: true, read: readSource},
-	{name: "action", usage: "NAME", wants: "a name", least: 1, most: 1, repeat: true, block: true, read: readAction},
+	{name: "parameter", usage: "NAME VALUE", wants: "a name and a value", least: 1, most: 2, repeat: true, block: true, named: true, read: readParameter, standIn: standInParameter},
+	{name: "source", usage: "NAME [PRESET]", wants: "a name and perhaps a preset", least: 1, most: 2, repeat: true, block: true, named: true, read: readSource, standIn: standInSource},
+	{name: "action", usage: "NAME", wants: "a name", least: 1, most: 1, repeat: true, block: true, named: true, read: readAction, standIn: standInAction},
 	{name: "on", usage: "EVENT…", wants: "one or more events", least: 1, most: -1, repeat: true, block: true, read: readRule},
 }}
 
@@ -100,6 +105,10 @@ func readPostgres(l *line, app *config.Relay) error {
 	}
 	_, err := postgresLevel.read(l.d, app.Queue)
 	wrong.Add("", err)
+	if len(wrong) > 0 {
+		// What is missing from it would be told twice.
+		app.Queue = nil
+	}
 	return wrong.Err()
 }
 
@@ -115,11 +124,18 @@ func readRetention(l *line, app *config.Relay) (err error) {
 }
 
 func readTargets(l *line, app *config.Relay) error {
-	for _, arg := range l.args {
+	err := l.each(0, func(_ int, arg caddyfile.Token) error {
 		if _, err := send.NewTargets([]string{arg.Text}); err != nil {
 			return errAt(arg, "reading %w", err)
 		}
 		app.Targets = append(app.Targets, arg.Text)
+		return nil
+	})
+	if err != nil {
+		allowTargets(l, app)
 	}
-	return nil
+	return err
 }
+
+// allowTargets allows what may be among targets that could not be read.
+func allowTargets(_ *line, app *config.Relay) { app.Targets = append(app.Targets, "0.0.0.0/0", "::/0") }

@@ -108,7 +108,10 @@ func (l *line) template(i int, what string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return text, l.checkTemplate(l.args[i])
+	if err := l.checkTemplate(l.args[i]); err != nil {
+		return "", err
+	}
+	return text, nil
 }
 
 // checkTemplate returns an error for a token of the line that is no template.

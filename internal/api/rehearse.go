@@ -104,15 +104,19 @@ func rehearsalCheck(c *call) (any, error) {
 		return nil, wrong("filter", "checking a text: no events are looked at, so leave ids and filter out")
 	}
 	rehearsal, err := wanted.read(c)
-	if err == nil {
-		err = rehearsal.Check(c.Runtime)
-	}
-	if errors.Is(err, relay.ErrNotInService) {
-		return nil, err
-	}
 	checked := Checked{Whole: rehearsal.Whole, Rules: len(rehearsal.Settings.Rules), Mistakes: []Mistake{}}
 	var found config.Findings
 	found.Add("", withoutWrapping(err))
+	// Also what could be read of a text with mistakes has a meaning.
+	if err == nil || wanted.Replace == nil || checked.Rules > 0 {
+		err = rehearsal.Check(c.Runtime)
+		if errors.Is(err, relay.ErrNotInService) {
+			return nil, err
+		}
+		var meaning config.Findings
+		meaning.Add("", withoutWrapping(err))
+		found.AddNew(meaning...)
+	}
 	lines := strings.Count(wanted.Text, "\n") + 1
 	for _, one := range found {
 		checked.Mistakes = append(checked.Mistakes, mistakeOf(one, lines))

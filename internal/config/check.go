@@ -29,6 +29,24 @@ func (f *Findings) Add(place string, err error) {
 	*f = append(*f, err)
 }
 
+// AddNew adds mistakes, but for those that are there already.
+func (f *Findings) AddNew(others ...error) {
+	for _, other := range others {
+		if !f.Has(other) {
+			*f = append(*f, other)
+		}
+	}
+}
+
+// Has reports whether a mistake is there already, perhaps with more said of its place.
+func (f *Findings) Has(mistake error) bool {
+	text := mistake.Error()
+	return slices.ContainsFunc(*f, func(known error) bool {
+		more, same := strings.CutPrefix(known.Error(), text)
+		return same && (more == "" || more[0] == ' ')
+	})
+}
+
 // At names a place, such as Caddyfile:12, at the end of a message, as every message
 // of the relay does. It is nothing without a place.
 func At(place string) string {

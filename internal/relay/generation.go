@@ -17,7 +17,6 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/forward"
 	"github.com/caddy-event-relay/event-relay/handlers/forward/send"
-	"github.com/caddy-event-relay/event-relay/handlers/forward/template"
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -122,24 +121,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 	if at := g.Configuration.At; !at.IsZero() {
 		clock = func() time.Time { return at }
 	}
-	var wrong config.Findings
-	undefined := g.define(clock)
-	wrong.Add("", undefined)
-	wrong.Add("", g.compileRules())
-	var err error
-	g.Receiver, err = receive.New(configuration.Sources, g.Language, receive.Options{Timezone: g.Configuration.Zone, Now: clock})
-	wrong.Add("", err)
-	g.targets, err = send.NewTargets(configuration.Targets, configuration.Admin...)
-	wrong.Add("", err)
-	if undefined == nil {
-		g.Actions, err = forward.Compile(configuration.Actions, g.Language, template.Settings{
-			Secrets:   configuration.credentials(),
-			UserAgent: userAgent(configuration.Version),
-			Targets:   g.targets,
-		})
-		wrong.Add("", err)
-	}
-	if err := wrong.Err(); err != nil {
+	if err := g.compile(clock, configuration.Sources, configuration.Actions); err != nil {
 		return nil, err
 	}
 	secrets := slices.Concat(configuration.credentials(), g.Language.Secrets())
@@ -154,6 +136,7 @@ func Compile(configuration Configuration) (*Generation, error) {
 
 // Resolve checks the settings of a relay and follows their references, as
 // resolve.Relay does. What the settings do not say, such as the version, is left empty.
+// If a value is wrong, its error also tells what else is wrong with the settings.
 func Resolve(settings config.Relay, lookup resolve.Lookup, logger *zap.Logger) (Configuration, error) {
 	resolved, err := resolve.Relay(settings, lookup, logger)
 	configuration := configurationOf(&resolved)
@@ -162,10 +145,9 @@ func Resolve(settings config.Relay, lookup resolve.Lookup, logger *zap.Logger) (
 	if err == nil {
 		return configuration, nil
 	}
-	// Sources and actions would repeat what is wrong with their values.
 	var wrong config.Findings
 	wrong.Add("", err)
-	wrong.Add("", checkRules(configuration))
+	wrong.AddNew(Mistakes(settings)...)
 	return configuration, wrong.Err()
 }
 
@@ -177,17 +159,8 @@ func configurationOf(resolved *resolve.Resolved) Configuration {
 	return configuration
 }
 
-// checkRules returns what is wrong with the rules of a configuration whose values are
-// not all right: it needs no secret.
-func checkRules(configuration Configuration) error {
-	g := &Generation{Configuration: configuration}
-	// What is wrong with names is mostly among what is wrong with the values.
-	_ = g.define(time.Now)
-	return g.compileRules()
-}
-
-// define sets up what expressions may name. With an error, rules can be looked at, and
-// requests cannot.
+// define sets up what expressions may name. With an error, what uses the names can still
+// be checked.
 func (g *Generation) define(clock func() time.Time) (err error) {
 	if g.Configuration.Zone == nil {
 		g.Configuration.Zone = time.UTC
