@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -121,26 +122,39 @@ func (db *DB) read(ctx context.Context, f func(q querier) error) error {
 	return reached(err)
 }
 
-// write runs f in a transaction. Where its commit is in doubt, the error says neither
-// that it was stored nor that it was not.
+// writeTries is how often a transaction is tried that lost a deadlock, or waited too
+// long for a lock.
+const writeTries = 5
+
+// write runs f in a transaction, and once more in another if that one was rolled back
+// for the sake of others. Where its commit is in doubt, the error says neither that it
+// was stored nor that it was not.
 func (db *DB) write(ctx context.Context, f func(tx pgx.Tx) error) error {
-	return reached(db.withConnection(ctx, func(conn *pgxpool.Conn) error {
-		tx, err := conn.Begin(ctx)
-		if err != nil {
-			return err
+	for tries := 1; ; tries++ {
+		err := db.withConnection(ctx, func(conn *pgxpool.Conn) error { return writeOnce(ctx, conn.Conn(), f) })
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) || fateOf(err) != undone || tries == writeTries || !db.pause(10*time.Millisecond) {
+			return reached(err)
 		}
-		// After the commit this does nothing.
-		defer tx.Rollback(context.WithoutCancel(ctx))
-		if err := f(tx); err != nil {
-			return err
-		}
-		clearWarnings(conn.Conn())
-		// A commit is never cancelled: its outcome would be in doubt.
-		if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
-			return err
-		}
-		return warned(conn.Conn())
-	}))
+	}
+}
+
+func writeOnce(ctx context.Context, conn *pgx.Conn, f func(tx pgx.Tx) error) error {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	// After the commit this does nothing.
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := f(tx); err != nil {
+		return err
+	}
+	clearWarnings(conn)
+	// A commit is never cancelled: its outcome would be in doubt.
+	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	return warned(conn)
 }
 
 // withConnection runs f on a connection of the pool, once the queue is open.
@@ -151,20 +165,33 @@ func (db *DB) withConnection(ctx context.Context, f func(conn *pgxpool.Conn) err
 	return db.connected(ctx, f)
 }
 
-// connected runs f on a connection of the pool.
+// connected runs f on a connection of the pool, and again on another if the server had
+// closed it before: then f has changed nothing.
 func (db *DB) connected(ctx context.Context, f func(conn *pgxpool.Conn) error) error {
-	conn, err := db.pool.Acquire(ctx)
-	if err != nil {
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("waiting for a connection to the database: %w", ctx.Err())
-		case db.isClosed():
-			return queue.ErrClosed
+	for tries := 1; ; tries++ {
+		conn, err := db.pool.Acquire(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("waiting for a connection to the database: %w", ctx.Err())
+			}
+			return fmt.Errorf("%w: %w", errNoConnection, err)
 		}
-		return fmt.Errorf("%w: %w", errNoConnection, err)
+		err = f(conn)
+		conn.Release()
+		if tries == 3 || !isStale(err) || ctx.Err() != nil {
+			return err
+		}
 	}
-	defer conn.Release()
-	return f(conn)
+}
+
+// isStale reports whether an error says that the server had ended the connection, such
+// as when it was started anew.
+func isStale(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Code == "57P01" || refused.Code == "57P02"
+	}
+	return err != nil && pgconn.SafeToRetry(err) && !errors.Is(err, errNoConnection)
 }
 
 // isLost reports whether an error means that the connection was lost.

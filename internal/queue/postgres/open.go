@@ -30,6 +30,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
 // DB is an open queue. It implements queue.Engine, and is a queue.Cluster, a
@@ -52,18 +53,39 @@ type DB struct {
 	maxPending  atomic.Int64
 	receiveOnly atomic.Bool
 
-	begin      time.Time     // when Open was called, by the machine's clock
 	ready      chan struct{} // closed once the database is open
 	closed     chan struct{} // closed when Close begins
-	ended      atomic.Bool   // Close has let all go
 	background sync.WaitGroup
 	close      func() error
+
+	pending pending
+
+	kindsMu sync.Mutex
+	kinds   map[layout.Kind]int32 // their numbers, as far as they are known
 
 	mu      sync.Mutex
 	why     error // why it is not open yet
 	opened  bool
 	closing bool
-	lanes   map[string]*lane
+
+	// What memory knows of deliveries.
+	lanes      map[string]*lane
+	leases     map[int64]*lease // all that this node holds, by delivery
+	readyBytes int64
+	fetches    sync.WaitGroup // of looks into the table
+	failed     bool           // the database could not be written the last time
+	unwritable bool           // settlements cannot be written
+
+	commits committing
+
+	// What waits for the settler.
+	settlements []*settlement
+	giveBack    []*lease
+	writing     bool // the settler writes some that are in none of these
+	settling    bool // settleTimer runs
+	settleTimer *time.Timer
+	settleWake  chan struct{}
+	flushed     []chan struct{} // closed when all settlements are written
 }
 
 var (
@@ -90,8 +112,13 @@ func Open(options Options) (*DB, error) {
 	}
 	db := &DB{
 		options: options, logger: options.Logger,
-		begin: options.limits.clock(), ready: make(chan struct{}), closed: make(chan struct{}), lanes: make(map[string]*lane),
+		ready: make(chan struct{}), closed: make(chan struct{}), settleWake: make(chan struct{}, 1),
+		kinds: make(map[layout.Kind]int32), lanes: make(map[string]*lane), leases: make(map[int64]*lease),
 	}
+	db.commits.wake = make(chan struct{}, 1)
+	// The timer is made stopped: it is set when there is something for it.
+	db.settleTimer = time.AfterFunc(time.Hour, db.wakeSettler)
+	db.settleTimer.Stop()
 	db.maxPending.Store(int64(options.MaxPending))
 	db.receiveOnly.Store(options.ReceiveOnly)
 	db.watchers = activity.NewWatchers(db.closed)
@@ -195,14 +222,15 @@ func (db *DB) enter(ctx context.Context, conn *pgxpool.Conn) error {
 	if err := db.register(ctx); err != nil {
 		return err
 	}
-	if err := db.loadLanes(ctx, conn); err != nil {
-		return err
-	}
 	return db.note(ctx, conn, queue.Note{Kind: queue.NoteStart})
 }
 
 // startUp starts what runs in the background. DB.mu is held.
-func (db *DB) startUp() {}
+func (db *DB) startUp() {
+	db.background.Go(db.runCommits)
+	db.background.Go(db.runSettlements)
+	db.background.Go(db.keepUp)
+}
 
 // explain makes an error of opening into one that an administrator can act on. What
 // the server says of a user or a database holds no password.
@@ -274,15 +302,16 @@ func (db *DB) shut() error {
 	opened := db.opened
 	db.mu.Unlock()
 	close(db.closed)
+	db.settleTimer.Stop()
 	db.background.Wait()
+	db.fetches.Wait()
 	var errs []error
 	if opened {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		errs = append(errs, db.leave(ctx))
+		errs = append(errs, db.settleAll(ctx), db.leave(ctx))
 	}
 	db.nodes.self.Stop()
-	db.ended.Store(true)
 	db.pool.Close()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("closing the queue: %w", err)

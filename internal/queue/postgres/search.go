@@ -49,7 +49,7 @@ const (
 
 	// Of the rows that are gone through only the candidates and the last are returned.
 	listChosen = `SELECT id, chosen, number_of_all FROM (
-			SELECT id, ($4::text = '' OR tenant = $4) AND received >= $5 AND received < $6 AND ($7::int[] IS NULL OR kind = ANY($7)) AS chosen,
+			SELECT id, ($4::text = '' OR coalesce(tenant = $4, false)) AND received >= $5 AND received < $6 AND ($7::int[] IS NULL OR kind = ANY($7)) AS chosen,
 				row_number() OVER (ORDER BY id DESC) AS number, count(*) OVER () AS number_of_all
 			FROM (SELECT id, tenant, received, kind FROM events WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT $3) AS stretch
 		) AS all_of_it WHERE chosen OR number = number_of_all ORDER BY id DESC`

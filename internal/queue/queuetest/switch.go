@@ -129,7 +129,7 @@ var noteTests = map[string]func(*fixture){
 		} {
 			got := notes[i]
 			f.near("at", got.At, want.At)
-			want.ID, want.At, want.Kind = got.ID, got.At, queue.NoteConfiguration
+			want.ID, want.At, want.Kind, want.Node = got.ID, got.At, queue.NoteConfiguration, got.Node
 			equal(f, "note", got, want)
 		}
 		if notes[0].ID == notes[1].ID || notes[0].ID == 0 {

@@ -1,0 +1,62 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
+)
+
+// keepUp does each second what else would be done only when events come: it finds out
+// whether the database can be written again, and counts what is unfinished.
+func (db *DB) keepUp() {
+	const second = time.Second
+	for n := 1; ; n++ {
+		timer := time.NewTimer(second)
+		select {
+		case <-timer.C:
+		case <-db.closed:
+			timer.Stop()
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+		err := db.connected(ctx, func(conn *pgxpool.Conn) error {
+			if err := db.countPending(ctx, conn); err != nil {
+				return err
+			}
+			if db.hasFailed() {
+				if err := db.probe(ctx, conn); err != nil {
+					return err
+				}
+				db.working()
+			}
+			if n%30 != 0 {
+				return nil
+			}
+			_, err := conn.Exec(ctx, forgetKeys)
+			return err
+		})
+		cancel()
+		if err != nil && !db.isClosed() {
+			if fateOf(err) == unreached || isLost(err) {
+				db.failing(err)
+			} else {
+				db.logger.Warn("looking after the queue", zap.Error(err))
+			}
+		}
+	}
+}
+
+func (db *DB) hasFailed() bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.failed
+}
+
+// probe writes next to nothing, to find out whether writing works again: when it does
+// not, senders may stay away, and no other write comes to show it.
+func (db *DB) probe(ctx context.Context, q querier) error {
+	_, err := q.Exec(ctx, "UPDATE sessions SET watching = watching WHERE id = $1", db.nodes.session)
+	return err
+}
