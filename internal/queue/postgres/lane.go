@@ -26,7 +26,7 @@ type lane struct {
 	// tableFrom is when the table may have something due, as far as this node knows;
 	// zero: right now.
 	tableFrom time.Time
-	// looked is when the table was last looked through.
+	// looked is when the table was last looked through, by the real clock also in tests.
 	looked time.Time
 	// lookedFor is how long that took.
 	lookedFor time.Duration

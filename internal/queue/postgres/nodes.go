@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -88,14 +87,14 @@ func (db *DB) mark() mark { return db.nodes.self.Mark() }
 // forbid it since.
 func (db *DB) lends(l *lane, since mark) bool { return db.nodes.self.Lends(l.name, since) }
 
-// holdLane reports whether this node may lease deliveries of an action for a time, as
-// far as OneNode says. It asks the database.
-func (db *DB) holdLane(ctx context.Context, action string, lasts time.Duration) (bool, error) {
+// oneNode is what statements are given that lease deliveries: the action if one node
+// at a time takes it, else nil.
+func (db *DB) oneNode(action string) *string {
 	if !db.nodes.self.OneNodeTakes(action) {
-		return true, nil
+		return nil
 	}
-	lane, err := db.nodes.self.Hold(ctx, action, lasts)
-	return lane == cluster.LaneOfThis, err
+	written := encodeText(action)
+	return &written
 }
 
 // Node implements queue.Cluster.

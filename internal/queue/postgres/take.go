@@ -13,16 +13,19 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
+	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/cluster"
 )
 
 // takeDue leases what is due, the longest waiting first. What other nodes are about to
-// lease is passed over. A lease that has run out counts as none.
+// lease is passed over. A lease that has run out counts as none. Of an action that one
+// node at a time takes, no lease lasts longer than the node holds its lane.
 const takeDue = `WITH due AS (
 		SELECT delivery FROM waiting WHERE action = $1 AND place <= now_us() AND (leased_until IS NULL OR leased_until <= now_us())
 			AND NOT EXISTS (SELECT 1 FROM actions WHERE id = $1 AND (paused OR barred_until > now_us()))
+			AND ($5::text IS NULL OR EXISTS (SELECT 1 FROM lanes WHERE action = $5 AND session = $4 AND until > now_us()))
 		ORDER BY place, delivery LIMIT $2 FOR UPDATE SKIP LOCKED
 	), t AS (
-		UPDATE waiting w SET leased_until = now_us() + $3::bigint, owner = $4, lease = w.lease + 1 FROM due WHERE w.action = $1 AND w.delivery = due.delivery
+		UPDATE waiting w SET leased_until = least(now_us() + $3::bigint, (SELECT until FROM lanes WHERE action = $5)), owner = $4, lease = w.lease + 1 FROM due WHERE w.action = $1 AND w.delivery = due.delivery
 		RETURNING w.delivery, w.lease, w.place, w.since, w.attempts, w.first_attempt, w.order_key, w.key_hash
 	)
 	SELECT t.delivery, t.lease, t.place, t.since, t.attempts, t.first_attempt, t.order_key, t.key_hash,
@@ -90,13 +93,13 @@ func (db *DB) mustLook(l *lane) bool {
 		return false
 	}
 	now := db.now()
-	return !l.tableFrom.After(now) || now.Sub(l.looked) >= max(db.options.limits.poll, 20*l.lookedFor)
+	return !l.tableFrom.After(now) || time.Since(l.looked) >= max(db.options.limits.poll, 20*l.lookedFor)
 }
 
 // untilLook is how long it takes until mustLook. DB.mu is held.
 func (db *DB) untilLook(l *lane) time.Duration {
 	now := db.now()
-	wait := max(db.options.limits.poll, 20*l.lookedFor) - now.Sub(l.looked)
+	wait := max(db.options.limits.poll, 20*l.lookedFor) - time.Since(l.looked)
 	return max(min(wait, l.tableFrom.Sub(now)), 5*time.Millisecond)
 }
 
@@ -109,10 +112,14 @@ const mostAhead = 256
 func (db *DB) look(l *lane, n int) []queue.Lease {
 	l.fetching = true
 	began := db.now()
-	if began.Sub(l.looked) > 100*time.Millisecond {
+	if time.Since(l.looked) > 100*time.Millisecond {
 		l.ahead = 0
 	}
 	mark, limit := db.mark(), n
+	lasts, one := db.options.Lease, db.oneNode(l.name)
+	if one != nil {
+		lasts -= lasts / cluster.LaneAgain
+	}
 	if db.lends(l, mark) {
 		limit += max(min(l.ahead, db.room(l)), 0)
 	}
@@ -123,11 +130,11 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 	defer db.fetches.Done()
 	db.mu.Unlock()
 	started := time.Now()
-	leases, next, err := db.fetch(l, id, limit)
+	leases, next, err := db.fetch(l, id, limit, one)
 	took := time.Since(started)
 	db.mu.Lock()
 	l.fetching = false
-	l.looked, l.lookedFor = began, took
+	l.looked, l.lookedFor = started, took
 	if err != nil {
 		l.tableFrom = began.Add(db.options.limits.poll)
 		if !errors.Is(err, queue.ErrClosed) && !errors.Is(err, queue.ErrUnavailable) && !db.closing {
@@ -149,7 +156,7 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 	}
 	var handed []queue.Lease
 	for _, taken := range leases {
-		taken.expires, taken.mark = began.Add(db.options.Lease), mark
+		taken.expires, taken.mark = began.Add(lasts), mark
 		if db.closing || !db.open(l) {
 			taken.over = true
 			db.giveBack = append(db.giveBack, taken)
@@ -179,12 +186,14 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 // fetch leases deliveries in the table. If there are fewer than the limit it returns in
 // how many microseconds the next is due, nil if there is none. Nothing is used before
 // the statement has ended: its rows come while it may still fail.
-func (db *DB) fetch(l *lane, id int32, limit int) (leases []*lease, next *int64, err error) {
+func (db *DB) fetch(l *lane, id int32, limit int, one *string) (leases []*lease, next *int64, err error) {
 	// A query that is cut off leaves leases that nobody has.
 	ctx := context.Background()
 	err = db.withConnection(ctx, func(conn *pgxpool.Conn) error {
-		if mine, err := db.holdLane(ctx, l.name, db.options.Lease); err != nil || !mine {
-			return err
+		if one != nil {
+			if lane, err := db.nodes.self.Hold(ctx, conn, l.name, db.options.Lease); err != nil || lane != cluster.LaneOfThis {
+				return err
+			}
 		}
 		if id == 0 {
 			if err := db.storeActionsOf(ctx, conn, []*lane{l}); err != nil {
@@ -194,7 +203,7 @@ func (db *DB) fetch(l *lane, id int32, limit int) (leases []*lease, next *int64,
 			id = l.id
 			db.mu.Unlock()
 		}
-		rows, err := conn.Query(ctx, takeDue, id, limit, db.options.Lease.Microseconds(), db.nodes.session)
+		rows, err := conn.Query(ctx, takeDue, id, limit, db.options.Lease.Microseconds(), db.nodes.session, one)
 		if err != nil {
 			return err
 		}
@@ -293,7 +302,8 @@ func (db *DB) decode(l *lane, r *takenRow) *lease {
 	return taken
 }
 
-const extendLease = `UPDATE waiting SET leased_until = greatest(leased_until, now_us() + $4::bigint) WHERE action = $1 AND delivery = $2 AND lease = $3 AND leased_until > now_us()`
+const extendLease = `UPDATE waiting SET leased_until = greatest(leased_until, now_us() + $4::bigint) WHERE action = $1 AND delivery = $2 AND lease = $3 AND leased_until > now_us()
+	AND ($5::text IS NULL OR EXISTS (SELECT 1 FROM lanes WHERE action = $5 AND session = $6 AND until >= now_us() + $4))`
 
 // Extend implements queue.Queue.
 func (db *DB) Extend(ctx context.Context, token queue.Token, d time.Duration) error {
@@ -310,14 +320,21 @@ func (db *DB) extend(ctx context.Context, token queue.Token, d time.Duration) er
 	if err != nil {
 		return err
 	}
-	// A lease that was given before the action was for one node lasts.
-	if _, err := db.holdLane(ctx, l.lane.name, d); err != nil {
-		return reached(err)
-	}
 	began := db.now()
 	held := false
 	if err := db.withConnection(ctx, func(conn *pgxpool.Conn) error {
-		done, err := conn.Exec(ctx, extendLease, l.lane.id, l.delivery, l.number, (d + time.Microsecond - 1).Microseconds())
+		one := db.oneNode(l.lane.name)
+		if one != nil {
+			// Somewhat longer, for the time until the lease is extended.
+			lane, err := db.nodes.self.Hold(ctx, conn, l.lane.name, d+db.options.Lease/cluster.LaneAgain)
+			switch {
+			case err != nil || lane == cluster.LaneOfAnother:
+				return err
+			case lane == cluster.LaneFree:
+				one = nil // it was leased before there was a lane
+			}
+		}
+		done, err := conn.Exec(ctx, extendLease, l.lane.id, l.delivery, l.number, (d + time.Microsecond - 1).Microseconds(), one, db.nodes.session)
 		held = done.RowsAffected() > 0
 		return err
 	}); err != nil {

@@ -482,7 +482,7 @@ func TestLaneIsOfOneNodeAtATime(t *testing.T) {
 	a, b := s.join("a", nil), s.join("b", nil)
 	hold := func(n *node, want Lane) {
 		t.Helper()
-		if got, err := n.Hold(t.Context(), "x", n.options.Lease); err != nil || got != want {
+		if got, err := n.Hold(t.Context(), s.pool, "x", n.options.Lease); err != nil || got != want {
 			t.Errorf("Hold of %s gave %v, %v, want %v", n.Name(), got, err, want)
 		}
 	}
@@ -506,14 +506,14 @@ func TestLaneIsOfOneNodeAtATime(t *testing.T) {
 
 	// A lane lasts longer than what was leased under it.
 	c := s.join("c", nil)
-	if lane, err := a.Hold(t.Context(), "x", time.Hour); err != nil || lane != LaneOfThis {
+	if lane, err := a.Hold(t.Context(), s.pool, "x", time.Hour); err != nil || lane != LaneOfThis {
 		t.Error(lane, err)
 	}
 	a.Stop()
 	hold(c, LaneOfAnother)
 	s.exec("UPDATE lanes SET until = until - 3600*1000000::bigint")
 	s.eventually("the lane of a node that vanished goes to another", func() bool {
-		lane, err := c.Hold(t.Context(), "x", c.options.Lease)
+		lane, err := c.Hold(t.Context(), s.pool, "x", c.options.Lease)
 		return err == nil && lane == LaneOfThis
 	})
 	c.OneNode(nil)

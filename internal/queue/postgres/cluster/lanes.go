@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// laneAgain is into how many parts a lease is divided: a node that takes goes on
-// holding its lane after each.
-const laneAgain = 10
+// LaneAgain is into how many parts a lease is divided: after each, a node that takes
+// holds its lane anew. So when it takes, the lane lasts for all but one of them.
+const LaneAgain = 10
 
 // lanes are the actions of which one node at a time takes: the one that holds the
 // lane. No lease that is given under it lasts longer than the lane, so that the next
@@ -32,6 +32,11 @@ func (n *Node) OneNode(actions []string) {
 	next := *n.state.Load()
 	for action := range alone {
 		if !next.alone[action] {
+			changed = append(changed, action)
+		}
+	}
+	for action := range next.alone {
+		if !alone[action] {
 			changed = append(changed, action)
 		}
 	}
@@ -62,7 +67,7 @@ const (
 // Hold takes the lane of an action, or keeps it, for a time from now. Leases of the
 // action end no later than the lane, so that nothing of it is leased when another node
 // takes the lane.
-func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (Lane, error) {
+func (n *Node) Hold(ctx context.Context, q Querier, action string, lasts time.Duration) (Lane, error) {
 	n.lanes.mu.Lock()
 	held, ok := n.lanes.held[action]
 	n.lanes.mu.Unlock()
@@ -73,11 +78,11 @@ func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (La
 	// A node that holds the lane keeps it. One that does not takes it once it is
 	// free, and nothing is leased that was taken without one.
 	var mine bool
-	err := n.options.Pool.QueryRow(ctx, "UPDATE lanes SET until = greatest(until, now_us() + $3) WHERE action = $1 AND session = $2 AND until > now_us() RETURNING true",
+	err := q.QueryRow(ctx, "UPDATE lanes SET until = greatest(until, now_us() + $3) WHERE action = $1 AND session = $2 AND until > now_us() RETURNING true",
 		written, n.session, lasts.Microseconds()).Scan(&mine)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var other bool
-		err = n.options.Pool.QueryRow(ctx, `WITH taken AS (
+		err = q.QueryRow(ctx, `WITH taken AS (
 				INSERT INTO lanes AS l (action, session, until) SELECT $1, $2, now_us() + $3
 				WHERE NOT EXISTS (SELECT 1 FROM waiting WHERE action = (SELECT id FROM actions WHERE name = $1) AND leased_until > now_us() AND owner <> $2)
 				ON CONFLICT (action) DO UPDATE SET session = excluded.session, until = excluded.until WHERE l.until <= now_us()
@@ -96,7 +101,7 @@ func (n *Node) Hold(ctx context.Context, action string, lasts time.Duration) (La
 	}
 	if lasts >= n.options.Lease {
 		n.lanes.mu.Lock()
-		n.lanes.held[action] = span{began: asked, lasts: n.options.Lease / laneAgain}
+		n.lanes.held[action] = span{began: asked, lasts: n.options.Lease / LaneAgain}
 		n.lanes.mu.Unlock()
 	}
 	return LaneOfThis, nil

@@ -62,7 +62,7 @@ type Options struct {
 // for the database: the other node's command waits for them.
 type Hooks struct {
 	// Changed says that actions were paused or not, cancelled, moved or made due,
-	// or go to one node from now on: what was leased for them before and is still
+	// or go to one node from now on or no more: what was leased for them before and is still
 	// in memory is not to be handed out (Lends says so too), and takers look again.
 	Changed func(actions []string)
 	// Due says that another node stored deliveries of these actions for others to
