@@ -143,7 +143,11 @@ func writeDetail(w io.Writer, detail inspect.Detail) {
 		fmt.Fprintf(w, "Subject    %s\n", printable(detail.Subject))
 	}
 	fmt.Fprintf(w, "Id         %s\n", detail.ID)
-	fmt.Fprintf(w, "Received   %s\n", zonedMoment(detail.Received))
+	by := ""
+	if detail.Node != "" {
+		by = " by node " + printable(detail.Node)
+	}
+	fmt.Fprintf(w, "Received   %s%s\n", zonedMoment(detail.Received), by)
 	if detail.Test {
 		fmt.Fprintln(w, "Test       sent by an administrator")
 	}

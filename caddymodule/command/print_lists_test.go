@@ -163,6 +163,24 @@ History        kept for 30d, up to 2.0 GiB
 			}
 		}
 	}
+	nodes := NewFakeRelay(t, map[string]string{"GET status": `{"receive_only":true,"nodes":[
+		{"name":"a","version":"v1.2.0","configuration":"0a1b2c3d4e5f","delivers":false,"started":"2026-03-13T10:41:00Z","seen":"2026-03-14T10:41:00Z","lives":true,"self":true},
+		{"name":"b","configuration":"ffffffffffff","delivers":true,"started":"2026-03-13T10:41:00Z","seen":"2026-03-14T10:41:00Z","lives":true,"differs":true},
+		{"name":"c","seen":"2026-03-14T10:41:00Z","vanished":true},{"name":"d","seen":"2026-03-14T10:41:00Z","closed":true}],
+		"backlog":[{"action":"new","count":2,"oldest":"2026-03-13T10:41:00Z","carriers":["b"]}]}`})
+	out, report, status = nodes.Run("status")
+	for _, want := range []string{
+		"Node           a (this one), v1.2.0, configuration 0a1b2c3d4e5f, only receives, running since " + at("2026-03-13T10:41:00Z") + ", last sign of life " + at("2026-03-14T10:41:00Z") + "\n",
+		"Node           b, built without a revision, configuration ffffffffffff (another than this node's), running since ",
+		"VANISHED       c, last sign of life " + at("2026-03-14T10:41:00Z") + "\n",
+		"Node           d, ended " + at("2026-03-14T10:41:00Z") + "\n",
+		"Delivers       nothing: this node only receives (deliver off)\n",
+		"; the configuration of this node does not have it, they are carried out by b\n",
+	} {
+		if status != 0 || !strings.Contains(out, want) {
+			t.Errorf("status %d: there is no %q in\n%s%s", status, want, out, report)
+		}
+	}
 	quiet := NewFakeRelay(t, map[string]string{"GET status": `{"probes":17,"timezone":"UTC","timezone_doubt":"this machine names no time zone"}`})
 	if out, report, status := quiet.Run("status"); status != 0 || !strings.Contains(out, "17 requests in the last hour, as scanners send them") ||
 		!strings.Contains(out, "Relay          built without a revision, running since ") ||

@@ -23,6 +23,16 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	if !status.Loaded.IsZero() { // not known while the queue is not open
 		line("Configuration", "loaded %s", clock(status.Loaded))
 	}
+	for _, node := range status.Nodes {
+		label := "Node"
+		if node.Vanished {
+			label = "VANISHED"
+		}
+		line(label, "%s", nodeText(node))
+	}
+	if status.ReceiveOnly {
+		line("Delivers", "nothing: this node only receives (deliver off)")
+	}
 	if status.Off {
 		line("SWITCHED OFF", "everything, by the configuration (active off)")
 	}
@@ -157,6 +167,28 @@ func timezoneText(status inspect.Status) string {
 	return text
 }
 
+// nodeText says what a node is and runs.
+func nodeText(node relay.Node) string {
+	text := node.Name
+	if node.Self {
+		text += " (this one)"
+	}
+	switch {
+	case node.Closed:
+		return text + ", ended " + clock(node.Seen)
+	case node.Vanished:
+		return text + ", last sign of life " + clock(node.Seen)
+	}
+	text += ", " + cmp.Or(node.Version, "built without a revision") + ", configuration " + cmp.Or(node.Configuration, "not known")
+	if node.Differs {
+		text += " (another than this node's)"
+	}
+	if !node.Delivers {
+		text += ", only receives"
+	}
+	return text + ", running since " + clock(node.Started) + ", last sign of life " + clock(node.Seen)
+}
+
 // troubleText says what is wrong with the queue.
 func troubleText(trouble queue.Trouble) string {
 	text := "since " + clock(trouble.Since) + ": " + trouble.Message
@@ -177,6 +209,9 @@ func waitingText(waiting inspect.BacklogLine) string {
 	text := fmt.Sprintf("%s for %s, the oldest since %s", counted(waiting.Count, "delivery", "deliveries"), waiting.Action, clock(waiting.Oldest))
 	if waiting.Unknown {
 		text += "; there is no such action any more: move them to another, or cancel them"
+	}
+	if len(waiting.Carriers) > 0 {
+		text += "; the configuration of this node does not have it, they are carried out by " + strings.Join(waiting.Carriers, ", ")
 	}
 	switch {
 	case waiting.Held != nil && waiting.Held.Kind != queue.SwitchAction:

@@ -15,7 +15,10 @@ func statusCommand() *cobra.Command {
 Shows what is switched off and until when, what waits for each action, which
 targets are down, which sources are quiet, what the last hour brought,
 and how full the disk is. It warns of requests that Caddy would answer with an
-empty 200 although nothing takes them, and of secrets that were left out.
+empty 200 although nothing takes them, and of secrets that were left out. If
+several nodes share the queue, it lists them and warns if they run different
+versions or configurations, or if one vanished in the last day. Targets,
+sources and refused requests are those of the node that is asked.
 
 It names the requests of the last hour that were refused or that no mount took,
 if they most likely came from senders: they carried a credential, came from an
@@ -29,7 +32,7 @@ The exit status serves in monitoring:
   2  something is off, down or quiet, or waits for an action that is gone; or
      the queue is in trouble; or senders were refused in the last hour; or a
      delivery failed for good in the last day and is not mended; or there is a
-     warning: the configuration may lose events`,
+     warning: the configuration may lose events, or nodes differ`,
 		Example: "  caddy event-relay status",
 		Args:    cobra.NoArgs,
 		RunE:    running(runStatus),

@@ -74,7 +74,7 @@ func explain(c *call) (any, error) {
 }
 
 func backlog(c *call) (any, error) {
-	waiting, err := c.Runtime.Store().Backlog(c.r.Context())
+	waiting, err := inspect.BacklogOf(c.r.Context(), c.Runtime)
 	return list(waiting), err
 }
 

@@ -69,16 +69,20 @@ func warnings(ctx context.Context, runtime *relay.Runtime, generation *relay.Gen
 	if err != nil {
 		return nil, fmt.Errorf("checking the configuration against the stored events: %w", err)
 	}
-	backlog, err := runtime.Store().Backlog(ctx)
+	backlog, err := BacklogOf(ctx, runtime)
 	if err != nil {
 		return nil, fmt.Errorf("checking what waits: %w", err)
+	}
+	nodes, err := relay.Nodes(ctx, runtime)
+	if err != nil {
+		return nil, err
 	}
 	var zone []string
 	if doubt := generation.Configuration.ZoneDoubt; doubt != "" {
 		zone = append(zone, doubt)
 	}
 	return slices.Concat(loadWarnings(generation), zone, absent, warnOfUndefined(generation), warnOfUnescaped(generation), warnOfUnused(generation),
-		warnOfSwitches(generation, runtime.Switches()), warnOfUnknown(generation, backlog)), nil
+		warnOfSwitches(generation, runtime.Switches()), warnOfUnknown(backlog), nodeWarnings(nodes, time.Now(), generation.Configuration.Zone)), nil
 }
 
 type eventName struct{ source, event string }
@@ -284,9 +288,9 @@ func warnOfSwitches(g *relay.Generation, switches []queue.Switch) (warnings []st
 }
 
 // warnOfUnknown names the actions that are gone while deliveries of them wait.
-func warnOfUnknown(g *relay.Generation, backlog []queue.Backlog) (warnings []string) {
+func warnOfUnknown(backlog []BacklogLine) (warnings []string) {
 	for _, waiting := range backlog {
-		if g.Action(waiting.Action) == nil {
+		if waiting.Unknown {
 			warnings = append(warnings, fmt.Sprintf("action %s: there is no such action any more, and deliveries of it wait (%d); "+
 				"move them to another action, cancel them, or bring it back", waiting.Action, waiting.Count))
 		}

@@ -231,14 +231,20 @@ func Explain(ctx context.Context, runtime *relay.Runtime, id string, at time.Tim
 }
 
 func find(ctx context.Context, runtime *relay.Runtime, id string) (*event.Event, error) {
+	e, _, err := findOf(ctx, runtime, id)
+	return e, err
+}
+
+// findOf returns a stored event and the node that received it.
+func findOf(ctx context.Context, runtime *relay.Runtime, id string) (e *event.Event, node string, err error) {
 	history, err := runtime.Store().Find(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if history.Event == nil {
-		return nil, fmt.Errorf("reading event %s: its request is no longer stored: %w", id, queue.ErrNotFound)
+		return nil, "", fmt.Errorf("reading event %s: its request is no longer stored: %w", id, queue.ErrNotFound)
 	}
-	return history.Event, nil
+	return history.Event, history.Summary.Node, nil
 }
 
 // StoredEvent is an event as it is stored, to be carried to another process

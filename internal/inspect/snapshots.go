@@ -31,6 +31,8 @@ type Snapshot struct {
 	ID     int64     `json:"id"`
 	Digest string    `json:"digest"`
 	Loaded time.Time `json:"loaded"`
+	// Node is the node that loaded it, empty if the queue is not shared.
+	Node string `json:"node,omitempty"`
 	// Text is the configuration as indented JSON, and Caddyfile as an event_relay
 	// block, which is empty if a Caddyfile cannot say it. Changes is how it differs
 	// from the one before as a unified diff, of the Caddyfile if both have one.
@@ -56,7 +58,7 @@ func Snapshots(ctx context.Context, runtime *relay.Runtime) ([]Snapshot, error) 
 }
 
 func snapshotOf(note queue.Note) Snapshot {
-	return Snapshot{ID: note.ID, Digest: note.Name, Loaded: note.At}
+	return Snapshot{ID: note.ID, Digest: note.Name, Loaded: note.At, Node: note.Node}
 }
 
 // FindSnapshot returns one of them, with what it says and what changed. It wraps
@@ -78,8 +80,8 @@ func FindSnapshot(ctx context.Context, runtime *relay.Runtime, id int64) (Snapsh
 		return fail(err)
 	}
 	before := ""
-	if at+1 < len(notes) {
-		if before, err = textOf(ctx, runtime, notes[at+1]); err != nil {
+	if earlier := noteOf(notes[at+1:], notes[at].Node); earlier >= 0 {
+		if before, err = textOf(ctx, runtime, notes[at+1+earlier]); err != nil {
 			return fail(err)
 		}
 	}
@@ -94,6 +96,11 @@ func FindSnapshot(ctx context.Context, runtime *relay.Runtime, id int64) (Snapsh
 		return fail(err)
 	}
 	return snapshot, nil
+}
+
+// noteOf returns where the newest note of a node is in a list, -1 if there is none.
+func noteOf(notes []queue.Note, node string) int {
+	return slices.IndexFunc(notes, func(note queue.Note) bool { return note.Node == node })
 }
 
 // caddyfileOf returns a snapshot as an event_relay block, "" if it cannot be one.
@@ -142,13 +149,13 @@ func changes(before, after string) (string, error) {
 }
 
 // ExplainThen says what the configuration that was in force when a stored event
-// was received does about it, at the time of receipt. Its secrets are not known any more and show as
+// was received, on the node that received it, does about it, at the time of receipt. Its secrets are not known any more and show as
 // ***.
 func ExplainThen(ctx context.Context, runtime *relay.Runtime, id string) (Explanation, Snapshot, error) {
 	fail := func(err error) (Explanation, Snapshot, error) {
 		return Explanation{}, Snapshot{}, fmt.Errorf("explaining an event by the configuration of its time: %w", err)
 	}
-	e, err := find(ctx, runtime, id)
+	e, node, err := findOf(ctx, runtime, id)
 	if err != nil {
 		return Explanation{}, Snapshot{}, err
 	}
@@ -156,19 +163,29 @@ func ExplainThen(ctx context.Context, runtime *relay.Runtime, id string) (Explan
 	if generation == nil {
 		return fail(relay.ErrNotInService)
 	}
-	notes, err := runtime.Store().Notes(ctx, queue.NoteConfiguration, time.Time{}, e.Received.Add(1), 1, true)
+	notes, err := runtime.Store().Notes(ctx, queue.NoteConfiguration, time.Time{}, e.Received.Add(1), mostSnapshots, false)
 	if err != nil {
 		return fail(err)
 	}
-	if len(notes) == 0 {
-		return fail(fmt.Errorf("no configuration is kept from %s or before: %w", e.Received.Format(time.RFC3339), queue.ErrNotFound))
+	at := noteOf(notes, node)
+	if at < 0 {
+		of := ""
+		if node != "" {
+			of = " of node " + node
+		}
+		return fail(fmt.Errorf("no configuration%s is kept from %s or before: %w", of, e.Received.Format(time.RFC3339), queue.ErrNotFound))
 	}
-	then, err := generation.DryRun(json.RawMessage(notes[0].Text))
+	note := notes[at]
+	whole, err := runtime.Store().FindNote(ctx, note.Kind, note.Name)
+	if err != nil {
+		return fail(err)
+	}
+	then, err := generation.DryRun(json.RawMessage(whole.Text))
 	if err == nil {
 		then, err = then.At(e.Received)
 	}
 	if err != nil {
-		return fail(fmt.Errorf("the configuration loaded at %s cannot be read any more: %w", notes[0].At.Format(time.RFC3339), err))
+		return fail(fmt.Errorf("the configuration loaded at %s cannot be read any more: %w", note.At.Format(time.RFC3339), err))
 	}
-	return explain(then, []*event.Event{e}), snapshotOf(notes[0]), nil
+	return explain(then, []*event.Event{e}), snapshotOf(note), nil
 }

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,12 +32,18 @@ type Status struct {
 	Down []relay.TargetDown `json:"down"`
 	// Warnings are about what may lose events: requests that nothing takes and that
 	// are answered 200, secrets that were left out, files of secrets that have
-	// changed since they were read.
+	// changed since they were read. Of several nodes, they say which vanished, and
+	// that these run different things.
 	Warnings []string `json:"warnings"`
 	// Refused are the requests of the last hour that were refused, or that no mount took,
 	// and most likely came from senders, newest first. Probes counts the others.
 	Refused []relay.Rejection `json:"refused"`
 	Probes  int               `json:"probes"`
+	// Nodes are the nodes that share the queue, ordered by name. Down and Quiet, and what
+	// was refused, are those of this one.
+	Nodes []relay.Node `json:"nodes,omitempty"`
+	// ReceiveOnly says that this node carries out no deliveries (deliver off).
+	ReceiveOnly bool `json:"receive_only,omitempty"`
 	// Timezone is the name of the relay's time zone, in which rules and commands name
 	// times, and UTCOffset how many seconds it is ahead of UTC now. TimezoneDoubt says,
 	// if the machine does not name its zone, that times are therefore in UTC.
@@ -65,11 +72,38 @@ type Status struct {
 // BacklogLine is what waits for one action, and why it may.
 type BacklogLine struct {
 	queue.Backlog
-	// Unknown says that no such action is configured any more: its deliveries
-	// wait until they are moved or cancelled or it comes back.
+	// Unknown says that no such action is configured any more, on any node: its
+	// deliveries wait until they are moved or cancelled or it comes back.
 	Unknown bool `json:"unknown,omitempty"`
+	// Carriers are the nodes that carry out its deliveries, if the configuration of
+	// this one does not have it.
+	Carriers []string `json:"carriers,omitempty"`
 	// Held is the switch that keeps all of them waiting, nil for none.
 	Held *queue.Switch `json:"held,omitempty"`
+}
+
+// BacklogOf returns what waits for each action that has unfinished deliveries.
+func BacklogOf(ctx context.Context, runtime *relay.Runtime) ([]BacklogLine, error) {
+	generation := runtime.Generation()
+	if generation == nil {
+		return nil, relay.ErrNotInService
+	}
+	backlog, err := runtime.Store().Backlog(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the backlog: %w", err)
+	}
+	lines := make([]BacklogLine, len(backlog))
+	for i, waits := range backlog {
+		line := BacklogLine{Backlog: waits, Held: relay.HeldBy(runtime, waits.Action)}
+		if generation.Action(waits.Action) == nil {
+			if line.Carriers, err = relay.Carriers(ctx, runtime, waits.Action); err != nil {
+				return nil, err
+			}
+			line.Unknown = len(line.Carriers) == 0
+		}
+		lines[i] = line
+	}
+	return lines, nil
 }
 
 // FailedLine is what failed for good of one action.
@@ -134,7 +168,7 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 	configuration, state := &generation.Configuration, runtime.State()
 	status := Status{
 		Version: configuration.Version, Started: state.Started, Loaded: state.Loaded, Configuration: state.Configuration,
-		Off: configuration.Disabled, Switches: runtime.Switches(),
+		Off: configuration.Disabled, ReceiveOnly: !configuration.Delivers(), Switches: runtime.Switches(),
 		Warnings: loadWarnings(generation),
 		Refused:  state.Refused, Probes: state.Probes,
 		Timezone: configuration.Zone.String(), TimezoneDoubt: configuration.ZoneDoubt,
@@ -155,19 +189,34 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 	if runtime.Unavailable() != nil {
 		return status, nil
 	}
-	backlog, err := runtime.Store().Backlog(ctx)
-	if err != nil {
-		return Status{}, fmt.Errorf("reading the backlog: %w", err)
-	}
-	for _, line := range backlog {
-		status.Backlog = append(status.Backlog, BacklogLine{Backlog: line, Unknown: generation.Action(line.Action) == nil, Held: relay.HeldBy(runtime, line.Action)})
-	}
-	if status.Failed, err = failedLately(ctx, runtime, now); err != nil {
+	if err := status.read(ctx, runtime, generation, now); errors.Is(err, queue.ErrUnavailable) {
+		// A trouble of the queue says why.
+		return status, nil
+	} else if err != nil {
 		return Status{}, err
 	}
+	return status, nil
+}
+
+// read adds what is stored.
+func (status *Status) read(ctx context.Context, runtime *relay.Runtime, generation *relay.Generation, now time.Time) error {
+	backlog, err := BacklogOf(ctx, runtime)
+	if err != nil {
+		return err
+	}
+	status.Backlog = backlog
+	if status.Nodes, err = relay.Nodes(ctx, runtime); err != nil {
+		return err
+	}
+	status.Warnings = append(status.Warnings, nodeWarnings(status.Nodes, now, generation.Configuration.Zone)...)
+	failed, err := failedLately(ctx, runtime, now)
+	if err != nil {
+		return err
+	}
+	status.Failed = failed
 	series, err := runtime.Store().Series(ctx, now.Add(-time.Hour), now, 60)
 	if err != nil {
-		return Status{}, fmt.Errorf("counting the last hour: %w", err)
+		return fmt.Errorf("counting the last hour: %w", err)
 	}
 	for _, point := range series.Points {
 		for decision, n := range point.Events {
@@ -177,5 +226,5 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 			status.LastHour[string(state)] += n
 		}
 	}
-	return status, nil
+	return nil
 }

@@ -20,6 +20,11 @@ func Report(r *Runtime, ctx context.Context, now time.Time) { r.watch.report(ctx
 // FindDown has a runtime take note that a target went down or came up.
 func FindDown(r *Runtime, change forward.TargetChange) { r.watch.target(change) }
 
+// AttemptsOf returns how many attempts of an action a runtime made with a result.
+func AttemptsOf(t *testing.T, r *Runtime, action, result string) float64 {
+	return Samples(t, r.metrics, new(Stack))["attempts_total{"+action+","+result+"}"]
+}
+
 // Silent returns the sources that are silent at a time.
 func Silent(r *Runtime, generation *Generation, now time.Time) []QuietSource {
 	return r.watch.silent(generation, now)

@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,6 +38,14 @@ var (
 		"Below how many free bytes events are refused (min_free); 0 if free space is not looked at.")
 	switchedOffMetric = metric("switched_off",
 		"What was switched off while the relay was running: 1 for each, by kind (action, event, all) and name.", "kind", "name")
+	nodeUpMetric = metric("node_up",
+		"Whether a node that shares the queue lives (1) or vanished without closing it (0), of those seen in the last week, by node.", "node")
+	nodeSeenMetric = metric("node_seen_seconds",
+		"How long ago a node that lives or vanished gave its last sign of life, by node.", "node")
+	nodeInfoMetric = metric("node_info",
+		"The version and the configuration of a node that lives, and whether it carries out deliveries (true or false), as labels; the value is always 1.", "node", "version", "configuration", "delivers")
+	nodesDifferMetric = metric("nodes_differ",
+		"Whether the nodes that live run different versions or configurations (1) or not (0).")
 	versionMetric = metric("version_info",
 		"The version of Event Relay, as a label; the value is always 1.", "version")
 )
@@ -54,7 +63,7 @@ type present struct{ stack *Stack }
 func (present) Describe(descriptions chan<- *prometheus.Desc) {
 	for _, description := range []*prometheus.Desc{
 		pendingMetric, oldestPendingMetric, downMetric, quietMetric,
-		maxPendingMetric, queueBytesMetric, queueFreeMetric, standbysMetric, oldestTransactionMetric, minFreeMetric, switchedOffMetric, versionMetric,
+		maxPendingMetric, queueBytesMetric, queueFreeMetric, standbysMetric, oldestTransactionMetric, minFreeMetric, switchedOffMetric, nodeUpMetric, nodeSeenMetric, nodeInfoMetric, nodesDifferMetric, versionMetric,
 	} {
 		descriptions <- description
 	}
@@ -120,6 +129,21 @@ func (p present) Collect(into chan<- prometheus.Metric) {
 	for _, off := range runtime.Switches() {
 		gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
 	}
+	if nodes, err := Nodes(ctx, runtime); err == nil && nodes != nil {
+		differ := false
+		for _, node := range nodes {
+			if node.Closed {
+				continue
+			}
+			gauge(nodeUpMetric, oneIf(node.Lives), node.Name)
+			gauge(nodeSeenMetric, max(0, time.Since(node.Seen).Seconds()), node.Name)
+			if node.Lives {
+				gauge(nodeInfoMetric, 1, node.Name, cmp.Or(node.Version, "unknown"), node.Configuration, strconv.FormatBool(node.Delivers))
+				differ = differ || node.Differs || node.Version != configuration.Version
+			}
+		}
+		gauge(nodesDifferMetric, oneIf(differ))
+	}
 	gauge(versionMetric, 1, cmp.Or(configuration.Version, "unknown"))
 }
 
@@ -138,6 +162,13 @@ func gaugeServer(gauge func(*prometheus.Desc, float64, ...string), server *queue
 	}
 	gauge(standbysMetric, synchronous)
 	gauge(oldestTransactionMetric, oldest)
+}
+
+func oneIf(holds bool) float64 {
+	if holds {
+		return 1
+	}
+	return 0
 }
 
 // downByAction returns how many targets of each action are down.

@@ -1,9 +1,15 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -13,13 +19,138 @@ import (
 // and tells its own notes from those of the others. Without a queue.Cluster it does
 // none of this.
 
+// Node is a node as this one sees it.
+type Node struct {
+	queue.Node
+	// Vanished says that it gave no sign of life for the time of a lease, and did not
+	// close the queue.
+	Vanished bool `json:"vanished,omitempty"`
+	// Differs says that it lives and that its configuration says something else than
+	// that of this node, places and the queue's own settings aside.
+	Differs bool `json:"differs,omitempty"`
+}
+
 // Nodes returns the nodes that share the queue, ordered by name: those that live and
 // those that were seen within the last week. There is none if the queue is not shared.
-func Nodes(ctx context.Context, r *Runtime) ([]queue.Node, error) {
+func Nodes(ctx context.Context, r *Runtime) ([]Node, error) {
 	if r.cluster == nil {
 		return nil, nil
 	}
-	return r.cluster.Nodes(ctx)
+	known, err := r.cluster.Nodes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading which nodes share the queue: %w", err)
+	}
+	// A name stands for one node: that which lives, else the one seen last.
+	slices.SortFunc(known, func(a, b queue.Node) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(oneIf(b.Lives), oneIf(a.Lives)), b.Seen.Compare(a.Seen))
+	})
+	known = slices.CompactFunc(known, func(a, b queue.Node) bool { return a.Name == b.Name })
+	own := ""
+	for _, node := range known {
+		if node.Self {
+			own = node.Configuration
+		}
+	}
+	nodes := make([]Node, len(known))
+	for i, node := range known {
+		nodes[i] = Node{Node: node, Vanished: !node.Lives && !node.Closed}
+		if node.Lives && own != "" && node.Configuration != "" && node.Configuration != own {
+			if nodes[i].Differs, err = r.differ(ctx, own, node.Configuration); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nodes, nil
+}
+
+// Carriers returns the names of the nodes that carry out deliveries of an action: they
+// live, deliver, and their configuration has it.
+func Carriers(ctx context.Context, r *Runtime, action string) ([]string, error) {
+	if r.cluster == nil {
+		return nil, nil
+	}
+	nodes, err := r.cluster.Nodes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading which nodes share the queue: %w", err)
+	}
+	var names []string
+	for _, node := range nodes {
+		if !node.Lives || !node.Delivers || node.Configuration == "" {
+			continue
+		}
+		text, err := r.noted(ctx, node.Configuration)
+		if err != nil {
+			return nil, err
+		}
+		// Another version may have settings that this one does not know.
+		var says struct {
+			Actions []struct {
+				Name string `json:"name"`
+			} `json:"actions"`
+		}
+		if err := json.Unmarshal([]byte(text), &says); err != nil {
+			return nil, fmt.Errorf("reading the configuration of node %s: %w", node.Name, err)
+		}
+		for _, configured := range says.Actions {
+			if configured.Name == action {
+				names = append(names, node.Name)
+			}
+		}
+	}
+	return names, nil
+}
+
+// noted returns what the configuration of a digest says, as a node noted it, or nothing
+// in JSON if none did yet.
+func (r *Runtime) noted(ctx context.Context, digest string) (string, error) {
+	note, err := r.engine.FindNote(ctx, queue.NoteConfiguration, digest)
+	if errors.Is(err, queue.ErrNotFound) {
+		return "{}", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the configuration %s: %w", digest, err)
+	}
+	return note.Text, nil
+}
+
+// differ reports whether two configurations say different things. Where they say it
+// makes no difference, and each node has settings of its own for the queue, such as its
+// name.
+func (r *Runtime) differ(ctx context.Context, a, b string) (bool, error) {
+	var says [2]string
+	for i, digest := range []string{a, b} {
+		text, err := r.noted(ctx, digest)
+		if err != nil {
+			return false, err
+		}
+		var members map[string]any
+		if err := json.Unmarshal([]byte(text), &members); err != nil {
+			return true, nil
+		}
+		delete(members, "queue")
+		withoutPlaces(members)
+		written, err := json.Marshal(members)
+		if err != nil {
+			return true, nil
+		}
+		says[i] = string(written)
+	}
+	return says[0] != says[1], nil
+}
+
+// withoutPlaces removes where settings stand.
+func withoutPlaces(value any) {
+	switch value := value.(type) {
+	case map[string]any:
+		delete(value, "place")
+		for _, member := range value {
+			withoutPlaces(member)
+		}
+	case []any:
+		for _, element := range value {
+			withoutPlaces(element)
+		}
+	}
 }
 
 // node returns the name of this node, empty if the queue is not shared.
@@ -46,7 +177,7 @@ func (r *Runtime) join(generation *Generation) {
 	}
 	r.cluster.OneNode(oneNode)
 	r.cluster.Describe(queue.Description{
-		Version: configuration.Version, Configuration: digestOf(configuration.Snapshot), Delivers: configuration.delivers(),
+		Version: configuration.Version, Configuration: digestOf(configuration.Snapshot), Delivers: configuration.Delivers(),
 	})
 }
 
@@ -83,6 +214,6 @@ func (r *Runtime) newestNote(ctx context.Context, kind queue.NoteKind, whole boo
 	return queue.Note{}, nil
 }
 
-// delivers reports whether this node carries out deliveries: `deliver off` makes it one
-// that only receives.
-func (c *Configuration) delivers() bool { return true }
+// Delivers reports whether this node carries out deliveries. With `deliver off` it only
+// receives, and leaves them to the other nodes.
+func (c *Configuration) Delivers() bool { return c.Queue == nil || !c.Queue.ReceiveOnly }

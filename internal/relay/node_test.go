@@ -346,3 +346,34 @@ func refuse(t *testing.T, stack *relay.Stack, generation *relay.Generation) {
 		t.Fatalf("it is not refused: %v", err)
 	}
 }
+
+// TestNodeThatOnlyReceives: with deliver off it stores, and another node delivers; so it
+// is again after a reload without it.
+func TestNodeThatOnlyReceives(t *testing.T) {
+	shared, target := relaytest.NewNodes(t), relaytest.NewService(t)
+	delivers := relaytest.Configuration(target, "/record")
+	receives := delivers
+	receives.Queue = &config.Queue{Engine: config.QueuePostgres, DSN: "host=db", ReceiveOnly: true}
+	outside := shared.Open(t, "outside")
+	generation := relaytest.Push(t, outside, receives)
+	id := relaytest.Post(t, outside, generation, relaytest.Approved)
+	nodes, err := relay.Nodes(t.Context(), outside)
+	if err != nil || len(nodes) != 1 || nodes[0].Delivers {
+		t.Errorf("the nodes are %+v, %v", nodes, err)
+	}
+	inside := shared.Open(t, "inside")
+	relaytest.Push(t, inside, delivers)
+	relaytest.WaitEnded(t, outside)
+	if n := relay.AttemptsOf(t, inside, "record", "delivered"); n != 1 || relaytest.Summary(t, outside, id).Node != "outside" {
+		t.Errorf("the other node delivered %v", n)
+	}
+	if err := inside.Close(); err != nil {
+		t.Fatal(err)
+	}
+	generation = relaytest.Push(t, outside, delivers)
+	relaytest.Post(t, outside, generation, relaytest.Approved)
+	relaytest.WaitEnded(t, outside)
+	if n := relay.AttemptsOf(t, outside, "record", "delivered"); n != 1 {
+		t.Errorf("once it delivers too, it delivered %v", n)
+	}
+}

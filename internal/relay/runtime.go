@@ -157,7 +157,7 @@ func (r *Runtime) use(generation *Generation) {
 // dispatch hands new attempts over to a generation, or to none while the relay
 // is switched off, is not known to be on, or only receives. The caller holds the mutex.
 func (r *Runtime) dispatch(generation *Generation) {
-	if generation == nil || !r.entered.Load() || generation.Configuration.Disabled || !generation.Configuration.delivers() || r.off.Load().everything() {
+	if generation == nil || !r.entered.Load() || generation.Configuration.Disabled || !generation.Configuration.Delivers() || r.off.Load().everything() {
 		r.dispatcher.Use(nil)
 		return
 	}

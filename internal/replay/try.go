@@ -83,8 +83,8 @@ func (t *Tried) delivery(ctx context.Context, runtime *relay.Runtime, generation
 	case of.Behind[delivery.ID] != "":
 		t.say("The delivery for %s still waits for the delivery %s of the same order_by, which must end first: try that one.", delivery.Action, of.Behind[delivery.ID])
 	default:
-		if t.held(runtime, generation, delivery.Action) {
-			return nil
+		if held, err := t.held(ctx, runtime, generation, delivery.Action); held || err != nil {
+			return err
 		}
 		if down := relay.DownFor(runtime, delivery.Action, of.Summary.Tenant); down != nil {
 			t.test(runtime, *down)
@@ -103,16 +103,29 @@ func (t *Tried) test(runtime *relay.Runtime, down relay.TargetDown) {
 	}
 }
 
-// held says why nothing of an action is sent whatever is due, if that is so.
-func (t *Tried) held(runtime *relay.Runtime, generation *relay.Generation, action string) bool {
-	if generation.Action(action) == nil {
-		t.say("There is no action %s in the configuration any more: its deliveries wait until they are moved to another or cancelled.", action)
-		return true
-	}
+// held says why nothing of an action is sent whatever is due, or not by this node, if
+// that is so.
+func (t *Tried) held(ctx context.Context, runtime *relay.Runtime, generation *relay.Generation, action string) (bool, error) {
 	held := relay.HeldBy(runtime, action)
+	known, delivers := generation.Action(action) != nil, generation.Configuration.Delivers()
 	switch {
+	case !known || held == nil && !delivers:
+		carriers, err := relay.Carriers(ctx, runtime, action)
+		switch {
+		case err != nil:
+			return true, err
+		case len(carriers) > 0 && known:
+			t.say("This node only receives (deliver off): deliveries for %s are due, and carried out by %s.", action, strings.Join(carriers, " or "))
+		case len(carriers) > 0:
+			t.say("The configuration of this node has no action %s: its deliveries are due, and carried out by %s.", action, strings.Join(carriers, " or "))
+		case known:
+			t.say("This node only receives (deliver off), and no other carries out deliveries of %s: they wait until one does.", action)
+		default:
+			t.say("There is no action %s in the configuration any more: its deliveries wait until they are moved to another or cancelled.", action)
+		}
+		return true, nil
 	case held == nil:
-		return false
+		return false, nil
 	case held.Kind == queue.SwitchAction:
 		t.say("The action %s is paused: its deliveries are due and wait until it is resumed.", action)
 	case held.Since.IsZero():
@@ -120,7 +133,7 @@ func (t *Tried) held(runtime *relay.Runtime, generation *relay.Generation, actio
 	default:
 		t.say("Everything is switched off: deliveries are due and wait until it is switched on.")
 	}
-	return true
+	return true, nil
 }
 
 // TryTarget tests a target that is down at once, and makes all waiting deliveries of
@@ -159,7 +172,9 @@ func TryTarget(ctx context.Context, runtime *relay.Runtime, target string) (Trie
 		for _, line := range backlog {
 			if line.Action == action {
 				waiting += line.Count
-				tried.held(runtime, generation, action)
+				if _, err := tried.held(ctx, runtime, generation, action); err != nil {
+					return tried, fmt.Errorf("trying a target: %w", err)
+				}
 			}
 		}
 	}

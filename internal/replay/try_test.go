@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/internal/replay"
+	"github.com/caddy-event-relay/event-relay/internal/resolve"
 )
 
 // away is a target that is down at first.
@@ -110,5 +111,66 @@ func TestTry(t *testing.T) {
 	relaytest.CheckWrong(t, err, "target", target.URL)
 	if tried, err := replay.TryTarget(t.Context(), runtime, target.URL); err != nil || !saysAll(tried, "No delivery waits") {
 		t.Errorf("with nothing to try: %+v, %v", tried, err)
+	}
+}
+
+// TestTryOnANodeThatDoesNotHaveTheAction: it is due, and another node carries it out.
+func TestTryOnANodeThatDoesNotHaveTheAction(t *testing.T) {
+	target := relaytest.NewService(t)
+	target.Answer(http.StatusServiceUnavailable)
+	shared := relaytest.NewNodes(t)
+	configuration := relaytest.Configuration(target, "/record")
+	configuration.Actions[0].RetryInterval = &config.RetryInterval{First: config.Duration(time.Hour), Cap: config.Duration(2 * time.Hour)}
+	var err error
+	if configuration.Snapshot, err = resolve.Snapshot(configuration.Relay); err != nil {
+		t.Fatal(err)
+	}
+	b := shared.Open(t, "b")
+	id := relaytest.Post(t, b, relaytest.Push(t, b, configuration), relaytest.Approved)
+	processtest.WaitFor(t, "the first attempt", func() bool { return relaytest.Summary(t, b, id).Deliveries[0].Attempts == 1 })
+	target.Answer(http.StatusOK)
+
+	without := relaytest.Configuration(target, "/record")
+	without.Actions[0].Name, without.Rules = "other", nil
+	a := shared.Open(t, "a")
+	relaytest.Push(t, a, without)
+	tried, err := replay.TryDelivery(t.Context(), a, id)
+	if err != nil || tried.Deliveries != 1 || !saysAll(tried, "has no action record", "carried out by b") {
+		t.Errorf("trying gives %+v, %v", tried, err)
+	}
+	processtest.WaitFor(t, "the other node's attempt", func() bool { return target.Got() == "/record?id=1" })
+}
+
+// TestTryOnANodeThatOnlyReceives names the nodes that deliver.
+func TestTryOnANodeThatOnlyReceives(t *testing.T) {
+	shared, target := relaytest.NewNodes(t), relaytest.NewService(t)
+	receives := relaytest.Configuration(target, "/record")
+	receives.Queue = &config.Queue{Engine: config.QueuePostgres, DSN: "host=db", ReceiveOnly: true}
+	outside := shared.Open(t, "outside")
+	id := relaytest.Post(t, outside, relaytest.Push(t, outside, receives), relaytest.Approved)
+	relaytest.Find(t, outside, id)
+	for _, try := range []func() (replay.Tried, error){
+		func() (replay.Tried, error) { return replay.TryDelivery(t.Context(), outside, id) },
+		func() (replay.Tried, error) { return replay.TryTarget(t.Context(), outside, target.URL) },
+	} {
+		if tried, err := try(); err != nil || !saysAll(tried, "only receives (deliver off)", "no other carries out deliveries of record") {
+			t.Errorf("alone, trying gives %+v, %v", tried, err)
+		}
+	}
+	delivers := relaytest.Configuration(target, "/record")
+	var err error
+	if delivers.Snapshot, err = resolve.Snapshot(delivers.Relay); err != nil {
+		t.Fatal(err)
+	}
+	relaytest.Turn(t, outside, queue.Switch{Kind: queue.SwitchAction, Name: "record", Off: true}, 0)
+	inside := shared.Open(t, "inside")
+	relaytest.Push(t, inside, delivers)
+	if tried, err := replay.TryDelivery(t.Context(), outside, id); err != nil || !saysAll(tried, "is paused") {
+		t.Errorf("paused, trying gives %+v, %v", tried, err)
+	}
+	relaytest.Turn(t, inside, queue.Switch{Kind: queue.SwitchAction, Name: "record"}, 0)
+	relaytest.WaitEnded(t, inside)
+	if target.Got() != "/record?id=1" {
+		t.Errorf("the target got %q", target.Got())
 	}
 }

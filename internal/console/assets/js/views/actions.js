@@ -28,7 +28,7 @@ export function open(container) {
 		load: async () => ({ actions: await get("actions"), backlog: await get("backlog") }),
 		draw: ({ actions, backlog }, words) => {
 			const names = new Set(actions.map((action) => action.name));
-			const gone = backlog.filter((line) => !names.has(line.action));
+			const gone = backlog.filter((line) => !names.has(line.action) && !line.carriers?.length);
 			const found = actions.filter((action) => matches(words, action.name, action.description, action.method, action.url, action.place, action.settings, action.used_by));
 			requestAnimationFrame(() => {
 				if (scrolled || !named) return;

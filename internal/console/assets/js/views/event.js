@@ -92,7 +92,7 @@ export function open(container, route) {
 		fill(subject, detail.subject ? shown(detail.subject, 200) : null);
 		fill(marks, mark(verdictOf(detail)), marksOf(detail));
 		fill(line, "from ", el("strong", shown(detail.source, 60)), detail.tenant ? [", tenant ", el("strong", shown(detail.tenant, 60))] : null,
-			" · ", timeNode(detail.received, full), " · ", button([mono(detail.id), icon("copy")], () => copy(detail.id, "the id"), { class: "link", "aria-label": `Copy the id ${detail.id}`, test: "copy-id" }),
+			" · ", timeNode(detail.received, full), detail.node ? [" by ", shown(detail.node, 60)] : null, " · ", button([mono(detail.id), icon("copy")], () => copy(detail.id, "the id"), { class: "link", "aria-label": `Copy the id ${detail.id}`, test: "copy-id" }),
 			detail.duplicate_of ? [" · repeats ", el("a", { href: eventAddress(detail.duplicate_of) }, mono(detail.duplicate_of))] : null);
 		// What was sent again is told by the later delivery.
 		const ended = (detail.deliveries ?? []).filter((delivery) => delivery.state !== "pending" && !detail.deliveries.some((other) => other.of === delivery.id));

@@ -18,9 +18,13 @@ export function open(container) {
 	const copies = el("div");
 	let copied;
 	const about = el("div");
+	const nodes = el("div");
 	const snapshots = el("div", el("p.muted", "Reading …"));
 	const checked = el("div", { role: "status" });
 	const section = (title, test, ...children) => el("section.panel", { test }, el("h2", title), children);
+	// Only a queue that several machines share has them.
+	const shared = section("Nodes", "nodes", nodes, el("p.note", "The machines that share the queue. What is down, quiet or refused is shown as this one sees it."));
+	shared.hidden = true;
 	fill(container,
 		el("div.view-head", el("h1", { tabindex: "-1" }, "Settings")),
 		el("p.intro", "What can be changed while the relay runs. Everything else is in the Caddyfile."),
@@ -30,6 +34,7 @@ export function open(container) {
 				section("Health", "health", health, el("div.tools", button("Check the database and the configuration", check, { test: "check" })), checked),
 				section("Queue", "queue", queue, copies)),
 			el("div.column",
+				shared,
 				section("Configurations that were loaded", "snapshots", snapshots),
 				section("About", "about", about))));
 
@@ -53,13 +58,15 @@ export function open(container) {
 			quiet.map((one) => el("li.tone-warn", icon("quiet"), el("span", "Source ", shown(one.source, 60), parse(one.last) ? [" silent since ", timeNode(one.last), " (", timeNode(one.last, relative), ")"] : " has sent no event yet"))),
 			!down.length ? el("li.tone-good", icon("check"), el("span", "No target is down.")) : null,
 			!quiet.length ? el("li.tone-good", icon("check"), el("span", "No source has been silent for longer than its setting quiet says.")) : null));
+		shared.hidden = !status.nodes?.length;
+		fill(nodes, el("ul.health", (status.nodes ?? []).map(nodeLine)));
 		const waiting = status.backlog ?? [];
 		const total = waiting.reduce((sum, line) => sum + line.count, 0);
 		fill(queue, el("dl.values",
 			status.queue?.server ? onServer(status.queue) : inDirectory(status.queue, status.min_free),
 			el("dt", "Waiting"), el("dd", el("span", `${plural(total, "delivery", "deliveries")} of at most ${(status.max_pending ?? 0).toLocaleString("en")}`)),
 			el("dt", "History kept"), el("dd", status.retention_seconds ? span(status.retention_seconds) : "for ever", status.retention_bytes ? ` or ${bytes(status.retention_bytes)}` : null)),
-		waiting.length ? el("ul.counts", waiting.map((line) => el("li", el("strong", line.count.toLocaleString("en")), " × ", el("a", { href: to("actions", line.action) }, shown(line.action, 80)), ", oldest ", timeNode(line.oldest, relative), line.paused ? ", paused" : null, line.unknown ? el("span.tone-bad", ", not configured any more") : null))) : null);
+		waiting.length ? el("ul.counts", waiting.map((line) => el("li", el("strong", line.count.toLocaleString("en")), " × ", el("a", { href: to("actions", line.action) }, shown(line.action, 80)), ", oldest ", timeNode(line.oldest, relative), line.paused ? ", paused" : null, line.unknown ? el("span.tone-bad", ", not configured any more") : null, line.carriers?.length ? [", carried out by ", shown(line.carriers.join(", "), 120)] : null))) : null);
 		// A button that is drawn anew loses the focus: only what changes is.
 		const backup = status.queue?.server?.backup ?? "";
 		if (backup !== copied) fill(copies, backup ? copyOfServer(status.queue.server) : copyOfDirectory());
@@ -86,8 +93,10 @@ export function open(container) {
 	(async () => {
 		try {
 			const list = await get("snapshots");
-			fill(snapshots, el("p.note", "Without secrets. The newest is in force."), list.length ? el("ol.snapshots", list.map((one, i) => el("li", { test: "snapshot" },
-				el("a", { href: to("snapshot", String(one.id)) }, timeNode(one.loaded, medium)), " ", mono((one.digest ?? "").slice(0, 12)), i === 0 ? el("span.mark.tone-good", icon("check"), "in force") : null))) : el("p.muted", "None is kept yet."));
+			// The newest of each node is in force there.
+			const newest = (one, i) => list.findIndex((other) => other.node === one.node) === i;
+			fill(snapshots, el("p.note", list.some((one) => one.node) ? "Without secrets. The newest of a node is in force there." : "Without secrets. The newest is in force."), list.length ? el("ol.snapshots", list.map((one, i) => el("li", { test: "snapshot" },
+				el("a", { href: to("snapshot", String(one.id)) }, timeNode(one.loaded, medium)), " ", mono((one.digest ?? "").slice(0, 12)), one.node ? el("span.muted", shown(one.node, 60)) : null, newest(one, i) ? el("span.mark.tone-good", icon("check"), "in force") : null))) : el("p.muted", "None is kept yet."));
 		} catch (error) {
 			fill(snapshots, el("p.problem", error.message));
 		}
@@ -128,4 +137,14 @@ function copyOfDirectory() {
 
 function copyOfServer(server) {
 	return el("p.note", { test: "backup-command" }, "Back it up with ", mono(server.backup, 300), ", and put the copy back with ", mono(server.restore, 300), ".");
+}
+
+// nodeLine says what a machine that shares the queue is and runs.
+function nodeLine(node) {
+	const name = [el("strong", shown(node.name, 80)), node.self ? " (this one)" : null];
+	if (node.closed) return el("li", { test: "node" }, icon("dash"), el("span", name, " ended ", timeNode(node.seen), "."));
+	if (node.vanished) return el("li.tone-bad", { test: "node" }, icon("unlink"), el("span", name, " vanished: its last sign of life was ", timeNode(node.seen, relative), ", ", timeNode(node.seen), "."));
+	return el(node.differs ? "li.tone-warn" : "li.tone-good", { test: "node" }, icon(node.differs ? "warning" : "check"), el("span", name, ": ",
+		node.version ? mono(node.version, 40) : "a build without a version", ", ", node.differs ? "another configuration, " : "configuration ", mono((node.configuration || "not known").slice(0, 12)),
+		node.delivers ? null : ", only receives", ", running since ", timeNode(node.started), ", last sign of life ", timeNode(node.seen, relative), "."));
 }

@@ -3,7 +3,7 @@ import { el, fill } from "../dom.js";
 import { icon } from "../icons.js";
 import { get } from "../api.js";
 import { code } from "../code.js";
-import { nodes, mono } from "../shown.js";
+import { nodes, mono, shown } from "../shown.js";
 import { timeNode, medium } from "../times.js";
 import { to } from "../router.js";
 import { plural } from "../words.js";
@@ -16,7 +16,7 @@ export function open(container, route) {
 		try {
 			const snapshot = await get(`snapshots/${encodeURIComponent(route.parts[0] ?? "")}`);
 			fill(heading, "Configuration of ", timeNode(snapshot.loaded, medium));
-			fill(body, el("p.note", "Digest ", mono(snapshot.digest), ". Secrets are not in it."),
+			fill(body, el("p.note", "Digest ", mono(snapshot.digest), snapshot.node ? [", loaded by ", shown(snapshot.node, 60)] : null, ". Secrets are not in it."),
 				el("section.panel", { test: "changes" }, el("h2", "What changed"), snapshot.changes ? difference(snapshot.changes)
 					: el("p.muted", snapshot.moved ? "Nothing but the places of lines in the Caddyfile." : "Nothing is known of one before it, or nothing changed.")),
 				el("section.panel", { test: "configuration" }, el("h2", "All of it"),
