@@ -16,7 +16,7 @@ import (
 // take, with their places in indexes. They are added to the table sizes where rows are
 // written, and taken from it where they are removed.
 const (
-	sizeOfEvent   = `(256 + coalesce(octet_length(e.record), 0) + coalesce(octet_length(e.body), 0) + coalesce(octet_length(e.verdict), 0) + coalesce(octet_length(e.deliveries), 0) + coalesce(octet_length(e.subject), 0))`
+	sizeOfEvent   = `(300 + coalesce(octet_length(e.record), 0) + coalesce(octet_length(e.body), 0) + coalesce(octet_length(e.verdict), 0) + coalesce(octet_length(e.deliveries), 0))`
 	sizeOfAttempt = `(150 + coalesce(octet_length(a.error), 0) + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))`
 )
 

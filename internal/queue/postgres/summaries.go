@@ -104,8 +104,8 @@ const (
 		) AS a`
 )
 
-// bytesAtOnce bounds the events that one statement reads whole.
-const bytesAtOnce = 4 << 20
+// wholeAtOnce bounds the events that one statement reads whole.
+const wholeAtOnce = 4 << 20
 
 // reading reads events by their ids.
 type reading struct {
@@ -126,7 +126,7 @@ func (r *reading) events(ctx context.Context, candidates []int64) (events []*eve
 	since, until := timesOf(r.filter)
 	sql, args := listEvents, []any{candidates, since, until, encodeText(r.filter.Tenant), r.kinds}
 	if r.whole {
-		sql, args = listWhole, append(args, bytesAtOnce)
+		sql, args = listWhole, append(args, wholeAtOnce)
 	}
 	rows, err := r.conn.Query(ctx, sql, args...)
 	if err != nil {
