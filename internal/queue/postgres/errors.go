@@ -30,9 +30,6 @@ const (
 	undefinedTable        = "42P01"
 )
 
-// errNotBuilt is what methods return that are not there yet.
-var errNotBuilt = errors.New("this is not built yet for PostgreSQL")
-
 // errWarned says that the server answered a commit with a warning: it stands, but
 // perhaps not where it should, such as on a synchronous standby.
 var errWarned = errors.New("the database committed with a warning")

@@ -20,7 +20,7 @@ const trySome = `WITH later AS (
 		SELECT delivery FROM waiting WHERE action = $1 AND (place > $2 AND place < 4611686018427387904 OR place > 4611686018427387904 + $2)
 			AND (leased_until IS NULL OR leased_until <= now_us()) ORDER BY place LIMIT $3 FOR UPDATE
 	)
-	UPDATE waiting w SET place = $2 + CASE WHEN w.place >= 4611686018427387904 THEN 4611686018427387904 ELSE 0 END FROM later WHERE w.action = $1 AND w.delivery = later.delivery
+	UPDATE waiting w SET place = $2 + CASE WHEN w.place >= 4611686018427387904 THEN 4611686018427387904 ELSE 0 END WHERE w.action = $1 AND w.delivery = ANY(ARRAY(SELECT delivery FROM later))
 	RETURNING w.delivery, w.attempts`
 
 // noteTried says in the history since when deliveries are due again. The row of the
