@@ -25,7 +25,7 @@ type nodes struct {
 func (db *DB) newNode() {
 	db.nodes.self = cluster.New(cluster.Options{
 		Name: db.options.Node, Schema: db.options.Schema, Lease: db.options.Lease, Pool: db.pool, Connect: db.connectApart,
-		Beat: db.options.limits.beat, Clock: db.options.limits.clock, Logger: db.logger, Encode: encodeText, Decode: decodeText,
+		Beat: db.options.limits.beat, Clock: db.options.limits.clock, Logger: db.logger, Encode: encodeText, Decode: decodeText, Reached: reached,
 		Hooks: cluster.Hooks{Changed: db.takeBack, Due: db.wake, Told: db.watchers.Pass},
 	})
 }

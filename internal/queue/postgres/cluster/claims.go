@@ -99,7 +99,7 @@ func (n *Node) claim(ctx context.Context, name string) (c *claim, err error) {
 		if ended := ctx.Err(); ended != nil {
 			return ended
 		}
-		return fmt.Errorf("waiting for the turn of %s: %w", name, err)
+		return fmt.Errorf("waiting for the turn of %s: %w", name, n.options.Reached(err))
 	}
 	for {
 		asked := n.options.Clock()

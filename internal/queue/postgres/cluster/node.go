@@ -52,6 +52,8 @@ type Options struct {
 	// Encode returns a name as the tables have it, and Decode the name. PostgreSQL's
 	// text cannot hold every name.
 	Encode, Decode func(string) string
+	// Reached makes an error of the database into one that callers distinguish.
+	Reached func(error) error
 
 	Logger *zap.Logger
 	Hooks
@@ -120,6 +122,9 @@ func New(o Options) *Node {
 	if o.Encode == nil {
 		as := func(name string) string { return name }
 		n.options.Encode, n.options.Decode = as, as
+	}
+	if o.Reached == nil {
+		n.options.Reached = func(err error) error { return err }
 	}
 	n.called.Store(&called{name: n.options.Name})
 	n.description.Store(&queue.Description{Delivers: true})
