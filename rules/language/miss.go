@@ -333,6 +333,10 @@ func (r *reference) absence(b *Bound) string {
 		return others
 	}
 	value, path := r.root(b), r.name
+	if _, isField := b.language.fields[r.name]; isField && value == nil {
+		// A stored event keeps its fields: another field line does not change them.
+		return "a field of the source, as read when the event came"
+	}
 	for _, step := range r.steps {
 		name, named := step.(string)
 		object, isObject := value.(map[string]any)

@@ -56,7 +56,7 @@ func TestMiss(t *testing.T) {
 		{`body.none == "x"`, `body.none is absent (null was sent)`, false},
 		{`body.tag > 1`, `body.tag is absent (the tag {{call_cost}} was sent, not replaced by a value)`, false},
 		{`calling_name == "x"`, `calling_name is absent`, false},
-		{`order_id == "x"`, `order_id is absent`, false},
+		{`order_id == "x"`, `order_id is absent (a field of the source, as read when the event came)`, false},
 		{`total == "x"`, `total is absent (a field of source erp, and the event is of source icfm)`, false},
 		{`query.site == "x"`, `query.site is absent`, false},
 		// Never a secret, and never much.

@@ -78,7 +78,7 @@ func TestExplainRequestInFile(t *testing.T) {
 		}},
 		{"a field is absent", []string{"--request", project("icfm-key", `""`)}, 2, []string{
 			"Absent     project_status",
-			"→  unknown, because project_status is absent\n",
+			"→  unknown, because project_status is absent   (a field of the source, as read when the event came)\n",
 		}},
 		{"types that do not compare", []string{"--request", project("icfm-key", "5")}, 1, []string{
 			"Verdict    rule_error: condition failed: evaluating ",
