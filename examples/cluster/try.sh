@@ -88,13 +88,17 @@ second() {
 # Two seconds before each kill, and two at the end.
 for ((s = 0; s < 2 * KILLS + 2; s++)); do
 	begun=$(date +%s%N)
+	second "$s" &
+	sender=$!
 	if ((s % 2 == 0 && s > 0)); then
+		# In the midst of the second.
 		n=$((s / 2 % 3 + 1))
+		sleep 0.2
 		kill -KILL "${pids[node$n]}"
 		wait "${pids[node$n]}" 2>/dev/null || true
 		node $n
 	fi
-	second "$s"
+	wait "$sender"
 	left=$((1000000000 - $(date +%s%N) + begun))
 	if ((left > 0)); then sleep "$(printf '0.%09d' "$left")"; fi
 done
