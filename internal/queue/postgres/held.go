@@ -13,6 +13,8 @@ import (
 type session struct {
 	db   *DB
 	held *pgxpool.Conn
+	// lookups says that its statements only look rows up by their keys, one by one.
+	lookups bool
 }
 
 // conn returns the connection, or another if it was lost.
@@ -26,7 +28,12 @@ func (s *session) conn(ctx context.Context) (*pgx.Conn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errNoConnection, err)
 		}
-		if _, err := held.Exec(ctx, "SET plan_cache_mode = force_generic_plan"); err != nil {
+		plans := "SET plan_cache_mode = force_generic_plan"
+		if s.lookups {
+			// A plan that was made for an empty table would read all of it to join it.
+			plans += "; SET enable_hashjoin = off; SET enable_mergejoin = off"
+		}
+		if _, err := held.Exec(ctx, plans, pgx.QueryExecModeSimpleProtocol); err != nil {
 			held.Release()
 			return nil, fmt.Errorf("%w: %w", errNoConnection, err)
 		}

@@ -84,14 +84,17 @@ func (l *lane) count(now time.Time, n int) {
 }
 
 // leastReady is how many deliveries may be ready for takers, however slow those are.
-const leastReady = 32
+const leastReady = 64
 
 // room returns how many more deliveries takers can use soon: about what they took in
-// the last second. What other nodes could do meanwhile is not kept from them. DB.mu is
-// held.
+// the last second. What other nodes could do meanwhile is not kept from them: a node
+// that is alone takes what it has memory for. DB.mu is held.
 func (db *DB) room(l *lane) int {
 	l.count(db.now(), 0)
-	most := min(max(leastReady, 2*max(l.taken, l.takenBefore)), db.options.limits.ready)
+	most := db.options.limits.ready
+	if db.nodes.self.Others() {
+		most = min(max(leastReady, 2*max(l.taken, l.takenBefore)), most)
+	}
 	if l.bytes > db.options.limits.readyBytes || db.readyBytes > db.options.limits.totalBytes {
 		return 0
 	}

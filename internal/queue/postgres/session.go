@@ -74,6 +74,10 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 		"SET lock_timeout = " + strconv.FormatInt(lockTimeout.Milliseconds(), 10),
 		"SET tcp_user_timeout = " + strconv.FormatInt(userTimeout.Milliseconds(), 10),
 		"SET standard_conforming_strings = on",
+		// A plan is kept that was made while a table was empty. Without these it would
+		// go through the whole of it when a million deliveries wait.
+		"SET enable_seqscan = off",
+		"SET jit = off",
 		// An answer of 200 means that it is on disk, whatever the server's default is.
 		"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
 	}, "; ")

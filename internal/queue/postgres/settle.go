@@ -74,7 +74,7 @@ func (db *DB) wakeSettler() { signal(db.settleWake) }
 
 // runSettlements is the goroutine that writes settlements.
 func (db *DB) runSettlements() {
-	session := &session{db: db}
+	session := &session{db: db, lookups: true}
 	defer session.end()
 	for {
 		select {
@@ -397,7 +397,7 @@ func (db *DB) written(batch []*settlement, done map[int64]bool, now time.Time) {
 // settleAll writes all that is left at the end, and gives back what this node has
 // leased.
 func (db *DB) settleAll(ctx context.Context) error {
-	session := &session{db: db}
+	session := &session{db: db, lookups: true}
 	defer session.end()
 	for {
 		batch, back := db.nextSettlements()
