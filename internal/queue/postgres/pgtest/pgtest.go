@@ -113,6 +113,17 @@ func (s *Server) Exec(t testing.TB, statement string, values ...any) {
 	}
 }
 
+// ExecOn carries out a statement on a database of the server, as the role of its DSN.
+func (s *Server) ExecOn(t testing.TB, dsn, statement string, values ...any) {
+	t.Helper()
+	if err := s.connect(dsn, func(ctx context.Context, connection *pgx.Conn) error {
+		_, err := connection.Exec(ctx, statement, values...)
+		return err
+	}); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
 // Holds waits until a query of one truth gives true.
 func (s *Server) Holds(t testing.TB, query string, values ...any) {
 	t.Helper()
