@@ -190,12 +190,22 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 		return status, nil
 	}
 	if err := status.read(ctx, runtime, generation, now); errors.Is(err, queue.ErrUnavailable) {
-		// A trouble of the queue says why.
+		// It was open, and cannot be reached right now.
+		status.Troubles = withUnavailable(status.Troubles, err, now)
 		return status, nil
 	} else if err != nil {
 		return Status{}, err
 	}
 	return status, nil
+}
+
+// withUnavailable adds that the queue is unavailable, unless its engine says so itself:
+// what waits is not known then.
+func withUnavailable(troubles []queue.Trouble, err error, now time.Time) []queue.Trouble {
+	if slices.ContainsFunc(troubles, func(t queue.Trouble) bool { return t.Kind == queue.TroubleUnavailable }) {
+		return troubles
+	}
+	return append(slices.Clone(troubles), queue.Trouble{Kind: queue.TroubleUnavailable, Message: err.Error(), Since: now, Refusing: true})
 }
 
 // read adds what is stored.

@@ -1,12 +1,20 @@
 package inspect
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/processtest"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite"
+	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/internal/relay/relaytest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
@@ -64,5 +72,35 @@ func TestStatusOfFailures(t *testing.T) {
 	}
 	if later, err := failedLately(t.Context(), runtime, time.Now().Add(failedWithin+time.Minute)); err != nil || len(later) != 0 {
 		t.Errorf("a day later: %+v, %v", later, err)
+	}
+}
+
+// goneStore opens a queue whose storage cannot be reached any more.
+type goneStore struct{ queue.Store }
+
+func (s goneStore) Open(must bool, logger *zap.Logger) (queue.Engine, error) {
+	engine, err := s.Store.Open(must, logger)
+	return goneEngine{engine}, err
+}
+
+type goneEngine struct{ queue.Engine }
+
+func (goneEngine) Backlog(context.Context) ([]queue.Backlog, error) {
+	return nil, fmt.Errorf("%w: no connection", queue.ErrUnavailable)
+}
+
+// TestStatusWithoutTheStorage: a queue that was open and cannot be reached is told of,
+// with all that is known without it.
+func TestStatusWithoutTheStorage(t *testing.T) {
+	runtime, err := relay.Open(goneStore{sqlite.Store{Dir: t.TempDir()}}, true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = runtime.Close() })
+	relaytest.Push(t, runtime, relaytest.Configuration(relaytest.NewService(t), "/record"))
+	status, err := StatusOf(t.Context(), runtime)
+	if err != nil || len(status.Troubles) != 1 || status.Troubles[0].Kind != queue.TroubleUnavailable || !status.Troubles[0].Refusing ||
+		!strings.Contains(status.Troubles[0].Message, "no connection") || status.Queue.Dir == "" || status.Backlog == nil {
+		t.Errorf("the status is %+v, %v", status, err)
 	}
 }

@@ -33,7 +33,8 @@ func (db *DB) newNode() {
 // connectApart makes a connection that is none of the pool.
 func (db *DB) connectApart(ctx context.Context) (*pgx.Conn, error) {
 	config := db.pool.Config()
-	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+	// By what Adjust took over, if it did.
+	conn, err := pgx.ConnectConfig(ctx, db.connConfig().Copy())
 	if err != nil {
 		return nil, err
 	}
