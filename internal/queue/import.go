@@ -65,6 +65,13 @@ type Importer interface {
 	Close() error
 }
 
+// ImportStore is a Store whose storage takes over archives.
+type ImportStore interface {
+	Store
+	// OpenImporter connects to the storage. It creates nothing: BeginImport does.
+	OpenImporter(ctx context.Context) (Importer, error)
+}
+
 // Origin distinguishes archives.
 type Origin struct {
 	// Identity is the same for copies of an archive.

@@ -190,12 +190,8 @@ func (db *DB) openOnce() error {
 		if err := migrate(ctx, conn.Conn(), db.options.Schema); err != nil {
 			return err
 		}
-		readOnly := ""
-		if err := conn.QueryRow(ctx, "SHOW transaction_read_only").Scan(&readOnly); err != nil {
+		if err := writable(ctx, conn); err != nil {
 			return err
-		}
-		if readOnly == "on" {
-			return errors.New("the server takes no writes: it is a standby, or was made read-only; name all servers in the DSN and add target_session_attrs=read-write")
 		}
 		return db.enter(ctx, conn)
 	})
@@ -213,6 +209,18 @@ func (db *DB) openOnce() error {
 		db.logger.Info("the queue is open now", zap.String("schema", db.options.Schema))
 	}
 	close(db.ready)
+	return nil
+}
+
+// writable refuses a server that takes no writes.
+func writable(ctx context.Context, conn *pgxpool.Conn) error {
+	readOnly := ""
+	if err := conn.QueryRow(ctx, "SHOW transaction_read_only").Scan(&readOnly); err != nil {
+		return err
+	}
+	if readOnly == "on" {
+		return errors.New("the server takes no writes: it is a standby, or was made read-only; name all servers in the DSN and add target_session_attrs=read-write")
+	}
 	return nil
 }
 

@@ -204,6 +204,14 @@ CREATE TABLE notes ( -- facts about the relay itself
 CREATE INDEX notes_at ON notes (at);
 CREATE INDEX notes_kind ON notes (kind, at);
 
+CREATE TABLE imports ( -- queues of single machines that were added; what they counted stands in rows of the node 0
+	identity text PRIMARY KEY,
+	state    text NOT NULL,   -- of the queue when its import began
+	first    bigint NOT NULL, -- the smallest id that its events can have
+	shift    bigint NOT NULL, -- added to their numbers there
+	reached  text NOT NULL    -- up to where it is in, as the queue says it
+);
+
 CREATE TABLE nodes ( -- the names that processes had which opened this schema
 	id   integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
 	name text NOT NULL UNIQUE

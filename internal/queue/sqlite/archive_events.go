@@ -19,10 +19,10 @@ const (
 	archivedColumns = `SELECT e.id, e.received, k.source, k.event, k.decision, e.uuid, e.tenant, e.parse_error, e.duplicate_of, e.verdict, e.deliveries,
 		e.record, e.body, e.test, %s, %s FROM events e CROSS JOIN kinds k ON k.id = e.kind`
 	listArchived = archivedColumns + ` WHERE e.id > ? ORDER BY e.id`
-	// The + keeps SQLite from preparing the join anew for each value.
+	// The + keeps SQLite from preparing the joins anew for each value.
 	getArchived         = archivedColumns + ` WHERE e.id = +?`
 	listArchivedWaiting = `SELECT delivery FROM waiting WHERE action = ? AND delivery >= ? ORDER BY delivery LIMIT ?`
-	getArchivedWaiting  = `SELECT w.due, w.attempts, w.first_attempt, w.order_key, w.since, a.name FROM actions a CROSS JOIN waiting w ON w.action = a.id AND w.delivery = ?`
+	getArchivedWaiting  = `SELECT w.due, w.attempts, w.first_attempt, w.order_key, w.since, a.name FROM actions a CROSS JOIN waiting w ON w.action = a.id AND w.delivery = +?`
 )
 
 // laterColumns returns the columns of events that earlier versions did not have, as
