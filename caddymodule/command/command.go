@@ -28,7 +28,7 @@ A folder was not made? Look at the event, and then send it again:
 Most commands talk to a running Caddy over its admin API. Its address is found
 as by 'caddy reload': --address, else the configuration given by --config, else
 localhost:2019. Only setup, test, explain --request, export-actions, import-postman,
-restore without --history, and the first part of check need no running Caddy.
+import, restore without --history, and the first part of check need no running Caddy.
 
 If the configuration takes secrets from a file of environment variables, name it
 with --envfile, as for 'caddy run'.
@@ -70,7 +70,7 @@ func addCommands(root *cobra.Command, version string) {
 		sendCommand(), resendCommand(), decideCommand(),
 		pauseCommand(), resumeCommand(), disableCommand(), enableCommand(), tryCommand(), cancelCommand(), moveCommand(),
 		testCommand(version), setupCommand(), importPostmanCommand(), exportActionsCommand(),
-		backupCommand(), restoreCommand(), checkCommand())
+		backupCommand(), restoreCommand(), importCommand(), checkCommand())
 	for _, command := range root.Commands() {
 		if accepts := command.Args; accepts != nil {
 			// Cobra counts the arguments, and does not say which are wanted.
