@@ -39,7 +39,7 @@ type oldQueue struct {
 	ids []string // of its events
 }
 
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
+func importedID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -60,7 +60,7 @@ func (q *oldQueue) entry(i int) queue.Entry {
 	name := []string{"", "plain", "keyed", "paused", "plain"}[i%5]
 	e := queue.Entry{
 		Event: &event.Event{
-			ID: newID(), Source: "icfm", Name: "job_saved", Received: q.now, Method: "POST", Path: "/listen.php", IP: "203.0.113.9", Subject: fmt.Sprint("Project ", i),
+			ID: importedID(), Source: "icfm", Name: "job_saved", Received: q.now, Method: "POST", Path: "/listen.php", IP: "203.0.113.9", Subject: fmt.Sprint("Project ", i),
 			Headers: map[string][]string{"Content-Type": {"application/json"}}, RawBody: fmt.Appendf(nil, `{"event":"job_saved","number":%d,"text":"a\u0000b %s"}`, i, "\xff"), BodyIsRaw: true,
 			Test: i%40 == 7,
 		},
@@ -71,7 +71,7 @@ func (q *oldQueue) entry(i int) queue.Entry {
 	}
 	if name != "" {
 		e.Verdict = rules.Verdict{Decision: rules.Act, Rule: "Caddyfile:12", Held: []string{"r"}, Actions: []rules.ActionCall{{Action: name, Rule: "Caddyfile:12"}}}
-		e.Deliveries = []queue.Delivery{{ID: newID(), Action: name}}
+		e.Deliveries = []queue.Delivery{{ID: importedID(), Action: name}}
 	}
 	if name == "keyed" {
 		e.Deliveries[0].OrderKey = "key" + strconv.Itoa(i%15)
@@ -134,13 +134,13 @@ func newOldQueue(t testing.TB, n int) *oldQueue {
 	// one behind it. One that failed is sent again and arrives.
 	settle("keyed", 1, queue.Pending)
 	must(t, db.Amend(ctx, []queue.Amendment{{Event: q.ids[0], Deliveries: []queue.Delivery{
-		{ID: newID(), Action: "keyed", OrderKey: "key2"}, {ID: newID(), Action: "keyed", OrderKey: "of its own"}, {ID: newID(), Action: "y"}}}}))
+		{ID: importedID(), Action: "keyed", OrderKey: "key2"}, {ID: importedID(), Action: "keyed", OrderKey: "of its own"}, {ID: importedID(), Action: "y"}}}}))
 	_, err = db.Change(ctx, queue.Change{Move: &queue.Move{From: "y", To: "z"}})
 	must(t, err)
 	failed, err := db.Page(ctx, queue.Filter{States: []queue.State{queue.Failed}}, queue.NewestFirst, "", 1)
 	must(t, err)
 	of := failed.Events[0].Deliveries[0]
-	must(t, db.Amend(ctx, []queue.Amendment{{Event: failed.Events[0].ID, Deliveries: []queue.Delivery{{ID: newID(), Action: "mending", Of: of.ID}}}}))
+	must(t, db.Amend(ctx, []queue.Amendment{{Event: failed.Events[0].ID, Deliveries: []queue.Delivery{{ID: importedID(), Action: "mending", Of: of.ID}}}}))
 	settle("mending", 1, queue.Delivered)
 	must(t, db.Exist(ctx, importedThings[:len(importedThings)-1]))
 	must(t, db.Close())
@@ -399,7 +399,7 @@ func TestImport(t *testing.T) {
 	}
 	// A repetition of before is known as one.
 	e := q.entry(1)
-	e.Event.ID = newID()
+	e.Event.ID = importedID()
 	receipts, err := engine.Put(ctx, []queue.Entry{e})
 	if err != nil || receipts[0].DuplicateOf != q.ids[1] {
 		t.Errorf("a repetition of event %s is stored as one of %+v, %v", q.ids[1], receipts, err)
