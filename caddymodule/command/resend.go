@@ -20,7 +20,8 @@ Sends deliveries again that have ended, each as a new delivery with a key of its
 own, rendered by the running configuration. An id is that of an event, whose
 deliveries are all sent again, or that of one delivery. A filter without --state
 chooses deliveries that failed, expired or were cancelled, but not those that
-are mended: sent again before, and arrived.
+are mended: sent again before, and arrived. To leave out what expired, because
+it is of no use any more, give --state failed.
 
 It counts first, by action, and asks; with --yes it does neither. Resend
 delivered requests only if the target can take the same request twice.
