@@ -28,6 +28,11 @@ const (
 // waits for it.
 const patienceInDoubt = 30 * time.Second
 
+// patienceBehindDoubt is how long such a commit may hold up others. A database that
+// starts again or hands over is often back by then; else their senders had better
+// hear soon that nothing is stored.
+const patienceBehindDoubt = 2 * time.Second
+
 // committing is the puts that wait for the committer. DB.mu guards it. One committer
 // stores more at once than two would, and that is what costs.
 type committing struct {
@@ -81,6 +86,17 @@ func (c *committing) next(db *DB) (batch []*put, closing bool) {
 		c.inbox = nil
 	}
 	return batch, db.closing
+}
+
+// refuse answers all puts that wait.
+func (c *committing) refuse(db *DB, err error) {
+	db.mu.Lock()
+	inbox := c.inbox
+	c.inbox = nil
+	db.mu.Unlock()
+	for _, p := range inbox {
+		p.done <- err
+	}
 }
 
 // runCommits is the goroutine that alone stores events.
@@ -363,8 +379,12 @@ const lookUp = `SELECT id, uuid, duplicate_of FROM events WHERE uuid = ANY($1)`
 // it if it was not: an id is stored once, so that it cannot be stored twice. It gives
 // up when nobody waits for it any more.
 func (db *DB) settleDoubt(session *session, batch []*put, doubt error) error {
-	deadline := time.Now().Add(patienceInDoubt)
-	for db.pause(100*time.Millisecond) && time.Now().Before(deadline) {
+	began := time.Now()
+	for db.pause(100*time.Millisecond) && time.Since(began) < patienceInDoubt {
+		if time.Since(began) > patienceBehindDoubt {
+			db.failing(doubt)
+			db.commits.refuse(db, fmt.Errorf("%w: a commit before it is in doubt: %w", queue.ErrUnavailable, doubt))
+		}
 		if !slices.ContainsFunc(batch, func(p *put) bool { return p.ctx.Err() == nil }) {
 			break
 		}
