@@ -90,7 +90,7 @@ func TestNodesOnPostgres(t *testing.T) {
 	}
 	relaytest.Turn(t, runtimes[0], queue.Switch{Kind: queue.SwitchAction, Name: "record"}, 0)
 
-	// A target is told to be down once, whoever finds it so.
+	// A target is told to be down once, whichever node finds it so.
 	called := generations[0].Actions[0].Targets()[0]
 	for _, down := range []bool{true, false} {
 		for _, runtime := range runtimes {

@@ -139,7 +139,7 @@ func TestSwitchEndsOnce(t *testing.T) {
 	for _, runtime := range runtimes {
 		processtest.WaitFor(t, "the switch to be on again", func() bool { return len(runtime.Switches()) == 0 })
 	}
-	// Whoever comes second has found it on.
+	// The second has found it on.
 	relaytest.Turn(t, runtimes[1], queue.Switch{Kind: queue.SwitchAll, Off: true}, 0)
 	if n := logs.FilterMessage(again).Len(); n != 1 {
 		t.Errorf("it was turned on %d times, want once", n)

@@ -66,7 +66,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// next takes what has gathered. What nobody waits for any more is left out.
+// next takes what has gathered. Puts whose callers have gone are left out.
 func (c *committing) next(db *DB) (batch []*put, closing bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -377,7 +377,7 @@ const lookUp = `SELECT id, uuid, duplicate_of FROM events WHERE uuid = ANY($1)`
 
 // settleDoubt finds out whether a batch was committed whose commit failed, and stores
 // it if it was not: an id is stored once, so that it cannot be stored twice. It gives
-// up when nobody waits for it any more.
+// up when no caller waits for it any more.
 func (db *DB) settleDoubt(session *session, batch []*put, doubt error) error {
 	began := time.Now()
 	for db.pause(100*time.Millisecond) && time.Since(began) < patienceInDoubt {

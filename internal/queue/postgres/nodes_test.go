@@ -117,7 +117,7 @@ func pauseOn(t *testing.T, db *DB, action string, off bool) {
 	}
 }
 
-// What a node has leased and keeps in memory, nobody takes once an action is paused on
+// What a node has leased and keeps in memory is not taken once an action is paused on
 // another.
 func TestPauseOnAnotherNodeHoldsForWhatIsInMemory(t *testing.T) {
 	a, b := nodesOf(t, nil)

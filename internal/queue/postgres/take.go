@@ -191,7 +191,7 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 // how many microseconds the next is due, nil if there is none. Nothing is used before
 // the statement has ended: its rows come while it may still fail.
 func (db *DB) fetch(l *lane, id int32, limit int, one *string) (leases []*lease, next *int64, err error) {
-	// A query that is cut off leaves leases that nobody has.
+	// A query that is cut off leaves leases that no taker has.
 	ctx := context.Background()
 	err = db.withConnection(ctx, func(conn *pgxpool.Conn) error {
 		if one != nil {

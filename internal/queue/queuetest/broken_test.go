@@ -420,7 +420,7 @@ func (e *waitsForEver) Exclusive(ctx context.Context, _ string, _ func(context.C
 	return ctx.Err()
 }
 
-// leads leads whoever else does.
+// leads leads even if another does.
 type leads struct{ node }
 
 func (leads) Leads() bool { return true }

@@ -526,9 +526,9 @@ func TestWhatOneNodeChangesIsToldWhereSomebodyWatches(t *testing.T) {
 	s := share(t)
 	a, b := s.join("a", nil), s.join("b", nil)
 	if a.Watched() {
-		t.Error("watched by nobody")
+		t.Error("it counts as watched though no node watches")
 	}
-	a.Tell(func(func(string)) { t.Error("asked though nobody watches") })
+	a.Tell(func(func(string)) { t.Error("asked though no node watches") })
 	b.Watch(true)
 	missed := func(h *heard) bool {
 		return slices.ContainsFunc(h.told, func(c queue.Changes) bool { return c.Missed })
@@ -570,9 +570,9 @@ func TestWhatOneNodeChangesIsToldWhereSomebodyWatches(t *testing.T) {
 		t.Error("a node hears itself")
 	}
 	b.Watch(false)
-	s.eventually("nobody watches", func() bool { return !a.Watched() })
+	s.eventually("no node watches", func() bool { return !a.Watched() })
 
-	// Whoever loses the connection has missed something.
+	// A node that loses the connection has missed something.
 	b.mu.Lock()
 	b.told = nil
 	b.mu.Unlock()

@@ -24,7 +24,7 @@ const (
 
 // feed is what other nodes are to be told.
 type feed struct {
-	// watching says that somebody watches on this node, watched on another.
+	// watching says that this node has a watcher, watched that another has.
 	watching, watched atomic.Bool
 
 	mu      sync.Mutex
@@ -78,7 +78,7 @@ func (n *Node) Left(action string) {
 	signal(n.feed.dueWake)
 }
 
-// Watch says whether somebody watches on this node. Once the other nodes know it,
+// Watch says whether this node has a watcher. Once the other nodes know it,
 // those who watch are told that they missed what was changed until then.
 func (n *Node) Watch(watching bool) {
 	if n.feed.watching.Swap(watching) == watching || !watching || !n.joined.Load() {

@@ -110,12 +110,6 @@ func (a *answered) refused(t *testing.T, engine queue.Engine) {
 	})
 }
 
-func (a *answered) answers() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.yes) + len(a.no) + len(a.unknown)
-}
-
 // agrees checks that what was answered is so: what was stored is there once, and what
 // was not is not. All that is there can be delivered.
 func (a *answered) agrees(t *testing.T, engine queue.Engine) {
