@@ -85,7 +85,9 @@ type DB struct {
 	settling    bool // settleTimer runs
 	settleTimer *time.Timer
 	settleWake  chan struct{}
-	flushed     []chan struct{} // closed when all settlements are written
+	flushed     []flushing
+	settled     int64 // how many settlements were made
+	doneWith    int64 // how many of them are written, or were refused for good
 }
 
 var (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -58,6 +59,7 @@ func (db *DB) settle(token queue.Token, how *queue.Settlement) error {
 	l.event = nil
 	l.lane.unwritten++
 	db.settlements = append(db.settlements, s)
+	db.settled++
 	switch {
 	case s.state != layout.Pending && l.keyHash != nil, len(db.settlements) >= settleAtOnce:
 		// The next of its key waits for this commit, so that a crash never
@@ -87,7 +89,7 @@ func (db *DB) runSettlements() {
 			if len(batch)+len(back) == 0 {
 				break
 			}
-			if !db.writeSettlements(session, batch, back) && closing {
+			if !db.writeSettlements(session, batch, back) && db.isClosed() {
 				return // what is left is done again by others, once its lease has run out
 			}
 		}
@@ -127,7 +129,7 @@ func (db *DB) writeSettlements(session *session, batch []*settlement, back []*le
 		if len(batch) > 1 {
 			ok := true
 			for i := range batch {
-				ok = db.writeSettlements(session, batch[i:i+1], nil) && ok
+				ok = db.writeSettlements(session, batch[i:i+1:i+1], nil) && ok
 			}
 			return ok
 		}
@@ -139,6 +141,7 @@ func (db *DB) writeSettlements(session *session, batch []*settlement, back []*le
 			s.lane.unwritten--
 		}
 		db.writing = false
+		db.flushedUpTo(len(batch))
 		return true
 	}
 	db.failing(err)
@@ -371,16 +374,8 @@ func (db *DB) written(batch []*settlement, done map[int64]bool, now time.Time) {
 			ended++
 		}
 	}
-	flushed := db.flushed
-	if len(db.settlements) == 0 {
-		db.flushed = nil
-	} else {
-		flushed = nil
-	}
+	db.flushedUpTo(len(batch))
 	db.mu.Unlock()
-	for _, waiter := range flushed {
-		close(waiter)
-	}
 	db.pending.settled(ended)
 	db.working()
 	if db.watched() {
@@ -421,7 +416,27 @@ func (db *DB) settleAll(ctx context.Context) error {
 	}
 }
 
-// flush waits until all settlements that were made are written.
+// flushing is a caller of flush: it waits until so many settlements are done with.
+type flushing struct {
+	upTo int64
+	done chan struct{}
+}
+
+// flushedUpTo notes that n more settlements are done with. They are written in the
+// order in which they were made. DB.mu is held.
+func (db *DB) flushedUpTo(n int) {
+	db.doneWith += int64(n)
+	db.flushed = slices.DeleteFunc(db.flushed, func(f flushing) bool {
+		if f.upTo > db.doneWith {
+			return false
+		}
+		close(f.done)
+		return true
+	})
+}
+
+// flush waits until all settlements that were made before it are written. Those that
+// come later do not hold it up.
 func (db *DB) flush(ctx context.Context) error {
 	db.mu.Lock()
 	if len(db.settlements) == 0 && !db.writing {
@@ -429,7 +444,7 @@ func (db *DB) flush(ctx context.Context) error {
 		return nil
 	}
 	waiter := make(chan struct{})
-	db.flushed = append(db.flushed, waiter)
+	db.flushed = append(db.flushed, flushing{db.settled, waiter})
 	db.mu.Unlock()
 	db.wakeSettler()
 	select {
