@@ -172,7 +172,9 @@ func (db *DB) inParts(ctx context.Context, l *lane, what string, change func(tx 
 		db.loseAll(changed)
 		db.tell(events)
 	}
-	return n, nil
+	// If another change of the action ended the bar meanwhile, nodes may have leased some of
+	// these before they were changed: they give them back before this returns.
+	return n, db.bar(ctx, l)
 }
 
 // cancelAction cancels in several transactions. Until the last of them nothing of the

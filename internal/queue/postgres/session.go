@@ -74,6 +74,8 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 		"SET lock_timeout = " + strconv.FormatInt(lockTimeout.Milliseconds(), 10),
 		"SET tcp_user_timeout = " + strconv.FormatInt(userTimeout.Milliseconds(), 10),
 		"SET standard_conforming_strings = on",
+		// Statements that wait for a lock must see what was committed meanwhile.
+		"SET default_transaction_isolation = 'read committed'",
 		// A plan is kept that was made while a table was empty. Without these it would
 		// go through the whole of it when a million deliveries wait.
 		"SET enable_seqscan = off",

@@ -212,16 +212,22 @@ func (db *DB) fetch(l *lane, id int32, limit int, one *string) (leases []*lease,
 			return err
 		}
 		defer rows.Close()
+		var taken []*lease
 		for rows.Next() {
 			var r takenRow
 			if err := rows.Scan(&r.delivery, &r.lease, &r.place, &r.since, &r.attempts, &r.first, &r.orderKey, &r.keyHash,
 				&r.uuid, &r.received, &r.source, &r.name, &r.test, &r.subject, &r.plans, &r.record, &r.body, &r.checksum); err != nil {
 				return err
 			}
-			leases = append(leases, db.decode(l, &r))
+			taken = append(taken, db.decode(l, &r))
 		}
-		if err := rows.Err(); err != nil || len(leases) == limit {
+		if err := rows.Err(); err != nil {
 			return err
+		}
+		// This may run a second time, on another connection, after the statement was
+		// undone.
+		if leases = taken; len(leases) == limit {
+			return nil
 		}
 		soonest, err := conn.Query(ctx, nextDue, id)
 		if err != nil {

@@ -121,7 +121,8 @@ func (n *Node) connect(ctx context.Context) (conn *pgx.Conn, at time.Time, err e
 func (n *Node) beat(ctx context.Context, conn *pgx.Conn, connected time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, n.patience())
 	defer cancel()
-	if n.over(n.alive.Load()) {
+	revived := n.over(n.alive.Load())
+	if revived {
 		// It may have been taken for dead: what was changed did not wait for it. It
 		// obeys before it is waited for again.
 		if err := n.refresh(ctx, conn, math.MaxInt64); err != nil {
@@ -155,6 +156,12 @@ func (n *Node) beat(ctx context.Context, conn *pgx.Conn, connected time.Time) er
 			if !n.confirms(ctx) {
 				return nil
 			}
+			continue
+		}
+		if revived {
+			// A change that was committed while it signed did not wait for it. From now on
+			// changes do: it looks for that one, and lends only then.
+			revived = false
 			continue
 		}
 		n.alive.Store(n.believed(asked, n.options.Lease))
