@@ -29,8 +29,8 @@ const (
 const patienceInDoubt = 30 * time.Second
 
 // patienceBehindDoubt is how long such a commit may hold up others. A database that
-// starts again or hands over is often back by then; else their senders had better
-// hear soon that nothing is stored.
+// starts again or hands over is often back by then; else their senders are
+// told soon that nothing is stored, and repeat.
 const patienceBehindDoubt = 2 * time.Second
 
 // committing is the puts that wait for the committer. DB.mu guards it. One committer
@@ -86,6 +86,14 @@ func (c *committing) next(db *DB) (batch []*put, closing bool) {
 		c.inbox = nil
 	}
 	return batch, db.closing
+}
+
+// drop removes a put whose caller has gone, so that its body does not stay in memory
+// for as long as the committer hangs.
+func (c *committing) drop(db *DB, gone *put) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	c.inbox = slices.DeleteFunc(c.inbox, func(p *put) bool { return p == gone })
 }
 
 // refuse answers all puts that wait.
@@ -151,7 +159,7 @@ func (db *DB) commit(session *session, batch []*put) {
 	switch fateOf(err) {
 	case faulty:
 		if len(batch) > 1 {
-			// One of them is at fault; the others shall not suffer.
+			// One of them is at fault; the others are stored.
 			for _, p := range batch {
 				db.commit(session, []*put{p})
 			}
@@ -460,6 +468,15 @@ func (db *DB) found(session *session, batch []*put) (bool, error) {
 		for j := range e.deliveries {
 			leases = append(leases, &lease{lane: e.deliveries[j].lane, delivery: layout.DeliveryID(stored[e.uuid], j), number: 1})
 		}
+	}
+	// What is seen here may be on this server alone: a later commit which a synchronous
+	// standby has shows that it has this one, too.
+	clearWarnings(conn)
+	if err := db.probe(ctx, conn); err != nil {
+		return false, session.failed(err)
+	}
+	if err := warned(conn); err != nil {
+		return false, session.failed(err)
 	}
 	return true, db.returnLeases(ctx, conn, leases)
 }

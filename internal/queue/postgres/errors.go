@@ -71,6 +71,9 @@ func fateOf(err error) fate {
 	case readOnly:
 		return unreached
 	}
+	if len(refused.Code) < 2 {
+		return unknown // from a proxy that gives no code
+	}
 	switch refused.Code[:2] {
 	case "22", "23", "42", "54", "21":
 		// Values, constraints, statements, limits. 42 also stands for a schema that was

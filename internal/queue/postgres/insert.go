@@ -13,7 +13,8 @@ import (
 // insertion stores events, their deliveries and what is counted of them, in one
 // statement. Ids are drawn in the order of the events. A delivery is behind if another
 // of its action and key is unfinished, stored before or with it; the key is locked. One
-// that is wanted is stored as leased, unless it is not due.
+// that is wanted is stored as leased, unless it is not due. Lease 1 is that of the put, also of
+// one that is not leased, so that no taker's lease has its number.
 //
 // Rows that other transactions may write at the same time are written in the order of
 // their keys, so that two of them cannot wait for each other.
@@ -30,7 +31,7 @@ const insertion = `WITH u AS MATERIALIZED (
 	), w AS (
 		INSERT INTO waiting (action, delivery, place, order_key, key_hash, lease, leased_until, owner)
 		SELECT action, delivery, place + CASE WHEN is_behind THEN 4611686018427387904 ELSE 0 END, order_key, key_hash,
-			CASE WHEN leased THEN 1 ELSE 0 END, CASE WHEN leased THEN now_us() + $23::bigint END, CASE WHEN leased THEN $24::integer END
+			1, CASE WHEN leased THEN now_us() + $23::bigint END, CASE WHEN leased THEN $24::integer END
 		FROM (SELECT *, wanted AND NOT is_behind AND place <= now_us() AS leased FROM (SELECT *, /*behind*/false AS is_behind FROM d) b) l
 		RETURNING delivery, place, owner
 	), a AS (

@@ -230,7 +230,7 @@ func (db *DB) recall(l *lane) (leases []*lease) {
 }
 
 const giveBackLeases = `UPDATE waiting w SET leased_until = NULL, owner = NULL FROM unnest($1::integer[], $2::bigint[], $3::integer[]) AS u(action, delivery, lease)
-	WHERE w.action = u.action AND w.delivery = u.delivery AND w.lease = u.lease`
+	WHERE w.action = u.action AND w.delivery = u.delivery AND w.lease = u.lease AND w.owner = $4`
 
 // returnLeases ends leases in the table, as if they had never been.
 func (db *DB) returnLeases(ctx context.Context, q querier, leases []*lease) error {
@@ -241,7 +241,7 @@ func (db *DB) returnLeases(ctx context.Context, q querier, leases []*lease) erro
 	for i, l := range leases {
 		actions[i], deliveries[i], numbers[i] = l.lane.id, l.delivery, l.number
 	}
-	if _, err := q.Exec(ctx, giveBackLeases, actions, deliveries, numbers); err != nil {
+	if _, err := q.Exec(ctx, giveBackLeases, actions, deliveries, numbers, db.nodes.session); err != nil {
 		return err
 	}
 	db.mu.Lock()

@@ -91,6 +91,7 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 		}
 		return p.receipts, nil
 	case <-ctx.Done():
+		db.commits.drop(db, p)
 		return nil, fmt.Errorf("storing events: they may be stored or not: %w", ctx.Err())
 	}
 }
