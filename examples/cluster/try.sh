@@ -6,7 +6,7 @@
 #
 #   CADDY    the program, by default caddy
 #   POSTGRES the directory of initdb and postgres, by default that of pg_config
-#   PORT     the first of eight free ports, by default 18080
+#   PORT     the first of nine free ports, by default 18080
 #   RATE     events in a second, by default 250
 #   KILLS    how often a relay is killed, by default 5
 set -euo pipefail
