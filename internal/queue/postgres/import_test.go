@@ -35,6 +35,7 @@ var importedThings = []queue.Thing{
 // oldQueue is a queue that SQLite's engine made, in which everything occurs.
 type oldQueue struct {
 	dir string
+	mu  sync.Mutex
 	now time.Time
 	ids []string // of its events
 }
@@ -48,10 +49,16 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// openOld opens the queue with the engine that made it.
+func (q *oldQueue) clock() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.now
+}
+
+// open opens the queue with the engine that made it.
 func (q *oldQueue) open(t testing.TB) *sqlite.DB {
 	t.Helper()
-	db, err := sqlite.Open(sqlite.Options{Dir: q.dir, MinFree: -1, Clock: func() time.Time { return q.now }})
+	db, err := sqlite.Open(sqlite.Options{Dir: q.dir, MinFree: -1, Clock: q.clock})
 	must(t, err)
 	return db
 }
@@ -118,7 +125,9 @@ func newOldQueue(t testing.TB, n int) *oldQueue {
 		for i := first; i < min(first+100, n); i++ {
 			e := q.entry(i)
 			entries, q.ids = append(entries, e), append(q.ids, e.Event.ID)
+			q.mu.Lock()
 			q.now = q.now.Add(step)
+			q.mu.Unlock()
 		}
 		_, err := db.Put(ctx, entries)
 		must(t, err)
