@@ -48,7 +48,7 @@ func TestStatementsOfTheQueueFindByKey(t *testing.T) {
 		"taking what is due":      {takeDue, `2, 64, 30000000, 1, NULL`},
 		"the next that is due":    {nextDue, `2`},
 		"extending a lease":       {extendLease, `2, 102402048, 1, 1000000, NULL, 1`},
-		"giving leases back":      {giveBackLeases, some + `, ARRAY[1]::integer[]`},
+		"giving leases back":      {giveBackLeases, some + `, ARRAY[1]::integer[], 1`},
 		"releasing keys":          {releaseKeys, `ARRAY[2]::integer[], ARRAY[7]::bigint[]`},
 		"cancelling":              {endCancelled, `2, ARRAY[102402048]::bigint[], 1`},
 		"listing what waits":      {listWaiting, `2, 0, 102402048, 512`},
