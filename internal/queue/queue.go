@@ -11,7 +11,10 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -285,6 +288,23 @@ type Change struct {
 // Move names the two actions of Change.Move.
 type Move struct{ From, To string }
 
+// Check returns an error unless exactly one change is given, and one that can be made.
+func (c *Change) Check() error {
+	n := 0
+	for _, given := range []bool{c.CancelDelivery != "", c.CancelAction != "", c.Move != nil, c.Switch != nil, c.TryDelivery != "", c.TryAction != ""} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		return fmt.Errorf("exactly one change must be given, not %d", n)
+	}
+	if c.Switch != nil {
+		return c.Switch.check()
+	}
+	return nil
+}
+
 // Changed says what a Change did.
 type Changed struct {
 	// Deliveries counts the deliveries that were cancelled or moved. Of TryDelivery
@@ -325,4 +345,29 @@ type Switch struct {
 	Until time.Time `json:"until,omitzero"`
 	// Reason is what the administrator said about it.
 	Reason string `json:"reason,omitempty"`
+}
+
+func (s *Switch) check() error {
+	switch s.Kind {
+	case SwitchAction, SwitchEvent:
+		if s.Name == "" {
+			return fmt.Errorf("a switch of kind %s needs a name", s.Kind)
+		}
+	case SwitchAll:
+		if s.Name != "" {
+			return fmt.Errorf("a switch of kind %s has no name, and %q was given", s.Kind, s.Name)
+		}
+	default:
+		return fmt.Errorf("unknown kind of switch %q", s.Kind)
+	}
+	return nil
+}
+
+// Note returns the note that an engine makes when it turns the switch.
+func (s *Switch) Note() (Note, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return Note{}, fmt.Errorf("encoding a switch: %w", err)
+	}
+	return Note{Kind: NoteSwitch, Name: strings.TrimSpace(string(s.Kind) + " " + s.Name), Text: string(text)}, nil
 }

@@ -1,6 +1,11 @@
 package queue
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
 
 // Trouble is something about a queue that an administrator should know while it
 // lasts.
@@ -34,3 +39,58 @@ const (
 	// TroubleDamage means that something stored was found to be damaged.
 	TroubleDamage TroubleKind = "damage"
 )
+
+// Troubles are what is wrong with a queue right now, as an engine keeps them. The zero
+// value has none. It is safe for concurrent use.
+type Troubles struct {
+	mu sync.Mutex
+	of map[TroubleKind]Trouble
+}
+
+// Begin notes a trouble. If there is one of its kind, only what it says changes.
+// It reports whether that is news.
+func (t *Troubles) Begin(kind TroubleKind, message string, refusing bool) (news bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known, there := t.of[kind]
+	if !there {
+		known.Since = time.Now()
+	}
+	news = known.Message != message
+	if t.of == nil {
+		t.of = make(map[TroubleKind]Trouble)
+	}
+	t.of[kind] = Trouble{Kind: kind, Message: message, Since: known.Since, Refusing: refusing}
+	return news
+}
+
+// End notes that a trouble is over, and reports whether there was one.
+func (t *Troubles) End(kind TroubleKind) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, there := t.of[kind]
+	delete(t.of, kind)
+	return there
+}
+
+// Get returns the trouble of a kind, if there is one.
+func (t *Troubles) Get(kind TroubleKind) (Trouble, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	one, there := t.of[kind]
+	return one, there
+}
+
+// List returns all troubles, the oldest first.
+func (t *Troubles) List() []Trouble {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]Trouble, 0, len(t.of))
+	for _, one := range t.of {
+		list = append(list, one)
+	}
+	slices.SortFunc(list, func(a, b Trouble) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Kind, b.Kind))
+	})
+	return list
+}

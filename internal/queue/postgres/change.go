@@ -23,21 +23,14 @@ func (db *DB) Change(ctx context.Context, change queue.Change) (changed queue.Ch
 	if err := db.usable(ctx); err != nil {
 		return changed, fmt.Errorf("changing the queue: %w", err)
 	}
-	n := 0
-	for _, given := range []bool{change.CancelDelivery != "", change.CancelAction != "", change.Move != nil, change.Switch != nil, change.TryDelivery != "", change.TryAction != ""} {
-		if given {
-			n++
-		}
+	if err := change.Check(); err != nil {
+		return changed, fmt.Errorf("changing the queue: %w", err)
 	}
 	switch {
-	case n != 1:
-		err = fmt.Errorf("exactly one change must be given, not %d", n)
 	case change.Move != nil:
 		changed.Deliveries, err = db.moveAction(ctx, *change.Move)
 	case change.Switch != nil:
-		if err = checkSwitch(change.Switch); err == nil {
-			err = db.turn(ctx, *change.Switch)
-		}
+		err = db.turn(ctx, *change.Switch)
 	case change.TryDelivery != "":
 		changed, err = db.tryDelivery(ctx, change.TryDelivery)
 	case change.TryAction != "":

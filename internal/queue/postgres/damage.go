@@ -16,7 +16,7 @@ func (db *DB) unreadable(event string, err error) {
 		return
 	}
 	if errors.Is(err, layout.ErrChecksum) {
-		db.troubles.begin(queue.TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run caddy event-relay check", event), false)
+		db.troubles.Begin(queue.TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run caddy event-relay check", event), false)
 	}
 	db.logger.Error("a stored event cannot be read", zap.String("event", event), zap.Error(err))
 }

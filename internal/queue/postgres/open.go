@@ -39,7 +39,7 @@ type DB struct {
 	options  Options
 	logger   *zap.Logger
 	pool     *pgxpool.Pool
-	troubles troubles
+	troubles queue.Troubles
 	watchers *activity.Watchers
 	nodes    nodes
 	usage    usage
@@ -207,7 +207,7 @@ func (db *DB) openOnce() error {
 	}
 	db.opened, db.why = true, nil
 	db.startUp()
-	if db.troubles.end(queue.TroubleUnavailable) {
+	if db.troubles.End(queue.TroubleUnavailable) {
 		db.logger.Info("the queue is open now", zap.String("schema", db.options.Schema))
 	}
 	close(db.ready)
@@ -266,7 +266,7 @@ func (db *DB) unavailable(err error) {
 	db.why = err
 	db.mu.Unlock()
 	message := fmt.Sprintf("the database cannot be opened and is tried again: %v", err)
-	if db.troubles.begin(queue.TroubleUnavailable, message, true) {
+	if db.troubles.Begin(queue.TroubleUnavailable, message, true) {
 		db.logger.Error("the queue is not open yet: events are refused with status 503", zap.Error(err))
 	}
 }

@@ -60,7 +60,7 @@ func (db *DB) refusePending(others, more int64) error {
 
 func (db *DB) tellPending(count, limit int64) {
 	message := fmt.Sprintf("%d deliveries are unfinished and max_pending is %d: see why they wait, cancel what is not needed, or raise max_pending", count, limit)
-	if news := !db.troubles.has(queue.TroublePending); news && db.troubles.begin(queue.TroublePending, message, true) {
+	if _, told := db.troubles.Get(queue.TroublePending); !told && db.troubles.Begin(queue.TroublePending, message, true) {
 		db.logger.Error("events are refused: too many deliveries are unfinished", zap.Int64("unfinished", count), zap.Int64("max_pending", limit))
 	}
 }
@@ -84,7 +84,7 @@ func (db *DB) countPending(ctx context.Context, q querier) error {
 	p.mu.Unlock()
 	if full {
 		db.tellPending(count, limit)
-	} else if db.troubles.end(queue.TroublePending) {
+	} else if db.troubles.End(queue.TroublePending) {
 		db.logger.Info("events are taken again: fewer deliveries are unfinished", zap.Int64("unfinished", count), zap.Int64("max_pending", limit))
 	}
 	return nil

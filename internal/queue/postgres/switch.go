@@ -2,32 +2,14 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
-
-func checkSwitch(s *queue.Switch) error {
-	switch s.Kind {
-	case queue.SwitchAction, queue.SwitchEvent:
-		if s.Name == "" {
-			return fmt.Errorf("a switch of kind %s needs a name", s.Kind)
-		}
-	case queue.SwitchAll:
-		if s.Name != "" {
-			return fmt.Errorf("a switch of kind %s has no name, and %q was given", s.Kind, s.Name)
-		}
-	default:
-		return fmt.Errorf("unknown kind of switch %q", s.Kind)
-	}
-	return nil
-}
 
 const (
 	// One at a time, whether there is a row of it or not.
@@ -83,11 +65,11 @@ func (db *DB) turn(ctx context.Context, s queue.Switch) error {
 			if err != nil {
 				return err
 			}
-			text, err := json.Marshal(s)
+			note, err := s.Note()
 			if err != nil {
-				return fmt.Errorf("encoding a switch: %w", err)
+				return err
 			}
-			if err := db.note(ctx, tx, queue.Note{Kind: queue.NoteSwitch, Name: strings.TrimSpace(string(s.Kind) + " " + s.Name), Text: string(text)}); err != nil {
+			if err := db.note(ctx, tx, note); err != nil {
 				return err
 			}
 			epoch, err = db.raise(ctx, tx, true, actions...)

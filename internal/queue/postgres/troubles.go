@@ -1,12 +1,8 @@
 package postgres
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
@@ -14,60 +10,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
-// troubles are what is wrong with a queue right now. It is safe for concurrent
-// use.
-type troubles struct {
-	mu sync.Mutex
-	of map[queue.TroubleKind]queue.Trouble
-}
-
-// begin notes a trouble. If there is one of its kind, only what it says changes.
-// It reports whether that is news.
-func (t *troubles) begin(kind queue.TroubleKind, message string, refusing bool) (news bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	known, there := t.of[kind]
-	if !there {
-		known.Since = time.Now()
-	}
-	news = known.Message != message
-	if t.of == nil {
-		t.of = make(map[queue.TroubleKind]queue.Trouble)
-	}
-	t.of[kind] = queue.Trouble{Kind: kind, Message: message, Since: known.Since, Refusing: refusing}
-	return news
-}
-
-// end notes that a trouble is over, and reports whether there was one.
-func (t *troubles) end(kind queue.TroubleKind) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_, there := t.of[kind]
-	delete(t.of, kind)
-	return there
-}
-
 // Troubles implements queue.Engine.
-func (db *DB) Troubles() []queue.Trouble {
-	db.troubles.mu.Lock()
-	defer db.troubles.mu.Unlock()
-	list := make([]queue.Trouble, 0, len(db.troubles.of))
-	for _, one := range db.troubles.of {
-		list = append(list, one)
-	}
-	slices.SortFunc(list, func(a, b queue.Trouble) int {
-		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Kind, b.Kind))
-	})
-	return list
-}
-
-// has reports whether there is a trouble of a kind.
-func (t *troubles) has(kind queue.TroubleKind) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_, there := t.of[kind]
-	return there
-}
+func (db *DB) Troubles() []queue.Trouble { return db.troubles.List() }
 
 // failing notes that the database cannot be written.
 func (db *DB) failing(err error) {
@@ -81,7 +25,7 @@ func (db *DB) failing(err error) {
 	db.mu.Lock()
 	db.failed, db.unwritable = true, true
 	db.mu.Unlock()
-	if db.troubles.begin(queue.TroubleUnwritable, fmt.Sprintf("the database cannot be written: %v; %s", err, remedy), true) {
+	if db.troubles.Begin(queue.TroubleUnwritable, fmt.Sprintf("the database cannot be written: %v; %s", err, remedy), true) {
 		db.logger.Error("the queue cannot be written", zap.Error(err))
 	}
 }
@@ -102,7 +46,7 @@ func (db *DB) working() {
 		}
 	}
 	db.mu.Unlock()
-	if failed && db.troubles.end(queue.TroubleUnwritable) {
+	if failed && db.troubles.End(queue.TroubleUnwritable) {
 		db.logger.Info("the queue can be written again", zap.String("schema", db.options.Schema))
 	}
 }

@@ -29,7 +29,7 @@ func (db *DB) notOpen() error {
 		return nil
 	default:
 	}
-	why, _ := db.troubles.get(queue.TroubleUnavailable)
+	why, _ := db.troubles.Get(queue.TroubleUnavailable)
 	return fmt.Errorf("%w: %s", queue.ErrUnavailable, why.Message)
 }
 
@@ -48,7 +48,7 @@ func (db *DB) takesEvents() error {
 // unavailable notes why the queue cannot be opened. It says so once for each
 // reason.
 func (db *DB) unavailable(err error) {
-	if db.troubles.begin(queue.TroubleUnavailable, fmt.Sprintf("%v; it is tried again every few seconds", err), true) {
+	if db.troubles.Begin(queue.TroubleUnavailable, fmt.Sprintf("%v; it is tried again every few seconds", err), true) {
 		db.logger.Error("the queue cannot be opened: events are refused with status 503 until it can; it is tried again", zap.String("file", db.file), zap.Error(err))
 	}
 }
@@ -86,7 +86,7 @@ func (db *DB) begin() bool {
 		return false
 	}
 	db.begun = true
-	db.troubles.end(queue.TroubleUnavailable)
+	db.troubles.End(queue.TroubleUnavailable)
 	close(db.ready)
 	go db.runWriter()
 	for _, a := range db.actions {

@@ -106,9 +106,9 @@ func (db *DB) tellOfKeptLogs() (found []string) {
 			"a copy is %s: compare with what the senders sent, and delete it when that is done", kept))
 	}
 	if len(found) == 0 {
-		db.troubles.end(queue.TroubleLog)
+		db.troubles.End(queue.TroubleLog)
 		return nil
 	}
-	db.troubles.begin(queue.TroubleLog, found[len(found)-1], false)
+	db.troubles.Begin(queue.TroubleLog, found[len(found)-1], false)
 	return found
 }

@@ -54,7 +54,7 @@ type DB struct {
 	// crowded is how many deliveries the last event had that max_pending kept out,
 	// 0 once there is room for them.
 	crowded  atomic.Int64
-	troubles troubles
+	troubles queue.Troubles
 
 	kick       chan struct{} // wakes the writer
 	written    chan struct{} // closed when the writer has ended

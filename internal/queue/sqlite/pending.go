@@ -24,11 +24,11 @@ func (tx *transaction) refusePending(more int) error {
 }
 
 func (db *DB) tellPending(pending, limit int64) {
-	if _, told := db.troubles.get(queue.TroublePending); told {
+	if _, told := db.troubles.Get(queue.TroublePending); told {
 		return
 	}
 	message := fmt.Sprintf("%d deliveries are unfinished and max_pending is %d: see why they wait, cancel what is not needed, or raise max_pending", pending, limit)
-	if db.troubles.begin(queue.TroublePending, message, true) {
+	if db.troubles.Begin(queue.TroublePending, message, true) {
 		db.logger.Error("events are refused: too many deliveries are unfinished", zap.Int64("unfinished", pending), zap.Int64("max_pending", limit))
 	}
 }
@@ -48,7 +48,7 @@ func (db *DB) checkPending() {
 		return
 	}
 	db.crowded.Store(0)
-	if db.troubles.end(queue.TroublePending) {
+	if db.troubles.End(queue.TroublePending) {
 		db.logger.Info("events are taken again: fewer deliveries are unfinished", zap.Int64("unfinished", pending), zap.Int64("max_pending", limit))
 	}
 }

@@ -21,13 +21,13 @@ type space struct {
 	free     func(dir string) (int64, error)
 	every    time.Duration
 	logger   *zap.Logger
-	troubles *troubles
+	troubles *queue.Troubles
 	started  time.Time
 	checked  atomic.Int64 // nanoseconds since started, 0: never
 	short    atomic.Bool
 }
 
-func newSpace(o Options, troubles *troubles) *space {
+func newSpace(o Options, troubles *queue.Troubles) *space {
 	s := &space{dir: o.Dir, free: o.limits.free, every: o.limits.freeEvery, logger: o.Logger, troubles: troubles, started: time.Now()}
 	s.min.Store(o.MinFree)
 	return s
@@ -39,7 +39,7 @@ func (s *space) low() bool {
 	least := s.min.Load()
 	if least == math.MinInt64 {
 		s.short.Store(false)
-		s.troubles.end(queue.TroubleSpace)
+		s.troubles.End(queue.TroubleSpace)
 		return false
 	}
 	last, now := s.checked.Load(), int64(time.Since(s.started))+1
@@ -52,11 +52,11 @@ func (s *space) low() bool {
 		}
 		if short := free < least; s.short.Swap(short) != short {
 			if short {
-				s.troubles.begin(queue.TroubleSpace, s.why(), true)
+				s.troubles.Begin(queue.TroubleSpace, s.why(), true)
 				s.logger.Error("the queue's file system is nearly full: events are refused until there is room again",
 					zap.String("dir", s.dir), zap.String("free", humanize.IBytes(uint64(max(free, 0)))), zap.String("min_free", humanize.IBytes(uint64(least))))
 			} else {
-				s.troubles.end(queue.TroubleSpace)
+				s.troubles.End(queue.TroubleSpace)
 				s.logger.Info("the queue's file system has room again", zap.String("dir", s.dir))
 			}
 		}

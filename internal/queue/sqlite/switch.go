@@ -1,10 +1,6 @@
 package sqlite
 
 import (
-	"encoding/json"
-	"fmt"
-	"strings"
-
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -19,22 +15,6 @@ type turn struct {
 	waiter
 	turned queue.Switch
 	action *action // of a switch for one
-}
-
-func checkSwitch(s *queue.Switch) error {
-	switch s.Kind {
-	case queue.SwitchAction, queue.SwitchEvent:
-		if s.Name == "" {
-			return fmt.Errorf("a switch of kind %s needs a name", s.Kind)
-		}
-	case queue.SwitchAll:
-		if s.Name != "" {
-			return fmt.Errorf("a switch of kind %s has no name, and %q was given", s.Kind, s.Name)
-		}
-	default:
-		return fmt.Errorf("unknown kind of switch %q", s.Kind)
-	}
-	return nil
 }
 
 func (*turn) needsRoom() bool { return false }
@@ -79,11 +59,11 @@ func (t *turn) write(tx *transaction) error {
 	if err := database.Query(tx.conn, sql, func(*sqlite.Stmt) error { return nil }, args...); err != nil {
 		return err
 	}
-	text, err := json.Marshal(s)
+	note, err := s.Note()
 	if err != nil {
-		return fmt.Errorf("encoding a switch: %w", err)
+		return err
 	}
-	return tx.note(queue.NoteSwitch, strings.TrimSpace(string(s.Kind)+" "+s.Name), string(text), tx.now)
+	return tx.note(note.Kind, note.Name, note.Text, tx.now)
 }
 
 func (t *turn) apply(db *DB) {

@@ -208,7 +208,7 @@ func (db *DB) fail(batch []command, err error) {
 // failing says once that writing fails, and working that it does no longer.
 func (db *DB) failing(message string, err error) {
 	db.failures++
-	db.troubles.begin(queue.TroubleUnwritable, fmt.Sprintf("%s (%s): %v; it is tried again every second", message, db.file, err), true)
+	db.troubles.Begin(queue.TroubleUnwritable, fmt.Sprintf("%s (%s): %v; it is tried again every second", message, db.file, err), true)
 	if !db.failed {
 		db.failed = true
 		db.logger.Error(message, zap.String("file", db.file), zap.Error(err))
@@ -218,7 +218,7 @@ func (db *DB) failing(message string, err error) {
 func (db *DB) working() {
 	if db.failed {
 		db.failed = false
-		db.troubles.end(queue.TroubleUnwritable)
+		db.troubles.End(queue.TroubleUnwritable)
 		db.logger.Info("the queue can be written again", zap.String("file", db.file))
 	}
 }
