@@ -318,25 +318,43 @@ const (
 	importChildSchema = "EVENT_RELAY_IMPORT_SCHEMA"
 )
 
-// TestImportChild is the process that TestImport kills. It says "part" for each part
-// that is stored, and "end".
-func TestImportChild(t *testing.T) {
-	dir, dsn, schema := os.Getenv(importChildDir), os.Getenv(importChildDSN), os.Getenv(importChildSchema)
-	if dir == "" {
-		t.Skip("another test starts this one as a process of its own")
+func TestMain(m *testing.M) {
+	if os.Getenv(importChildDir) == "" {
+		os.Exit(m.Run())
 	}
-	q := &oldQueue{dir: dir}
-	stored, err := q.imports(t, context.Background(), Store{DSN: dsn, Schema: schema}, func(int64, queue.Imported) { fmt.Println("part") })
-	must(t, err)
-	fmt.Println("end", stored.Events, stored.Known)
+	if err := importChild(context.Background()); err != nil {
+		fmt.Println("failed", err)
+		os.Exit(1)
+	}
+}
+
+// importChild is what the process does that TestImport kills. It says "part" for each
+// part that is stored, and "end".
+func importChild(ctx context.Context) error {
+	a, err := sqlite.OpenArchive(ctx, os.Getenv(importChildDir))
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	im, err := Store{DSN: os.Getenv(importChildDSN), Schema: os.Getenv(importChildSchema)}.OpenImporter(ctx)
+	if err != nil {
+		return err
+	}
+	defer im.Close()
+	stored, err := queue.Import(ctx, a, im, func(int64, queue.Imported) { fmt.Println("part") })
+	if err == nil {
+		fmt.Println("end", stored.Events, stored.Known)
+	}
+	return err
 }
 
 // importAndKill imports in a process that is killed once it has stored some parts. It
 // reports whether the import ended before.
 func (q *oldQueue) importAndKill(t *testing.T, store Store, parts int) (ended bool) {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^TestImportChild$")
+	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), importChildDir+"="+q.dir, importChildDSN+"="+store.DSN, importChildSchema+"="+store.Schema)
+	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	must(t, err)
 	must(t, child.Start())
@@ -347,6 +365,9 @@ func (q *oldQueue) importAndKill(t *testing.T, store Store, parts int) (ended bo
 			}
 		}
 		ended = ended || strings.HasPrefix(lines.Text(), "end ")
+		if strings.HasPrefix(lines.Text(), "failed ") {
+			t.Fatal(lines.Text())
+		}
 	}
 	_ = child.Wait() // it was killed
 	return ended
