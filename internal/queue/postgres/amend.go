@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -106,7 +105,7 @@ func names(lanes []*lane) map[string]bool {
 
 func (a *amendment) encode(from *queue.Amendment) (err error) {
 	a.id = from.Event
-	if a.uuid, err = parseID(from.Event); err != nil {
+	if a.uuid, err = layout.ParseID(from.Event); err != nil {
 		return fmt.Errorf("event %s: %w", from.Event, queue.ErrNotFound)
 	}
 	if len(from.Deliveries) > layout.MaxDeliveries {
@@ -188,23 +187,15 @@ func (db *DB) storeEvents(ctx context.Context, tx pgx.Tx, events []*storedEvent)
 	for _, e := range events {
 		var list *string
 		if e.changed {
-			encoded, err := json.Marshal(e.plans)
+			text, err := layout.EncodePlans(e.plans, e.uuid.String())
 			if err != nil {
-				return fmt.Errorf("encoding the deliveries of event %s: %w", e.uuid, err)
+				return err
 			}
-			text := encodeText(string(encoded))
+			text = encodeText(text)
 			list = &text
-			var names []string
-			for _, p := range e.plans {
-				if !slices.Contains(names, p.Action) {
-					names = append(names, p.Action)
-				}
+			if e.kind.Actions, err = layout.ActionsOf(e.plans); err != nil {
+				return err
 			}
-			actions, err := json.Marshal(names)
-			if err != nil {
-				return fmt.Errorf("encoding the names of actions: %w", err)
-			}
-			e.kind.Actions = string(actions)
 		}
 		ids, verdicts, plans, wanted = append(ids, e.id), append(verdicts, e.amended), append(plans, list), append(wanted, e.kind)
 	}
@@ -300,7 +291,8 @@ func (db *DB) amendIn(ctx context.Context, tx pgx.Tx, list []amendment, hashes [
 				key = []byte(d.OrderKey)
 			}
 			keys = append(keys, key)
-			e.plans, e.changed = append(e.plans, d.plan(now)), true
+			d.plan.Added = now
+			e.plans, e.changed = append(e.plans, d.plan), true
 			if !e.test {
 				made = append(made, d.lane.id)
 			}
@@ -328,13 +320,8 @@ func useAgain(used map[queue.Thing]*use, e *storedEvent, held []string, now int6
 	if e.test || e.repeats {
 		return
 	}
-	var before struct{ Held []string }
-	// A verdict that cannot be read held no rules.
-	_ = json.NewDecoder(strings.NewReader(e.verdict)).Decode(&before)
-	for _, rule := range held {
-		if !slices.Contains(before.Held, rule) {
-			count(used, queue.Thing{Kind: queue.RuleThing, Name: rule}, now)
-		}
+	for _, rule := range layout.NewlyHeld(e.verdict, held) {
+		count(used, queue.Thing{Kind: queue.RuleThing, Name: rule}, now)
 	}
 }
 

@@ -165,7 +165,7 @@ func (db *DB) commit(session *session, batch []*put) {
 			}
 			return
 		}
-		db.logger.Error("the database refuses an event", zap.String("event", batch[0].entries[0].event.ID), zap.Error(err))
+		db.logger.Error("the database refuses an event", zap.String("event", batch[0].entries[0].Event.ID), zap.Error(err))
 		err = fmt.Errorf("the database refuses it; it is not stored: %w", err)
 	case unreached, undone, overfull:
 		if err != nil {
@@ -188,7 +188,7 @@ func (db *DB) commit(session *session, batch []*put) {
 		db.changed(func(add func(string)) {
 			for _, p := range batch {
 				for i := range p.entries {
-					add(p.entries[i].event.ID)
+					add(p.entries[i].Event.ID)
 				}
 			}
 		})
@@ -288,7 +288,7 @@ func (db *DB) insert(ctx context.Context, to sender, c *columns, entries []*entr
 
 // kindOf returns the kind of an event: a duplicate has no actions.
 func kindOf(e *entry, duplicate bool) layout.Kind {
-	k := e.kind
+	k := e.Kind
 	if duplicate {
 		k.Actions = ""
 	}
@@ -300,7 +300,7 @@ func flatten(batch []*put) (entries []*entry, receipts []*queue.Receipt, dedupes
 		for i := range p.entries {
 			e := &p.entries[i]
 			entries, receipts = append(entries, e), append(receipts, &p.receipts[i])
-			dedupes = dedupes || e.dedupe
+			dedupes = dedupes || e.Dedupe
 		}
 	}
 	return entries, receipts, dedupes
@@ -311,8 +311,8 @@ func (db *DB) prepareEntries(ctx context.Context, q querier, entries []*entry) (
 	var lanes []*lane
 	wanted := make([]layout.Kind, 0, len(entries))
 	for _, e := range entries {
-		wanted = append(wanted, e.kind)
-		if e.dedupe {
+		wanted = append(wanted, e.Kind)
+		if e.Dedupe {
 			wanted = append(wanted, kindOf(e, true))
 		}
 		for i := range e.deliveries {
@@ -366,8 +366,8 @@ func (db *DB) handOver(c *columns, done inserted, began time.Time, mark mark, re
 		}
 		e := c.owners[i]
 		l := &lease{
-			lane: d.lane, delivery: id, number: 1, place: min(e.received, done.now), keyHash: d.keyHash, since: e.received, test: e.event.Test,
-			expires: began.Add(db.options.Lease), mark: mark, content: d.Delivery, event: e.event, eventID: e.event.ID, size: eventSize(len(e.record), len(e.event.RawBody)), index: -1,
+			lane: d.lane, delivery: id, number: 1, place: min(e.Received, done.now), keyHash: d.keyHash, since: e.Received, test: e.Event.Test,
+			expires: began.Add(db.options.Lease), mark: mark, content: d.Delivery, event: e.Event, eventID: e.Event.ID, size: layout.EventSize(len(e.Record), len(e.Event.RawBody)), index: -1,
 		}
 		if !db.open(d.lane) || !db.lends(d.lane, mark) || db.closing {
 			// Something was changed meanwhile.

@@ -33,9 +33,9 @@ func originals(ctx context.Context, tx pgx.Tx, entries []*entry) (map[*entry]*[1
 	var windows []int64
 	seen := make(map[[16]byte]bool)
 	for _, e := range entries {
-		if e.dedupe && !seen[e.key] {
-			seen[e.key] = true
-			keys, ids, windows = append(keys, e.key[:]), append(ids, pgtype.UUID{Bytes: e.uuid, Valid: true}), append(windows, e.window)
+		if e.Dedupe && !seen[e.Key] {
+			seen[e.Key] = true
+			keys, ids, windows = append(keys, e.Key[:]), append(ids, pgtype.UUID{Bytes: e.uuid, Valid: true}), append(windows, e.Window)
 		}
 	}
 	rows, err := tx.Query(ctx, remember, keys, ids, windows)
@@ -54,10 +54,10 @@ func originals(ctx context.Context, tx pgx.Tx, entries []*entry) (map[*entry]*[1
 	}
 	repeated := make(map[*entry]*[16]byte)
 	for _, e := range entries {
-		if !e.dedupe {
+		if !e.Dedupe {
 			continue
 		}
-		if first, ok := stored[e.key]; ok && first != e.uuid {
+		if first, ok := stored[e.Key]; ok && first != e.uuid {
 			repeated[e] = &first
 		}
 	}

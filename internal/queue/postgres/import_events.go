@@ -158,7 +158,7 @@ func importedKind(e *queue.ArchivedEvent) layout.Kind {
 // addEvent adds the row of an event.
 func (rows *importing) addEvent(e *queue.ArchivedEvent, id int64, kind int32) error {
 	s := &e.Summary
-	u, err := parseID(s.ID)
+	u, err := layout.ParseID(s.ID)
 	if err != nil {
 		return fmt.Errorf("the event's id %w", err)
 	}
@@ -171,7 +171,7 @@ func (rows *importing) addEvent(e *queue.ArchivedEvent, id int64, kind int32) er
 		return fmt.Errorf("encoding the deliveries of event %s: %w", s.ID, err)
 	}
 	var duplicate *uuid.UUID
-	if of, err := parseID(s.DuplicateOf); err == nil {
+	if of, err := layout.ParseID(s.DuplicateOf); err == nil {
 		duplicate = &of
 	}
 	record, body := e.Record, e.Body
@@ -239,7 +239,7 @@ func (rows *importing) addDeliveries(e *queue.ArchivedEvent, id int64, actions m
 	received := layout.Micros(e.Summary.Received)
 	for place := range e.Deliveries {
 		d := &e.Deliveries[place]
-		u, err := parseID(d.ID)
+		u, err := layout.ParseID(d.ID)
 		if err != nil {
 			return 0, fmt.Errorf("a delivery of event %s has the id %w", e.Summary.ID, err)
 		}
@@ -272,7 +272,7 @@ func (rows *importing) addWaiting(d *queue.ArchivedDelivery, delivery, received 
 	var due, since, first, hash *int64
 	var key []byte
 	if !d.Due.IsZero() {
-		due = pointer(dueAt(d.Due))
+		due = pointer(layout.DueAt(d.Due))
 	}
 	if !d.Added.IsZero() {
 		since = pointer(layout.Micros(d.Added))

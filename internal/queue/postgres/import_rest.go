@@ -72,7 +72,7 @@ func (im *importer) putSwitches(ctx context.Context, tx pgx.Tx, switches []queue
 	for _, s := range switches {
 		var until *int64
 		if !s.Until.IsZero() {
-			until = pointer(dueAt(s.Until))
+			until = pointer(layout.DueAt(s.Until))
 		}
 		tag, err := tx.Exec(ctx, "INSERT INTO switches (kind, name, since, until, reason) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (kind, name) DO NOTHING",
 			string(s.Kind), encodeText(s.Name), layout.Micros(s.Since), until, nullText(s.Reason))
@@ -101,7 +101,7 @@ func (im *importer) putMarks(ctx context.Context, tx pgx.Tx, marks []queue.Dedup
 	var uuids []uuid.UUID
 	var stored, expires []int64
 	for i := range marks {
-		u, err := parseID(marks[i].Event)
+		u, err := layout.ParseID(marks[i].Event)
 		if err != nil {
 			return fmt.Errorf("a dedupe key belongs to the event %w", err)
 		}

@@ -72,7 +72,7 @@ type columns struct {
 	verdicts                       []string
 	plans                          []*string
 	records, bodies                [][]byte
-	checksums                      []*int64
+	checksums                      []int64
 	sizes                          []int64
 	ords                           []int64
 	places, actions                []int32
@@ -102,13 +102,13 @@ type tally struct {
 
 // add adds an event and its deliveries.
 func (c *columns) add(e *entry, kind int32, duplicateOf *[16]byte) {
-	c.kinds, c.received, c.uuids = append(c.kinds, kind), append(c.received, e.received), append(c.uuids, pgtype.UUID{Bytes: e.uuid, Valid: true})
-	c.tests, c.tenants = append(c.tests, e.event.Test), append(c.tenants, nullText(e.tenant))
-	c.parseErrors, c.subjects = append(c.parseErrors, nullText(e.event.ParseError)), append(c.subjects, nullText(e.event.Subject))
-	c.verdicts, c.records, c.checksums = append(c.verdicts, e.verdict), append(c.records, e.record), append(c.checksums, e.checksum)
+	c.kinds, c.received, c.uuids = append(c.kinds, kind), append(c.received, e.Received), append(c.uuids, pgtype.UUID{Bytes: e.uuid, Valid: true})
+	c.tests, c.tenants = append(c.tests, e.Event.Test), append(c.tenants, nullText(e.Tenant))
+	c.parseErrors, c.subjects = append(c.parseErrors, nullText(e.Event.ParseError)), append(c.subjects, nullText(e.Event.Subject))
+	c.verdicts, c.records, c.checksums = append(c.verdicts, e.Verdict), append(c.records, e.Record), append(c.checksums, e.Checksum)
 	var body []byte
-	if len(e.event.RawBody) > 0 {
-		body = e.event.RawBody
+	if len(e.Event.RawBody) > 0 {
+		body = e.Event.RawBody
 	}
 	c.bodies = append(c.bodies, body)
 	if duplicateOf != nil {
@@ -118,10 +118,10 @@ func (c *columns) add(e *entry, kind int32, duplicateOf *[16]byte) {
 	}
 	c.duplicateOf = append(c.duplicateOf, pgtype.UUID{})
 	var plans *string
-	if e.plans != "" {
-		plans = &e.plans
+	if e.Plans != "" {
+		plans = &e.Plans
 	}
-	c.plans, c.sizes = append(c.plans, plans), append(c.sizes, e.size+int64(len(e.plans)))
+	c.plans, c.sizes = append(c.plans, plans), append(c.sizes, e.size+int64(len(e.Plans)))
 	ord := int64(len(c.kinds))
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
@@ -150,11 +150,11 @@ func (c *columns) count(entries []*entry, duplicate func(int) bool) {
 			counts[string(queue.DuplicateEvents)]++
 			continue
 		}
-		counts[encodeText(e.kind.Decision)]++
-		if !e.event.Test {
-			count(used, queue.Thing{Kind: queue.EventThing, Name: e.kind.Source + ":" + e.kind.Event}, e.received)
-			for _, rule := range e.held {
-				count(used, queue.Thing{Kind: queue.RuleThing, Name: rule}, e.received)
+		counts[encodeText(e.Kind.Decision)]++
+		if !e.Event.Test {
+			count(used, queue.Thing{Kind: queue.EventThing, Name: e.Kind.Source + ":" + e.Kind.Event}, e.Received)
+			for _, rule := range e.Held {
+				count(used, queue.Thing{Kind: queue.RuleThing, Name: rule}, e.Received)
 			}
 		}
 		for j := range e.deliveries {
@@ -165,8 +165,8 @@ func (c *columns) count(entries []*entry, duplicate func(int) bool) {
 				tallies[id] = t
 			}
 			t.waiting++
-			if !e.event.Test {
-				t.make(e.received)
+			if !e.Event.Test {
+				t.make(e.Received)
 			}
 		}
 	}

@@ -3,11 +3,8 @@ package postgres
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
 // Of the unfinished deliveries of one action and order key only the first, the head,
@@ -15,14 +12,6 @@ import (
 // The transaction that ends the head gives the next its place. Transactions that add to
 // a key or end its head lock the key first, in a statement of its own: so the next
 // statement sees what they waited for.
-
-// behindAll is added to the place of a delivery that waits for its order key. As a time
-// it lies 146,000 years ahead.
-const behindAll = int64(1) << 62
-
-// dueAt is a due time as a place in the line: never that of one behind another. It is
-// rounded up to a microsecond, so that nothing is handed out early.
-func dueAt(t time.Time) int64 { return min(max(layout.MicrosUp(t), 1), behindAll-1) }
 
 // hashOf stands for an order key of whatever length. Two keys of one hash would go one
 // after another, and nothing else would go wrong.

@@ -2,15 +2,11 @@ package postgres
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
@@ -32,28 +28,17 @@ type put struct {
 
 // entry is one event as it will be stored.
 type entry struct {
-	event    *event.Event
-	uuid     uuid.UUID
-	kind     layout.Kind
-	received int64
-	tenant   string
-	verdict  string
-	held     []string // rules
-	plans    string   // events.deliveries
-	record   []byte
-	checksum *int64 // of record and body
-	size     int64
+	layout.Entry
+	uuid uuid.UUID
+	size int64
 
 	deliveries []delivery
-
-	dedupe bool
-	key    [16]byte
-	window int64
 }
 
 // delivery is one delivery of an event that is being stored or added to.
 type delivery struct {
 	queue.Delivery
+	plan    layout.Plan
 	uuid    uuid.UUID
 	lane    *lane
 	due     *int64 // its own time
@@ -98,43 +83,17 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 
 // encode prepares what will be written.
 func (e *entry) encode(from *queue.Entry) (err error) {
-	stored := from.Event
-	if stored == nil {
-		return errors.New("an entry has no event")
+	if e.Entry, err = layout.EncodeEntry(from); err != nil {
+		return err
 	}
-	if e.uuid, err = parseID(stored.ID); err != nil {
-		return fmt.Errorf("the event's id %w", err)
-	}
-	if len(from.Deliveries) > layout.MaxDeliveries {
-		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), layout.MaxDeliveries)
-	}
-	e.event = stored
-	e.received = layout.Micros(stored.Received)
-	e.kind = layout.Kind{Source: stored.Source, Event: stored.Name, Decision: string(from.Verdict.Decision)}
-	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
-		e.tenant = fmt.Sprint(tenant)
-	}
-	verdict, err := json.Marshal(from.Verdict)
-	if err != nil {
-		return fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
-	}
-	e.verdict, e.held = encodeText(string(verdict)), from.Verdict.Held
-	e.record = stored.Record()
-	sum := layout.Checksum(e.record, stored.RawBody)
-	if sum != layout.NoChecksum {
-		e.checksum = &sum
-	}
-	if from.DedupeKey != "" && from.DedupeWindow > 0 {
-		sum := sha256.Sum256([]byte(from.DedupeKey))
-		e.dedupe, e.window = true, from.DedupeWindow.Microseconds()
-		copy(e.key[:], sum[:])
-	}
+	e.uuid = uuid.MustParse(e.Event.ID)
+	e.Verdict = encodeText(e.Verdict)
 	if err := e.encodeDeliveries(from.Deliveries); err != nil {
 		return err
 	}
-	e.size = int64(300 + len(e.record) + len(stored.RawBody) + len(e.verdict)) // as sizeOfEvent, without deliveries
+	e.size = int64(300 + len(e.Record) + len(e.Event.RawBody) + len(e.Verdict)) // as sizeOfEvent, without deliveries
 	if e.size > maxRow {
-		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", stored.ID, e.size, maxRow)
+		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", e.Event.ID, e.size, maxRow)
 	}
 	return nil
 }
@@ -145,40 +104,31 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 	}
 	e.deliveries = make([]delivery, len(deliveries))
 	plans := make([]layout.Plan, len(deliveries))
-	names := make([]string, len(deliveries))
 	for i := range deliveries {
 		d := &e.deliveries[i]
-		if err := d.encode(&deliveries[i], e.event.ID); err != nil {
+		if err := d.encode(&deliveries[i], e.Event.ID); err != nil {
 			return err
 		}
-		apart := timeOfID(d.uuid) - e.received
+		apart := timeOfID(d.uuid) - e.Received
 		d.added = max(apart, -apart) > idSlack
-		plans[i], names[i] = d.plan(0), d.Action
+		plans[i] = d.plan
 	}
-	list, err := json.Marshal(plans)
-	if err != nil {
-		return fmt.Errorf("encoding the deliveries of event %s: %w", e.event.ID, err)
+	if err := e.EncodePlans(plans); err != nil {
+		return err
 	}
-	actions, err := json.Marshal(names)
-	if err != nil {
-		return fmt.Errorf("encoding the actions of event %s: %w", e.event.ID, err)
-	}
-	e.plans, e.kind.Actions = encodeText(string(list)), string(actions)
+	e.Plans = encodeText(e.Plans)
 	return nil
 }
 
 func (d *delivery) encode(from *queue.Delivery, event string) (err error) {
-	if d.uuid, err = parseID(from.ID); err != nil {
-		return fmt.Errorf("a delivery of event %s has the id %w", event, err)
+	if d.plan, err = layout.PlanOf(from, event); err != nil {
+		return err
 	}
-	if from.Action == "" {
-		return fmt.Errorf("delivery %s of event %s has no action", from.ID, event)
-	}
+	d.uuid = uuid.MustParse(from.ID)
 	d.Delivery = *from
 	d.Attempts, d.FirstAttempt = 0, time.Time{}
-	if !d.Due.IsZero() {
-		due := dueAt(d.Due)
-		d.due = &due
+	if d.plan.Due != 0 {
+		d.due = &d.plan.Due
 	}
 	if d.OrderKey != "" {
 		hash := hashOf(d.OrderKey)
@@ -186,27 +136,3 @@ func (d *delivery) encode(from *queue.Delivery, event string) (err error) {
 	}
 	return nil
 }
-
-// plan is the delivery as it stands in events.deliveries.
-func (d *delivery) plan(added int64) layout.Plan {
-	p := layout.Plan{ID: d.ID, Action: d.Action, Of: d.Of, Added: added}
-	if d.due != nil {
-		p.Due = *d.due
-	}
-	if !d.Expires.IsZero() {
-		p.Expires = layout.Micros(d.Expires)
-	}
-	return p
-}
-
-// parseID reads an id in its usual form.
-func parseID(id string) (uuid.UUID, error) {
-	parsed, err := uuid.Parse(id)
-	if err != nil || len(id) != 36 {
-		return parsed, fmt.Errorf("%q, which is not a UUID", id)
-	}
-	return parsed, nil
-}
-
-// eventSize estimates the memory of a decoded event from what is stored of it.
-func eventSize(record, body int) int64 { return int64(1024 + 3*(record+body)) }

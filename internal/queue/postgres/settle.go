@@ -220,7 +220,7 @@ func (c *settleColumns) add(s *settlement, now time.Time) {
 		delay = (s.again.Sub(now) + time.Microsecond - 1).Microseconds()
 	}
 	c.actions, c.deliveries, c.leases = append(c.actions, s.lane.id), append(c.deliveries, s.delivery), append(c.leases, s.number)
-	c.states, c.delays = append(c.states, s.state), append(c.delays, min(delay, behindAll/2))
+	c.states, c.delays = append(c.states, s.state), append(c.delays, min(delay, layout.Behind/2))
 	var began, took, since *int64
 	var status *int32
 	var problem *string

@@ -55,7 +55,7 @@ func (db *DB) turn(ctx context.Context, s queue.Switch) error {
 			if s.Off {
 				var until *int64
 				if !s.Until.IsZero() {
-					at := dueAt(s.Until)
+					at := layout.DueAt(s.Until)
 					until = &at
 				}
 				_, err = tx.Exec(ctx, turnOff, string(s.Kind), encodeText(s.Name), *since, until, nullText(s.Reason))

@@ -180,9 +180,6 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 	if len(handed) < n {
 		handed = append(handed, db.hand(l, n-len(handed))...)
 	}
-	if len(db.giveBack) > 0 {
-		db.wakeSettler()
-	}
 	l.count(db.now(), len(leases))
 	return handed
 }
@@ -272,7 +269,7 @@ type takenRow struct {
 // which its taker fails.
 func (db *DB) decode(l *lane, r *takenRow) *lease {
 	taken := &lease{
-		lane: l, delivery: r.delivery, number: r.lease, place: r.place, keyHash: r.keyHash, size: eventSize(len(r.record), len(r.body)), index: -1,
+		lane: l, delivery: r.delivery, number: r.lease, place: r.place, keyHash: r.keyHash, size: layout.EventSize(len(r.record), len(r.body)), index: -1,
 		content: queue.Delivery{Action: l.name, OrderKey: string(r.orderKey), Attempts: r.attempts},
 	}
 	if r.first != nil {

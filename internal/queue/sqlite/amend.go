@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/uuid"
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -95,19 +94,10 @@ func (a *amendment) encode(from *queue.Amendment) error {
 		a.verdict, a.decision, a.held = string(verdict), string(from.Verdict.Decision), from.Verdict.Held
 	}
 	a.deliveries = from.Deliveries
-	for _, d := range from.Deliveries {
-		if err := uuid.Validate(d.ID); err != nil || len(d.ID) != 36 {
-			return fmt.Errorf("a delivery of event %s has the id %q, which is not a UUID", from.Event, d.ID)
-		}
-		if d.Action == "" {
-			return fmt.Errorf("delivery %s of event %s has no action", d.ID, from.Event)
-		}
-		p := layout.Plan{ID: d.ID, Action: d.Action, Of: d.Of}
-		if !d.Due.IsZero() {
-			p.Due = scheduler.DueAt(d.Due)
-		}
-		if !d.Expires.IsZero() {
-			p.Expires = layout.Micros(d.Expires)
+	for i := range from.Deliveries {
+		p, err := layout.PlanOf(&from.Deliveries[i], from.Event)
+		if err != nil {
+			return err
 		}
 		a.plans = append(a.plans, p)
 	}
@@ -192,7 +182,7 @@ func (a *amendment) write(tx *transaction) error {
 		if !stored.test {
 			tx.useAction(a.actions[i], tx.now)
 		}
-		if d.Due < scheduler.Behind {
+		if d.Due < layout.Behind {
 			tx.released = append(tx.released, a.actions[i])
 		}
 	}
@@ -231,15 +221,13 @@ func (tx *transaction) storedEvent(id int64) (e storedEvent, err error) {
 
 // storeEvent writes back what storedEvent read. The kind follows the actions of
 // the deliveries.
-func (tx *transaction) storeEvent(id int64, e storedEvent) error {
+func (tx *transaction) storeEvent(id int64, e storedEvent) (err error) {
 	text := ""
 	if e.err == nil && len(e.plans) > 0 {
-		list, err := json.Marshal(e.plans)
-		if err != nil {
-			return fmt.Errorf("encoding the deliveries of event %s: %w", e.uuid, err)
+		if text, err = layout.EncodePlans(e.plans, e.uuid); err != nil {
+			return err
 		}
-		text = string(list)
-		if e.kind.Actions, err = actionsOf(e.plans); err != nil {
+		if e.kind.Actions, err = layout.ActionsOf(e.plans); err != nil {
 			return err
 		}
 	}
@@ -250,21 +238,6 @@ func (tx *transaction) storeEvent(id int64, e storedEvent) error {
 	tx.bytes += int64(len(text)+len(e.verdict)) + database.PageSize
 	return database.Query(tx.conn, "UPDATE events SET kind = ?, verdict = nullif(?, ''), deliveries = coalesce(nullif(?, ''), deliveries) WHERE id = ?",
 		func(*sqlite.Stmt) error { return nil }, kindID, e.verdict, text, id)
-}
-
-// actionsOf returns kinds.actions of an event with deliveries.
-func actionsOf(plans []layout.Plan) (string, error) {
-	var names []string
-	for _, p := range plans {
-		if !slices.Contains(names, p.Action) {
-			names = append(names, p.Action)
-		}
-	}
-	actions, err := json.Marshal(names)
-	if err != nil {
-		return "", fmt.Errorf("encoding the names of actions: %w", err)
-	}
-	return string(actions), nil
 }
 
 // rememberAddition makes an event be found by the id of a delivery that was added to it.

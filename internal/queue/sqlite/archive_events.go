@@ -211,7 +211,7 @@ func (a *Archive) wait(d *queue.ArchivedDelivery, id int64) error {
 		found = true
 		d.Action, d.OrderKey, d.Attempts, d.Due = row.ColumnText(5), row.ColumnText(3), row.ColumnInt(1), time.Time{}
 		due := row.ColumnInt64(0)
-		d.Behind = due >= scheduler.Behind
+		d.Behind = due >= layout.Behind
 		if own := scheduler.OwnTime(due); own != 0 {
 			d.Due = layout.FromMicros(own)
 		}

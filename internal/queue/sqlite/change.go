@@ -172,7 +172,7 @@ func (tx *transaction) waitingRow(a *action, delivery int64) (w waitingRow, err 
 // endedRow does what follows from the end of a delivery that need not be the
 // head of its order key: only a head releases the next.
 func (tx *transaction) endedRow(a *action, w waitingRow) error {
-	if w.due >= scheduler.Behind {
+	if w.due >= layout.Behind {
 		return tx.ended(a, "")
 	}
 	return tx.ended(a, w.orderKey)

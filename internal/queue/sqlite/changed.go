@@ -33,7 +33,7 @@ func (p *put) changed(f func(string)) {
 		return
 	}
 	for i := range p.entries {
-		f(p.entries[i].event.ID)
+		f(p.entries[i].Event.ID)
 	}
 }
 

@@ -53,7 +53,7 @@ func (db *DB) load(action string, row int64, order scheduler.Order) (scheduler.R
 		raws, timed, result.NextDue, bytes = raws[:0], timed[:0], math.MaxInt64, 0
 		read := func(stmt *sqlite.Stmt) rawDelivery {
 			r := readDelivery(stmt)
-			bytes += eventSize(len(r.record), len(r.body))
+			bytes += layout.EventSize(len(r.record), len(r.body))
 			return r
 		}
 		if order.Timed > 0 {
@@ -108,7 +108,7 @@ func scanDue(conn *sqlite.Conn, action int64, order scheduler.Order) (ids []dueD
 	next = math.MaxInt64
 	err = database.Query(conn, scanTimed, func(row *sqlite.Stmt) error {
 		id, due := row.ColumnInt64(0), row.ColumnInt64(1)
-		if due >= scheduler.Behind {
+		if due >= layout.Behind {
 			return database.ErrEnough
 		}
 		if _, held := order.Held[id]; held {
@@ -149,7 +149,7 @@ func readDelivery(row *sqlite.Stmt) rawDelivery {
 // decode makes a delivery of a row. A row that cannot be read gives a delivery
 // without an event, which its taker fails.
 func (db *DB) decode(action string, r rawDelivery) *scheduler.Delivery {
-	d := &scheduler.Delivery{Number: r.id, Since: r.due, Size: eventSize(len(r.record), len(r.body))}
+	d := &scheduler.Delivery{Number: r.id, Since: r.due, Size: layout.EventSize(len(r.record), len(r.body))}
 	if r.due == 0 {
 		d.Since = r.received
 	} else {
@@ -180,6 +180,3 @@ func (db *DB) unreadable(event string, err error) {
 		db.logger.Error("a stored event cannot be read", zap.String("event", event), zap.Error(err))
 	}
 }
-
-// eventSize estimates the memory of a decoded event from what is stored of it.
-func eventSize(record, body int) int64 { return int64(1024 + 3*(record+body)) }

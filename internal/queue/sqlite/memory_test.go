@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -181,7 +182,7 @@ func TestMemoryIsBoundedInBytes(t *testing.T) {
 		e.Event.BodyIsRaw = false
 		mustPut(t, db, e)
 	}
-	size := eventSize(len(benchEntry("x").Event.Record()), 8<<10)
+	size := layout.EventSize(len(benchEntry("x").Event.Record()), 8<<10)
 	check := func() {
 		t.Helper()
 		db.mu.Lock()

@@ -178,7 +178,7 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		e.plans, e.deliveries, e.kind.Actions = nil, "", ""
 		return nil
 	}
-	if e.kind.Actions, err = actionsOf(e.plans); err != nil {
+	if e.kind.Actions, err = layout.ActionsOf(e.plans); err != nil {
 		return err
 	}
 	ended := make([]bool, len(e.plans))
@@ -323,10 +323,10 @@ func (e *merging) times() database.Span {
 }
 
 func (e *merging) write(tx *transaction, id int64, actions map[string]*action) error {
-	entry := entry{
-		event: &event.Event{ID: e.uuid, Subject: e.subject, Test: e.test, ParseError: e.parseError, RawBody: e.body}, kind: e.kind,
-		received: e.received, tenant: e.tenant, verdict: e.verdict, plans: e.deliveries, record: e.record, checksum: e.checksum,
-	}
+	entry := entry{record: e.record, Entry: layout.Entry{
+		Event: &event.Event{ID: e.uuid, Subject: e.subject, Test: e.test, ParseError: e.parseError, RawBody: e.body}, Kind: e.kind,
+		Received: e.received, Tenant: e.tenant, Verdict: e.verdict, Plans: e.deliveries, Checksum: e.checksum,
+	}}
 	if err := entry.writeRow(tx, id, e.duplicateOf); err != nil {
 		return err
 	}

@@ -96,10 +96,10 @@ func (tx *transaction) move(from, to *action, id, received int64) error {
 			return err
 		}
 		if !first {
-			due += scheduler.Behind
+			due += layout.Behind
 		}
 	}
-	if due < scheduler.Behind {
+	if due < layout.Behind {
 		tx.released = append(tx.released, to)
 	}
 	tx.count(to, 1)

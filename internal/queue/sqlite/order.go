@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
@@ -34,7 +35,7 @@ func (tx *transaction) releaseNext(a *action, key string) error {
 	if err := s.Reset(); err != nil {
 		return err
 	}
-	if !found || due < scheduler.Behind {
+	if !found || due < layout.Behind {
 		return nil
 	}
 	release := tx.statements.release

@@ -2,15 +2,9 @@ package sqlite
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
-	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
@@ -33,24 +27,13 @@ type put struct {
 
 // entry is one event as it will be stored.
 type entry struct {
-	event    *event.Event
-	kind     layout.Kind
-	received int64
-	span     database.Span // the times that may be used to look for it
-	tenant   string
-	verdict  string
-	held     []string // rules
-	plans    string   // events.deliveries
-	record   string
-	checksum int64 // of record and body
+	layout.Entry
+	record string        // in place of Record
+	span   database.Span // the times that may be used to look for it
 
 	deliveries []scheduler.Delivery
 	actions    []*action
 	due        []int64
-
-	dedupe bool
-	key    [16]byte
-	window int64
 }
 
 // Put implements queue.Queue.
@@ -86,86 +69,41 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 }
 
 // encode prepares what will be written.
-func (e *entry) encode(from *queue.Entry) error {
-	stored := from.Event
-	if stored == nil {
-		return errors.New("an entry has no event")
+func (e *entry) encode(from *queue.Entry) (err error) {
+	if e.Entry, err = layout.EncodeEntry(from); err != nil {
+		return err
 	}
-	if err := uuid.Validate(stored.ID); err != nil || len(stored.ID) != 36 {
-		return fmt.Errorf("the event's id %q is not a UUID", stored.ID)
-	}
-	if len(from.Deliveries) > layout.MaxDeliveries {
-		return fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), layout.MaxDeliveries)
-	}
-	e.event = stored
-	e.received = layout.Micros(stored.Received)
-	e.span = database.Span{Oldest: e.received, Newest: e.received}
-	e.span.Include(database.TimeOfUUID(stored.ID))
-	e.kind = layout.Kind{Source: stored.Source, Event: stored.Name, Decision: string(from.Verdict.Decision)}
-	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
-		e.tenant = fmt.Sprint(tenant)
-	}
-	verdict, err := json.Marshal(from.Verdict)
-	if err != nil {
-		return fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
-	}
-	e.verdict, e.held = string(verdict), from.Verdict.Held
-	record := stored.Record()
-	e.record, e.checksum = string(record), layout.Checksum(record, stored.RawBody)
-	if size := len(e.record) + len(stored.RawBody) + len(e.verdict); size > maxRow {
-		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", stored.ID, size, maxRow)
-	}
-	if from.DedupeKey != "" && from.DedupeWindow > 0 {
-		sum := sha256.Sum256([]byte(from.DedupeKey))
-		e.dedupe, e.window = true, from.DedupeWindow.Microseconds()
-		copy(e.key[:], sum[:])
+	e.record, e.Record = string(e.Record), nil
+	e.span = database.Span{Oldest: e.Received, Newest: e.Received}
+	e.span.Include(database.TimeOfUUID(e.Event.ID))
+	if size := len(e.record) + len(e.Event.RawBody) + len(e.Verdict); size > maxRow {
+		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", e.Event.ID, size, maxRow)
 	}
 	return e.encodeDeliveries(from.Deliveries)
 }
 
 func (e *entry) size() int64 {
-	return int64(len(e.record) + len(e.event.RawBody) + len(e.verdict) + len(e.plans) + len(e.event.Subject) + 128)
+	return int64(len(e.record) + len(e.Event.RawBody) + len(e.Verdict) + len(e.Plans) + len(e.Event.Subject) + 128)
 }
 
-func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
+func (e *entry) encodeDeliveries(deliveries []queue.Delivery) (err error) {
 	if len(deliveries) == 0 {
 		return nil
 	}
 	plans := make([]layout.Plan, len(deliveries))
-	names := make([]string, len(deliveries))
 	e.deliveries = make([]scheduler.Delivery, len(deliveries))
 	e.due = make([]int64, len(deliveries))
-	size := eventSize(len(e.record), len(e.event.RawBody))
+	size := layout.EventSize(len(e.record), len(e.Event.RawBody))
 	for i, d := range deliveries {
-		if err := uuid.Validate(d.ID); err != nil || len(d.ID) != 36 {
-			return fmt.Errorf("a delivery of event %s has the id %q, which is not a UUID", e.event.ID, d.ID)
-		}
-		if d.Action == "" {
-			return fmt.Errorf("delivery %s of event %s has no action", d.ID, e.event.ID)
+		if plans[i], err = layout.PlanOf(&d, e.Event.ID); err != nil {
+			return err
 		}
 		d.Attempts, d.FirstAttempt = 0, time.Time{}
 		e.span.Include(database.TimeOfUUID(d.ID))
-		plans[i] = layout.Plan{ID: d.ID, Action: d.Action, Of: d.Of}
-		names[i] = d.Action
-		if !d.Due.IsZero() {
-			e.due[i] = scheduler.DueAt(d.Due)
-			plans[i].Due = e.due[i]
-		}
-		if !d.Expires.IsZero() {
-			plans[i].Expires = layout.Micros(d.Expires)
-		}
-		e.deliveries[i] = scheduler.Delivery{Delivery: d, Event: e.event, Size: size}
+		e.due[i] = plans[i].Due
+		e.deliveries[i] = scheduler.Delivery{Delivery: d, Event: e.Event, Size: size}
 	}
-	list, err := json.Marshal(plans)
-	if err != nil {
-		return fmt.Errorf("encoding the deliveries of event %s: %w", e.event.ID, err)
-	}
-	actions, err := json.Marshal(names)
-	if err != nil {
-		return fmt.Errorf("encoding the actions of event %s: %w", e.event.ID, err)
-	}
-	e.plans, e.kind.Actions = string(list), string(actions)
-	return nil
+	return e.EncodePlans(plans)
 }
 
 func (*put) needsRoom() bool { return true }
@@ -194,13 +132,13 @@ func (p *put) write(tx *transaction) error {
 	for i := range p.entries {
 		e := &p.entries[i]
 		p.receipts[i] = queue.Receipt{}
-		if e.dedupe {
+		if e.Dedupe {
 			original, err := p.original(tx, i)
 			if err != nil {
 				return err
 			}
 			if original == "" && len(p.entries) > 1 {
-				p.keys[e.key] = e.event.ID
+				p.keys[e.Key] = e.Event.ID
 			}
 			p.receipts[i].DuplicateOf = original
 		}
@@ -224,25 +162,25 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 	row := e
 	if duplicateOf != "" {
 		without := *e
-		without.kind.Actions, without.plans = "", ""
+		without.Kind.Actions, without.Plans = "", ""
 		row = &without
 	}
 	if err := row.writeRow(tx, id, duplicateOf); err != nil {
 		return err
 	}
-	if err := tx.countEvent(e.kind.Decision, duplicateOf != ""); err != nil {
+	if err := tx.countEvent(e.Kind.Decision, duplicateOf != ""); err != nil {
 		return err
 	}
 	if duplicateOf != "" {
 		return nil
 	}
-	if !e.event.Test {
-		tx.useEvent(e.kind.Source, e.kind.Event, e.received, e.held)
+	if !e.Event.Test {
+		tx.useEvent(e.Kind.Source, e.Kind.Event, e.Received, e.Held)
 		for _, a := range e.actions {
-			tx.useAction(a, e.received)
+			tx.useAction(a, e.Received)
 		}
 	}
-	if e.dedupe {
+	if e.Dedupe {
 		if err := tx.remember(e); err != nil {
 			return err
 		}
@@ -259,37 +197,37 @@ func (e *entry) write(tx *transaction, duplicateOf string) error {
 
 // writeRow writes the event's row.
 func (e *entry) writeRow(tx *transaction, id int64, duplicateOf string) error {
-	kindID, err := tx.kind(e.kind)
+	kindID, err := tx.kind(e.Kind)
 	if err != nil {
 		return err
 	}
 	s := tx.statements.putEvent
 	s.BindInt64(1, id)
 	s.BindInt64(2, kindID)
-	s.BindInt64(3, e.received)
-	s.BindText(4, e.event.ID)
-	if e.event.Test {
+	s.BindInt64(3, e.Received)
+	s.BindText(4, e.Event.ID)
+	if e.Event.Test {
 		s.BindInt64(5, 1)
 	} else {
 		s.BindNull(5)
 	}
-	database.BindText(s, 6, e.tenant)
-	database.BindText(s, 7, e.event.ParseError)
+	database.BindText(s, 6, e.Tenant)
+	database.BindText(s, 7, e.Event.ParseError)
 	database.BindText(s, 8, duplicateOf)
-	s.BindText(9, e.verdict)
-	database.BindText(s, 10, e.plans)
+	s.BindText(9, e.Verdict)
+	database.BindText(s, 10, e.Plans)
 	s.BindText(11, e.record)
-	if len(e.event.RawBody) > 0 {
-		s.BindBytes(12, e.event.RawBody)
+	if len(e.Event.RawBody) > 0 {
+		s.BindBytes(12, e.Event.RawBody)
 	} else {
 		s.BindNull(12)
 	}
-	if e.checksum == layout.NoChecksum {
+	if e.Checksum == layout.NoChecksum {
 		s.BindNull(13)
 	} else {
-		s.BindInt64(13, e.checksum)
+		s.BindInt64(13, e.Checksum)
 	}
-	database.BindText(s, 14, e.event.Subject)
+	database.BindText(s, 14, e.Event.Subject)
 	if err := database.Step(s); err != nil {
 		return err
 	}
@@ -310,7 +248,7 @@ func (tx *transaction) wait(a *action, d *scheduler.Delivery, due int64) error {
 			return err
 		}
 		if !first {
-			d.Due += scheduler.Behind
+			d.Due += layout.Behind
 		}
 	}
 	if d.Due == 0 && d.OrderKey == "" {

@@ -6,7 +6,6 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
-	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
 )
 
 // turn turns a switch, and notes it in the same transaction. What Take obeys is
@@ -52,7 +51,7 @@ func (t *turn) write(tx *transaction) error {
 		sql = "INSERT OR REPLACE INTO switches (kind, name, since, until, reason) VALUES (?, ?, ?, nullif(?, 0), nullif(?, ''))"
 		until := int64(0)
 		if !s.Until.IsZero() {
-			until = scheduler.DueAt(s.Until)
+			until = layout.DueAt(s.Until)
 		}
 		args = append(args, layout.Micros(s.Since), until, s.Reason)
 	}

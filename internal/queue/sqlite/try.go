@@ -61,8 +61,8 @@ func (c *try) write(tx *transaction) error {
 			return err
 		}
 		due := c.due
-		if w.due >= scheduler.Behind {
-			due += scheduler.Behind
+		if w.due >= layout.Behind {
+			due += layout.Behind
 		} else {
 			c.heads = append(c.heads, id)
 		}
@@ -112,7 +112,7 @@ func (c *try) list(tx *transaction) error {
 		}
 		return errors.Join(err, found.Reset())
 	}
-	for _, times := range [][2]int64{{c.now, scheduler.Behind}, {scheduler.Behind + c.now, math.MaxInt64}} {
+	for _, times := range [][2]int64{{c.now, layout.Behind}, {layout.Behind + c.now, math.MaxInt64}} {
 		if err := database.Query(tx.conn, listLater, func(row *sqlite.Stmt) error {
 			c.tried = append(c.tried, row.ColumnInt64(0))
 			return nil

@@ -163,13 +163,8 @@ func (tx *transaction) useRulesAgain(before storedEvent, held []string) {
 	if before.test || before.repeats {
 		return
 	}
-	var verdict struct{ Held []string }
-	// A verdict that cannot be read held no rules.
-	_ = json.Unmarshal([]byte(before.verdict), &verdict)
-	for _, rule := range held {
-		if !slices.Contains(verdict.Held, rule) {
-			tx.use(tx.db.things.others[thingName{queue.RuleThing, rule}], 1, tx.now, tx.now)
-		}
+	for _, rule := range layout.NewlyHeld(before.verdict, held) {
+		tx.use(tx.db.things.others[thingName{queue.RuleThing, rule}], 1, tx.now, tx.now)
 	}
 }
 

@@ -2,6 +2,8 @@ package scheduler
 
 import (
 	"container/heap"
+
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
 // MinimumKept is how many deliveries each list of an action may hold however
@@ -67,7 +69,7 @@ func (s *Scheduler) HandOver(a *Action, d *Delivery) {
 		return // read from storage between the commit and now
 	}
 	switch now, due := s.now(), d.Due; {
-	case due >= Behind:
+	case due >= layout.Behind:
 		// Behind another of its order key, which will release it.
 	case due > 0:
 		d.Since = due

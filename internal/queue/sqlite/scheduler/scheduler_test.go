@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
 // world is an engine in slow motion: a test decides when a transaction is
@@ -117,7 +118,7 @@ func (w *world) put() {
 	case 0:
 		due = w.now + testLease*int64(w.random.IntN(20)-5)/10
 	case 1:
-		due = Behind
+		due = layout.Behind
 	}
 	w.note("put %d, due %d", number, due)
 	w.known[number] = &truth{due: due, plain: due == 0}
@@ -133,12 +134,12 @@ func (w *world) put() {
 
 // release makes a delivery due that was behind another.
 func (w *world) release() {
-	number, t := w.any(func(t *truth) bool { return t.committed && !t.over && t.due == Behind })
+	number, t := w.any(func(t *truth) bool { return t.committed && !t.over && t.due == layout.Behind })
 	if t == nil {
 		return
 	}
 	w.note("release %d", number)
-	due := Released(Behind, w.now, w.now)
+	due := Released(layout.Behind, w.now, w.now)
 	w.commits = append(w.commits, func() {
 		if row := w.table[number]; row != nil {
 			row.due, t.due = due, due
@@ -150,7 +151,7 @@ func (w *world) release() {
 // hurry makes a delivery due ahead of all others, unless it is leased when that is
 // written. A settlement that comes meanwhile has the last word.
 func (w *world) hurry() {
-	number, t := w.any(func(t *truth) bool { return t.committed && !t.over && t.due != Behind })
+	number, t := w.any(func(t *truth) bool { return t.committed && !t.over && t.due != layout.Behind })
 	if t == nil {
 		return
 	}
@@ -251,7 +252,7 @@ func (w *world) readTable() *Read {
 	if w.order.Timed > 0 {
 		rows := slices.SortedFunc(maps.Values(w.table), func(a, b *row) int { return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.number, b.number)) })
 		for _, r := range rows {
-			if _, held := w.order.Held[r.number]; held || r.due == 0 || r.due >= Behind {
+			if _, held := w.order.Held[r.number]; held || r.due == 0 || r.due >= layout.Behind {
 				continue
 			}
 			if r.due > w.order.Now || len(read.Timed) == atOnce {
@@ -492,7 +493,7 @@ func (w *world) run(steps int) {
 	// In the end all are handed out.
 	for w.release(); ; w.release() {
 		w.rest()
-		if _, t := w.any(func(t *truth) bool { return t.committed && !t.over && t.due == Behind }); t == nil {
+		if _, t := w.any(func(t *truth) bool { return t.committed && !t.over && t.due == layout.Behind }); t == nil {
 			break
 		}
 	}

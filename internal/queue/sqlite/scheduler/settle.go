@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
 // Settlement is a settlement that is in force in memory and still has to be
@@ -66,7 +67,7 @@ func (s *Scheduler) Settle(token queue.Token, how *queue.Settlement) (Settlement
 	if again.Before(now) {
 		again = now
 	}
-	at := DueAt(again)
+	at := layout.DueAt(again)
 	settled.At = at
 	d.Delivery.Due, d.Due, d.Since = again, at, at
 	switch {

@@ -1,0 +1,145 @@
+package layout
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/queue"
+)
+
+// Entry is what engines store of a queue.Entry, encoded by the caller of Put.
+type Entry struct {
+	Event    *event.Event
+	Kind     Kind // without Actions until EncodePlans
+	Received int64
+	Tenant   string
+	Verdict  string
+	Held     []string // rules
+	Record   []byte
+	Checksum int64  // of record and body
+	Plans    string // the list of its deliveries, empty for none
+
+	// Dedupe says that Key, which stands for the dedupe key, counts for Window
+	// microseconds.
+	Dedupe bool
+	Key    [16]byte
+	Window int64
+}
+
+// EncodeEntry encodes all of an entry but its deliveries.
+func EncodeEntry(from *queue.Entry) (e Entry, err error) {
+	stored := from.Event
+	if stored == nil {
+		return e, errors.New("an entry has no event")
+	}
+	if _, err := ParseID(stored.ID); err != nil {
+		return e, fmt.Errorf("the event has the id %w", err)
+	}
+	if len(from.Deliveries) > MaxDeliveries {
+		return e, fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), MaxDeliveries)
+	}
+	e.Event, e.Received = stored, Micros(stored.Received)
+	e.Kind = Kind{Source: stored.Source, Event: stored.Name, Decision: string(from.Verdict.Decision)}
+	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
+		e.Tenant = fmt.Sprint(tenant)
+	}
+	verdict, err := json.Marshal(from.Verdict)
+	if err != nil {
+		return e, fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
+	}
+	e.Verdict, e.Held = string(verdict), from.Verdict.Held
+	e.Record = stored.Record()
+	e.Checksum = Checksum(e.Record, stored.RawBody)
+	if from.DedupeKey != "" && from.DedupeWindow > 0 {
+		sum := sha256.Sum256([]byte(from.DedupeKey))
+		e.Dedupe, e.Window = true, from.DedupeWindow.Microseconds()
+		copy(e.Key[:], sum[:])
+	}
+	return e, nil
+}
+
+// EncodePlans encodes the list of the deliveries, of which there is at least one.
+func (e *Entry) EncodePlans(plans []Plan) error {
+	names := make([]string, len(plans))
+	for i := range plans {
+		names[i] = plans[i].Action
+	}
+	list, err := EncodePlans(plans, e.Event.ID)
+	if err != nil {
+		return err
+	}
+	actions, err := json.Marshal(names)
+	if err != nil {
+		return fmt.Errorf("encoding the actions of event %s: %w", e.Event.ID, err)
+	}
+	e.Plans, e.Kind.Actions = list, string(actions)
+	return nil
+}
+
+// PlanOf checks a delivery of an event, and returns it as it stands in the list.
+func PlanOf(d *queue.Delivery, event string) (Plan, error) {
+	if _, err := ParseID(d.ID); err != nil {
+		return Plan{}, fmt.Errorf("a delivery of event %s has the id %w", event, err)
+	}
+	if d.Action == "" {
+		return Plan{}, fmt.Errorf("delivery %s of event %s has no action", d.ID, event)
+	}
+	p := Plan{ID: d.ID, Action: d.Action, Of: d.Of}
+	if !d.Due.IsZero() {
+		p.Due = DueAt(d.Due)
+	}
+	if !d.Expires.IsZero() {
+		p.Expires = Micros(d.Expires)
+	}
+	return p, nil
+}
+
+// EncodePlans encodes the list of an event's deliveries.
+func EncodePlans(plans []Plan, event string) (string, error) {
+	list, err := json.Marshal(plans)
+	if err != nil {
+		return "", fmt.Errorf("encoding the deliveries of event %s: %w", event, err)
+	}
+	return string(list), nil
+}
+
+// ActionsOf returns Kind.Actions of a stored event whose deliveries have changed.
+func ActionsOf(plans []Plan) (string, error) {
+	var names []string
+	for _, p := range plans {
+		if !slices.Contains(names, p.Action) {
+			names = append(names, p.Action)
+		}
+	}
+	actions, err := json.Marshal(names)
+	if err != nil {
+		return "", fmt.Errorf("encoding the names of actions: %w", err)
+	}
+	return string(actions), nil
+}
+
+// NewlyHeld returns the rules that hold for an event which is decided again, and did
+// not hold by its stored verdict. One that cannot be read held no rules.
+func NewlyHeld(verdict string, held []string) []string {
+	var before struct{ Held []string }
+	_ = json.Unmarshal([]byte(verdict), &before)
+	return slices.DeleteFunc(slices.Clone(held), func(rule string) bool { return slices.Contains(before.Held, rule) })
+}
+
+// EventSize estimates the memory of a decoded event from what is stored of it.
+func EventSize(record, body int) int64 { return int64(1024 + 3*(record+body)) }
+
+// ParseID reads the id of an event or a delivery: a UUID in its usual form.
+func ParseID(id string) (uuid.UUID, error) {
+	parsed, err := uuid.Parse(id)
+	if err != nil || len(id) != 36 {
+		return parsed, fmt.Errorf("%q, which is not a UUID", id)
+	}
+	return parsed, nil
+}
