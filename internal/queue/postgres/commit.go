@@ -372,8 +372,7 @@ func (db *DB) handOver(c *columns, done inserted, began time.Time, mark mark, re
 		if !db.open(d.lane) || !db.lends(d.lane, mark) || db.closing {
 			// Something was changed meanwhile.
 			l.over = true
-			db.giveBack = append(db.giveBack, l)
-			db.wakeSettler()
+			db.back(l)
 			continue
 		}
 		db.keep(l)

@@ -34,6 +34,7 @@ type lane struct {
 	ahead     int // how many deliveries the next look may take ahead
 
 	unwritten int // settlements that are not committed
+	returning int // leases that are on the way back to the table
 
 	second      int64 // which second taken counts
 	taken       int
@@ -104,7 +105,7 @@ func (db *DB) room(l *lane) int {
 // reserve reports whether a delivery that is about to be stored goes to a taker of this
 // node at once. While the table has something due, it goes behind that. DB.mu is held.
 func (db *DB) reserve(l *lane, mark mark) bool {
-	if l.takers == 0 && l.taken+l.takenBefore == 0 || !l.tableFrom.After(db.now()) || !db.open(l) || !db.lends(l, mark) || db.room(l) < 1 {
+	if l.takers == 0 && l.taken+l.takenBefore == 0 || !l.tableFrom.After(db.now()) || !db.open(l) || l.returning > 0 || !db.lends(l, mark) || db.room(l) < 1 {
 		return false
 	}
 	l.reserved++
@@ -207,10 +208,12 @@ func (db *DB) hand(l *lane, n int) (leases []queue.Lease) {
 	for len(leases) < n && len(l.ready) > 0 {
 		first := l.ready[0]
 		if first.expires.Sub(now) < db.options.Lease*2/3 || !db.lends(l, first.mark) {
-			db.giveBack = append(db.giveBack, first)
 			db.forget(first)
-			db.wakeSettler()
+			db.back(first)
 			continue
+		}
+		if l.returning > 0 {
+			break
 		}
 		db.unready(first)
 		leases = append(leases, first.lease())
@@ -227,6 +230,29 @@ func (db *DB) recall(l *lane) (leases []*lease) {
 		leases = append(leases, first)
 	}
 	return leases
+}
+
+// back has the settler give leases back to the table. Until it has, nothing of their
+// actions is handed out here: they go first. DB.mu is held.
+func (db *DB) back(leases ...*lease) {
+	for _, l := range leases {
+		l.lane.returning++
+	}
+	db.giveBack = append(db.giveBack, leases...)
+	if len(leases) > 0 {
+		db.wakeSettler()
+	}
+}
+
+// returned notes that leases are in the table again, or will be once they have run out.
+func (db *DB) returned(leases []*lease) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, l := range leases {
+		if l.lane.returning--; l.lane.returning == 0 {
+			l.lane.signal()
+		}
+	}
 }
 
 const giveBackLeases = `UPDATE waiting w SET leased_until = NULL, owner = NULL FROM unnest($1::integer[], $2::bigint[], $3::integer[]) AS u(action, delivery, lease)

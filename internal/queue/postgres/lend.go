@@ -10,12 +10,9 @@ func (db *DB) takeBack(actions []string) {
 	defer db.mu.Unlock()
 	for _, action := range actions {
 		l := db.lane(action)
-		db.giveBack = append(db.giveBack, db.recall(l)...)
+		db.back(db.recall(l)...)
 		l.tableFrom = time.Time{}
 		l.signal()
-	}
-	if len(db.giveBack) > 0 {
-		db.wakeSettler()
 	}
 }
 

@@ -123,9 +123,11 @@ func (db *DB) writeSettlements(session *session, batch []*settlement, back []*le
 		err = db.commitSettlements(session, batch, back)
 	}
 	if err == nil {
+		db.returned(back)
 		return true
 	}
 	if fateOf(err) == faulty {
+		db.returned(back)
 		if len(batch) > 1 {
 			ok := true
 			for i := range batch {

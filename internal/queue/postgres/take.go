@@ -61,7 +61,7 @@ func (db *DB) Take(ctx context.Context, name string, n int) ([]queue.Lease, erro
 			return nil, err
 		}
 		wait := db.options.limits.poll
-		if db.opened && db.open(l) && !db.receiveOnly.Load() && !db.nodes.self.Paused(name) {
+		if db.opened && db.open(l) && l.returning == 0 && !db.receiveOnly.Load() && !db.nodes.self.Paused(name) {
 			var leases []queue.Lease
 			if db.mustLook(l) {
 				leases = db.look(l, n)
@@ -163,16 +163,16 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 		taken.expires, taken.mark = began.Add(lasts), mark
 		if db.closing || !db.open(l) {
 			taken.over = true
-			db.giveBack = append(db.giveBack, taken)
+			db.back(taken)
 			continue
 		}
 		// What the statement found is what may be taken, whatever is lent: but for
 		// what is ready and has waited longer.
-		for len(handed) < n && len(l.ready) > 0 && l.ready[0].before(taken) {
+		for len(handed) < n && len(l.ready) > 0 && l.ready[0].before(taken) && l.returning == 0 {
 			handed = append(handed, db.hand(l, 1)...)
 		}
 		db.keep(taken)
-		if len(handed) < n {
+		if len(handed) < n && l.returning == 0 {
 			db.unready(taken)
 			handed = append(handed, taken.lease())
 		}
