@@ -109,11 +109,7 @@ func (w *watch) onceFailed(ctx context.Context, now time.Time, f *fact) (bool, e
 func (w *watch) giveBack(at time.Time, f *fact) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	known := w.failures[f.about]
-	if known == nil {
-		known = new(gathered)
-		w.failures[f.about] = known
-	}
+	known := w.failuresOf(f.about)
 	if known.count == 0 {
 		known.last = f.failures.last
 	}

@@ -116,11 +116,7 @@ func (w *watch) failed(outcome forward.Outcome) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if outcome.Event == nil || outcome.Event.Source != names.RelaySource {
-		known := w.failures[outcome.Action]
-		if known == nil {
-			known = new(gathered)
-			w.failures[outcome.Action] = known
-		}
+		known := w.failuresOf(outcome.Action)
 		if known.count == 0 {
 			known.since = now
 			w.look()
@@ -128,6 +124,17 @@ func (w *watch) failed(outcome forward.Outcome) {
 		known.count++
 		known.last = outcome
 	}
+}
+
+// failuresOf returns what is known of the failures of an action. The caller holds the
+// mutex.
+func (w *watch) failuresOf(action string) *gathered {
+	known := w.failures[action]
+	if known == nil {
+		known = new(gathered)
+		w.failures[action] = known
+	}
+	return known
 }
 
 // target takes note of a target that went down or came up.

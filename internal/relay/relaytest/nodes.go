@@ -55,16 +55,7 @@ func NewNodes(t testing.TB) *Nodes {
 // Open opens a node until the test ends.
 func (n *Nodes) Open(t testing.TB, name string) *relay.Runtime {
 	t.Helper()
-	runtime, err := relay.Open(&Node{of: n, name: name}, true, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := runtime.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return runtime
+	return open(t, &Node{of: n, name: name})
 }
 
 // Lead makes a node the leader, and no other. Until it is called, none leads.

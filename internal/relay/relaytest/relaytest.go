@@ -101,7 +101,13 @@ func Compile(t testing.TB, configuration relay.Configuration) *relay.Generation 
 // Open opens the queue in a directory until the test ends.
 func Open(t testing.TB, directory string) *relay.Runtime {
 	t.Helper()
-	runtime, err := relay.Open(queuesqlite.Store{Dir: directory}, true, nil)
+	return open(t, queuesqlite.Store{Dir: directory})
+}
+
+// open opens a runtime over a store until the test ends.
+func open(t testing.TB, store queue.Store) *relay.Runtime {
+	t.Helper()
+	runtime, err := relay.Open(store, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
