@@ -126,8 +126,9 @@ type Queue interface {
 	Change(ctx context.Context, change Change) (Changed, error)
 
 	// Close lets running commits end, writes all settlements and gives back all
-	// leases. Takers and later calls get ErrClosed. It may be called more than
-	// once.
+	// leases. Takers and later calls get ErrClosed. Storage that does not answer
+	// holds it up for a bounded time: what was under way is unknown then, and leases
+	// run out by themselves. It may be called more than once.
 	Close() error
 }
 

@@ -27,6 +27,7 @@ func (db *DB) Adjust(to queue.Store) (later []string) {
 	defer db.adjusting.Unlock()
 	if o.DSN != db.options.DSN {
 		db.options.DSN = o.DSN
+		config.ConnConfig.DialFunc = db.lines.through(config.ConnConfig.DialFunc)
 		db.connectBy.Store(config.ConnConfig)
 		// Connections that are in use are closed when they are given back.
 		db.pool.Reset()

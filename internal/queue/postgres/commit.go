@@ -210,6 +210,9 @@ func notStored(err error) error {
 // store stores a batch in one transaction. With dedupe keys that takes a round trip
 // more. When it returns nil the batch is on stable storage, and in force in memory.
 func (db *DB) store(session *session, batch []*put) error {
+	if db.cut.Load() {
+		return queue.ErrClosed
+	}
 	ctx := context.Background() // a commit that is cancelled would be in doubt
 	conn, err := session.conn(ctx)
 	if err != nil {
@@ -218,7 +221,7 @@ func (db *DB) store(session *session, batch []*put) error {
 	entries, receipts, dedupes := flatten(batch)
 	kinds, err := db.prepareEntries(ctx, conn, entries)
 	if err != nil {
-		return session.failed(fmt.Errorf("%w: %w", errPrepared, err))
+		return session.failed(fmt.Errorf("preparing to store events: %w", err))
 	}
 	began := db.now()
 	c := &columns{}
@@ -262,9 +265,6 @@ func (db *DB) store(session *session, batch []*put) error {
 	db.handOver(c, done, began, mark, reserved)
 	return nil
 }
-
-// errPrepared says that something failed before anything of a batch was stored.
-var errPrepared = errors.New("preparing to store events")
 
 // sender sends a batch of statements.
 type sender interface {

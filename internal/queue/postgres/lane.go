@@ -5,6 +5,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
@@ -258,8 +260,9 @@ func (db *DB) returned(leases []*lease) {
 const giveBackLeases = `UPDATE waiting w SET leased_until = NULL, owner = NULL FROM unnest($1::integer[], $2::bigint[], $3::integer[]) AS u(action, delivery, lease)
 	WHERE w.action = u.action AND w.delivery = u.delivery AND w.lease = u.lease AND w.owner = $4`
 
-// returnLeases ends leases in the table, as if they had never been.
-func (db *DB) returnLeases(ctx context.Context, q querier, leases []*lease) error {
+// returnLeases ends leases in the table, as if they had never been. It does not wait for
+// the disk: after a crash they only run out by themselves.
+func (db *DB) returnLeases(ctx context.Context, to sender, leases []*lease) error {
 	if len(leases) == 0 {
 		return nil
 	}
@@ -267,7 +270,10 @@ func (db *DB) returnLeases(ctx context.Context, q querier, leases []*lease) erro
 	for i, l := range leases {
 		actions[i], deliveries[i], numbers[i] = l.lane.id, l.delivery, l.number
 	}
-	if _, err := q.Exec(ctx, giveBackLeases, actions, deliveries, numbers, db.nodes.session); err != nil {
+	b := &pgx.Batch{}
+	b.Queue("SELECT set_config('synchronous_commit', 'off', true)")
+	b.Queue(giveBackLeases, actions, deliveries, numbers, db.nodes.session)
+	if err := to.SendBatch(ctx, b).Close(); err != nil {
 		return err
 	}
 	db.mu.Lock()

@@ -39,6 +39,7 @@ type DB struct {
 	options  Options
 	logger   *zap.Logger
 	pool     *pgxpool.Pool
+	lines    lines
 	troubles queue.Troubles
 	watchers *activity.Watchers
 	nodes    nodes
@@ -55,6 +56,7 @@ type DB struct {
 
 	ready      chan struct{} // closed once the database is open
 	closed     chan struct{} // closed when Close begins
+	cut        atomic.Bool   // Close has waited long enough for what was under way
 	background sync.WaitGroup
 	close      func() error
 
@@ -127,6 +129,7 @@ func Open(options Options) (*DB, error) {
 	db.watchers.Watching = func(watching bool) { db.nodes.self.Watch(watching) }
 	db.close = sync.OnceValue(db.shut)
 	config.BeforeConnect = db.connectAnew
+	config.ConnConfig.DialFunc = db.lines.through(config.ConnConfig.DialFunc)
 	// It connects when it is used.
 	if db.pool, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
 		return nil, fmt.Errorf("opening the queue: %w", queue.Mistaken("the settings of the connections are wrong; see the DSN"))
@@ -188,6 +191,13 @@ func (db *DB) pause(d time.Duration) bool {
 func (db *DB) openOnce() error {
 	ctx, cancel := context.WithTimeout(context.Background(), db.options.limits.patience)
 	defer cancel()
+	go func() {
+		select {
+		case <-db.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	err := db.connected(ctx, func(conn *pgxpool.Conn) error {
 		if err := migrate(ctx, conn.Conn(), db.options.Schema); err != nil {
 			return err
@@ -306,6 +316,8 @@ func (db *DB) now() time.Time { return db.options.limits.clock() }
 // Close implements queue.Queue.
 func (db *DB) Close() error { return db.close() }
 
+// shut takes no longer than limits.closing a few times, whatever the server does: it
+// would hold up the end of the program, or a reload.
 func (db *DB) shut() error {
 	db.mu.Lock()
 	db.closing = true
@@ -313,25 +325,47 @@ func (db *DB) shut() error {
 	db.mu.Unlock()
 	close(db.closed)
 	db.settleTimer.Stop()
+	within := db.options.limits.closing
+	patience := time.AfterFunc(within, func() {
+		db.logger.Warn("the database does not answer while the queue is closed; the connections to it are cut", zap.Duration("after", within))
+		db.cut.Store(true)
+		db.lines.cut()
+	})
 	db.background.Wait()
 	db.fetches.Wait()
+	patience.Stop()
 	var errs []error
 	if opened {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
 		errs = append(errs, db.settleAll(ctx), db.leave(ctx))
 	}
 	db.nodes.self.Stop()
-	db.pool.Close()
+	// Others may still be reading, and pgx takes its time for a connection that it gives up.
+	db.lines.cut()
+	pool := make(chan struct{})
+	go func() {
+		db.pool.Close()
+		close(pool)
+	}()
+	select {
+	case <-pool:
+	case <-time.After(within):
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("closing the queue: %w", err)
 	}
 	return nil
 }
 
-// leave notes the stop, and that the node is gone.
+// leave notes the stop, and that the node is gone. It does not wait for the disk, nor for
+// a standby: a server that crashes at this moment only takes the node for one that
+// vanished.
 func (db *DB) leave(ctx context.Context) error {
 	return db.connected(ctx, func(conn *pgxpool.Conn) error {
+		if _, err := conn.Exec(ctx, "SET synchronous_commit = off"); err != nil {
+			return err
+		}
 		return errors.Join(db.note(ctx, conn, queue.Note{Kind: queue.NoteStop}), db.unregister(ctx))
 	})
 }

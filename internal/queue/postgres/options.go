@@ -81,6 +81,8 @@ type limits struct {
 	retry time.Duration
 	// patience is how long Open tries before it says that the database is down.
 	patience time.Duration
+	// closing is how long Close waits for the server at each of its steps.
+	closing time.Duration
 	// clock is this machine's. Only the time that passes by it counts: times of day
 	// are the database's.
 	clock func() time.Time
@@ -114,6 +116,7 @@ func (o Options) withDefaults() Options {
 	}
 	for d, value := range map[*time.Duration]time.Duration{
 		&l.settleDelay: 5 * time.Millisecond, &l.poll: 250 * time.Millisecond, &l.beat: time.Second, &l.retry: 250 * time.Millisecond, &l.patience: 10 * time.Second,
+		&l.closing: 5 * time.Second,
 	} {
 		if *d == 0 {
 			*d = value

@@ -117,10 +117,11 @@ func (db *DB) nextSettlements() (batch []*settlement, back []*lease) {
 // writeSettlements writes a batch, and keeps it if it cannot. It reports whether it
 // could.
 func (db *DB) writeSettlements(session *session, batch []*settlement, back []*lease) bool {
-	err := db.commitSettlements(session, batch, back)
+	ctx := context.Background() // as for commits of events
+	err := db.commitSettlements(ctx, session, batch, back)
 	for tries := 0; err != nil && (fateOf(err) == undone || isStale(err)) && tries < 5; tries++ {
 		db.pause(10 * time.Millisecond)
-		err = db.commitSettlements(session, batch, back)
+		err = db.commitSettlements(ctx, session, batch, back)
 	}
 	if err == nil {
 		db.returned(back)
@@ -259,8 +260,7 @@ func (c *settleColumns) queue(db *DB, b *pgx.Batch) {
 // of an order key, it does not wait for the disk: a crash only leads to doing an attempt
 // again. To write a batch again whose outcome is in doubt changes nothing that it
 // changed before.
-func (db *DB) commitSettlements(session *session, batch []*settlement, back []*lease) error {
-	ctx := context.Background()
+func (db *DB) commitSettlements(ctx context.Context, session *session, batch []*settlement, back []*lease) error {
 	conn, err := session.conn(ctx)
 	if err != nil {
 		return err
@@ -409,7 +409,7 @@ func (db *DB) settleAll(ctx context.Context) error {
 		if len(batch)+len(back) == 0 {
 			return nil
 		}
-		if err := db.commitSettlements(session, batch, back); err != nil {
+		if err := db.commitSettlements(ctx, session, batch, back); err != nil {
 			if len(batch) == 0 {
 				return fmt.Errorf("giving back what was leased: others take it once the leases have run out: %w", err)
 			}

@@ -302,6 +302,8 @@ func (n *Node) Close(ctx context.Context) error {
 	n.alive.Store(&span{})
 	n.leads.Store(&span{})
 	b := &pgx.Batch{}
+	// It does not wait for a standby that is away.
+	b.Queue("SELECT set_config('synchronous_commit', 'off', true)")
 	b.Queue("UPDATE sessions SET seen = now_us(), until = now_us(), closed = true, watching = false WHERE id = $1", n.session)
 	b.Queue("DELETE FROM claims WHERE holder = $1", n.holder())
 	b.Queue("UPDATE lanes SET until = now_us() WHERE session = $1", n.session)
