@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -71,7 +72,7 @@ func (c *contact) read(ctx context.Context, response *http.Response) (text strin
 		_ = response.Body.Close()
 		return "", true
 	case response.ProtoMajor < 2:
-		return readSome(response.Body)
+		return readAndClose(response.Body)
 	}
 	// Reading from and closing a stream of HTTP/2 writes to the connection, and
 	// that waits for a target that reads nothing.
@@ -81,7 +82,7 @@ func (c *contact) read(ctx context.Context, response *http.Response) (text strin
 	}
 	read := make(chan part, 1)
 	go func() {
-		text, whole := readSome(response.Body)
+		text, whole := readAndClose(response.Body)
 		read <- part{text, whole}
 	}()
 	select {
@@ -100,4 +101,12 @@ func (c *contact) read(ctx context.Context, response *http.Response) (text strin
 		_ = (*connection).Close()
 	}
 	return "", false
+}
+
+// readAndClose is readSome for a body of net/http, which knows by its end whether its
+// connection can be used again.
+func readAndClose(body io.ReadCloser) (text string, whole bool) {
+	defer func() { _ = body.Close() }()
+	text, whole, _ = readSome(body)
+	return text, whole
 }

@@ -68,8 +68,10 @@ type Sender struct {
 // were dialled. Other targets need other connections: one that is kept open would
 // otherwise outlive its permission.
 type Connections struct {
-	plain   *http.Transport
-	targets *Targets
+	// direct is the way for requests without TLS, transport that for all others.
+	direct    plain
+	transport *http.Transport
+	targets   *Targets
 	// dial connects to a target, for what is not HTTP.
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// make makes a further transport to the same targets.
@@ -116,7 +118,8 @@ func (s *Sender) transport(targets *Targets) *Connections {
 	g := &Connections{targets: targets, byTLS: map[[32]byte]*http.Transport{}}
 	g.dial = s.dialer(targets)
 	g.make = func(config *tls.Config) *http.Transport { return newTransport(g.dial, config) }
-	g.plain = g.make(nil)
+	g.transport = g.make(nil)
+	g.direct.dial = g.dial
 	return g
 }
 
@@ -129,8 +132,8 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error), 
 		TLSClientConfig:        config,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
-		MaxIdleConnsPerHost:    512,
-		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConnsPerHost:    idleAtMost,
+		IdleConnTimeout:        idleFor,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: MaxHeader,
 		// A connection whose other end reads nothing any more is closed, and so
@@ -144,7 +147,7 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error), 
 // same.
 func (c *Connections) through(setting *TLS) *http.Transport {
 	if setting == nil {
-		return c.plain
+		return c.transport
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,7 +180,8 @@ func (s *Sender) Keep(settings []*TLS) {
 // closeIdle closes the connections of all transports that are not in
 // use.
 func (c *Connections) closeIdle() {
-	c.plain.CloseIdleConnections()
+	c.direct.closeIdle()
+	c.transport.CloseIdleConnections()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, transport := range c.byTLS {
@@ -250,7 +254,16 @@ type Result struct {
 // time-out. It follows no redirect. The status alone decides what an answer
 // means: a body that breaks off afterwards changes nothing.
 func (c *Connections) Send(ctx context.Context, request *Request, timeout time.Duration) Result {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	deadline := time.Now().Add(timeout)
+	if result, ok := c.direct.send(ctx, request, deadline); ok {
+		return result
+	}
+	return c.sendByTransport(ctx, request, deadline)
+}
+
+// sendByTransport is Send by way of net/http.
+func (c *Connections) sendByTransport(ctx context.Context, request *Request, deadline time.Time) Result {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	seen := new(contact)
 	response, err := c.through(request.TLS).RoundTrip(request.HTTP(seen.watch(ctx)))
@@ -262,6 +275,14 @@ func (c *Connections) Send(ctx context.Context, request *Request, timeout time.D
 		}
 		return result
 	}
+	result := resultOf(request, response)
+	text, whole := seen.read(ctx, response)
+	result.Response = request.Masker.MaskPart(text, whole, responseKept)
+	return result
+}
+
+// resultOf returns what the head of an answer says.
+func resultOf(request *Request, response *http.Response) Result {
 	result := Result{Status: response.StatusCode}
 	if retry := response.Header["Retry-After"]; len(retry) > 0 {
 		result.RetryAfter = retry[0]
@@ -269,8 +290,6 @@ func (c *Connections) Send(ctx context.Context, request *Request, timeout time.D
 	if response.StatusCode/100 == 3 {
 		result.Location = request.Masker.MaskTo(location(response), 512)
 	}
-	text, whole := seen.read(ctx, response)
-	result.Response = request.Masker.MaskPart(text, whole, responseKept)
 	return result
 }
 
@@ -304,24 +323,4 @@ func location(response *http.Response) string {
 	}
 	to.User, to.RawQuery, to.ForceQuery, to.Fragment = nil, "", false, ""
 	return to.String()
-}
-
-var readBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
-
-// readSome returns the beginning of a body, whether it is all of it, and reads
-// on to its end, so that the connection can be used again, if that is not far.
-// Then it closes the body.
-func readSome(body io.ReadCloser) (text string, whole bool) {
-	if body == http.NoBody {
-		return "", true
-	}
-	defer func() { _ = body.Close() }()
-	buffer := readBuffers.Get().(*[4 << 10]byte)
-	defer readBuffers.Put(buffer)
-	n, err := io.ReadFull(body, buffer[:])
-	text, whole = string(buffer[:n]), err != nil
-	for read := n; err == nil && read < responseRead; read += n {
-		n, err = body.Read(buffer[:])
-	}
-	return text, whole
 }

@@ -226,7 +226,7 @@ func TestRestrictEndsKeptConnections(t *testing.T) {
 
 // A proxy from the environment would see every request.
 func TestNoProxy(t *testing.T) {
-	if NewSender(mustTargets(t), nil).Current().plain.Proxy != nil {
+	if NewSender(mustTargets(t), nil).Current().transport.Proxy != nil {
 		t.Error("a proxy of the environment would be used")
 	}
 }
