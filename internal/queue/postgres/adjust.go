@@ -10,8 +10,9 @@ import (
 )
 
 // Adjust implements queue.Adjuster. A changed DSN, such as one with a new password or
-// another certificate, counts for all connections that are made from then on, and
-// ReceiveOnly for all calls of Take that begin.
+// another certificate, counts for all connections that are made from then on.
+// ReceiveOnly counts at once: what was leased for takers of this node goes back to the
+// table.
 func (db *DB) Adjust(to queue.Store) (later []string) {
 	store, is := to.(Store)
 	if !is {
@@ -32,7 +33,14 @@ func (db *DB) Adjust(to queue.Store) (later []string) {
 		// Connections that are in use are closed when they are given back.
 		db.pool.Reset()
 	}
+	db.mu.Lock()
 	db.receiveOnly.Store(o.ReceiveOnly)
+	if o.ReceiveOnly {
+		for _, l := range db.lanes {
+			db.back(db.recall(l)...)
+		}
+	}
+	db.mu.Unlock()
 	for _, setting := range []struct {
 		name    string
 		differs bool

@@ -71,7 +71,7 @@ func (l *lane) signal() {
 // open reports whether this node may hand out deliveries of an action, whatever others
 // changed. DB.mu is held.
 func (db *DB) open(l *lane) bool {
-	return l.barred == 0 && l.unwritten < unwrittenLimit && (l.unwritten == 0 || !db.unwritable)
+	return !db.receiveOnly.Load() && l.barred == 0 && l.unwritten < unwrittenLimit && (l.unwritten == 0 || !db.unwritable)
 }
 
 // count counts what takers took, to know how many deliveries they can use soon.

@@ -61,7 +61,7 @@ func (db *DB) Take(ctx context.Context, name string, n int) ([]queue.Lease, erro
 			return nil, err
 		}
 		wait := db.options.limits.poll
-		if db.opened && db.open(l) && l.returning == 0 && !db.receiveOnly.Load() && !db.nodes.self.Paused(name) {
+		if db.opened && db.open(l) && l.returning == 0 && !db.nodes.self.Paused(name) {
 			var leases []queue.Lease
 			if db.mustLook(l) {
 				leases = db.look(l, n)
