@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,23 +127,28 @@ func (n *Node) claim(ctx context.Context, name string) (c *claim, err error) {
 	}
 }
 
-// keep keeps a claim until the context ends, and ends it when the claim is lost.
+// keep keeps a claim until the context ends, and ends it when the claim is lost. It
+// waits no longer than the claim is valid, neither between two times that it asks nor for
+// an answer: another node may have the turn afterwards.
 func (n *Node) keep(ctx context.Context, c *claim, lost context.CancelCauseFunc) {
 	each := n.options.Lease / beatsALease
-	for n.pause(ctx, each) == nil {
+	var failed error
+	for n.pause(ctx, min(each, c.valid.left(n.options.Clock()))) == nil {
 		asked := n.options.Clock()
-		asking, cancel := context.WithTimeout(ctx, max(each, time.Second))
+		left := c.valid.left(asked)
+		if left <= 0 {
+			lost(fmt.Errorf("the turn cannot be kept: %w", cmp.Or(failed, context.DeadlineExceeded)))
+			return
+		}
+		asking, cancel := context.WithTimeout(ctx, min(max(each, time.Second), left))
 		var held bool
-		err := n.options.Pool.QueryRow(asking, "UPDATE claims SET until = now_us() + $3 WHERE name = $1 AND holder = $2 RETURNING true", c.name, c.holder, n.options.Lease.Microseconds()).Scan(&held)
+		failed = n.options.Pool.QueryRow(asking, "UPDATE claims SET until = now_us() + $3 WHERE name = $1 AND holder = $2 RETURNING true", c.name, c.holder, n.options.Lease.Microseconds()).Scan(&held)
 		cancel()
 		switch {
-		case err == nil:
+		case failed == nil:
 			c.valid = n.believed(asked, n.options.Lease)
-		case errors.Is(err, pgx.ErrNoRows):
+		case errors.Is(failed, pgx.ErrNoRows):
 			lost(errors.New("another node has the turn, because this one could not say for the time of a lease that it goes on"))
-			return
-		case n.over(c.valid):
-			lost(fmt.Errorf("the turn cannot be kept: %w", err))
 			return
 		}
 	}

@@ -436,6 +436,29 @@ func TestExclusiveEndsWhenItsClaimIsLost(t *testing.T) {
 	}
 }
 
+// A node that hears nothing of its claim does not wait beyond the time for which that is
+// valid, however long its lease is: another may have the turn then.
+func TestExclusiveWaitsNoLongerThanItsClaimIsValid(t *testing.T) {
+	s := share(t)
+	const lease = time.Hour
+	var passed atomic.Int64
+	a := s.join("a", func(o *Options) {
+		o.Lease, o.Clock = lease, func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+	})
+	c := &claim{name: "exclusive x", holder: a.holder(), valid: a.believed(a.options.Clock(), lease)}
+	passed.Store(int64(lease*9/10 - 100*time.Millisecond))
+	held, lost := context.WithCancelCause(t.Context())
+	go a.keep(held, c, lost)
+	select {
+	case <-held.Done():
+		if err := context.Cause(held); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it ends because of: %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("it goes on")
+	}
+}
+
 func TestOneNodeLeads(t *testing.T) {
 	s := share(t)
 	nodes := []*node{s.join("a", nil), s.join("b", nil), s.join("c", nil)}

@@ -342,11 +342,14 @@ type span struct {
 	lasts time.Duration
 }
 
-// over reports whether the time is over, by the clock and by what the machine
-// counts: the one can be set, and the other stands still while a machine sleeps.
-func (s *span) over(now time.Time) bool {
-	return now.Sub(s.began) >= s.lasts || now.Round(0).Sub(s.began.Round(0)) >= s.lasts
+// left is how much of the time is left, by the clock or by what the machine counts: the
+// one can be set, and the other stands still while a machine sleeps. The less counts.
+func (s *span) left(now time.Time) time.Duration {
+	return s.lasts - max(now.Sub(s.began), now.Round(0).Sub(s.began.Round(0)))
 }
+
+// over reports whether none is left.
+func (s *span) over(now time.Time) bool { return s.left(now) <= 0 }
 
 // over reports whether this node may not believe any more what it believed for a time.
 func (n *Node) over(s *span) bool { return s.over(n.options.Clock()) }
