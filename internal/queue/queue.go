@@ -119,7 +119,9 @@ type Queue interface {
 
 	// Change cancels or moves deliveries, makes them due, or turns a switch. On return it is
 	// durable and in force: every call of Take that begins later obeys it, in
-	// every process. A delivery that is leased while it is cancelled or moved may
+	// every process. It waits for processes that were killed or cut off until the time
+	// of a lease is over, because they may still have something in memory to hand out. A
+	// delivery that is leased while it is cancelled or moved may
 	// still be attempted once; its lease is lost. An action that is cancelled or
 	// moved may be done so in parts: an error tells how far it came. The same holds
 	// for one whose deliveries are made due.

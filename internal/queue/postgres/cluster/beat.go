@@ -117,11 +117,15 @@ func (n *Node) connect(ctx context.Context) (conn *pgx.Conn, at time.Time, err e
 }
 
 // beat gives a sign of life, and obeys what was changed since the one before. If it
-// cannot obey, what is changed waits for it until it can.
+// cannot obey, it gives no sign until it can: others wait for it until its lease is over,
+// and then it counts as dead.
 func (n *Node) beat(ctx context.Context, conn *pgx.Conn, connected time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, n.patience())
 	defer cancel()
 	revived := n.over(n.alive.Load())
+	if !n.confirms(ctx) {
+		return nil
+	}
 	if revived {
 		// It may have been taken for dead: what was changed did not wait for it. It
 		// obeys before it is waited for again.
@@ -181,7 +185,7 @@ func (n *Node) beat(ctx context.Context, conn *pgx.Conn, connected time.Time) er
 func (n *Node) confirms(ctx context.Context) bool {
 	err := n.confirm(ctx)
 	if err != nil && ctx.Err() == nil {
-		n.options.Logger.Warn("a switch that another node turned is not obeyed yet; trying again", zap.String("node", n.Name()), zap.Error(err))
+		n.options.Logger.Warn("a switch that another node turned is not obeyed yet; this node gives no sign of life until it is, and counts as dead after the time of a lease; trying again", zap.String("node", n.Name()), zap.Error(err))
 	}
 	return err == nil
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -359,6 +360,59 @@ func TestChangeWaitsForANodeThatHangsAsLongAsItLives(t *testing.T) {
 	s.eventually("it lends again", func() bool { return b.Lends("y", mark) })
 	if b.Lends("x", mark) {
 		t.Error("it lends what was leased before the change")
+	}
+}
+
+// A node whose engine cannot obey is waited for as long as its lease lasts, and not for
+// ever. It comes back when it can.
+func TestChangeDoesNotWaitForeverForANodeThatCannotObey(t *testing.T) {
+	s := share(t)
+	a, b := s.join("a", nil), s.join("b", nil)
+	var obeys atomic.Bool
+	b.OnSwitches(func(context.Context) error {
+		if obeys.Load() {
+			return nil
+		}
+		return errors.New("not now")
+	})
+	if err := s.pause(a, "x", true); err != nil {
+		t.Fatal(err)
+	}
+	if b.Lives() || b.Lends("y", b.Mark()) {
+		t.Error("it lives, and did not obey")
+	}
+	obeys.Store(true)
+	s.eventually("it lives again", b.Lives)
+}
+
+// slow is a database that does not answer.
+type slow struct {
+	Querier
+	asked chan struct{}
+}
+
+func (s slow) Query(ctx context.Context, _ string, _ ...any) (pgx.Rows, error) {
+	close(s.asked)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Changes on other nodes do not wait while one of this node waits for the database.
+func TestNodeObeysOthersWhileItsOwnChangeWaitsForAConnection(t *testing.T) {
+	s := share(t)
+	long := func(o *Options) { o.Lease = time.Hour }
+	a, b := s.join("a", long), s.join("b", long)
+	database := slow{asked: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	refreshed := make(chan error, 1)
+	go func() { refreshed <- a.refresh(ctx, database, math.MaxInt64) }()
+	<-database.asked
+	if err := s.pause(b, "x", true); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-refreshed; !errors.Is(err, context.Canceled) {
+		t.Errorf("reading what was changed gave %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,8 +46,12 @@ func (n *Node) Mark() Mark { return Mark(n.state.Load().epoch) }
 // A node that others may take for dead does not lend: a change does not wait for it.
 func (n *Node) Lends(action string, since Mark) bool {
 	s := n.state.Load()
-	return s.changed[action] <= int64(since) && !s.paused[action] && !s.alone[action] && !n.over(n.alive.Load())
+	return s.changed[action] <= int64(since) && !s.paused[action] && !s.alone[action] && n.Lives()
 }
+
+// Lives reports whether no other node may take this one for dead. One that others may
+// take for dead may have missed that switches were turned.
+func (n *Node) Lives() bool { return !n.over(n.alive.Load()) }
 
 // Paused reports whether an action is paused, as far as this node knows.
 func (n *Node) Paused(action string) bool { return n.state.Load().paused[action] }
@@ -86,6 +91,10 @@ func (n *Node) Raise(ctx context.Context, tx Querier, switched bool, actions ...
 // Obeyed waits until every node that lives obeys a change: this one, and those that
 // confirm it or whose life ends. The change is committed. If the context ends
 // before, the error names a node that it waited for.
+//
+// A node that was killed, is cut off or cannot obey is waited for until its lease is
+// over. To wait for less is not possible: from here a node that was killed looks like one
+// that is cut off and still hands out what it has in memory.
 func (n *Node) Obeyed(ctx context.Context, epoch Epoch) error {
 	if epoch.turned {
 		// This node obeys its own switch without being asked.
@@ -117,37 +126,36 @@ func (n *Node) behind(ctx context.Context, epoch int64) (name string, err error)
 // engine obey it.
 func (n *Node) refresh(ctx context.Context, q Querier, epoch int64) error {
 	n.refreshing.Lock()
-	defer n.refreshing.Unlock()
-	if n.state.Load().epoch >= epoch {
+	known := n.state.Load().epoch
+	n.refreshing.Unlock()
+	if known >= epoch {
 		return nil
 	}
-	return n.refreshLocked(ctx, q)
+	return n.read(ctx, q)
 }
 
-func (n *Node) refreshLocked(ctx context.Context, q Querier) error {
-	known := n.state.Load()
-	next := state{changed: maps.Clone(known.changed), paused: make(map[string]bool)}
-	first := next.changed == nil
-	if first {
-		next.changed = make(map[string]int64)
-	}
+// read reads the state, and puts it in the place of the one before. Nothing is held
+// while the database is waited for: a node that waits for a connection would keep itself
+// from giving a sign of life.
+func (n *Node) read(ctx context.Context, q Querier) error {
+	known := n.state.Load().epoch
+	next := state{paused: make(map[string]bool)}
 	rows, err := q.Query(ctx, `SELECT control.epoch, control.switched, ARRAY(SELECT name FROM switches WHERE kind = $3),
 			others.n, others.watching, changed.action, changed.epoch
 		FROM control CROSS JOIN (SELECT count(*) AS n, coalesce(bool_or(watching), false) AS watching FROM sessions WHERE id <> $2 AND until > now_us()) others
-		LEFT JOIN changed ON changed.epoch > $1`, known.epoch, n.session, queue.SwitchAction)
+		LEFT JOIN changed ON changed.epoch > $1`, known, n.session, queue.SwitchAction)
 	if err != nil {
 		return err
 	}
-	var changed, paused []string
+	since := make(map[string]int64) // what changed since what was known
+	var paused []string
 	var others int64
 	var watched bool
 	var action *string
 	var epoch *int64
 	if _, err := pgx.ForEachRow(rows, []any{&next.epoch, &next.switched, &paused, &others, &watched, &action, &epoch}, func() error {
 		if action != nil {
-			name := n.options.Decode(*action)
-			changed = append(changed, name)
-			next.changed[name] = *epoch
+			since[n.options.Decode(*action)] = *epoch
 		}
 		return nil
 	}); err != nil {
@@ -156,16 +164,33 @@ func (n *Node) refreshLocked(ctx context.Context, q Querier) error {
 	for _, name := range paused {
 		next.paused[n.options.Decode(name)] = true
 	}
+	n.others.Store(others)
+	n.feed.watched.Store(watched)
+	n.refreshing.Lock()
+	defer n.refreshing.Unlock()
+	before := n.state.Load()
+	first := before.changed == nil
+	if !first && next.epoch <= before.epoch {
+		return nil // another has read as much meanwhile
+	}
+	next.changed = maps.Clone(before.changed)
+	if first {
+		next.changed = make(map[string]int64)
+	}
+	// What another read meanwhile is obeyed already.
+	maps.DeleteFunc(since, func(_ string, epoch int64) bool { return epoch <= before.epoch })
+	maps.Copy(next.changed, since)
 	n.lanes.mu.Lock()
 	next.alone = n.state.Load().alone
 	n.state.Store(&next)
 	n.lanes.mu.Unlock()
-	n.others.Store(others)
-	n.feed.watched.Store(watched)
-	if len(changed) > 0 && !first {
-		n.options.Changed(changed)
+	if first {
+		return nil
 	}
-	if next.switched > known.switched && !first {
+	if len(since) > 0 {
+		n.options.Changed(slices.Collect(maps.Keys(since)))
+	}
+	if next.switched > before.switched {
 		n.options.Told(queue.Changes{Switches: true})
 	}
 	return nil

@@ -85,8 +85,8 @@ type Node struct {
 	called      atomic.Pointer[called]
 	description atomic.Pointer[queue.Description]
 
-	// refreshing is held while the state is read and put in the place of the one
-	// before.
+	// refreshing is held while a state is put in the place of the one before. Nothing
+	// waits for the database meanwhile.
 	refreshing sync.Mutex
 	state      atomic.Pointer[state]
 	// obeyed is the epoch up to which switches of other nodes are obeyed, and
@@ -162,8 +162,6 @@ func (n *Node) Join(ctx context.Context) error {
 // reads the state. A node that was taken for dead enters again, and obeys what was
 // changed meanwhile with its next sign of life.
 func (n *Node) enter(ctx context.Context) error {
-	n.refreshing.Lock()
-	defer n.refreshing.Unlock()
 	asked := n.options.Clock()
 	var now called
 	err := pgx.BeginFunc(ctx, n.options.Pool, func(tx pgx.Tx) error {
@@ -208,7 +206,7 @@ func (n *Node) enter(ctx context.Context) error {
 		if n.joined.Load() {
 			return nil // the next sign of life
 		}
-		return n.refreshLocked(ctx, tx)
+		return n.read(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("joining the other nodes: %w", err)
