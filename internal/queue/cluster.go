@@ -35,9 +35,11 @@ type Cluster interface {
 	// returns what is off now. Change returns on that node when obey has returned nil
 	// on every other node that lives: so what callers remember of the switches is in
 	// force everywhere then, also those that the queue only keeps. After an error it is
-	// called again. It is also called when this node may have missed that a switch was
+	// called again, and a node on which it does not return nil for the time of a lease
+	// lives no longer. It is also called when this node may have missed that a switch was
 	// turned, such as after the storage could not be reached, before the node counts as
-	// one that lives again. Calls come one at a time. obey must not call Change, and
+	// one that lives again: until then Put gives ErrUnavailable there, because its caller
+	// may go by what was turned meanwhile. Calls come one at a time. obey must not call Change, and
 	// returns soon after ctx ends.
 	OnSwitches(obey func(ctx context.Context) error)
 }

@@ -25,7 +25,6 @@ type clusterHarness struct {
 const beatInTests = 100 * time.Millisecond
 
 func newClusterHarness(t *testing.T, l limits) *clusterHarness {
-	l.beat = beatInTests
 	return &clusterHarness{harness: newHarness(t, l)}
 }
 
@@ -80,11 +79,7 @@ func (h *clusterHarness) Advance(d time.Duration) {
 	}
 	pass()
 	for _, db := range living {
-		for alive := false; !alive; time.Sleep(time.Millisecond) {
-			if err := living[0].pool.QueryRow(context.Background(), "SELECT until > now_us() FROM sessions WHERE id = $1", db.nodes.session).Scan(&alive); err != nil {
-				panic(err)
-			}
-		}
+		db.lives()
 	}
 }
 

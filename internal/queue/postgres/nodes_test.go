@@ -144,6 +144,20 @@ func TestNodeThatGivesNoSignHandsNothingOutFromMemory(t *testing.T) {
 	}
 }
 
+// A node that is taken for dead stores nothing: a switch that its caller has to obey may
+// have been turned without it.
+func TestNodeThatGivesNoSignStoresNothing(t *testing.T) {
+	a, b := nodesOf(t, nil)
+	b.nodes.self.Stop()
+	if _, err := a.Change(nodePatience(t), queue.Change{Switch: &queue.Switch{Kind: queue.SwitchAll, Off: true}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Put(nodePatience(t), []queue.Entry{{Event: &event.Event{ID: uuid.Must(uuid.NewV7()).String(), Source: "pbx", Name: "call", Received: time.Now()}}}); !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("Put gave %v, want that it cannot store", err)
+	}
+	putOn(t, a, "x", "", 1)
+}
+
 // The clock of a node may be wrong by an hour, in either direction.
 func TestClockOfANodeThatIsWrong(t *testing.T) {
 	for name, wrong := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {

@@ -57,6 +57,11 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 	if err := db.usable(ctx); err != nil {
 		return nil, fmt.Errorf("storing events: %w", err)
 	}
+	if !db.nodes.self.Lives() {
+		// Its caller may have decided by switches that another node turned meanwhile,
+		// without waiting for this one.
+		return nil, fmt.Errorf("storing events: %w: this node gave no sign of life for the time of a lease and counts as dead; it takes events again as soon as it has given one", queue.ErrUnavailable)
+	}
 	p := &put{ctx: ctx, entries: make([]entry, len(entries)), receipts: make([]queue.Receipt, len(entries)), done: make(chan error, 1)}
 	for i := range entries {
 		e := &p.entries[i]

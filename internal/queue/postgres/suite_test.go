@@ -32,7 +32,7 @@ const testClock = `CREATE TABLE test_clock (now bigint NOT NULL);
 func newHarness(t *testing.T, l limits) *harness {
 	dsn, schema := pgtest.Schema(t)
 	h := &harness{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	l.clock = h.Now
+	l.clock, l.beat = h.Now, beatInTests
 	h.options = Options{DSN: dsn, Schema: schema, Node: "test", Lease: time.Minute, Logger: zaptest.NewLogger(t), limits: l}
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, dsn)
@@ -72,6 +72,14 @@ func (h *harness) Advance(d time.Duration) {
 			panic(err)
 		}
 	})
+	h.db.lives()
+}
+
+// lives waits until a node has given a sign of life since time passed.
+func (db *DB) lives() {
+	for !db.isClosed() && !db.nodes.self.Lives() {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // still lets time pass while no taker looks through the table: in one statement there
