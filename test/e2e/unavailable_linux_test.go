@@ -14,19 +14,25 @@ import (
 // mounted mounts a small file system of its own. Only root may do that.
 func mounted(t *testing.T, options string) string {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a file system takes root: a full and a read-only file system were not tried")
-	}
 	directory := t.TempDir()
-	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, options); err != nil {
+	if err := mount(t, directory, options); err != nil {
 		t.Skipf("mounting a file system is not allowed here (%v): a full and a read-only file system were not tried", err)
+	}
+	return directory
+}
+
+// mount does so, or says why it cannot.
+func mount(t *testing.T, directory, options string) error {
+	t.Helper()
+	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, options); err != nil {
+		return err
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(directory, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
-	return directory
+	return nil
 }
 
 func remount(t *testing.T, directory string, flags uintptr, options string) {
@@ -102,6 +108,13 @@ func (q *unavailableQueue) refusing(p *server, reason string) {
 	if status := q.post(999, ""); status != http.StatusServiceUnavailable {
 		q.t.Errorf("an event is answered with %d, want 503", status)
 	}
+	q.says(p, reason)
+}
+
+// says checks that all but the queue works, and that the reason why it does not can be
+// read.
+func (q *unavailableQueue) says(p *server, reason string) {
+	q.t.Helper()
 	response, err := http.Get("http://" + q.other + "/other")
 	if err != nil {
 		q.t.Fatal(err)

@@ -74,6 +74,8 @@ func TestFlushWaitsForWhatWasSettledBeforeIt(t *testing.T) {
 func TestErrorsOfTheServerSayWhatBecameOfTheCommit(t *testing.T) {
 	for code, want := range map[string]fate{
 		"": unknown, "4": unknown, "53100": overfull, "25006": unreached, "57P01": unreached, "23505": faulty, "40P01": undone, "55P03": undone,
+		// A pooler gave another session.
+		"26000": unreached, "42P05": unreached,
 	} {
 		if got := fateOf(&pgconn.PgError{Code: code}); got != want {
 			t.Errorf("%q gives %v, want %v", code, got, want)

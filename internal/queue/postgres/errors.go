@@ -28,6 +28,8 @@ const (
 	diskFull              = "53100"
 	readOnly              = "25006"
 	undefinedTable        = "42P01"
+	noSuchStatement       = "26000" // that was prepared
+	statementThere        = "42P05"
 )
 
 // errWarned says that the server answered a commit with a warning: it stands, but
@@ -70,6 +72,8 @@ func fateOf(err error) fate {
 		return overfull
 	case readOnly:
 		return unreached
+	case noSuchStatement, statementThere:
+		return unreached // this session is another's, see mistakenPooling
 	}
 	if len(refused.Code) < 2 {
 		return unknown // from a proxy that gives no code

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,7 @@ type DB struct {
 	fetches    sync.WaitGroup // of looks into the table
 	failed     bool           // the database could not be written the last time
 	unwritable bool           // settlements cannot be written
+	full       bool           // its disk had no room, and has not been found to have some since
 
 	commits committing
 
@@ -199,6 +201,9 @@ func (db *DB) openOnce() error {
 		}
 	}()
 	err := db.connected(ctx, func(conn *pgxpool.Conn) error {
+		if err := db.refusePooling(ctx, conn.Conn()); err != nil {
+			return err
+		}
 		if err := migrate(ctx, conn.Conn(), db.options.Schema); err != nil {
 			return err
 		}
@@ -262,6 +267,10 @@ func (db *DB) explain(err error) error {
 	switch refused.Code {
 	case "28P01", "28000":
 		return queue.Mistaken("the database refuses the user of the DSN: %s; check user, password and pg_hba.conf", refused.Message)
+	case "08P01":
+		if strings.Contains(refused.Message, "pooling") {
+			return mistakenPooling
+		}
 	case "3D000":
 		return queue.Mistaken("%s: make it with: createdb -O USER NAME, or name another in the DSN", refused.Message)
 	case insufficientPrivilege:

@@ -111,6 +111,53 @@ func checkServer(conn *pgconn.PgConn) error {
 	return nil
 }
 
+// mistakenPooling says that a pooler gives each transaction another session.
+var mistakenPooling = queue.Mistaken("a pooler such as PgBouncer stands before the database and gives each transaction another session, but a node needs sessions of its own: it sets them up, listens, and prepares statements; set pool_mode = session for this database, or give a DSN that leads past the pooler")
+
+// refusePooling refuses a pooler that does not give each connection a session of its
+// own. Nodes would use tables of another schema, or prepare a statement where another
+// has.
+func (db *DB) refusePooling(ctx context.Context, conn *pgx.Conn) error {
+	session, err := sessionOf(ctx, conn)
+	if err != nil || session == conn.PgConn().PID() {
+		return err // what the server said itself when it was connected to
+	}
+	// While another connection has a session for a transaction, this must have the one
+	// that it had before.
+	waiting, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	other, err := db.connectApart(waiting)
+	if err != nil {
+		if waiting.Err() != nil {
+			err = fmt.Errorf("the pooler before the database gives no second session: its pool (default_pool_size of PgBouncer) must hold those of all nodes, which are %d for this one: %w", db.options.Connections, err)
+		}
+		return err
+	}
+	defer func() { _ = other.Close(ctx) }()
+	for range 5 { // a pooler with other clients may give the same by chance
+		its, mine := uint32(0), uint32(0)
+		if err := pgx.BeginFunc(ctx, other, func(tx pgx.Tx) (err error) {
+			if its, err = sessionOf(ctx, tx); err == nil {
+				mine, err = sessionOf(ctx, conn)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		if its == session || mine != session {
+			return mistakenPooling
+		}
+	}
+	return nil
+}
+
+// sessionOf returns the number of the process of the server that carries out what is
+// asked. It prepares no statement.
+func sessionOf(ctx context.Context, q querier) (number uint32, err error) {
+	err = q.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&number)
+	return number, err
+}
+
 // quote returns a text as a literal.
 func quote(text string) string { return "'" + strings.ReplaceAll(encodeText(text), "'", "''") + "'" }
 

@@ -16,14 +16,18 @@ func (db *DB) Troubles() []queue.Trouble { return db.troubles.List() }
 // failing notes that the database cannot be written.
 func (db *DB) failing(err error) {
 	remedy := "events are refused until it can be again"
+	full := fateOf(err) == overfull
 	switch {
-	case fateOf(err) == overfull:
+	case full:
 		remedy = "its disk is full: make room there; " + remedy
+	case isOfAnother(err):
+		remedy = mistakenPooling.Error() + "; " + remedy
 	case isReadOnly(err):
 		remedy = "it is a standby or was made read-only: name all servers in the DSN and add target_session_attrs=read-write; " + remedy
 	}
 	db.mu.Lock()
 	db.failed, db.unwritable = true, true
+	db.full = db.full || full
 	db.mu.Unlock()
 	if db.troubles.Begin(queue.TroubleUnwritable, fmt.Sprintf("the database cannot be written: %v; %s", err, remedy), true) {
 		db.logger.Error("the queue cannot be written", zap.Error(err))
@@ -35,10 +39,18 @@ func isReadOnly(err error) bool {
 	return errors.As(err, &refused) && refused.Code == readOnly
 }
 
-// working notes that the database can be written.
+// isOfAnother reports whether an error says that the session is that of another
+// connection: a pooler was told to share them while the queue was open.
+func isOfAnother(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && (refused.Code == noSuchStatement || refused.Code == statementThere)
+}
+
+// working notes that the database can be written. One whose disk is full takes what is
+// small, or replaces something, all the same: its trouble lasts until roomy.
 func (db *DB) working() {
 	db.mu.Lock()
-	failed := db.failed
+	failed, full := db.failed, db.full
 	db.failed, db.unwritable = false, false
 	if failed {
 		for _, l := range db.lanes {
@@ -46,7 +58,24 @@ func (db *DB) working() {
 		}
 	}
 	db.mu.Unlock()
-	if failed && db.troubles.End(queue.TroubleUnwritable) {
+	if failed && !full {
+		db.recovered()
+	}
+}
+
+// roomy notes that the disk of the database is not full any more.
+func (db *DB) roomy() {
+	db.mu.Lock()
+	db.full = false
+	failed := db.failed
+	db.mu.Unlock()
+	if !failed {
+		db.recovered()
+	}
+}
+
+func (db *DB) recovered() {
+	if db.troubles.End(queue.TroubleUnwritable) {
 		db.logger.Info("the queue can be written again", zap.String("schema", db.options.Schema))
 	}
 }

@@ -25,11 +25,20 @@ func (db *DB) keepUp() {
 			if err := db.countPending(ctx, conn); err != nil {
 				return err
 			}
-			if db.hasFailed() {
+			failed, full := db.hasFailed()
+			if failed {
 				if err := db.probe(ctx, conn); err != nil {
 					return err
 				}
 				db.working()
+			}
+			if full {
+				switch err := db.probeRoom(ctx, conn); {
+				case err == nil:
+					db.roomy()
+				case fateOf(err) != overfull:
+					return err
+				}
 			}
 			if n%30 != 0 {
 				return nil
@@ -48,15 +57,27 @@ func (db *DB) keepUp() {
 	}
 }
 
-func (db *DB) hasFailed() bool {
+func (db *DB) hasFailed() (failed, full bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.failed
+	return db.failed, db.full
 }
 
 // probe writes next to nothing, to find out whether writing works again: when it does
 // not, senders may stay away, and no other write comes to show it.
 func (db *DB) probe(ctx context.Context, q querier) error {
 	_, err := q.Exec(ctx, "UPDATE sessions SET watching = watching WHERE id = $1", db.nodes.session)
+	return err
+}
+
+// probeRoom finds out whether the disk has room again: it writes more than fits into
+// what the tables have already, and takes it back.
+func (db *DB) probeRoom(ctx context.Context, conn *pgxpool.Conn) error {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	_, err = tx.Exec(ctx, "INSERT INTO facts (name, text) SELECT 'room', string_agg(md5(random()::text), '') FROM generate_series(1, 2048)")
 	return err
 }

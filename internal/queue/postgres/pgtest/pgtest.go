@@ -79,6 +79,9 @@ type Options struct {
 	Sync bool
 	// Settings are settings of the server, such as max_connections.
 	Settings map[string]string
+	// WAL is where its write-ahead log is, instead of among its data: an empty
+	// directory that all may write.
+	WAL string
 }
 
 // Start starts a server for one test. It ends with the test.

@@ -61,8 +61,13 @@ func create(t testing.TB, programs string, options Options) *Server {
 	s := newServer(t, programs)
 	// A collation as people have it, in which text is not ordered by its bytes. A
 	// server for tests need not survive a crash of the machine.
-	s.run(t, "initdb", "--pgdata", s.data(), "--auth", "trust", "--username", superuser, "--encoding", "UTF8",
-		"--locale-provider", "icu", "--icu-locale", "en", "--locale", "C.UTF-8", "--no-sync")
+	arguments := []string{"--pgdata", s.data(), "--auth", "trust", "--username", superuser, "--encoding", "UTF8",
+		"--locale-provider", "icu", "--icu-locale", "en", "--locale", "C.UTF-8", "--no-sync"}
+	if options.WAL != "" {
+		directory := filepath.Join(options.WAL, "wal") // that it can own
+		arguments = append(arguments, "--wal-segsize", "1", "--waldir", directory)
+	}
+	s.run(t, "initdb", arguments...)
 	if !options.Sync {
 		s.settings = append(s.settings, "fsync=off", "full_page_writes=off")
 	}
@@ -211,6 +216,10 @@ func (s *Server) Stop() { s.Signal("INT") }
 // Crash ends the server at once, as if it were killed: it writes nothing more, and
 // recovers when it is started again.
 func (s *Server) Crash() { s.Signal("QUIT") }
+
+// Ended is closed once no process of the server is left, however it ended. It is of this
+// start of the server.
+func (s *Server) Ended() <-chan struct{} { return s.ended }
 
 // Signal sends the server a signal of which it ends, and waits until its last process
 // is gone.
