@@ -15,6 +15,10 @@ type session struct {
 	held *pgxpool.Conn
 	// lookups says that its statements only look rows up by their keys, one by one.
 	lookups bool
+
+	// What it writes is built here, again and again.
+	columns     columns
+	settlements settleColumns
 }
 
 // conn returns the connection, or another if it was lost.

@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
@@ -18,80 +17,115 @@ import (
 //
 // Rows that other transactions may write at the same time are written in the order of
 // their keys, so that two of them cannot wait for each other.
-const insertion = `WITH u AS MATERIALIZED (
-		SELECT nextval('event_ids') AS id, u.* FROM unnest($1::integer[], $2::bigint[], $3::uuid[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bigint[], $14::bigint[])
-			WITH ORDINALITY AS u(kind, received, uuid, test, tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum, size, ord)
+//
+// What a statement costs besides its rows is as much as some thirty events cost. So it
+// has only the parts that a batch needs, and the time is asked for once. Arrays are
+// unnested side by side in a list of columns: in FROM each would be stored apart first.
+type insertion struct{ deliveries, keys, additions bool }
+
+var insertions = func() map[insertion]string {
+	all := make(map[insertion]string)
+	for _, i := range []insertion{{}, {true, false, false}, {true, true, false}, {true, false, true}, {true, true, true}} {
+		all[i] = i.sql()
+	}
+	return all
+}()
+
+func (i insertion) sql() string {
+	const (
+		head = `WITH u AS MATERIALIZED (
+		SELECT nextval('event_ids') AS id, u.* FROM (SELECT unnest($1::integer[]) AS kind, unnest($2::bigint[]) AS received, unnest($3::uuid[]) AS uuid, unnest($4::boolean[]) AS test,
+			unnest($5::text[]) AS tenant, unnest($6::text[]) AS parse_error, unnest($7::text[]) AS subject, unnest($8::uuid[]) AS duplicate_of, unnest($9::text[]) AS verdict,
+			unnest($10::text[]) AS deliveries, unnest($11::bytea[]) AS record, unnest($12::bytea[]) AS body, unnest($13::bigint[]) AS checksum, unnest($14::bigint[]) AS size,
+			generate_subscripts($14::bigint[], 1) AS ord) u
 	), i AS (
 		INSERT INTO events (id, kind, node, received, uuid, test, tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum)
-		SELECT id, kind, $15, received, uuid, test, tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum FROM u ORDER BY ord
-	), d AS MATERIALIZED (
-		SELECT d.action, u.id << 11 | d.n AS delivery, coalesce(d.due, least(u.received, now_us())) AS place, d.order_key, d.key_hash, d.wanted
-		FROM unnest($16::bigint[], $17::integer[], $18::integer[], $19::bigint[], $20::bytea[], $21::bigint[], $22::boolean[]) AS d(ord, n, action, due, order_key, key_hash, wanted)
-		JOIN u ON u.ord = d.ord
-	), w AS (
-		INSERT INTO waiting (action, delivery, place, order_key, key_hash, lease, leased_until, owner)
-		SELECT action, delivery, place + CASE WHEN is_behind THEN 4611686018427387904 ELSE 0 END, order_key, key_hash,
-			1, CASE WHEN leased THEN now_us() + $23::bigint END, CASE WHEN leased THEN $24::integer END
-		FROM (SELECT *, wanted AND NOT is_behind AND place <= now_us() AS leased FROM (SELECT *, /*behind*/false AS is_behind FROM d) b) l
-		RETURNING delivery, place, owner
-	), a AS (
-		INSERT INTO additions (uuid, event) SELECT a.uuid, u.id FROM unnest($25::uuid[], $26::bigint[]) AS a(uuid, ord) JOIN u ON u.ord = a.ord ON CONFLICT DO NOTHING
+		SELECT id, kind, $15, received, uuid, test, tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum FROM u
 	), c AS (
-		INSERT INTO counts (minutes, at, name, node, n) SELECT 1, now_us() - now_us() % 60000000, c.name, $15, c.n FROM unnest($27::text[], $28::bigint[]) AS c(name, n) ORDER BY c.name
+		INSERT INTO counts (minutes, at, name, node, n) SELECT 1, (SELECT now_us() - now_us() % 60000000), c.name, $15, c.n FROM unnest($16::text[], $17::bigint[]) AS c(name, n) ORDER BY c.name
 		ON CONFLICT (minutes, at, name, node) DO UPDATE SET n = counts.n + excluded.n
-	), t AS (
-		INSERT INTO action_counts (action, node, part, waiting, made, first, last)
-		SELECT action, $15, 0, waiting, made, first, last FROM unnest($29::integer[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bigint[]) AS t(action, waiting, made, first, last) ORDER BY action
-		ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, made = action_counts.made + excluded.made,
-			first = least(action_counts.first, excluded.first), last = greatest(action_counts.last, excluded.last)
 	), s AS (
 		INSERT INTO uses (thing, node, count, first, last)
-		SELECT x.id, $15, s.count, s.first, s.last FROM unnest($34::text[], $35::text[], $36::bigint[], $37::bigint[], $38::bigint[]) AS s(kind, name, count, first, last)
+		SELECT x.id, $15, s.count, s.first, s.last FROM unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[]) AS s(kind, name, count, first, last)
 		JOIN things x ON x.kind = s.kind AND x.name = s.name ORDER BY x.id
 		ON CONFLICT (thing, node) DO UPDATE SET count = uses.count + excluded.count, first = least(uses.first, excluded.first), last = greatest(uses.last, excluded.last)
 	), z AS (
 		INSERT INTO sizes (block, node, part, bytes, oldest, newest) SELECT id >> 12, $15, 0, sum(size), min(received), max(received) FROM u GROUP BY 1 ORDER BY 1
 		ON CONFLICT (block, node, part) DO UPDATE SET bytes = sizes.bytes + excluded.bytes, oldest = least(sizes.oldest, excluded.oldest), newest = greatest(sizes.newest, excluded.newest)
+	), ids AS MATERIALIZED (
+		SELECT array_agg(id ORDER BY ord) AS ids FROM u
+	)`
+		deliveries = `, d AS /*once*/ (
+		SELECT d.action, (SELECT ids FROM ids)[d.ord] << 11 | d.n AS delivery, coalesce(d.due, least(d.received, (SELECT now_us()))) AS place, d.order_key, d.key_hash, d.wanted
+		FROM (SELECT unnest($24::integer[]) AS ord, unnest($25::integer[]) AS n, unnest($26::integer[]) AS action, unnest($27::bigint[]) AS received, unnest($28::bigint[]) AS due,
+			unnest($29::bytea[]) AS order_key, unnest($30::bigint[]) AS key_hash, unnest($31::boolean[]) AS wanted) d
+	), w AS (
+		INSERT INTO waiting (action, delivery, place, order_key, key_hash, lease, leased_until, owner)
+		SELECT action, delivery, place + CASE WHEN is_behind THEN 4611686018427387904 ELSE 0 END, order_key, key_hash,
+			1, CASE WHEN leased THEN (SELECT now_us()) + $32::bigint END, CASE WHEN leased THEN $33::integer END
+		FROM (SELECT *, wanted AND NOT is_behind AND place <= (SELECT now_us()) AS leased FROM (SELECT *, /*behind*/false AS is_behind FROM d) b) l
+		RETURNING delivery, owner
+	), t AS (
+		INSERT INTO action_counts (action, node, part, waiting, made, first, last)
+		SELECT action, $15, 0, waiting, made, first, last FROM unnest($34::integer[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[]) AS t(action, waiting, made, first, last) ORDER BY action
+		ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, made = action_counts.made + excluded.made,
+			first = least(action_counts.first, excluded.first), last = greatest(action_counts.last, excluded.last)
+	)`
+		additions = `, a AS (
+		INSERT INTO additions (uuid, event) SELECT a.uuid, (SELECT ids FROM ids)[a.ord] FROM unnest($39::uuid[], $40::integer[]) AS a(uuid, ord) ON CONFLICT DO NOTHING
+	)`
+		leased = `(SELECT array_agg(delivery) FROM w WHERE owner IS NOT NULL)`
+		behind = `(key_hash IS NOT NULL AND (row_number() OVER (PARTITION BY action, key_hash ORDER BY delivery) > 1
+	OR EXISTS (SELECT 1 FROM waiting x WHERE x.action = d.action AND x.key_hash = d.key_hash)))`
 	)
-	SELECT u.id, now_us(), CASE WHEN u.ord = 1 THEN (SELECT array_agg(delivery) FROM w WHERE owner IS NOT NULL) END,
-		CASE WHEN u.ord = 1 THEN (SELECT coalesce(sum(waiting), 0)::bigint FROM action_counts) END
-	FROM u ORDER BY u.ord`
+	sql, result := head, "NULL::bigint[]"
+	if i.deliveries {
+		sql, result = sql+deliveries, leased
+	}
+	if i.keys {
+		sql = strings.NewReplacer("/*once*/", "MATERIALIZED", "/*behind*/false", behind).Replace(sql)
+	}
+	if i.additions {
+		sql += additions
+	}
+	return sql + `
+	SELECT ids, now_us(), ` + result + `, CASE WHEN $23::boolean THEN (SELECT coalesce(sum(waiting), 0)::bigint FROM action_counts) END FROM ids`
+}
 
-// insertionWithKeys is insertion where a delivery may have an order key.
-var insertionWithKeys = strings.Replace(insertion, "/*behind*/false", `(key_hash IS NOT NULL AND (row_number() OVER (PARTITION BY action, key_hash ORDER BY delivery) > 1
-	OR EXISTS (SELECT 1 FROM waiting x WHERE x.action = d.action AND x.key_hash = d.key_hash)))`, 1)
-
-// columns are the values of insertion.
+// columns are the values of an insertion. They are used again for the next.
 type columns struct {
-	kinds                          []int32
-	received                       []int64
-	uuids                          []pgtype.UUID
-	tests                          []bool
-	tenants, parseErrors, subjects []*string
-	duplicateOf                    []pgtype.UUID
-	verdicts                       []string
-	plans                          []*string
-	records, bodies                [][]byte
-	checksums                      []int64
-	sizes                          []int64
-	ords                           []int64
-	places, actions                []int32
-	dues                           []*int64
-	orderKeys                      [][]byte
-	keyHashes                      []*int64
-	wanted                         []bool
-	additions                      []pgtype.UUID
-	additionOrds                   []int64
-	names                          []string
-	numbers                        []int64
-	tallied                        []int32
-	waiting, made                  []int64
-	firsts, lasts                  []*int64
-	thingKinds, thingNames         []string
-	uses, usedFirst, usedLast      []int64
-	hashes                         []int64 // of all order keys
-	deliveries                     []*delivery
-	owners                         []*entry // of deliveries
+	kinds, received, uuids, tests, tenants, parseErrors, subjects, duplicateOf, verdicts, plans, records, bodies, checksums, sizes array
+	names, numbers                                                                                                                 array
+	thingKinds, thingNames, uses, usedFirst, usedLast                                                                              array
+	ords, places, actions, since, dues, orderKeys, keyHashes, wanted                                                               array
+	tallied, waiting, made, firsts, lasts                                                                                          array
+	additions, additionOrds                                                                                                        array
+
+	hashes []int64  // of all order keys
+	stored []stored // the deliveries
+}
+
+// stored is a delivery that is being stored, with its event, whose place among the
+// events is ord.
+type stored struct {
+	*delivery
+	of  *entry
+	ord int
+	n   int // its place in the list of the event
+}
+
+// clear empties the columns for their next use.
+func (c *columns) clear() {
+	for _, a := range []*array{
+		&c.kinds, &c.received, &c.uuids, &c.tests, &c.tenants, &c.parseErrors, &c.subjects, &c.duplicateOf, &c.verdicts, &c.plans, &c.records, &c.bodies, &c.checksums, &c.sizes,
+		&c.names, &c.numbers, &c.thingKinds, &c.thingNames, &c.uses, &c.usedFirst, &c.usedLast,
+		&c.ords, &c.places, &c.actions, &c.since, &c.dues, &c.orderKeys, &c.keyHashes, &c.wanted,
+		&c.tallied, &c.waiting, &c.made, &c.firsts, &c.lasts, &c.additions, &c.additionOrds,
+	} {
+		a.clear()
+	}
+	clear(c.stored)
+	c.hashes, c.stored = c.hashes[:0], c.stored[:0]
 }
 
 // tally is what is counted of one action.
@@ -102,41 +136,45 @@ type tally struct {
 
 // add adds an event and its deliveries.
 func (c *columns) add(e *entry, kind int32, duplicateOf *[16]byte) {
-	c.kinds, c.received, c.uuids = append(c.kinds, kind), append(c.received, e.Received), append(c.uuids, pgtype.UUID{Bytes: e.uuid, Valid: true})
-	c.tests, c.tenants = append(c.tests, e.Event.Test), append(c.tenants, nullText(e.Tenant))
-	c.parseErrors, c.subjects = append(c.parseErrors, nullText(e.Event.ParseError)), append(c.subjects, nullText(e.Event.Subject))
-	c.verdicts, c.records, c.checksums = append(c.verdicts, e.Verdict), append(c.records, e.Record), append(c.checksums, e.Checksum)
-	var body []byte
-	if len(e.Event.RawBody) > 0 {
-		body = e.Event.RawBody
-	}
-	c.bodies = append(c.bodies, body)
+	c.kinds.addInt32(kind)
+	c.received.addInt64(e.Received)
+	c.uuids.addUUID(e.uuid)
+	c.tests.addBool(e.Event.Test)
+	c.tenants.addText(e.Tenant)
+	c.parseErrors.addText(e.Event.ParseError)
+	c.subjects.addText(e.Event.Subject)
+	c.verdicts.addRaw(e.Verdict)
+	c.records.addBytes(e.Record)
+	c.bodies.addBytes(e.Event.RawBody)
+	c.checksums.addInt64(e.Checksum)
 	if duplicateOf != nil {
-		c.duplicateOf, c.plans = append(c.duplicateOf, pgtype.UUID{Bytes: *duplicateOf, Valid: true}), append(c.plans, nil)
-		c.sizes = append(c.sizes, e.size)
+		c.duplicateOf.addUUID(*duplicateOf)
+		c.plans.addNull()
+		c.sizes.addInt64(e.size)
 		return
 	}
-	c.duplicateOf = append(c.duplicateOf, pgtype.UUID{})
-	var plans *string
-	if e.Plans != "" {
-		plans = &e.Plans
-	}
-	c.plans, c.sizes = append(c.plans, plans), append(c.sizes, e.size+int64(len(e.Plans)))
-	ord := int64(len(c.kinds))
+	c.duplicateOf.addNull()
+	c.plans.addRaw(e.Plans)
+	c.sizes.addInt64(e.size + int64(len(e.Plans)))
+	ord := c.kinds.n
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
-		c.ords, c.places, c.actions = append(c.ords, ord), append(c.places, int32(i)), append(c.actions, d.lane.id)
-		c.dues, c.keyHashes, c.wanted = append(c.dues, d.due), append(c.keyHashes, d.keyHash), append(c.wanted, d.wanted)
-		var key []byte
+		c.stored = append(c.stored, stored{d, e, ord, i})
+		c.ords.addInt32(int32(ord))
+		c.places.addInt32(int32(i))
+		c.actions.addInt32(d.lane.id)
+		c.since.addInt64(e.Received)
+		c.dues.addInt64OrNull(d.due)
+		c.keyHashes.addInt64OrNull(d.keyHash)
+		c.wanted.addBool(d.wanted)
+		c.orderKeys.addRaw(d.OrderKey)
 		if d.keyHash != nil {
-			key = []byte(d.OrderKey)
 			c.hashes = append(c.hashes, *d.keyHash)
 		}
-		c.orderKeys = append(c.orderKeys, key)
 		if d.added {
-			c.additions, c.additionOrds = append(c.additions, pgtype.UUID{Bytes: d.uuid, Valid: true}), append(c.additionOrds, ord)
+			c.additions.addUUID(d.uuid)
+			c.additionOrds.addInt32(int32(ord))
 		}
-		c.deliveries, c.owners = append(c.deliveries, d), append(c.owners, e)
 	}
 }
 
@@ -171,15 +209,22 @@ func (c *columns) count(entries []*entry, duplicate func(int) bool) {
 		}
 	}
 	for name, n := range counts {
-		c.names, c.numbers = append(c.names, name), append(c.numbers, n)
+		c.names.addRaw(name)
+		c.numbers.addInt64(n)
 	}
 	for action, t := range tallies {
-		c.tallied, c.waiting, c.made = append(c.tallied, action), append(c.waiting, t.waiting), append(c.made, t.made)
-		c.firsts, c.lasts = append(c.firsts, t.first), append(c.lasts, t.last)
+		c.tallied.addInt32(action)
+		c.waiting.addInt64(t.waiting)
+		c.made.addInt64(t.made)
+		c.firsts.addInt64OrNull(t.first)
+		c.lasts.addInt64OrNull(t.last)
 	}
 	for thing, u := range used {
-		c.thingKinds, c.thingNames, c.uses = append(c.thingKinds, string(thing.Kind)), append(c.thingNames, encodeText(thing.Name)), append(c.uses, u.count)
-		c.usedFirst, c.usedLast = append(c.usedFirst, u.first), append(c.usedLast, u.last)
+		c.thingKinds.addRaw(string(thing.Kind))
+		c.thingNames.addText(thing.Name)
+		c.uses.addInt64(u.count)
+		c.usedFirst.addInt64(u.first)
+		c.usedLast.addInt64(u.last)
 	}
 }
 
@@ -208,14 +253,21 @@ func (t *tally) make(at int64) {
 
 // queue adds the statement to a batch, and the locks that it needs before it.
 func (c *columns) queue(db *DB, b *pgx.Batch) {
-	sql := insertion
-	if len(c.hashes) > 0 {
-		sql = insertionWithKeys
-		queueLocks(b, c.hashes)
+	queueLocks(b, c.hashes)
+	parts := insertion{deliveries: len(c.stored) > 0, keys: len(c.hashes) > 0, additions: c.additions.n > 0}
+	values := []any{
+		&c.kinds, &c.received, &c.uuids, &c.tests, &c.tenants, &c.parseErrors, &c.subjects, &c.duplicateOf, &c.verdicts, &c.plans, &c.records, &c.bodies, &c.checksums, &c.sizes,
+		db.nodes.id, &c.names, &c.numbers, &c.thingKinds, &c.thingNames, &c.uses, &c.usedFirst, &c.usedLast,
+		db.pending.stale(db.now()),
 	}
-	b.Queue(sql, c.kinds, c.received, c.uuids, c.tests, c.tenants, c.parseErrors, c.subjects, c.duplicateOf, c.verdicts, c.plans, c.records, c.bodies, c.checksums, c.sizes,
-		db.nodes.id, c.ords, c.places, c.actions, c.dues, c.orderKeys, c.keyHashes, c.wanted, db.options.Lease.Microseconds(), db.nodes.session,
-		c.additions, c.additionOrds, c.names, c.numbers, c.tallied, c.waiting, c.made, c.firsts, c.lasts, c.thingKinds, c.thingNames, c.uses, c.usedFirst, c.usedLast)
+	if parts.deliveries {
+		values = append(values, &c.ords, &c.places, &c.actions, &c.since, &c.dues, &c.orderKeys, &c.keyHashes, &c.wanted, db.options.Lease.Microseconds(), db.nodes.session,
+			&c.tallied, &c.waiting, &c.made, &c.firsts, &c.lasts)
+	}
+	if parts.additions {
+		values = append(values, &c.additions, &c.additionOrds)
+	}
+	b.Queue(insertions[parts], values...)
 }
 
 // inserted is what the statement returned.
@@ -223,7 +275,7 @@ type inserted struct {
 	ids     []int64
 	now     int64
 	leased  map[int64]bool
-	pending int64
+	pending *int64 // how many deliveries were unfinished, if it was asked
 }
 
 // read reads the results of what queue added.
@@ -233,32 +285,16 @@ func (c *columns) read(results pgx.BatchResults) (done inserted, err error) {
 			return done, err
 		}
 	}
-	rows, err := results.Query()
-	if err != nil {
+	var leased []int64
+	if err := results.QueryRow().Scan(&done.ids, &done.now, &leased, &done.pending); err != nil {
 		return done, err
 	}
-	defer rows.Close()
-	done.ids = make([]int64, 0, len(c.kinds))
-	for rows.Next() {
-		var id int64
-		var leased []int64
-		var pending *int64
-		if err := rows.Scan(&id, &done.now, &leased, &pending); err != nil {
-			return done, err
-		}
-		done.ids = append(done.ids, id)
-		if pending != nil {
-			done.pending = *pending
-			done.leased = make(map[int64]bool, len(leased))
-			for _, d := range leased {
-				done.leased[d] = true
-			}
-		}
+	done.leased = make(map[int64]bool, len(leased))
+	for _, d := range leased {
+		done.leased[d] = true
 	}
-	return done, rows.Err()
+	return done, nil
 }
 
-// deliveryID returns the number of the delivery at a place of what was inserted.
-func (c *columns) deliveryID(done inserted, i int) int64 {
-	return layout.DeliveryID(done.ids[c.ords[i]-1], int(c.places[i]))
-}
+// id returns the number of a delivery.
+func (s *stored) id(done inserted) int64 { return layout.DeliveryID(done.ids[s.ord-1], s.n) }

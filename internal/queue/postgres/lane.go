@@ -124,6 +124,7 @@ type lease struct {
 	keyHash  *int64
 	since    int64 // when it began to wait, for latencies
 	test     bool
+	fresh    bool      // since it was stored no other had it, so that nothing is noted of it
 	expires  time.Time // by this machine's clock
 	mark     mark      // from before it was leased
 	content  queue.Delivery

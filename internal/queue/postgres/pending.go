@@ -24,11 +24,21 @@ type pending struct {
 
 const countPending = `SELECT coalesce(sum(waiting), 0)::bigint FROM action_counts`
 
-// stored notes what a commit saw and added.
-func (p *pending) stored(before, added int64, at time.Time) {
+// stale reports whether others may have changed the number since it was counted.
+func (p *pending) stale(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.count, p.at = before+added, at
+	return now.Sub(p.at) > time.Second
+}
+
+// stored notes what a commit added, and what it saw before, if it counted.
+func (p *pending) stored(before *int64, added int64, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if before != nil {
+		p.count, p.at = *before, at
+	}
+	p.count += added
 }
 
 // settled notes that deliveries have ended.

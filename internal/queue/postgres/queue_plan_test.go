@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -44,7 +45,7 @@ func TestStatementsOfTheQueueFindByKey(t *testing.T) {
 	run("ANALYZE waiting")
 	const some = `ARRAY[2]::integer[], ARRAY[102402048]::bigint[]`
 	large := regexp.MustCompile(`Seq Scan on (events|attempts|waiting|additions|counts)\b`)
-	for name, s := range map[string]struct{ sql, args string }{
+	statements := map[string]struct{ sql, args string }{
 		"taking what is due":      {takeDue, `2, 64, 30000000, 1, NULL`},
 		"the next that is due":    {nextDue, `2`},
 		"extending a lease":       {extendLease, `2, 102402048, 1, 1000000, NULL, 1`},
@@ -60,7 +61,21 @@ func TestStatementsOfTheQueueFindByKey(t *testing.T) {
 		"counting the unfinished": {countPending, ``},
 		"settling": {settleLeases, some + `, ARRAY[1]::integer[], ARRAY[1]::smallint[], ARRAY[0]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[200], ARRAY[NULL]::text[],
 			ARRAY[NULL]::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[false], ARRAY[1]::bigint[], 1, 1`},
-	} {
+	}
+	statements["settling the first attempts"] = struct{ sql, args string }{settleFresh, statements["settling"].args}
+	for parts, sql := range insertions {
+		args := `ARRAY[1]::integer[], ARRAY[1]::bigint[], ARRAY[gen_random_uuid()], ARRAY[false], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::uuid[], ARRAY['{}'], ARRAY[NULL]::text[],
+			ARRAY[NULL]::bytea[], ARRAY[NULL]::bytea[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], 1, ARRAY['action'], ARRAY[1]::bigint[], ARRAY['rule'], ARRAY['r'], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], false`
+		if parts.deliveries {
+			args += `, ARRAY[1]::integer[], ARRAY[0]::integer[], ARRAY[2]::integer[], ARRAY[1]::bigint[], ARRAY[NULL]::bigint[], ARRAY['k']::bytea[], ARRAY[7]::bigint[], ARRAY[true], 30000000, 1,
+				ARRAY[2]::integer[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[]`
+		}
+		if parts.additions {
+			args += `, ARRAY[gen_random_uuid()], ARRAY[1]::integer[]`
+		}
+		statements[fmt.Sprintf("storing %+v", parts)] = struct{ sql, args string }{sql, args}
+	}
+	for name, s := range statements {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 			run("SET plan_cache_mode = " + mode)
 			run("PREPARE statement AS " + s.sql)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,7 +21,7 @@ type settlement struct {
 	state   int16
 	again   time.Time // by this machine's clock
 	attempt *queue.Attempt
-	empty   *string
+	empty   string
 }
 
 // settleAtOnce is how many settlements one transaction writes at most.
@@ -45,8 +46,7 @@ func (db *DB) settle(token queue.Token, how *queue.Settlement) error {
 		if err != nil {
 			return err
 		}
-		text := encodeText(string(empty))
-		s.empty = &text
+		s.empty = encodeText(string(empty))
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -91,6 +91,10 @@ func (db *DB) runSettlements() {
 			}
 			if !db.writeSettlements(session, batch, back) && db.isClosed() {
 				return // what is left is done again by others, once its lease has run out
+			}
+			// What came meanwhile waits for company, or has signalled.
+			if len(batch) < settleAtOnce && !closing {
+				break
 			}
 		}
 		if closing {
@@ -163,29 +167,42 @@ func (db *DB) writeSettlements(session *session, batch []*settlement, back []*le
 
 // settleLeases writes settlements whose leases are still held, and what is counted of
 // them: deletes what has ended, gives the others their next time, and adds attempts.
-const settleLeases = `WITH s AS MATERIALIZED (
-		SELECT * FROM unnest($1::integer[], $2::bigint[], $3::integer[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::integer[], $9::text[], $10::bytea[], $11::bytea[], $12::text[], $13::boolean[], $14::bigint[])
-			AS s(action, delivery, lease, state, delay, began, took, status, error, request, response, empty, test, since)
+var settleLeases = settling(false)
+
+// settleFresh is settleLeases for deliveries that have ended at their first attempt, of
+// which nothing is noted yet. Most are such, and it costs less.
+var settleFresh = settling(true)
+
+func settling(fresh bool) string {
+	const (
+		head = `WITH s AS MATERIALIZED (
+		SELECT unnest($1::integer[]) AS action, unnest($2::bigint[]) AS delivery, unnest($3::integer[]) AS lease, unnest($4::smallint[]) AS state, unnest($5::bigint[]) AS delay,
+			unnest($6::bigint[]) AS began, unnest($7::bigint[]) AS took, unnest($8::integer[]) AS status, unnest($9::text[]) AS error, unnest($10::bytea[]) AS request,
+			unnest($11::bytea[]) AS response, unnest($12::text[]) AS empty, unnest($13::boolean[]) AS test, unnest($14::bigint[]) AS since
 	), gone AS (
 		DELETE FROM waiting w USING s WHERE s.state <> 0 AND w.action = s.action AND w.delivery = s.delivery AND w.lease = s.lease AND w.owner = $15
-		RETURNING w.delivery, w.attempts, now_us() AS at, s.action, s.state, s.began, s.took, s.status, s.error, s.request, s.response, s.empty, s.test, s.since
-	), back AS (
+		RETURNING w.delivery, w.attempts, (SELECT now_us()) AS at, s.action, s.state, s.began, s.took, s.status, s.error, s.request, s.response, s.empty, s.test, s.since
+	)`
+		all = `, back AS (
 		UPDATE waiting w SET place = now_us() + s.delay, leased_until = NULL, owner = NULL,
 			attempts = w.attempts + CASE WHEN s.began IS NULL THEN 0 ELSE 1 END, first_attempt = coalesce(w.first_attempt, s.began)
 		FROM s WHERE s.state = 0 AND w.action = s.action AND w.delivery = s.delivery AND w.lease = s.lease AND w.owner = $15
 		RETURNING w.delivery, w.attempts - CASE WHEN s.began IS NULL THEN 0 ELSE 1 END AS attempts, w.place AS at, s.action, s.state, s.began, s.took, s.status, s.error, s.request, s.response, s.empty, s.test, s.since
 	), x AS (
 		SELECT * FROM gone UNION ALL SELECT * FROM back
-	), a AS (
+	)`
+		attempt = `, a AS (
 		INSERT INTO attempts (id, action, state, at, began, took, status, error, request, response, empty)
-		SELECT delivery << 12 | least(attempts, 4095), action, state, at, began, took, status, error, request, response, empty FROM x
+		SELECT delivery << 12 | least(attempts, 4095), action, state, at, began, took, status, error, request, response, empty FROM /*what*/`
+		again = `
 		ON CONFLICT (id) DO UPDATE SET action = excluded.action, state = excluded.state, at = excluded.at, began = excluded.began, took = excluded.took, status = excluded.status,
-			error = excluded.error, request = excluded.request, response = excluded.response, empty = excluded.empty
+			error = excluded.error, request = excluded.request, response = excluded.response, empty = excluded.empty`
+		tail = `
 	), c AS (
-		INSERT INTO counts (minutes, at, name, node, n) SELECT 1, now_us() - now_us() % 60000000, name, $16, count(*) FROM (
+		INSERT INTO counts (minutes, at, name, node, n) SELECT 1, (SELECT now_us() - now_us() % 60000000), name, $16, count(*) FROM (
 			SELECT (ARRAY['delivered', 'failed', 'expired', 'cancelled'])[state] AS name FROM gone
 			UNION ALL SELECT 'l:' || least(floor(2 * ln(greatest(at - since, 1)::double precision) / ln(2::double precision))::integer, 95) FROM gone WHERE state = 1 AND since IS NOT NULL
-			UNION ALL SELECT 'retries' FROM back WHERE began IS NOT NULL
+			/*retries*/
 		) n GROUP BY name ORDER BY name
 		ON CONFLICT (minutes, at, name, node) DO UPDATE SET n = counts.n + excluded.n
 	), t AS (
@@ -196,63 +213,76 @@ const settleLeases = `WITH s AS MATERIALIZED (
 			failed = action_counts.failed + excluded.failed, expired = action_counts.expired + excluded.expired
 	), z AS (
 		INSERT INTO sizes (block, node, part, bytes)
-		SELECT delivery >> 23, $16, 1, sum(150 + coalesce(octet_length(error), 0) + coalesce(octet_length(request), 0) + coalesce(octet_length(response), 0)) FROM x GROUP BY 1 ORDER BY 1
+		SELECT delivery >> 23, $16, 1, sum(150 + coalesce(octet_length(error), 0) + coalesce(octet_length(request), 0) + coalesce(octet_length(response), 0)) FROM /*what*/ GROUP BY 1 ORDER BY 1
 		ON CONFLICT (block, node, part) DO UPDATE SET bytes = sizes.bytes + excluded.bytes
 	)
-	SELECT delivery FROM x`
+	SELECT array_agg(delivery) FROM /*what*/`
+	)
+	if fresh {
+		return strings.NewReplacer("/*what*/", "gone", "/*retries*/", "").Replace(head + attempt + tail)
+	}
+	return strings.NewReplacer("/*what*/", "x", "/*retries*/", "UNION ALL SELECT 'retries' FROM back WHERE began IS NOT NULL").Replace(head + all + attempt + again + tail)
+}
 
-// settleColumns are the values of settleLeases.
+// settleColumns are the values of settleLeases. They are used again for the next.
 type settleColumns struct {
-	actions           []int32
-	deliveries        []int64
-	leases            []int32
-	states            []int16
-	delays            []int64
-	began, took       []*int64
-	status            []*int32
-	errors, empty     []*string
-	request, response [][]byte
-	tests             []bool
-	since             []*int64
+	actions, deliveries, leases, states, delays, began, took, status, errors, request, response, empty, tests, since array
+
+	fresh bool // all of them are for settleFresh
+}
+
+// clear empties the columns for their next use.
+func (c *settleColumns) clear() {
+	for _, a := range []*array{&c.actions, &c.deliveries, &c.leases, &c.states, &c.delays, &c.began, &c.took, &c.status, &c.errors, &c.request, &c.response, &c.empty, &c.tests, &c.since} {
+		a.clear()
+	}
+	c.fresh = true
 }
 
 func (c *settleColumns) add(s *settlement, now time.Time) {
+	c.fresh = c.fresh && s.fresh && s.state != layout.Pending
 	delay := int64(0)
 	if s.again.After(now) {
 		// In a time and not at one: clocks of machines differ.
 		delay = (s.again.Sub(now) + time.Microsecond - 1).Microseconds()
 	}
-	c.actions, c.deliveries, c.leases = append(c.actions, s.lane.id), append(c.deliveries, s.delivery), append(c.leases, s.number)
-	c.states, c.delays = append(c.states, s.state), append(c.delays, min(delay, layout.Behind/2))
-	var began, took, since *int64
-	var status *int32
-	var problem *string
-	var request, response []byte
-	if t := s.attempt; t != nil {
-		b, k := layout.Micros(t.Began), t.Took.Microseconds()
-		began, took = &b, &k
-		if t.Status != 0 {
-			n := int32(t.Status)
-			status = &n
-		}
-		problem = nullText(t.Error)
-		if t.Request != "" {
-			request = []byte(t.Request)
-		}
-		if t.Response != "" {
-			response = []byte(t.Response)
-		}
-	}
+	c.actions.addInt32(s.lane.id)
+	c.deliveries.addInt64(s.delivery)
+	c.leases.addInt32(s.number)
+	c.states.addInt16(s.state)
+	c.delays.addInt64(min(delay, layout.Behind/2))
+	c.tests.addBool(s.test)
 	if s.since != 0 {
-		since = &s.since
+		c.since.addInt64(s.since)
+	} else {
+		c.since.addNull()
 	}
-	c.began, c.took, c.status, c.errors = append(c.began, began), append(c.took, took), append(c.status, status), append(c.errors, problem)
-	c.request, c.response, c.empty = append(c.request, request), append(c.response, response), append(c.empty, s.empty)
-	c.tests, c.since = append(c.tests, s.test), append(c.since, since)
+	c.empty.addRaw(s.empty)
+	t := s.attempt
+	if t == nil {
+		for _, a := range []*array{&c.began, &c.took, &c.status, &c.errors, &c.request, &c.response} {
+			a.addNull()
+		}
+		return
+	}
+	c.began.addInt64(layout.Micros(t.Began))
+	c.took.addInt64(t.Took.Microseconds())
+	if t.Status != 0 {
+		c.status.addInt32(int32(t.Status))
+	} else {
+		c.status.addNull()
+	}
+	c.errors.addText(t.Error)
+	c.request.addRaw(t.Request)
+	c.response.addRaw(t.Response)
 }
 
 func (c *settleColumns) queue(db *DB, b *pgx.Batch) {
-	b.Queue(settleLeases, c.actions, c.deliveries, c.leases, c.states, c.delays, c.began, c.took, c.status, c.errors, c.request, c.response, c.empty, c.tests, c.since,
+	sql := settleLeases
+	if c.fresh {
+		sql = settleFresh
+	}
+	b.Queue(sql, &c.actions, &c.deliveries, &c.leases, &c.states, &c.delays, &c.began, &c.took, &c.status, &c.errors, &c.request, &c.response, &c.empty, &c.tests, &c.since,
 		db.nodes.session, db.nodes.id)
 }
 
@@ -272,7 +302,9 @@ func (db *DB) commitSettlements(ctx context.Context, session *session, batch []*
 		return nil
 	}
 	now := db.now()
-	c := &settleColumns{}
+	c := &session.settlements
+	c.clear()
+	defer c.clear()
 	var hashes []int64
 	var keyActions []int32
 	var ended []int64 // events of which something may be mended
@@ -333,22 +365,17 @@ func readSettled(results pgx.BatchResults, done map[int64]bool, keys bool) error
 	if _, err := results.Exec(); err != nil {
 		return err
 	}
-	rows, err := results.Query()
-	if err != nil {
+	var settled []int64
+	if err := results.QueryRow().Scan(&settled); err != nil {
 		return err
 	}
-	for rows.Next() {
-		var delivery int64
-		if err := rows.Scan(&delivery); err != nil {
-			rows.Close()
-			return err
-		}
+	for _, delivery := range settled {
 		done[delivery] = true
 	}
-	if err := rows.Err(); err != nil || !keys {
-		return err
+	if !keys {
+		return nil
 	}
-	_, err = results.Exec()
+	_, err := results.Exec()
 	return err
 }
 

@@ -1,0 +1,53 @@
+package postgres
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// An array is what pgx makes of a slice.
+func TestArraysAreAsPgxEncodesThem(t *testing.T) {
+	number, text := int64(-7), "größer"
+	id := [16]byte{1, 2, 3}
+	for name, test := range map[string]struct {
+		oid   uint32
+		add   func(*array)
+		slice any
+	}{
+		"booleans":      {pgtype.BoolArrayOID, func(a *array) { a.addBool(true); a.addBool(false) }, []bool{true, false}},
+		"two bytes":     {pgtype.Int2ArrayOID, func(a *array) { a.addInt16(-2); a.addInt16(300) }, []int16{-2, 300}},
+		"four bytes":    {pgtype.Int4ArrayOID, func(a *array) { a.addInt32(-2); a.addInt32(1 << 30) }, []int32{-2, 1 << 30}},
+		"eight bytes":   {pgtype.Int8ArrayOID, func(a *array) { a.addInt64(-2); a.addInt64(1 << 62) }, []int64{-2, 1 << 62}},
+		"with null":     {pgtype.Int8ArrayOID, func(a *array) { a.addInt64OrNull(&number); a.addInt64OrNull(nil) }, []*int64{&number, nil}},
+		"texts":         {pgtype.TextArrayOID, func(a *array) { a.addText(text); a.addText(""); a.addRaw(text); a.addRaw("") }, []*string{&text, nil, &text, nil}},
+		"bytes":         {pgtype.ByteaArrayOID, func(a *array) { a.addBytes([]byte{0, 255}); a.addBytes(nil) }, [][]byte{{0, 255}, nil}},
+		"ids":           {pgtype.UUIDArrayOID, func(a *array) { a.addUUID(id); a.addNull() }, []pgtype.UUID{{Bytes: id, Valid: true}, {}}},
+		"none":          {pgtype.Int8ArrayOID, func(*array) {}, []int64{}},
+		"once more":     {pgtype.Int8ArrayOID, func(a *array) { a.addNull(); a.clear(); a.addInt64(5) }, []int64{5}},
+		"after a large": {pgtype.ByteaArrayOID, func(a *array) { a.addBytes(make([]byte, 2*keptOfArray)); a.clear(); a.addBytes([]byte{1}) }, [][]byte{{1}}},
+	} {
+		types := pgtype.NewMap()
+		want, err := types.Encode(test.oid, pgtype.BinaryFormatCode, test.slice, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		takesArrays(types)
+		a := &array{}
+		test.add(a)
+		got, err := types.Encode(test.oid, pgtype.BinaryFormatCode, a, []byte("before"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want = append([]byte("before"), want...); !bytes.Equal(got, want) {
+			t.Errorf("%s: %x, want %x", name, got, want)
+		}
+		if got, err := types.Encode(test.oid, pgtype.BinaryFormatCode, test.slice, []byte("before")); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s, a slice: %x, want %x; %v", name, got, want, err)
+		}
+		if cap(a.data) > keptOfArray {
+			t.Errorf("%s: %d bytes are kept", name, cap(a.data))
+		}
+	}
+}
