@@ -251,6 +251,84 @@ func TestTablesAreLockedForAWhile(t *testing.T) {
 	a.agrees(t, engine)
 }
 
+// Another session locks what the engine needs next, and waits for what it has: the server
+// ends one of them, which is the engine's here.
+func TestStatementsLoseDeadlocks(t *testing.T) {
+	t.Parallel()
+	dsn, schema := pgtest.Schema(t)
+	// The other session does not look for deadlocks.
+	a, engine := newAnswered(), open(t, dsn+"&deadlock_timeout=2s", schema)
+	other, watcher := connect(t, dsn+"&deadlock_timeout=1h"), connect(t, dsn)
+	a.putMany(t, engine, 1, 10)
+	deliver := func(n int) {
+		for n > 0 {
+			leases, err := engine.Take(within(t, patience), "x", n)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, lease := range leases {
+				if err := engine.Settle(lease.Token, queue.Settlement{State: queue.Failed, Attempt: &queue.Attempt{Began: time.Now(), Status: 400}}); err != nil {
+					t.Error(err)
+				}
+				n--
+			}
+		}
+	}
+	deliver(2) // so that there are all rows to lock
+	asked := func(query string, values ...any) (n int) {
+		if err := watcher.QueryRow(within(t, patience), query, values...).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	eventually(t, "the ends are counted", func() bool { return asked("SELECT sum(failed) FROM "+schema+".action_counts") == 2 })
+	for name, test := range map[string]struct {
+		table string // that the engine has locked by then
+		do    func()
+	}{
+		"storing events": {"events", func() { a.putMany(t, engine, 4, 4) }},
+		"settling":       {"attempts", func() { deliver(3) }},
+	} {
+		ended := asked("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+		var doing sync.WaitGroup
+		err := pgx.BeginFunc(within(t, patience), other, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(within(t, patience), "SELECT FROM "+schema+".action_counts FOR UPDATE"); err != nil {
+				return err
+			}
+			doing.Go(test.do)
+			eventually(t, name+" waits", func() bool {
+				return asked("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1", "event-relay "+t.Name()) > 0
+			})
+			_, err := tx.Exec(within(t, patience), "LOCK TABLE "+schema+"."+test.table+" IN SHARE MODE")
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		doing.Wait()
+		eventually(t, name+" has lost a deadlock", func() bool {
+			return asked("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") > ended
+		})
+	}
+	a.stored(t, engine)
+	if len(a.yes) != 15 {
+		t.Errorf("%d were acknowledged, want all 15", len(a.yes))
+	}
+	deliver(10)
+	eventually(t, "nothing waits", func() bool {
+		backlog, err := engine.Backlog(within(t, patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(backlog) == 0
+	})
+	eventually(t, "all ends are counted", func() bool { return asked("SELECT sum(failed) FROM "+schema+".action_counts") == 15 })
+	if n := asked("SELECT count(*) FROM " + schema + ".attempts"); n != 15 {
+		t.Errorf("%d attempts are stored, want 15", n)
+	}
+}
+
 // A transaction that is held open, such as that of a dump, keeps the database from
 // removing what was deleted.
 func TestTransactionIsHeldOpen(t *testing.T) {
