@@ -2,6 +2,10 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
+
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
@@ -14,6 +18,11 @@ func main() {
 	// Caddy puts this before its own version in what `caddy version` prints.
 	if version := caddymodule.Version(); version != "" && caddy.CustomVersion == "" {
 		caddy.CustomVersion = "event-relay/" + version
+	}
+	// Beside a packaged Caddy the program has another name, and help and completions
+	// must have that one.
+	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "caddy-") {
+		caddy.CustomBinaryName = strings.TrimSuffix(name, ".exe")
 	}
 	caddycmd.Main()
 }
