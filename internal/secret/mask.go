@@ -108,6 +108,7 @@ func (m *Masker) MaskPart(text string, whole bool, limit int) string {
 			continue
 		}
 		short := bounded{limit: limit + longest}
+		short.Grow(min(len(text), short.limit))
 		_, _ = secrets.WriteString(&short, text)
 		text = short.String()
 	}

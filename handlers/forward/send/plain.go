@@ -54,6 +54,9 @@ const (
 type connection struct {
 	net.Conn
 	raw    syscall.RawConn // nil if it has none
+	look   func(fd uintptr) bool
+	idle   bool // what look saw
+	one    [1]byte
 	reader *bufio.Reader
 	// left is how many more bytes may be read.
 	left int64
@@ -225,7 +228,7 @@ func newConnection(made net.Conn) *connection {
 	c.reader = bufio.NewReader(c)
 	if has, ok := made.(syscall.Conn); ok {
 		if raw, err := has.SyscallConn(); err == nil {
-			c.raw = raw
+			c.raw, c.look = raw, c.lookAt
 		}
 	}
 	return c

@@ -14,12 +14,14 @@ func (c *connection) isIdle() bool {
 	if c.raw == nil {
 		return true // not a connection of the system
 	}
-	idle := false
-	err := c.raw.Read(func(fd uintptr) bool {
-		var one [1]byte
-		_, err := syscall.Read(int(fd), one[:])
-		idle = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
-		return true // without waiting
-	})
-	return err == nil && idle
+	c.idle = false
+	err := c.raw.Read(c.look)
+	return err == nil && c.idle
+}
+
+// lookAt looks whether something has come, without waiting for it.
+func (c *connection) lookAt(fd uintptr) bool {
+	_, err := syscall.Read(int(fd), c.one[:])
+	c.idle = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
+	return true
 }

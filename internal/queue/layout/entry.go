@@ -49,7 +49,7 @@ func EncodeEntry(from *queue.Entry) (e Entry, err error) {
 	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
 		e.Tenant = fmt.Sprint(tenant)
 	}
-	verdict, err := json.Marshal(from.Verdict)
+	verdict, err := appendVerdict(make([]byte, 0, 256), &from.Verdict)
 	if err != nil {
 		return e, fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
 	}
@@ -66,20 +66,14 @@ func EncodeEntry(from *queue.Entry) (e Entry, err error) {
 
 // EncodePlans encodes the list of the deliveries, of which there is at least one.
 func (e *Entry) EncodePlans(plans []Plan) error {
-	names := make([]string, len(plans))
+	actions := make([]byte, 0, 64)
 	for i := range plans {
-		names[i] = plans[i].Action
+		actions = appendText(append(actions, separator(i, "[")...), plans[i].Action)
 	}
-	list, err := EncodePlans(plans, e.Event.ID)
-	if err != nil {
-		return err
-	}
-	actions, err := json.Marshal(names)
-	if err != nil {
-		return fmt.Errorf("encoding the actions of event %s: %w", e.Event.ID, err)
-	}
-	e.Plans, e.Kind.Actions = list, string(actions)
-	return nil
+	e.Kind.Actions = string(append(actions, ']'))
+	var err error
+	e.Plans, err = EncodePlans(plans, e.Event.ID)
+	return err
 }
 
 // PlanOf checks a delivery of an event, and returns it as it stands in the list.
@@ -101,12 +95,8 @@ func PlanOf(d *queue.Delivery, event string) (Plan, error) {
 }
 
 // EncodePlans encodes the list of an event's deliveries.
-func EncodePlans(plans []Plan, event string) (string, error) {
-	list, err := json.Marshal(plans)
-	if err != nil {
-		return "", fmt.Errorf("encoding the deliveries of event %s: %w", event, err)
-	}
-	return string(list), nil
+func EncodePlans(plans []Plan, _ string) (string, error) {
+	return string(appendPlans(make([]byte, 0, 128*len(plans)), plans)), nil
 }
 
 // ActionsOf returns Kind.Actions of a stored event whose deliveries have changed.

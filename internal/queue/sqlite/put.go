@@ -23,6 +23,22 @@ type put struct {
 	keys     map[[16]byte]string // dedupe keys of the entries that are no duplicates
 	refused  error
 	done     chan error
+
+	// one is where entry and receipt of a single event stand, as nearly all calls
+	// have.
+	one struct {
+		entry   [1]entry
+		receipt [1]queue.Receipt
+	}
+}
+
+// putOf returns a put of n events.
+func putOf(n int) *put {
+	p := &put{done: make(chan error, 1)}
+	if p.entries, p.receipts = p.one.entry[:], p.one.receipt[:]; n != 1 {
+		p.entries, p.receipts = make([]entry, n), make([]queue.Receipt, n)
+	}
+	return p
 }
 
 // entry is one event as it will be stored.
@@ -47,7 +63,7 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 	if err := db.takesEvents(); err != nil {
 		return nil, fmt.Errorf("storing events: %w", err)
 	}
-	p := &put{entries: make([]entry, len(entries)), receipts: make([]queue.Receipt, len(entries)), done: make(chan error, 1)}
+	p := putOf(len(entries))
 	for i := range entries {
 		if err := p.entries[i].encode(&entries[i]); err != nil {
 			return nil, fmt.Errorf("storing events: %w", err)
