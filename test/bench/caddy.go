@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,6 +174,52 @@ func (c *caddy) idle() (time.Duration, error) {
 		before = now
 	}
 	return 0, err
+}
+
+// memory returns the resident memory of the process and its highest so far, in MB.
+func (c *caddy) memory() (now, most float64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.command.Process.Pid))
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading the memory of Caddy: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		var kilobytes float64
+		switch name {
+		case "VmRSS", "VmHWM":
+			if _, err := fmt.Sscan(value, &kilobytes); err != nil {
+				return 0, 0, fmt.Errorf("reading the memory of Caddy: %w", err)
+			}
+		}
+		if name == "VmRSS" {
+			now = kilobytes / 1000
+		} else if name == "VmHWM" {
+			most = kilobytes / 1000
+		}
+	}
+	return now, most, nil
+}
+
+// profile takes profiles of the next seconds, and writes them to NAME.cpu and
+// NAME.allocs when the function that it returns is called. Profiling costs CPU time.
+func (c *caddy) profile(name string) (write func() error) {
+	get := func(of string) error {
+		answer, err := http.Get("http://" + c.admin + "/debug/pprof/" + of)
+		if err != nil {
+			return fmt.Errorf("taking a profile: %w", err)
+		}
+		defer answer.Body.Close()
+		kind, _, _ := strings.Cut(of, "?")
+		file, err := os.Create(name + "." + kind)
+		if err != nil {
+			return fmt.Errorf("writing a profile: %w", err)
+		}
+		_, err = io.Copy(file, answer.Body)
+		return errors.Join(err, file.Close())
+	}
+	cpu := make(chan error, 1)
+	go func() { cpu <- get("profile?seconds=5") }()
+	return func() error { return errors.Join(get("allocs"), <-cpu) }
 }
 
 // freeAddress returns an address of this machine on which nothing listens.

@@ -21,6 +21,9 @@ type load struct {
 	size       int
 	// rate is how many are posted in a second, 0 for as many as possible.
 	rate float64
+	// batch is how many events a request holds, 0 for one that is no list. Above 40, the
+	// ids in the answer become more than readHead reads.
+	batch int
 }
 
 // posted is what came of a load.
@@ -51,7 +54,8 @@ func post(l load) (*posted, error) {
 	for _, s := range senders {
 		running.Go(func() {
 			for {
-				id := int(next.Add(1)) - 1
+				each := max(1, l.batch)
+				id := int(next.Add(int64(each))) - each
 				if id >= l.n {
 					return
 				}
@@ -68,7 +72,15 @@ func post(l load) (*posted, error) {
 					}
 				}
 				p.began[id] = began.UnixNano()
-				if err := s.post(l.path, l.address, l.body(id, pad)); err != nil {
+				body := l.body(id, pad)
+				if l.batch > 0 {
+					all := make([]string, min(l.batch, l.n-id))
+					for i := range all {
+						all[i] = l.body(id+i, pad)
+					}
+					body = "[" + strings.Join(all, ",") + "]"
+				}
+				if err := s.post(l.path, l.address, body); err != nil {
 					mu.Lock()
 					failed = errors.Join(failed, fmt.Errorf("posting event %d: %w", id, err))
 					mu.Unlock()

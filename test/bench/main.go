@@ -3,6 +3,7 @@
 //
 //	go run ./test/bench	print the table: five rounds, about seven minutes
 //	go run ./test/bench -quick	see in some seconds that no event is lost; its times mean nothing
+//	go run ./test/bench -large	print how cost grows: waiting deliveries, rules, actions, body size, queries
 //	go run ./test/bench -against OLD	measure another build of cmd/caddy alternately with this one
 //
 // Each measure has a Caddy of its own that is started for it, with the same Caddyfile.
@@ -24,8 +25,9 @@ import (
 // settings are those of the command line.
 type settings struct {
 	rounds, events, senders, size int
-	quick                         bool
-	dir, caddy, against           string
+	waiting                       int
+	quick, large                  bool
+	dir, caddy, against, profile  string
 }
 
 // program is a build of cmd/caddy that is measured.
@@ -38,9 +40,12 @@ func main() {
 	flag.IntVar(&s.senders, "senders", 64, "how many senders post at once")
 	flag.IntVar(&s.size, "size", 600, "how many bytes the body of an event has, roughly")
 	flag.BoolVar(&s.quick, "quick", false, "one short round that only shows that nothing is lost")
+	flag.BoolVar(&s.large, "large", false, "how cost grows, instead of the table")
+	flag.IntVar(&s.waiting, "waiting", 1000000, "how many deliveries wait for a dead target with -large")
 	flag.StringVar(&s.dir, "dir", "", "where the queues are made, on the disk that is to be measured (default: the directory for temporary files)")
 	flag.StringVar(&s.caddy, "caddy", "", "the build of cmd/caddy to measure (default: it is built from this source)")
 	flag.StringVar(&s.against, "against", "", "another build that is measured alternately with it")
+	flag.StringVar(&s.profile, "profile", "", "a directory for profiles of CPU time and allocations of each measure, for go tool pprof")
 	flag.Parse()
 	if err := run(s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -65,6 +70,9 @@ func run(s settings) (err error) {
 	}
 	if err := printMachine(os.Stdout, s.dir); err != nil {
 		return err
+	}
+	if s.large {
+		return runLarge(s, programs[len(programs)-1])
 	}
 	return runTable(s, programs)
 }

@@ -119,8 +119,12 @@ func (s *settings) measure(p program, m measure, to figures) error {
 		if err != nil {
 			return err
 		}
+		stop := func() error { return nil }
+		if s.profile != "" {
+			stop = b.profile(filepath.Join(s.profile, p.name+"-"+m.name))
+		}
 		took, came, err := b.post(m, s.events, s.senders, s.size)
-		if err != nil {
+		if err = errors.Join(err, stop()); err != nil {
 			return err
 		}
 		after, err := b.idle()

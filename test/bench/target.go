@@ -36,8 +36,11 @@ type arrivals struct {
 	latest atomic.Int64
 }
 
-func newTarget() (*target, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func newTarget() (*target, error) { return newTargetAt("127.0.0.1:0") }
+
+// newTargetAt starts a target at an address, which one that was closed may have had.
+func newTargetAt(address string) (*target, error) {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("starting the target: %w", err)
 	}
