@@ -45,10 +45,10 @@ func (i insertion) sql() string {
 		INSERT INTO counts (minutes, at, name, node, n) SELECT 1, (SELECT now_us() - now_us() % 60000000), c.name, $15, c.n FROM unnest($16::text[], $17::bigint[]) AS c(name, n) ORDER BY c.name
 		ON CONFLICT (minutes, at, name, node) DO UPDATE SET n = counts.n + excluded.n
 	), s AS (
-		INSERT INTO uses (thing, node, count, first, last)
-		SELECT x.id, $15, s.count, s.first, s.last FROM unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[]) AS s(kind, name, count, first, last)
+		INSERT INTO uses (thing, node, part, count, first, last)
+		SELECT x.id, $15, ` + partOfPuts + `, s.count, s.first, s.last FROM unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[]) AS s(kind, name, count, first, last)
 		JOIN things x ON x.kind = s.kind AND x.name = s.name ORDER BY x.id
-		ON CONFLICT (thing, node) DO UPDATE SET count = uses.count + excluded.count, first = least(uses.first, excluded.first), last = greatest(uses.last, excluded.last)
+		ON CONFLICT (thing, node, part) DO UPDATE SET count = uses.count + excluded.count, first = least(uses.first, excluded.first), last = greatest(uses.last, excluded.last)
 	), z AS (
 		INSERT INTO sizes (block, node, part, bytes, oldest, newest) SELECT id >> 12, $15, 0, sum(size), min(received), max(received) FROM u GROUP BY 1 ORDER BY 1
 		ON CONFLICT (block, node, part) DO UPDATE SET bytes = sizes.bytes + excluded.bytes, oldest = least(sizes.oldest, excluded.oldest), newest = greatest(sizes.newest, excluded.newest)
@@ -67,7 +67,7 @@ func (i insertion) sql() string {
 		RETURNING delivery, owner
 	), t AS (
 		INSERT INTO action_counts (action, node, part, waiting, made, first, last)
-		SELECT action, $15, 0, waiting, made, first, last FROM unnest($34::integer[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[]) AS t(action, waiting, made, first, last) ORDER BY action
+		SELECT action, $15, ` + partOfPuts + `, waiting, made, first, last FROM unnest($34::integer[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[]) AS t(action, waiting, made, first, last) ORDER BY action
 		ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, made = action_counts.made + excluded.made,
 			first = least(action_counts.first, excluded.first), last = greatest(action_counts.last, excluded.last)
 	)`
@@ -91,6 +91,14 @@ func (i insertion) sql() string {
 	return sql + `
 	SELECT ids, now_us(), ` + result + `, CASE WHEN $23::boolean THEN (SELECT coalesce(sum(waiting), 0)::bigint FROM action_counts) END FROM ids`
 }
+
+// What is counted all the time goes to another row each twenty seconds, in turn: while
+// some transaction is open for long, such as that of a dump, the server keeps every
+// version of a row, and each time goes through all of them to write the next.
+const (
+	partOfPuts        = `(SELECT (now_us() / 20000000 % 16 * 2)::smallint)`
+	partOfSettlements = `(SELECT (now_us() / 20000000 % 16 * 2 + 1)::smallint)`
+)
 
 // columns are the values of an insertion. They are used again for the next.
 type columns struct {

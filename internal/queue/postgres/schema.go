@@ -45,7 +45,7 @@ CREATE TABLE actions (
 	barred_until bigint NOT NULL DEFAULT 0         -- while its deliveries are cancelled or moved
 );
 
-CREATE TABLE action_counts ( -- by node and part: 0 what puts changed, 1 what settlements and changes did
+CREATE TABLE action_counts ( -- by node and part: an even one is what puts changed, an odd one what settlements and changes did
 	action    integer NOT NULL,
 	node      integer NOT NULL,
 	part      smallint NOT NULL,
@@ -175,13 +175,14 @@ CREATE TABLE things ( -- what configurations have
 	gone  bigint,          -- since when none has it; null: one has it
 	UNIQUE (kind, name)
 );
-CREATE TABLE uses ( -- how often events came and rules held, by node; actions stand in action_counts
+CREATE TABLE uses ( -- how often events came and rules held, by node and part; actions stand in action_counts
 	thing integer NOT NULL, -- things.id
 	node  integer NOT NULL,
+	part  smallint NOT NULL DEFAULT 0,
 	count bigint NOT NULL,
 	first bigint NOT NULL,
 	last  bigint NOT NULL,
-	PRIMARY KEY (thing, node)
+	PRIMARY KEY (thing, node, part)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE switches ( -- what an administrator turned off

@@ -207,7 +207,7 @@ func settling(fresh bool) string {
 		ON CONFLICT (minutes, at, name, node) DO UPDATE SET n = counts.n + excluded.n
 	), t AS (
 		INSERT INTO action_counts (action, node, part, waiting, delivered, failed, expired)
-		SELECT action, $16, 1, -count(*), count(*) FILTER (WHERE state = 1 AND NOT test), count(*) FILTER (WHERE state = 2 AND NOT test), count(*) FILTER (WHERE state = 3 AND NOT test)
+		SELECT action, $16, ` + partOfSettlements + `, -count(*), count(*) FILTER (WHERE state = 1 AND NOT test), count(*) FILTER (WHERE state = 2 AND NOT test), count(*) FILTER (WHERE state = 3 AND NOT test)
 		FROM gone GROUP BY action ORDER BY action
 		ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, delivered = action_counts.delivered + excluded.delivered,
 			failed = action_counts.failed + excluded.failed, expired = action_counts.expired + excluded.expired

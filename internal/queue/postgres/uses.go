@@ -20,7 +20,7 @@ import (
 const countUses = `INSERT INTO uses (thing, node, count, first, last)
 	SELECT t.id, $1, u.count, u.first, u.last
 	FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[]) AS u(kind, name, count, first, last) JOIN things t ON t.kind = u.kind AND t.name = u.name ORDER BY t.id
-	ON CONFLICT (thing, node) DO UPDATE SET count = uses.count + excluded.count, first = least(uses.first, excluded.first), last = greatest(uses.last, excluded.last)`
+	ON CONFLICT (thing, node, part) DO UPDATE SET count = uses.count + excluded.count, first = least(uses.first, excluded.first), last = greatest(uses.last, excluded.last)`
 
 const listUses = `SELECT t.kind, t.name, coalesce(t.place, ''), t.since, t.gone,
 		coalesce(u.count, c.made, 0), coalesce(u.first, c.first, 0), coalesce(u.last, c.last, 0), coalesce(c.delivered, 0), coalesce(c.failed, 0), coalesce(c.expired, 0)
