@@ -343,9 +343,12 @@ func (db *DB) commitSettlements(ctx context.Context, session *session, batch []*
 		err = write(conn)
 	} else {
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			// Amend locks events before it counts: in the other order two could wait for
-			// each other.
-			if _, err := tx.Exec(ctx, mayBeMended, ended); err != nil {
+			// Keys first, then events, then what counts: as Amend, cancelling and moving do.
+			// In another order two could wait for each other.
+			locks := &pgx.Batch{}
+			queueLocks(locks, hashes)
+			locks.Queue(mayBeMended, ended)
+			if err := tx.SendBatch(ctx, locks).Close(); err != nil {
 				return err
 			}
 			if err := write(tx); err != nil {
