@@ -68,6 +68,9 @@ type limits struct {
 	// action and for all.
 	ready                  int
 	readyBytes, totalBytes int64
+	// lookBytes bounds the estimated memory of the events that a look through the table
+	// takes at once, but for the last of them.
+	lookBytes int64
 	// settleDelay is how long a settlement waits for company before it is
 	// committed. It may be long, because losing a settlement only leads to a
 	// repeat.
@@ -113,6 +116,9 @@ func (o Options) withDefaults() Options {
 	}
 	if l.totalBytes == 0 {
 		l.totalBytes = 64 << 20
+	}
+	if l.lookBytes == 0 {
+		l.lookBytes = 16 << 20
 	}
 	for d, value := range map[*time.Duration]time.Duration{
 		&l.settleDelay: 5 * time.Millisecond, &l.poll: 250 * time.Millisecond, &l.beat: time.Second, &l.retry: 250 * time.Millisecond, &l.patience: 10 * time.Second,

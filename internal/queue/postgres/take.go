@@ -108,7 +108,8 @@ func (db *DB) untilLook(l *lane) time.Duration {
 }
 
 // A look takes up to so many deliveries more than a taker asked for, if looks follow
-// each other soon: then takers are fast, and the table has many.
+// each other soon: then takers are fast, and the table has many. It takes fewer if their
+// events are large, and never keeps many more bytes than limits.lookBytes.
 const mostAhead = 256
 
 // look takes up to n deliveries of an action, from the table and of what is ready, the
@@ -134,7 +135,7 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 	defer db.fetches.Done()
 	db.mu.Unlock()
 	started := time.Now()
-	leases, next, err := db.fetch(l, id, limit, one)
+	leases, over, next, err := db.fetch(l, id, limit, one)
 	took := time.Since(started)
 	db.mu.Lock()
 	l.fetching = false
@@ -147,9 +148,13 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 		return nil
 	}
 	l.ahead = 0
-	if len(leases) == limit {
+	if len(leases)+len(over) == limit {
 		l.tableFrom = time.Time{}
-		l.ahead = min(2*limit, mostAhead)
+		bytes := int64(1)
+		for _, taken := range leases {
+			bytes += taken.size
+		}
+		l.ahead = min(2*limit, mostAhead, int(db.options.limits.lookBytes*int64(len(leases))/bytes))
 	} else if next != nil {
 		if at := began.Add(time.Duration(*next) * time.Microsecond); at.Before(l.tableFrom) {
 			l.tableFrom = at
@@ -177,17 +182,19 @@ func (db *DB) look(l *lane, n int) []queue.Lease {
 			handed = append(handed, taken.lease())
 		}
 	}
-	if len(handed) < n {
+	if len(handed) < n && len(over) == 0 {
 		handed = append(handed, db.hand(l, n-len(handed))...)
 	}
+	db.back(over...)
 	l.count(db.now(), len(leases))
 	return handed
 }
 
-// fetch leases deliveries in the table. If there are fewer than the limit it returns in
+// fetch leases deliveries in the table. Those for whose events there is no memory are
+// over, and to be given back. If there are fewer than the limit it returns in
 // how many microseconds the next is due, nil if there is none. Nothing is used before
 // the statement has ended: its rows come while it may still fail.
-func (db *DB) fetch(l *lane, id int32, limit int, one *string) (leases []*lease, next *int64, err error) {
+func (db *DB) fetch(l *lane, id int32, limit int, one *string) (leases, over []*lease, next *int64, err error) {
 	// A query that is cut off leaves leases that no taker has.
 	ctx := context.Background()
 	err = db.withConnection(ctx, func(conn *pgxpool.Conn) error {
@@ -209,21 +216,31 @@ func (db *DB) fetch(l *lane, id int32, limit int, one *string) (leases []*lease,
 			return err
 		}
 		defer rows.Close()
-		var taken []*lease
+		var taken, tooMuch []*lease
+		bytes := int64(0)
 		for rows.Next() {
 			var r takenRow
+			if bytes > db.options.limits.lookBytes {
+				// The event stays on the way.
+				if err := rows.Scan(&r.delivery, &r.lease, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil); err != nil {
+					return err
+				}
+				tooMuch = append(tooMuch, &lease{lane: l, delivery: r.delivery, number: r.lease, over: true, index: -1})
+				continue
+			}
 			if err := rows.Scan(&r.delivery, &r.lease, &r.place, &r.since, &r.attempts, &r.first, &r.orderKey, &r.keyHash,
 				&r.uuid, &r.received, &r.source, &r.name, &r.test, &r.subject, &r.plans, &r.record, &r.body, &r.checksum); err != nil {
 				return err
 			}
 			taken = append(taken, db.decode(l, &r))
+			bytes += taken[len(taken)-1].size
 		}
 		if err := rows.Err(); err != nil {
 			return err
 		}
 		// This may run a second time, on another connection, after the statement was
 		// undone.
-		if leases = taken; len(leases) == limit {
+		if leases, over = taken, tooMuch; len(leases)+len(over) == limit {
 			return nil
 		}
 		soonest, err := conn.Query(ctx, nextDue, id)
@@ -240,9 +257,9 @@ func (db *DB) fetch(l *lane, id int32, limit int, one *string) (leases []*lease,
 	})
 	if err != nil {
 		// What was leased all the same is due again once that has run out.
-		return nil, nil, reached(err)
+		return nil, nil, nil, reached(err)
 	}
-	return leases, next, nil
+	return leases, over, next, nil
 }
 
 // takenRow is a row of takeDue.
