@@ -302,12 +302,12 @@ func (db *DB) amendIn(ctx context.Context, tx pgx.Tx, list []amendment, hashes [
 		return err
 	}
 	if len(actions) > 0 {
-		if _, err := tx.Exec(ctx, insertAdded, actions, deliveries, dues, keys, keyHashes, additions, db.nodes.id); err != nil {
+		if _, err := tx.Exec(ctx, insertAdded, actions, deliveries, dues, keys, keyHashes, additions, db.nodes.id()); err != nil {
 			return err
 		}
 	}
 	if len(made) > 0 {
-		if _, err := tx.Exec(ctx, countMade, db.nodes.id, made); err != nil {
+		if _, err := tx.Exec(ctx, countMade, db.nodes.id(), made); err != nil {
 			return err
 		}
 	}
@@ -335,6 +335,6 @@ func (db *DB) countUsed(ctx context.Context, tx pgx.Tx, used map[queue.Thing]*us
 		kinds, names = append(kinds, string(thing.Kind)), append(names, encodeText(thing.Name))
 		counts, firsts, lasts = append(counts, u.count), append(firsts, u.first), append(lasts, u.last)
 	}
-	_, err := tx.Exec(ctx, countUses, db.nodes.id, kinds, names, counts, firsts, lasts)
+	_, err := tx.Exec(ctx, countUses, db.nodes.id(), kinds, names, counts, firsts, lasts)
 	return err
 }

@@ -46,7 +46,7 @@ func (db *DB) cancelSome(ctx context.Context, tx pgx.Tx, action int32, deliverie
 	if _, err := tx.Exec(ctx, mayBeMended, touched); err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, endCancelled, action, deliveries, db.nodes.id)
+	rows, err := tx.Query(ctx, endCancelled, action, deliveries, db.nodes.id())
 	if err != nil {
 		return nil, err
 	}

@@ -265,7 +265,7 @@ func (c *columns) queue(db *DB, b *pgx.Batch) {
 	parts := insertion{deliveries: len(c.stored) > 0, keys: len(c.hashes) > 0, additions: c.additions.n > 0}
 	values := []any{
 		&c.kinds, &c.received, &c.uuids, &c.tests, &c.tenants, &c.parseErrors, &c.subjects, &c.duplicateOf, &c.verdicts, &c.plans, &c.records, &c.bodies, &c.checksums, &c.sizes,
-		db.nodes.id, &c.names, &c.numbers, &c.thingKinds, &c.thingNames, &c.uses, &c.usedFirst, &c.usedLast,
+		db.nodes.id(), &c.names, &c.numbers, &c.thingKinds, &c.thingNames, &c.uses, &c.usedFirst, &c.usedLast,
 		db.pending.stale(db.now()),
 	}
 	if parts.deliveries {

@@ -94,12 +94,12 @@ func (db *DB) mend(ctx context.Context, tx pgx.Tx, ended []int64) error {
 		if _, err := tx.Exec(ctx, holdRolled); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, countMended, db.nodes.id, times, names); err != nil {
+		if _, err := tx.Exec(ctx, countMended, db.nodes.id(), times, names); err != nil {
 			return err
 		}
 	}
 	if len(actions) > 0 {
-		if _, err := tx.Exec(ctx, uncountEnds, db.nodes.id, actions, states); err != nil {
+		if _, err := tx.Exec(ctx, uncountEnds, db.nodes.id(), actions, states); err != nil {
 			return err
 		}
 	}

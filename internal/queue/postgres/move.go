@@ -87,7 +87,7 @@ func (db *DB) moveSome(ctx context.Context, tx pgx.Tx, from, to *lane, deliverie
 		return nil, err
 	}
 	if n := int64(len(moved)); n > 0 {
-		_, err = tx.Exec(ctx, countMoved, db.nodes.id, []int32{from.id, to.id}, []int64{-n, n})
+		_, err = tx.Exec(ctx, countMoved, db.nodes.id(), []int32{from.id, to.id}, []int64{-n, n})
 	}
 	return moved, err
 }

@@ -17,9 +17,12 @@ type nodes struct {
 	// memory.
 	self *cluster.Node
 
-	id      int32 // nodes.id of its name
 	session int32 // sessions.id: the owner of its leases
 }
+
+// id is nodes.id of the name that this node has now. It gets another once it has lost
+// its name.
+func (n *nodes) id() int32 { return n.self.Number() }
 
 // newNode makes this process a node, which joins the others once the database is open.
 func (db *DB) newNode() {
@@ -51,7 +54,7 @@ func (db *DB) register(ctx context.Context) error {
 		if err := db.nodes.self.Join(ctx); err != nil {
 			return err
 		}
-		db.nodes.id, db.nodes.session = db.nodes.self.Number(), db.nodes.self.Session()
+		db.nodes.session = db.nodes.self.Session()
 	}
 	return nil
 }

@@ -158,6 +158,29 @@ func TestNodeThatGivesNoSignStoresNothing(t *testing.T) {
 	putOn(t, a, "x", "", 1)
 }
 
+// What a node stores after it lost its name to another is told of the name that it has
+// by then.
+func TestNodeThatLostItsNameStoresUnderItsNewOne(t *testing.T) {
+	first, second := nodesOf(t, func(o *Options) { o.Node = "a" })
+	if first.Node() != "a" || second.Node() != "a-2" {
+		t.Fatalf("the nodes are called %s and %s", first.Node(), second.Node())
+	}
+	if _, err := second.pool.Exec(nodePatience(t), "UPDATE sessions SET name = 'a' WHERE id = $1", second.nodes.session); err != nil {
+		t.Fatal(err)
+	}
+	for first.Node() == "a" {
+		if nodePatience(t).Err() != nil {
+			t.Fatal("it keeps its name")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	putOn(t, first, "x", "", 1)
+	page, err := second.Page(nodePatience(t), queue.Filter{}, queue.NewestFirst, "", 10)
+	if err != nil || len(page.Events) != 1 || page.Events[0].Node != "a-2" {
+		t.Errorf("the history has %+v, %v", page, err)
+	}
+}
+
 // The clock of a node may be wrong by an hour, in either direction.
 func TestClockOfANodeThatIsWrong(t *testing.T) {
 	for name, wrong := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {

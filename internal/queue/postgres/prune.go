@@ -184,7 +184,7 @@ func (db *DB) remove(ctx context.Context, tx pgx.Tx, events []int64) (removed in
 	if len(locked) == 0 {
 		return 0, nil
 	}
-	_, err = tx.Exec(ctx, deleteEvents, locked, db.nodes.id)
+	_, err = tx.Exec(ctx, deleteEvents, locked, db.nodes.id())
 	return len(locked), err
 }
 

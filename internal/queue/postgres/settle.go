@@ -283,7 +283,7 @@ func (c *settleColumns) queue(db *DB, b *pgx.Batch) {
 		sql = settleFresh
 	}
 	b.Queue(sql, &c.actions, &c.deliveries, &c.leases, &c.states, &c.delays, &c.began, &c.took, &c.status, &c.errors, &c.request, &c.response, &c.empty, &c.tests, &c.since,
-		db.nodes.session, db.nodes.id)
+		db.nodes.session, db.nodes.id())
 }
 
 // commitSettlements writes a batch in one transaction. Unless one of them ends the head
