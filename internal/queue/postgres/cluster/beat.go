@@ -201,7 +201,7 @@ type seen struct {
 
 // sign gives a sign of life. It need not be on disk: after a crash of the database a
 // node seems to have given its last sign a moment earlier, for which believed leaves
-// room.
+// room. One that is still on its way when the node closes changes nothing.
 func (n *Node) sign(ctx context.Context, conn *pgx.Conn, connected time.Time) (s seen, err error) {
 	description := n.description.Load()
 	err = conn.QueryRow(ctx, `WITH lead AS (
@@ -209,7 +209,7 @@ func (n *Node) sign(ctx context.Context, conn *pgx.Conn, connected time.Time) (s
 		)
 		UPDATE sessions n SET seen = now_us(), until = now_us() + $2, epoch = greatest(n.epoch, $3), watching = $4,
 			version = $5, configuration = $6, delivers = $7, backend = pg_backend_pid(), connected = $8
-		WHERE id = $1
+		WHERE id = $1 AND NOT closed
 		RETURNING (SELECT epoch FROM control),
 			(SELECT count(*) FROM sessions o WHERE o.id <> $1 AND o.until > now_us()),
 			EXISTS (SELECT 1 FROM sessions o WHERE o.id <> $1 AND o.until > now_us() AND o.watching),

@@ -224,6 +224,25 @@ func TestNodeThatVanishesIsDeadAfterItsLease(t *testing.T) {
 	}
 }
 
+// A sign of life that the server carries out after the node has closed does not make it
+// seem alive.
+func TestSignOfLifeThatComesAfterCloseIsNone(t *testing.T) {
+	s := share(t)
+	a, b := s.join("a", nil), s.join("b", nil)
+	if err := a.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := s.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := a.sign(t.Context(), conn.Conn(), time.Now()); !errors.Is(err, pgx.ErrNoRows) {
+		t.Errorf("the sign gave %v", err)
+	}
+	s.equal("nodes", s.names(b), []string{"a", "b self lives"})
+}
+
 func TestNameOfALivingNodeGetsANumber(t *testing.T) {
 	s := share(t)
 	first := s.join("web", nil)
