@@ -63,8 +63,11 @@ type DB struct {
 
 	pending pending
 
-	kindsMu sync.Mutex
-	kinds   map[layout.Kind]int32 // their numbers, as far as they are known
+	kindsMu    sync.Mutex
+	kinds      map[layout.Kind]int32 // their numbers, as far as they are known
+	kindsSince time.Time             // since when
+
+	kindsPruned atomic.Int64 // when pruneKinds went through them last, in microseconds
 
 	mu      sync.Mutex
 	why     error // why it is not open yet

@@ -87,6 +87,8 @@ func TestStatementsOfTheHistoryFindByKey(t *testing.T) {
 		"locking what is old":     {lockFinished, ids},
 		"what still waits":        {stillWaiting, ids},
 		"removing":                {deleteEvents, ids + `, 1`},
+		"removing kinds":          {removeKinds, `1::bigint`},
+		"finding unused kinds":    {findUnused, ``},
 		"what may be mended":      {mayBeMended, ids},
 		"marking what is mended":  {markMended, `ARRAY[102400000, 102402048]::bigint[]`},
 		"counting what is mended": {countMended, `1, ARRAY[600000000000]::bigint[], ARRAY['failed']`},

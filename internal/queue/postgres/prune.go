@@ -51,22 +51,50 @@ const (
 		ON CONFLICT (block, node, part) DO UPDATE SET bytes = sizes.bytes + excluded.bytes`
 )
 
+// Nodes come and go, in containers under new names each time. What one counted that is
+// gone for longer than nodes are listed is added to what no node did. So as many rows
+// stay as there are nodes.
+const (
+	ofGoneNode = `c.node <> 0 AND NOT EXISTS (SELECT 1 FROM nodes n JOIN sessions s ON s.name = n.name WHERE n.id = c.node)`
+
+	foldActionCounts = `WITH gone AS (DELETE FROM action_counts c WHERE ` + ofGoneNode + ` RETURNING *)
+		INSERT INTO action_counts AS c (action, node, part, waiting, made, first, last, delivered, failed, expired)
+		SELECT action, 0, part, sum(waiting), sum(made), min(first), max(last), sum(delivered), sum(failed), sum(expired) FROM gone GROUP BY action, part ORDER BY action, part
+		ON CONFLICT (action, node, part) DO UPDATE SET waiting = c.waiting + excluded.waiting, made = c.made + excluded.made,
+			first = least(c.first, excluded.first), last = greatest(c.last, excluded.last),
+			delivered = c.delivered + excluded.delivered, failed = c.failed + excluded.failed, expired = c.expired + excluded.expired`
+
+	foldUses = `WITH gone AS (DELETE FROM uses c WHERE ` + ofGoneNode + ` RETURNING *)
+		INSERT INTO uses AS c (thing, node, part, count, first, last) SELECT thing, 0, 0, sum(count), min(first), max(last) FROM gone GROUP BY thing ORDER BY thing
+		ON CONFLICT (thing, node, part) DO UPDATE SET count = c.count + excluded.count, first = least(c.first, excluded.first), last = greatest(c.last, excluded.last)`
+
+	// A node joins while it holds this, so that its name is not removed meanwhile.
+	holdNodes = `SELECT epoch FROM control FOR UPDATE`
+	// The name of a node stays while events may name it: then it has sizes.
+	removeNodes = `DELETE FROM nodes n WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE name = n.name) AND NOT EXISTS (SELECT 1 FROM sizes WHERE node = n.id)`
+)
+
 // rests are statements that remove what no event needs any more, and what is older than
 // a time.
 var rests = []struct {
 	sql  string
-	aged bool // by the time
+	aged bool   // by the time
+	hold string // a statement before it, in the same transaction
 }{
 	// The newest block stays: puts are writing it.
-	{`DELETE FROM sizes s WHERE block < (SELECT max(id) >> 12 FROM events) AND NOT EXISTS (SELECT 1 FROM events WHERE id >= s.block << 12 AND id < (s.block + 1) << 12)`, false},
-	{`DELETE FROM dedupe WHERE expires < now_us()`, false},
+	{sql: `DELETE FROM sizes s WHERE block < (SELECT max(id) >> 12 FROM events) AND NOT EXISTS (SELECT 1 FROM events WHERE id >= s.block << 12 AND id < (s.block + 1) << 12)`},
+	{sql: `DELETE FROM dedupe WHERE expires < now_us()`},
+	{sql: foldActionCounts},
+	{sql: foldUses},
+	{sql: removeNodes, hold: holdNodes},
 	// The last of each kind and node before the time stays, because what it says went on
-	// being true.
-	{`DELETE FROM notes n WHERE at < $1 AND id <> (SELECT id FROM notes WHERE kind = n.kind AND node = n.node AND at < $1 ORDER BY at DESC, id DESC LIMIT 1)`, true},
-	{`DELETE FROM counts c USING (VALUES (1), (10), (60)) AS m(minutes) WHERE c.minutes = m.minutes AND c.at < $1 - m.minutes * 60000000::bigint`, true},
-	{`DELETE FROM samples s USING (VALUES (1), (10), (60)) AS m(minutes) WHERE s.minutes = m.minutes AND s.at < $1 - m.minutes * 60000000::bigint`, true},
+	// being true, for the events that name the node.
+	{sql: `DELETE FROM notes n WHERE at < $1 AND (id <> (SELECT id FROM notes WHERE kind = n.kind AND node = n.node AND at < $1 ORDER BY at DESC, id DESC LIMIT 1)
+		OR node <> '' AND NOT EXISTS (SELECT 1 FROM nodes WHERE name = n.node))`, aged: true},
+	{sql: `DELETE FROM counts c USING (VALUES (1), (10), (60)) AS m(minutes) WHERE c.minutes = m.minutes AND c.at < $1 - m.minutes * 60000000::bigint`, aged: true},
+	{sql: `DELETE FROM samples s USING (VALUES (1), (10), (60)) AS m(minutes) WHERE s.minutes = m.minutes AND s.at < $1 - m.minutes * 60000000::bigint`, aged: true},
 	// Actions stay: their deliveries may still be in the history.
-	{`WITH gone AS (DELETE FROM things WHERE kind <> 'action' AND gone < $1 RETURNING id) DELETE FROM uses WHERE thing IN (SELECT id FROM gone)`, true},
+	{sql: `WITH gone AS (DELETE FROM things WHERE kind <> 'action' AND gone < $1 RETURNING id) DELETE FROM uses WHERE thing IN (SELECT id FROM gone)`, aged: true},
 }
 
 // Prune implements queue.History. It removes events in small steps between which it
@@ -110,13 +138,38 @@ func (db *DB) prune(ctx context.Context, before time.Time, size int64) (removed 
 			args = []any{layout.MicrosUp(before)}
 		}
 		if err := db.rest(ctx, func(tx pgx.Tx) error {
+			if rest.hold != "" {
+				if _, err := tx.Exec(ctx, rest.hold); err != nil {
+					return err
+				}
+			}
 			_, err := tx.Exec(ctx, rest.sql, args...)
 			return err
 		}); err != nil {
 			return removed, err
 		}
 	}
-	return removed, nil
+	return removed, db.pruneKinds(ctx)
+}
+
+// pruneKinds removes the kinds that no event has had for a while. It goes through all
+// kinds, so it does that once an hour.
+func (db *DB) pruneKinds(ctx context.Context) error {
+	now := db.now().UnixMicro()
+	last := db.kindsPruned.Load()
+	if now-last < time.Hour.Microseconds() || !db.kindsPruned.CompareAndSwap(last, now) {
+		return nil
+	}
+	if err := db.rest(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, removeKinds, kindsKeptFor.Microseconds())
+		return err
+	}); err != nil {
+		return err
+	}
+	return db.rest(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, findUnused)
+		return err
+	})
 }
 
 // pruneWhere removes finished events that were received before a time, oldest first,

@@ -65,7 +65,8 @@ CREATE TABLE kinds ( -- what events have in common
 	source   text NOT NULL,
 	event    text NOT NULL,
 	decision text NOT NULL,
-	actions  text NOT NULL -- JSON list of the actions of the deliveries, '' for none
+	actions  text NOT NULL, -- JSON list of the actions of the deliveries, '' for none
+	unused   bigint         -- since when no event has it; null: one has, or had lately
 );
 
 CREATE SEQUENCE event_ids START 68719476736; -- below there is room for older events, which an import adds
