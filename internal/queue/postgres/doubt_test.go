@@ -2,6 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,6 +84,25 @@ func TestErrorsOfTheServerSayWhatBecameOfTheCommit(t *testing.T) {
 	} {
 		if got := fateOf(&pgconn.PgError{Code: code}); got != want {
 			t.Errorf("%q gives %v, want %v", code, got, want)
+		}
+	}
+}
+
+func TestLostConnectionsAreKnownByTheirErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		lost bool
+	}{
+		"none":            {nil, false},
+		"the end":         {fmt.Errorf("receive message failed: %w", io.ErrUnexpectedEOF), true},
+		"a reset":         {fmt.Errorf("write failed: %w", &net.OpError{Op: "write", Err: syscall.ECONNRESET}), true},
+		"it was cut":      {fmt.Errorf("reading: %w", net.ErrClosed), true},
+		"none to be had":  {fmt.Errorf("%w: %w", errNoConnection, context.DeadlineExceeded), true},
+		"the server says": {&pgconn.PgError{Code: "57P01", Message: "terminating connection"}, false},
+		"a text":          {errors.New("cannot scan the column connected, EOF is expected"), false},
+	} {
+		if got := isLost(c.err); got != c.lost {
+			t.Errorf("%s: isLost is %v", name, got)
 		}
 	}
 }

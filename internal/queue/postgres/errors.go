@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -198,8 +199,15 @@ func isStale(err error) bool {
 	return err != nil && pgconn.SafeToRetry(err) && !errors.Is(err, errNoConnection)
 }
 
-// isLost reports whether an error means that the connection was lost.
+// isLost reports whether an error means that the connection was lost, or that there was
+// none.
 func isLost(err error) bool {
 	var refused *pgconn.PgError
-	return err != nil && !errors.As(err, &refused) && (pgconn.Timeout(err) || strings.Contains(err.Error(), "EOF") || strings.Contains(err.Error(), "conn") || strings.Contains(err.Error(), "reset") || strings.Contains(err.Error(), "broken pipe"))
+	if err == nil || errors.As(err, &refused) {
+		return false
+	}
+	var failed *pgconn.ConnectError
+	var network net.Error
+	return errors.Is(err, errNoConnection) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.As(err, &failed) || errors.As(err, &network) || pgconn.Timeout(err) || pgconn.SafeToRetry(err)
 }
