@@ -68,7 +68,7 @@ func (p place) key() string {
 var needsNoQuotes = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+$`)
 
 // commands returns what an administrator types to copy the schema and to put the copy
-// back. The password is asked for.
+// back, also over a schema that is there: all of it or nothing. The password is asked for.
 func (p place) commands() (backup, restore string) {
 	var names, ports []string
 	for _, h := range p.hosts {
@@ -76,7 +76,7 @@ func (p place) commands() (backup, restore string) {
 	}
 	values := append(slices.Clone(names), p.user, p.database, p.schema)
 	if slices.ContainsFunc(values, func(value string) bool { return !needsNoQuotes.MatchString(value) }) {
-		return "pg_dump --format=custom --schema=SCHEMA --file=event-relay.dump DATABASE", "pg_restore --dbname=DATABASE event-relay.dump"
+		return "pg_dump --format=custom --schema=SCHEMA --file=event-relay.dump DATABASE", "pg_restore --clean --if-exists --single-transaction --dbname=DATABASE event-relay.dump"
 	}
 	to := fmt.Sprintf("host=%s port=%s user=%s dbname=%s", strings.Join(names, ","), strings.Join(ports, ","), p.user, p.database)
 	if len(names) > 1 {
@@ -84,5 +84,5 @@ func (p place) commands() (backup, restore string) {
 		to += " target_session_attrs=read-write"
 	}
 	return fmt.Sprintf("pg_dump --format=custom --schema=%s --file=event-relay.dump --dbname='%s'", p.schema, to),
-		fmt.Sprintf("pg_restore --dbname='%s' event-relay.dump", to)
+		fmt.Sprintf("pg_restore --clean --if-exists --single-transaction --dbname='%s' event-relay.dump", to)
 }

@@ -2,10 +2,15 @@ package postgres
 
 import (
 	"errors"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
+	"go.uber.org/zap/zaptest"
+
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/pgtest"
 )
 
 func TestPlaces(t *testing.T) {
@@ -52,6 +57,53 @@ func TestPlaces(t *testing.T) {
 	// What cannot be read shows nothing of what it is.
 	if bad := (Store{DSN: "secretword"}); strings.Contains(bad.String()+bad.Key(), "secret") {
 		t.Error(bad.String(), bad.Key())
+	}
+}
+
+// What an administrator is told to type to copy the schema, and to put the copy back, works:
+// over one that is there, and into a database that has none.
+func TestCommandsForACopyWork(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	store := Store{DSN: dsn, Schema: "events", Node: "a"}
+	open := func() *DB {
+		t.Helper()
+		engine, err := store.Open(true, zaptest.NewLogger(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { engine.Close() })
+		return engine.(*DB)
+	}
+	run := func(directory, command string) {
+		t.Helper()
+		shell := exec.Command("/bin/sh", "-c", command)
+		shell.Dir = directory
+		shell.Env = append(os.Environ(), "PATH="+os.Getenv(pgtest.Variable)+":"+os.Getenv("PATH"))
+		if output, err := shell.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, output)
+		}
+	}
+	db := open()
+	server := db.Usage().Server
+	ids := putOn(t, db, "x", "", 1)
+	directory := t.TempDir()
+	run(directory, server.Backup)
+	putOn(t, db, "x", "", 3)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, prepare := range []string{"SELECT 1", "DROP SCHEMA events CASCADE"} {
+		pgtest.Shared(t).ExecOn(t, dsn, prepare)
+		run(directory, server.Restore)
+		again := open()
+		if lease := takeOn(t, again, "x"); lease.Delivery.ID != ids[0] {
+			t.Errorf("delivery %s waits, want %s", lease.Delivery.ID, ids[0])
+		}
+		nothingOn(t, again, "x")
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
