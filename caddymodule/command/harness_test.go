@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,8 @@ import (
 // FakeRelay answers as the admin API does, and keeps what it was asked.
 type FakeRelay struct {
 	*httptest.Server
-	Asked []string
+	asking sync.Mutex
+	Asked  []string
 	// Zone is the time zone that it names. A relay of an earlier version names none.
 	Zone string
 }
@@ -39,7 +41,9 @@ func NewFakeRelay(t *testing.T, answers map[string]string) *FakeRelay {
 			http.NotFound(w, r)
 			return
 		}
+		relay.asking.Lock() // some commands ask for two things at once
 		relay.Asked = append(relay.Asked, strings.TrimSpace(r.Method+" "+path+" "+r.URL.RawQuery+" "+string(body)))
+		relay.asking.Unlock()
 		answer, known := answers[r.Method+" "+path]
 		if !known {
 			http.NotFound(w, r)
