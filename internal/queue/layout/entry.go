@@ -65,15 +65,13 @@ func EncodeEntry(from *queue.Entry) (e Entry, err error) {
 }
 
 // EncodePlans encodes the list of the deliveries, of which there is at least one.
-func (e *Entry) EncodePlans(plans []Plan) error {
+func (e *Entry) EncodePlans(plans []Plan) {
 	actions := make([]byte, 0, 64)
 	for i := range plans {
 		actions = appendText(append(actions, separator(i, "[")...), plans[i].Action)
 	}
 	e.Kind.Actions = string(append(actions, ']'))
-	var err error
-	e.Plans, err = EncodePlans(plans, e.Event.ID)
-	return err
+	e.Plans = EncodePlans(plans)
 }
 
 // PlanOf checks a delivery of an event, and returns it as it stands in the list.
@@ -95,23 +93,30 @@ func PlanOf(d *queue.Delivery, event string) (Plan, error) {
 }
 
 // EncodePlans encodes the list of an event's deliveries.
-func EncodePlans(plans []Plan, _ string) (string, error) {
-	return string(appendPlans(make([]byte, 0, 128*len(plans)), plans)), nil
+func EncodePlans(plans []Plan) string {
+	return string(appendPlans(make([]byte, 0, 128*len(plans)), plans))
 }
 
 // ActionsOf returns Kind.Actions of a stored event whose deliveries have changed.
-func ActionsOf(plans []Plan) (string, error) {
-	var names []string
-	for _, p := range plans {
-		if !slices.Contains(names, p.Action) {
-			names = append(names, p.Action)
+func ActionsOf(plans []Plan) string {
+	names := make([]string, len(plans))
+	for i := range plans {
+		names[i] = plans[i].Action
+	}
+	return EncodeActions(names)
+}
+
+// EncodeActions returns Kind.Actions for actions of which each may be named several
+// times.
+func EncodeActions(names []string) string {
+	var once []string
+	for _, name := range names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
 		}
 	}
-	actions, err := json.Marshal(names)
-	if err != nil {
-		return "", fmt.Errorf("encoding the names of actions: %w", err)
-	}
-	return string(actions), nil
+	actions, _ := json.Marshal(once) // a list of texts has no error
+	return string(actions)
 }
 
 // NewlyHeld returns the rules that hold for an event which is decided again, and did

@@ -187,15 +187,9 @@ func (db *DB) storeEvents(ctx context.Context, tx pgx.Tx, events []*storedEvent)
 	for _, e := range events {
 		var list *string
 		if e.changed {
-			text, err := layout.EncodePlans(e.plans, e.uuid.String())
-			if err != nil {
-				return err
-			}
-			text = encodeText(text)
+			text := encodeText(layout.EncodePlans(e.plans))
 			list = &text
-			if e.kind.Actions, err = layout.ActionsOf(e.plans); err != nil {
-				return err
-			}
+			e.kind.Actions = layout.ActionsOf(e.plans)
 		}
 		ids, verdicts, plans, wanted = append(ids, e.id), append(verdicts, e.amended), append(plans, list), append(wanted, e.kind)
 	}

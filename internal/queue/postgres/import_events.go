@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -142,15 +141,12 @@ func (im *importer) putEvents(ctx context.Context, tx pgx.Tx, shift int64, event
 
 func importedKind(e *queue.ArchivedEvent) layout.Kind {
 	kind := layout.Kind{Source: e.Summary.Source, Event: e.Summary.Event, Decision: string(e.Summary.Verdict.Decision)}
-	var names []string
+	names := make([]string, len(e.Deliveries))
 	for i := range e.Deliveries {
-		if name := e.Deliveries[i].Action; !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+		names[i] = e.Deliveries[i].Action
 	}
 	if len(names) > 0 {
-		actions, _ := json.Marshal(names) // names of actions are texts
-		kind.Actions = string(actions)
+		kind.Actions = layout.EncodeActions(names)
 	}
 	return kind
 }
@@ -166,10 +162,7 @@ func (rows *importing) addEvent(e *queue.ArchivedEvent, id int64, kind int32) er
 	if err != nil {
 		return fmt.Errorf("encoding the verdict on event %s: %w", s.ID, err)
 	}
-	plans, err := plansOf(e.Deliveries)
-	if err != nil {
-		return fmt.Errorf("encoding the deliveries of event %s: %w", s.ID, err)
-	}
+	plans := plansOf(e.Deliveries)
 	var duplicate *uuid.UUID
 	if of, err := layout.ParseID(s.DuplicateOf); err == nil {
 		duplicate = &of
@@ -190,9 +183,9 @@ func (rows *importing) addEvent(e *queue.ArchivedEvent, id int64, kind int32) er
 }
 
 // plansOf returns events.deliveries.
-func plansOf(deliveries []queue.ArchivedDelivery) (string, error) {
+func plansOf(deliveries []queue.ArchivedDelivery) string {
 	if len(deliveries) == 0 {
-		return "", nil
+		return ""
 	}
 	plans := make([]layout.Plan, len(deliveries))
 	for i := range deliveries {
@@ -208,8 +201,7 @@ func plansOf(deliveries []queue.ArchivedDelivery) (string, error) {
 			plans[i].Added = layout.Micros(d.Added)
 		}
 	}
-	list, err := json.Marshal(plans)
-	return string(list), err
+	return layout.EncodePlans(plans)
 }
 
 // putEvents stores the rows, and notes which of them were not there.

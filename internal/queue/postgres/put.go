@@ -118,9 +118,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) error {
 		d.added = max(apart, -apart) > idSlack
 		plans[i] = d.plan
 	}
-	if err := e.EncodePlans(plans); err != nil {
-		return err
-	}
+	e.EncodePlans(plans)
 	e.Plans = encodeText(e.Plans)
 	return nil
 }

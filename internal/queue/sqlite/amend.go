@@ -221,15 +221,11 @@ func (tx *transaction) storedEvent(id int64) (e storedEvent, err error) {
 
 // storeEvent writes back what storedEvent read. The kind follows the actions of
 // the deliveries.
-func (tx *transaction) storeEvent(id int64, e storedEvent) (err error) {
+func (tx *transaction) storeEvent(id int64, e storedEvent) error {
 	text := ""
 	if e.err == nil && len(e.plans) > 0 {
-		if text, err = layout.EncodePlans(e.plans, e.uuid); err != nil {
-			return err
-		}
-		if e.kind.Actions, err = layout.ActionsOf(e.plans); err != nil {
-			return err
-		}
+		text = layout.EncodePlans(e.plans)
+		e.kind.Actions = layout.ActionsOf(e.plans)
 	}
 	kindID, err := tx.kind(e.kind)
 	if err != nil {

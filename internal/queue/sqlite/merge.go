@@ -178,9 +178,7 @@ func (e *merging) readDeliveries(from *sqlite.Conn, now int64) error {
 		e.plans, e.deliveries, e.kind.Actions = nil, "", ""
 		return nil
 	}
-	if e.kind.Actions, err = layout.ActionsOf(e.plans); err != nil {
-		return err
-	}
+	e.kind.Actions = layout.ActionsOf(e.plans)
 	ended := make([]bool, len(e.plans))
 	first, end := layout.AttemptRange(e.id)
 	if err := database.Query(from, listMergingAttempts, func(row *sqlite.Stmt) error {

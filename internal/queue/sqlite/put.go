@@ -119,7 +119,8 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) (err error) {
 		e.due[i] = plans[i].Due
 		e.deliveries[i] = scheduler.Delivery{Delivery: d, Event: e.Event, Size: size}
 	}
-	return e.EncodePlans(plans)
+	e.EncodePlans(plans)
+	return nil
 }
 
 func (*put) needsRoom() bool { return true }
