@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/pgtest"
+	"github.com/caddy-event-relay/event-relay/internal/queue/queuetest"
 )
 
 // beside opens a queue in each of two databases of a server: what holds up one does
@@ -126,21 +127,8 @@ func BenchmarkBacklog(b *testing.B) {
 			callers.Wait()
 		})
 		b.ReportMetric(float64(scans()-before), "whole-tables-read")
-		b.ReportMetric(float64(resident()), "MiB")
+		b.ReportMetric(float64(queuetest.Resident()), "MiB")
 	})
-}
-
-// resident is the memory of this process in MiB, as Linux counts it.
-func resident() int {
-	runtime.GC()
-	text, _ := os.ReadFile("/proc/self/status")
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, _ := strconv.Atoi(strings.Fields(rest)[0])
-			return kb >> 10
-		}
-	}
-	return 0
 }
 
 // BenchmarkHeldTransaction tells how much slower events are stored, taken and settled

@@ -3,16 +3,15 @@ package sqlite
 import (
 	"context"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/queuetest"
 	"github.com/caddy-event-relay/event-relay/rules"
 )
 
@@ -25,19 +24,6 @@ func large(t *testing.T) int {
 		t.Skip("set EVENT_RELAY_LARGE=1000000 to run it")
 	}
 	return n
-}
-
-// resident is the memory of this process in MiB, as the system counts it.
-func resident() int {
-	runtime.GC()
-	text, _ := os.ReadFile("/proc/self/status")
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, _ := strconv.Atoi(strings.Fields(rest)[0])
-			return kb >> 10
-		}
-	}
-	return 0
 }
 
 // rate puts n events from 64 callers and returns how many a second.
@@ -90,7 +76,7 @@ func TestLargeBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer empty.Close()
-	t.Logf("resident with an empty queue: %d MiB", resident())
+	t.Logf("resident with an empty queue: %d MiB", queuetest.Resident())
 	db, err := Open(options)
 	if err != nil {
 		t.Fatal(err)
@@ -98,12 +84,12 @@ func TestLargeBacklog(t *testing.T) {
 	began := time.Now()
 	fill(t, db, n, "dead")
 	t.Logf("%d deliveries put in %v", n, time.Since(began).Round(time.Millisecond))
-	t.Logf("resident with them: %d MiB", resident())
+	t.Logf("resident with them: %d MiB", queuetest.Resident())
 	for range 5 {
 		with, without := rate(t, db, 20000, "dead"), rate(t, empty, 20000, "dead")
 		t.Logf("accepted per second with the backlog %.0f, without %.0f: %.2f", with, without, with/without)
 	}
-	t.Logf("resident after that: %d MiB", resident())
+	t.Logf("resident after that: %d MiB", queuetest.Resident())
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +116,7 @@ func TestLargeBacklog(t *testing.T) {
 		cancel()
 		t.Logf("settled per second from the backlog %.0f, put and settled fresh %.0f", slow, fresh)
 	}
-	t.Logf("resident after that: %d MiB", resident())
+	t.Logf("resident after that: %d MiB", queuetest.Resident())
 
 	began = time.Now()
 	changed, err := db.Change(context.Background(), queue.Change{CancelAction: "dead"})
