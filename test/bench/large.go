@@ -31,10 +31,12 @@ func say(name, format string, values ...any) {
 
 // acceptRate returns how many events that are not delivered are accepted per second.
 func (b *bench) acceptRate(s *settings, status string) (float64, error) {
-	if _, err := post(load{address: b.address, path: relayPath, status: status, n: max(s.events/10, s.senders), senders: s.senders, size: s.size}); err != nil {
+	l := load{address: b.address, path: relayPath, status: status, n: max(s.events/10, s.senders), senders: s.senders, size: s.size}
+	if _, err := post(l); err != nil {
 		return 0, err
 	}
-	p, err := post(load{address: b.address, path: relayPath, status: status, n: s.events, senders: s.senders, size: s.size})
+	l.n = s.events
+	p, err := post(l)
 	if err != nil {
 		return 0, err
 	}
@@ -133,13 +135,8 @@ func (s *settings) hanging(p program) error {
 			if _, _, err := b.post(delivered, s.senders, s.senders, s.size); err != nil {
 				return err
 			}
-			n := min(s.events, 5*steady)
-			came := b.target.expect(n)
-			p, err := post(load{address: b.address, path: relayPath, status: "Approved", n: n, senders: s.senders, size: s.size, rate: steady / 2})
+			p, came, err := b.deliverAt(s, steady/2, min(s.events, 5*steady))
 			if err != nil {
-				return err
-			}
-			if err := came.wait(n); err != nil {
 				return err
 			}
 			all := p.latenciesTo(came)
@@ -153,7 +150,7 @@ func (s *settings) hanging(p program) error {
 	return nil
 }
 
-// queries measures how fast events are accepted while somebody searches the history.
+// queries measures how fast events are accepted while the history is searched.
 func (s *settings) queries(p program) error {
 	err := s.with(p, "", func(b bench) error {
 		if _, err := post(load{address: b.address, path: relayPath, status: "Pencil", n: s.events, senders: s.senders, size: s.size, batch: 40}); err != nil {

@@ -166,6 +166,16 @@ func (b *bench) post(m measure, n, senders, size int) (time.Duration, *arrivals,
 	return took, came, nil
 }
 
+// deliverAt posts n events at a rate, and waits until they have arrived.
+func (b *bench) deliverAt(s *settings, rate float64, n int) (*posted, *arrivals, error) {
+	came := b.target.expect(n)
+	p, err := post(load{address: b.address, path: delivered.path, status: delivered.status, n: n, senders: s.senders, size: s.size, rate: rate})
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, came, came.wait(n)
+}
+
 // measureLatency adds how long it takes at a steady rate until an event is answered,
 // and until it is at the target.
 func (s *settings) measureLatency(p program, to figures) error {
@@ -173,13 +183,8 @@ func (s *settings) measureLatency(p program, to figures) error {
 		if _, _, err := b.post(delivered, 2*s.senders, s.senders, s.size); err != nil {
 			return err
 		}
-		n := min(s.events, 10*steady)
-		came := b.target.expect(n)
-		p, err := post(load{address: b.address, path: delivered.path, status: delivered.status, n: n, senders: s.senders, size: s.size, rate: steady})
+		p, came, err := b.deliverAt(s, steady, min(s.events, 10*steady))
 		if err != nil {
-			return err
-		}
-		if err := came.wait(n); err != nil {
 			return err
 		}
 		to.add("p99 accept", quantile(p.latencies(), 0.99))
