@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
+	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/cluster"
 )
 
 // kindsInMemory bounds the dictionary of a node: senders may invent names.
@@ -36,8 +37,7 @@ func (db *DB) kindsOf(ctx context.Context, q querier, wanted []layout.Kind) (map
 	found, unknown := make(map[layout.Kind]int32, len(wanted)), make(map[layout.Kind]bool)
 	now := db.now()
 	db.kindsMu.Lock()
-	// By the clock and by what the machine counts, which stands still while it sleeps.
-	if max(now.Sub(db.kindsSince), now.Round(0).Sub(db.kindsSince.Round(0))) > kindsKnownFor {
+	if cluster.Elapsed(db.kindsSince, now) > kindsKnownFor {
 		clear(db.kinds)
 		db.kindsSince = now
 	}

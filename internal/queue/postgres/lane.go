@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/cluster"
 )
 
 // lane is what this node knows of one action. DB.mu guards it.
@@ -272,7 +273,7 @@ func (db *DB) returnLeases(ctx context.Context, to sender, leases []*lease) erro
 		actions[i], deliveries[i], numbers[i] = l.lane.id, l.delivery, l.number
 	}
 	b := &pgx.Batch{}
-	b.Queue("SELECT set_config('synchronous_commit', 'off', true)")
+	b.Queue(cluster.WithoutSync)
 	b.Queue(giveBackLeases, actions, deliveries, numbers, db.nodes.session)
 	if err := to.SendBatch(ctx, b).Close(); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
+	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/cluster"
 )
 
 // settlement is one call of Settle on its way to the table.
@@ -322,7 +323,7 @@ func (db *DB) commitSettlements(ctx context.Context, session *session, batch []*
 	}
 	first := &pgx.Batch{}
 	if len(hashes) == 0 {
-		first.Queue("SELECT set_config('synchronous_commit', 'off', true)")
+		first.Queue(cluster.WithoutSync)
 	} else {
 		queueLocks(first, hashes)
 	}

@@ -293,6 +293,10 @@ func (n *Node) run(f func()) {
 	}
 }
 
+// WithoutSync is a statement for the beginning of a transaction. Its commit waits for no
+// disk and no standby, so a crash of the server may undo it.
+const WithoutSync = "SELECT set_config('synchronous_commit', 'off', true)"
+
 // Close leaves the cluster: others need not wait for this node, and do at once what
 // it did for all. The engine has given back its leases.
 func (n *Node) Close(ctx context.Context) error {
@@ -301,7 +305,7 @@ func (n *Node) Close(ctx context.Context) error {
 	n.leads.Store(&span{})
 	b := &pgx.Batch{}
 	// It does not wait for a standby that is away.
-	b.Queue("SELECT set_config('synchronous_commit', 'off', true)")
+	b.Queue(WithoutSync)
 	b.Queue("UPDATE sessions SET seen = now_us(), until = now_us(), closed = true, watching = false WHERE id = $1", n.session)
 	b.Queue("DELETE FROM claims WHERE holder = $1", n.holder())
 	b.Queue("UPDATE lanes SET until = now_us() WHERE session = $1", n.session)
@@ -340,10 +344,14 @@ type span struct {
 	lasts time.Duration
 }
 
-// left is how much of the time is left, by the clock or by what the machine counts: the
-// one can be set, and the other stands still while a machine sleeps. The less counts.
-func (s *span) left(now time.Time) time.Duration {
-	return s.lasts - max(now.Sub(s.began), now.Round(0).Sub(s.began.Round(0)))
+// left is how much of the time is left.
+func (s *span) left(now time.Time) time.Duration { return s.lasts - Elapsed(s.began, now) }
+
+// Elapsed returns the time from one moment to another, by the clock or by what the
+// machine counts: the one can be set, and the other stands still while a machine sleeps.
+// The more counts.
+func Elapsed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 // over reports whether none is left.
