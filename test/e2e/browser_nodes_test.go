@@ -65,7 +65,13 @@ func TestBrowserNodes(t *testing.T) {
 	p.visit("#/event/" + id)
 	p.sees(".subline", "by west")
 
+	// The page leaves the event first: it would ask for it again, and the relay
+	// that is alone has no such event.
+	p.visit("#/settings")
+	p.until("what each node loaded, again", visible(test("snapshot"), "in force")+`.length === 3`)
 	asked.Store(alone)
+	p.visit("#/")
+	p.gone(test("snapshot"), "in force")
 	p.visit("#/settings")
 	p.until("the one configuration", visible(test("snapshot"), "in force")+`.length === 1`)
 	p.gone(test("nodes"), "")
