@@ -77,7 +77,7 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 		line("QUIET", "%s, %s", quiet.Source, last)
 	}
 	for _, waiting := range status.Backlog {
-		line("Waiting", "%s", waitingText(waiting))
+		line("Waiting", "%s", waitingText(waiting, len(status.Nodes) > 1))
 	}
 	switch {
 	case unavailable(status):
@@ -204,10 +204,14 @@ func unavailable(status inspect.Status) bool {
 	return slices.ContainsFunc(status.Troubles, func(t queue.Trouble) bool { return t.Kind == queue.TroubleUnavailable })
 }
 
-// waitingText says what waits for an action, and why it may.
-func waitingText(waiting inspect.BacklogLine) string {
+// waitingText says what waits for an action, and why it may. Where several nodes share the
+// queue, one that is not running may have the action.
+func waitingText(waiting inspect.BacklogLine, shared bool) string {
 	text := fmt.Sprintf("%s for %s, the oldest since %s", counted(waiting.Count, "delivery", "deliveries"), waiting.Action, clock(waiting.Oldest))
-	if waiting.Unknown {
+	switch {
+	case waiting.Unknown && shared:
+		text += "; no node that runs has this action: start one that has it, move them to another, or cancel them"
+	case waiting.Unknown:
 		text += "; there is no such action any more: move them to another, or cancel them"
 	}
 	if len(waiting.Carriers) > 0 {

@@ -82,7 +82,7 @@ func warnings(ctx context.Context, runtime *relay.Runtime, generation *relay.Gen
 		zone = append(zone, doubt)
 	}
 	return slices.Concat(loadWarnings(generation), zone, absent, warnOfUndefined(generation), warnOfUnescaped(generation), warnOfUnused(generation),
-		warnOfSwitches(generation, runtime.Switches()), warnOfUnknown(backlog), nodeWarnings(nodes, time.Now(), generation.Configuration.Zone)), nil
+		warnOfSwitches(generation, runtime.Switches()), warnOfUnknown(backlog, len(nodes) > 1), nodeWarnings(nodes, time.Now(), generation.Configuration.Zone)), nil
 }
 
 type eventName struct{ source, event string }
@@ -287,12 +287,17 @@ func warnOfSwitches(g *relay.Generation, switches []queue.Switch) (warnings []st
 	return warnings
 }
 
-// warnOfUnknown names the actions that are gone while deliveries of them wait.
-func warnOfUnknown(backlog []BacklogLine) (warnings []string) {
+// warnOfUnknown names the actions that are gone while deliveries of them wait. Where
+// several nodes share the queue, one that is not running may have the action.
+func warnOfUnknown(backlog []BacklogLine, shared bool) (warnings []string) {
+	why, remedy := "there is no such action any more", "bring it back"
+	if shared {
+		why, remedy = "no node that runs has this action", "start a node that has it"
+	}
 	for _, waiting := range backlog {
 		if waiting.Unknown {
-			warnings = append(warnings, fmt.Sprintf("action %s: there is no such action any more, and deliveries of it wait (%d); "+
-				"move them to another action, cancel them, or bring it back", waiting.Action, waiting.Count))
+			warnings = append(warnings, fmt.Sprintf("action %s: %s, and deliveries of it wait (%d); "+
+				"move them to another action, cancel them, or %s", waiting.Action, why, waiting.Count, remedy))
 		}
 	}
 	return warnings

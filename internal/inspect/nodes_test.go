@@ -170,6 +170,10 @@ func TestActionThatOneNodeHas(t *testing.T) {
 	if waits := line(); !waits.Unknown || len(waits.Carriers) != 0 {
 		t.Errorf("without a node that has the action, what waits is %+v", waits)
 	}
+	checked, err := Check(t.Context(), a)
+	if want := "action archive: no node that runs has this action, and deliveries of it wait (1); move them to another action, cancel them, or start a node that has it"; err != nil || !slices.Contains(checked.Warnings, want) {
+		t.Errorf("check warns %q, %v", checked.Warnings, err)
+	}
 	relaytest.Push(t, b, with)
 	relaytest.Turn(t, a, queue.Switch{Kind: queue.SwitchAction, Name: "archive"}, 0)
 	relaytest.WaitEnded(t, a)

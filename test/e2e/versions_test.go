@@ -121,7 +121,7 @@ func TestVersionsAreUpdatedOneByOne(t *testing.T) {
 	// nor given up by the other.
 	first.Stop()
 	open.Store(true)
-	says(south, "what the old node does not know to wait", false, "5 deliveries for added")
+	says(south, "what the old node does not know to wait", false, "5 deliveries for added", "no node that runs has this action: start one that has it")
 	post(south, 500, false)
 	waitFor(t, "the old node to go on", func() bool { return record.missing(ofBoth) == 0 })
 	if missing := added.missing(ofAdded); missing != len(ofAdded) {

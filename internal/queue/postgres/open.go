@@ -155,7 +155,11 @@ func Open(options Options) (*DB, error) {
 // tryOpening opens the database, and tries again for a while: it may be starting, or
 // another server may be taking over.
 func (db *DB) tryOpening() error {
-	deadline := time.Now().Add(db.options.limits.patience)
+	patience := db.options.limits.patience
+	if db.options.KeepTrying {
+		patience = db.options.limits.startPatience
+	}
+	deadline := time.Now().Add(patience)
 	for {
 		err := db.openOnce()
 		if err == nil || errors.Is(err, queue.ErrMisconfigured) || time.Now().After(deadline) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap/zaptest"
 
@@ -28,6 +29,28 @@ func TestSeveralNodesStartAtOnce(t *testing.T) {
 		})
 	}
 	done.Wait()
+}
+
+// A database that is away holds up the start of what can do without it for a moment only,
+// and that of what cannot for as long as it may take to come back.
+func TestStartIsHeldUp(t *testing.T) {
+	options := Options{DSN: "postgres://relay@127.0.0.1:1/relay?sslmode=disable", KeepTrying: true}
+	options.limits.patience, options.limits.startPatience, options.limits.retry = time.Hour, time.Millisecond, time.Millisecond
+	db, err := Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if troubles := db.Troubles(); len(troubles) != 1 || !troubles[0].Refusing {
+		t.Errorf("its troubles are %+v", troubles)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	options.KeepTrying = false
+	options.limits.patience, options.limits.startPatience = time.Millisecond, time.Hour
+	if db, err := Open(options); err == nil {
+		t.Errorf("without a database Open gave %v", db)
+	}
 }
 
 func TestMisconfigured(t *testing.T) {

@@ -82,8 +82,10 @@ type limits struct {
 	// retry is how long it takes until a database that cannot be reached is tried
 	// again, the first time.
 	retry time.Duration
-	// patience is how long Open tries before it says that the database is down.
-	patience time.Duration
+	// patience is how long Open tries before it says that the database is down, and
+	// startPatience the same where it goes on trying by itself: the start of the program,
+	// with everything else that it serves, waits that long.
+	patience, startPatience time.Duration
 	// closing is how long Close waits for the server at each of its steps.
 	closing time.Duration
 	// clock is this machine's. Only the time that passes by it counts: times of day
@@ -122,7 +124,7 @@ func (o Options) withDefaults() Options {
 	}
 	for d, value := range map[*time.Duration]time.Duration{
 		&l.settleDelay: 5 * time.Millisecond, &l.poll: 250 * time.Millisecond, &l.beat: time.Second, &l.retry: 250 * time.Millisecond, &l.patience: 10 * time.Second,
-		&l.closing: 5 * time.Second,
+		&l.startPatience: 2 * time.Second, &l.closing: 5 * time.Second,
 	} {
 		if *d == 0 {
 			*d = value
