@@ -1,51 +1,17 @@
 package postgres
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"regexp"
-	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
-
-	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/pgtest"
 )
 
-// Statements that are run for each event or delivery find their rows by a key, whether
-// the server plans them for the values that they are given or for any. With
-// EVENT_RELAY_LARGE in the environment the tables have a million rows.
+// Statements that are run for each event or delivery find their rows by a key.
 func TestStatementsOfTheQueueFindByKey(t *testing.T) {
-	dsn, schema := pgtest.Schema(t)
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	if err := migrate(ctx, conn, schema); err != nil {
-		t.Fatal(err)
-	}
-	run := func(sql string) {
-		t.Helper()
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-	run("SET search_path = " + schema)
-	rows := "60000"
-	if os.Getenv("EVENT_RELAY_LARGE") != "" {
-		rows = "1000000"
-	}
-	for _, sql := range largeHistory {
-		run(strings.ReplaceAll(sql, "60000)", rows+")"))
-	}
-	run("UPDATE waiting SET order_key = 'k', key_hash = delivery % 1000 WHERE delivery % 4 = 0")
-	run("ANALYZE waiting")
+	planner := newPlanner(t)
+	planner.run("UPDATE waiting SET order_key = 'k', key_hash = delivery % 1000 WHERE delivery % 4 = 0")
+	planner.run("ANALYZE waiting")
 	const some = `ARRAY[2]::integer[], ARRAY[102402048]::bigint[]`
-	large := regexp.MustCompile(`Seq Scan on (events|attempts|waiting|additions|counts)\b`)
-	statements := map[string]struct{ sql, args string }{
+	statements := map[string]statement{
 		"taking what is due":      {takeDue, `2, 64, 30000000, 1, NULL`},
 		"the next that is due":    {nextDue, `2`},
 		"extending a lease":       {extendLease, `2, 102402048, 1, 1000000, NULL, 1`},
@@ -62,7 +28,7 @@ func TestStatementsOfTheQueueFindByKey(t *testing.T) {
 		"settling": {settleLeases, some + `, ARRAY[1]::integer[], ARRAY[1]::smallint[], ARRAY[0]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[200], ARRAY[NULL]::text[],
 			ARRAY[NULL]::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[false], ARRAY[1]::bigint[], 1, 1`},
 	}
-	statements["settling the first attempts"] = struct{ sql, args string }{settleFresh, statements["settling"].args}
+	statements["settling the first attempts"] = statement{settleFresh, statements["settling"].args}
 	for parts, sql := range insertions {
 		args := `ARRAY[1]::integer[], ARRAY[1]::bigint[], ARRAY[gen_random_uuid()], ARRAY[false], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::uuid[], ARRAY['{}'], ARRAY[NULL]::text[],
 			ARRAY[NULL]::bytea[], ARRAY[NULL]::bytea[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], 1, ARRAY['action'], ARRAY[1]::bigint[], ARRAY['rule'], ARRAY['r'], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], false`
@@ -73,28 +39,9 @@ func TestStatementsOfTheQueueFindByKey(t *testing.T) {
 		if parts.additions {
 			args += `, ARRAY[gen_random_uuid()], ARRAY[1]::integer[]`
 		}
-		statements[fmt.Sprintf("storing %+v", parts)] = struct{ sql, args string }{sql, args}
+		statements[fmt.Sprintf("storing %+v", parts)] = statement{sql, args}
 	}
 	for name, s := range statements {
-		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
-			run("SET plan_cache_mode = " + mode)
-			run("PREPARE statement AS " + s.sql)
-			execute := "EXECUTE statement"
-			if s.args != "" {
-				execute += "(" + s.args + ")"
-			}
-			planned, err := conn.Query(ctx, "EXPLAIN "+execute, pgx.QueryExecModeSimpleProtocol)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			lines, err := pgx.CollectRows(planned, pgx.RowTo[string])
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if plan := strings.Join(lines, "\n"); large.MatchString(plan) {
-				t.Errorf("%s, %s: goes through a whole table:\n%s", name, mode, plan)
-			}
-			run("DEALLOCATE statement")
-		}
+		planner.findsByKey(name, s)
 	}
 }
