@@ -264,16 +264,22 @@ func (db *DB) startUp() {
 	db.background.Go(db.keepUp)
 }
 
-// explain makes an error of opening into one that an administrator can act on. What
-// the server says of a user or a database holds no password.
+// explain makes an error of opening into one that an administrator can act on. A
+// certificate may be renewed, or put in place, while this node tries again.
 func (db *DB) explain(err error) error {
 	var refused *pgconn.PgError
-	if errors.Is(err, queue.ErrMisconfigured) || !errors.As(err, &refused) {
+	what, remedy := refusal(err)
+	switch byServer := errors.As(err, &refused); {
+	case errors.Is(err, queue.ErrMisconfigured):
+		return err
+	case what != "" && byServer:
+		return queue.Mistaken("%s; %s", what, remedy)
+	case what != "":
+		return fmt.Errorf("%s; %s: %w", what, remedy, err)
+	case !byServer:
 		return err
 	}
 	switch refused.Code {
-	case "28P01", "28000":
-		return queue.Mistaken("the database refuses the user of the DSN: %s; check user, password and pg_hba.conf", refused.Message)
 	case "08P01":
 		if strings.Contains(refused.Message, "pooling") {
 			return mistakenPooling

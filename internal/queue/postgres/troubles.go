@@ -17,7 +17,10 @@ func (db *DB) Troubles() []queue.Trouble { return db.troubles.List() }
 func (db *DB) failing(err error) {
 	remedy := "events are refused until it can be again"
 	full := fateOf(err) == overfull
+	_, connecting := refusal(err)
 	switch {
+	case connecting != "":
+		remedy = connecting + "; " + remedy
 	case full:
 		remedy = "its disk is full: make room there; " + remedy
 	case isOfAnother(err):

@@ -13,7 +13,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -23,7 +22,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Variable is the environment variable that names the directory of initdb and
@@ -82,6 +80,9 @@ type Options struct {
 	// WAL is where its write-ahead log is, instead of among its data: an empty
 	// directory that all may write.
 	WAL string
+	// Certificate and Key, in PEM, are what the server has TLS with, for connections that
+	// ask for it.
+	Certificate, Key []byte
 }
 
 // Start starts a server for one test. It ends with the test.
@@ -163,25 +164,26 @@ func (s *Server) Role(t testing.TB, password string) (dsn string) {
 	name := unique("role")
 	s.Exec(t, "CREATE ROLE "+name+" LOGIN PASSWORD '"+strings.ReplaceAll(password, "'", "''")+"'")
 	s.Exec(t, "CREATE DATABASE "+name+" OWNER "+name)
-	// The first line that fits counts.
-	s.permit(t, "host all "+name+" 127.0.0.1/32 scram-sha-256")
-	for {
-		// The server reads the lines a moment after it was told to.
-		err := s.connect(s.dsn(url.User(name), name), func(context.Context, *pgx.Conn) error { return nil })
-		var refused *pgconn.PgError
-		if errors.As(err, &refused) && refused.Code == "28P01" {
-			break
-		}
-		if err != nil {
-			t.Fatalf("connecting without the password: %v", err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	s.permit(t, "host all "+name+" 127.0.0.1/32 scram-sha-256", s.dsn(url.User(name), name), "28P01")
 	t.Cleanup(func() {
 		s.Exec(t, "DROP DATABASE "+name+" WITH (FORCE)")
 		s.Exec(t, "DROP ROLE "+name)
 	})
 	return s.dsn(url.UserPassword(name, password), name)
+}
+
+// LetIn lets the role of a DSN in over TLS alone, or not at all.
+func (s *Server) LetIn(t testing.TB, dsn string, overTLS bool) {
+	t.Helper()
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := "host all " + config.User + " 127.0.0.1/32 reject"
+	if overTLS {
+		lines = "hostssl all " + config.User + " 127.0.0.1/32 scram-sha-256\n" + lines
+	}
+	s.permit(t, lines, s.dsn(url.User(config.User), config.Database), "28000")
 }
 
 func unique(kind string) string {

@@ -35,3 +35,11 @@ func unprivileged(directory string) (*syscall.SysProcAttr, error) {
 	process.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	return process, os.Chown(directory, uid, gid)
 }
+
+// own writes a file that only the programs of a server can read.
+func own(name string, text []byte, process *syscall.SysProcAttr) error {
+	if err := os.WriteFile(name, text, 0o600); err != nil || process.Credential == nil {
+		return err
+	}
+	return os.Chown(name, int(process.Credential.Uid), int(process.Credential.Gid))
+}

@@ -13,11 +13,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // patience is how long a server may take on a loaded machine.
@@ -30,6 +32,7 @@ type Server struct {
 	port      int
 	settings  []string
 	process   *syscall.SysProcAttr // of its programs
+	lets      sync.Mutex           // guards pg_hba.conf
 
 	// While it runs:
 	keeper  *exec.Cmd
@@ -68,6 +71,14 @@ func create(t testing.TB, programs string, options Options) *Server {
 		arguments = append(arguments, "--wal-segsize", "1", "--waldir", directory)
 	}
 	s.run(t, "initdb", arguments...)
+	if options.Certificate != nil {
+		s.settings = append(s.settings, "ssl=on")
+		for name, text := range map[string][]byte{"server.crt": options.Certificate, "server.key": options.Key} {
+			if err := own(filepath.Join(s.data(), name), text, s.process); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if !options.Sync {
 		s.settings = append(s.settings, "fsync=off", "full_page_writes=off")
 	}
@@ -279,20 +290,35 @@ func (s *Server) remove(t testing.TB) {
 	}
 }
 
-// permit puts a line before those that say which connections need no password.
-func (s *Server) permit(t testing.TB, line string) {
+// permit puts lines before those that say which connections need no password: the first
+// that fits counts. It waits until the server refuses a DSN with a code.
+func (s *Server) permit(t testing.TB, lines, dsn, code string) {
 	t.Helper()
+	s.lets.Lock()
+	defer s.lets.Unlock()
 	name := filepath.Join(s.data(), "pg_hba.conf")
 	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var changed bytes.Buffer
-	fmt.Fprintf(&changed, "%s\n%s", line, text)
+	fmt.Fprintf(&changed, "%s\n%s", lines, text)
 	if err := os.WriteFile(name, changed.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.Exec(t, "SELECT pg_reload_conf()")
+	for ; ; time.Sleep(10 * time.Millisecond) {
+		// The server reads the lines a moment after it was told to.
+		err := s.connect(dsn, func(context.Context, *pgx.Conn) error { return nil })
+		var refused *pgconn.PgError
+		byServer := errors.As(err, &refused)
+		if byServer && refused.Code == code {
+			return
+		}
+		if err != nil && !byServer {
+			t.Fatalf("connecting as one who is to be refused: %v", err)
+		}
+	}
 }
 
 // Standby makes a standby of the server and starts it. If synchronous is set, every
