@@ -200,6 +200,8 @@ func TestTargetIsReportedDownOnce(t *testing.T) {
 	check("a third finds it down within a minute", "target_down b", "target_up a")
 	report(2*time.Minute, 2)
 	check("after the minute", "target_down b", "target_up a", "target_down c")
+	// Closing would cut short what is just being told, and it would be told again.
+	relaytest.WaitEnded(t, runtimes[0])
 	if err := runtimes[2].Close(); err != nil {
 		t.Fatal(err)
 	}
