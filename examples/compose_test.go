@@ -68,7 +68,7 @@ func TestComposeFile(t *testing.T) {
 		if !strings.HasPrefix(name, "relay") {
 			continue
 		}
-		for _, variable := range []string{"RELAY_DB", "SHOP_TOKEN", "LAN", "BIND", "NODE"} {
+		for _, variable := range []string{"RELAY_DB", "SHOP_TOKEN", "LAN", "BIND", "BALANCER", "NODE"} {
 			if s.Environment[variable] == "" {
 				t.Errorf("%s has no %s", name, variable)
 			}
