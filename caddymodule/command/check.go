@@ -26,7 +26,7 @@ what was not checked.
 
 The exit status is 0 if there is no fault; warnings and notes are none. It is 1
 if something is wrong, or if nothing could be checked.`,
-		Example: `  caddy event-relay check --config /etc/caddy/Caddyfile
+		Example: `  caddy event-relay check --config Caddyfile --envfile event-relay.env
   caddy event-relay check --address localhost:2019 --json`,
 		Args: cobra.NoArgs,
 		RunE: running(runCheck),

@@ -50,7 +50,7 @@ func addCommands(root *cobra.Command, version string) {
 		for _, command := range root.Commands() {
 			known = append(known, command.Name())
 		}
-		return fmt.Errorf("unknown command %q%s; see caddy event-relay --help", arguments[0], names.DidYouMean(names.Nearest(arguments[0], known)))
+		return fmt.Errorf("unknown command %q%s; see %s", arguments[0], names.DidYouMean(names.Nearest(arguments[0], known)), names.Command("--help"))
 	}
 	root.PersistentFlags().String("address", "", "Address of the admin API")
 	root.PersistentFlags().StringP("config", "c", "", "Configuration file to find the admin API's address in")
@@ -71,12 +71,14 @@ func addCommands(root *cobra.Command, version string) {
 		pauseCommand(), resumeCommand(), disableCommand(), enableCommand(), tryCommand(), cancelCommand(), moveCommand(),
 		testCommand(version), setupCommand(), importPostmanCommand(), exportActionsCommand(),
 		backupCommand(), restoreCommand(), importCommand(), checkCommand())
+	root.Long = names.InText(root.Long)
 	for _, command := range root.Commands() {
+		command.Long, command.Example = names.InText(command.Long), names.InText(command.Example)
 		if accepts := command.Args; accepts != nil {
 			// Cobra counts the arguments, and does not say which are wanted.
 			command.Args = func(command *cobra.Command, arguments []string) error {
 				if err := accepts(command, arguments); err != nil {
-					return fmt.Errorf("%w; write: caddy event-relay %s (see --help)", err, command.Use)
+					return fmt.Errorf("%w; write: %s (see --help)", err, names.Command(command.Use))
 				}
 				return nil
 			}

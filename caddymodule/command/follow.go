@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -51,7 +52,7 @@ func follow(i *invocation, client *adminClient, filter url.Values, wanted int) e
 				var batch inspect.LiveBatch
 				if batch, err = stream.next(); err == nil {
 					if batch.Missed {
-						fmt.Fprintln(i.report, "More happened than can be followed; some events are not shown here. List them with: caddy event-relay activity")
+						fmt.Fprintln(i.report, "More happened than can be followed; some events are not shown here. List them with: "+names.Command("activity"))
 					}
 					slices.Reverse(batch.Events)
 					err = printer.print(batch.Events)

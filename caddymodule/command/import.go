@@ -37,7 +37,7 @@ that goes first.
 When it is done, do not start the old relay again: both would carry out the
 same deliveries.`,
 		Example: `  caddy event-relay import ./event_relay --config Caddyfile --envfile event-relay.env
-  caddy event-relay import /var/lib/caddy/.local/share/caddy/event_relay --dry-run`,
+  caddy event-relay import /srv/event-relay --dry-run`,
 		Args: cobra.ExactArgs(1),
 		RunE: running(runImport),
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -29,7 +30,7 @@ func writeActivity(w, report io.Writer, list api.ActivityPage, filter url.Values
 		}
 		// A search for what became of events is no sign that none arrive.
 		if !slices.ContainsFunc([]string{"state", "verdict", "text", "action"}, filter.Has) {
-			text += " Is the sender's URL right, and its credential? Rejected requests are not events: see caddy event-relay rejections."
+			text += " Is the sender's URL right, and its credential? Rejected requests are not events: see " + names.Command("rejections.")
 		}
 		fmt.Fprintln(report, text)
 		return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
@@ -54,7 +55,7 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 	}
 	for n, refused := range status.Refused {
 		if n == mostRefused {
-			line("REFUSED", "and %s; caddy event-relay rejections lists them", counted(len(status.Refused)-n, "other line", "other lines"))
+			line("REFUSED", "and %s; %s lists them", counted(len(status.Refused)-n, "other line", "other lines"), names.Command("rejections"))
 			break
 		}
 		label := "REFUSED"
@@ -89,7 +90,7 @@ func writeStatus(w io.Writer, status inspect.Status) error {
 		line("Last hour", "%s", hourText(status.LastHour))
 	}
 	if status.Probes > 0 {
-		line("Probes", "%s in the last hour, as scanners send them; caddy event-relay rejections lists them", counted(status.Probes, "request", "requests"))
+		line("Probes", "%s in the last hour, as scanners send them; %s lists them", counted(status.Probes, "request", "requests"), names.Command("rejections"))
 	}
 	for _, text := range queueTexts(status.Queue) {
 		line("Queue", "%s", text)
@@ -108,8 +109,8 @@ func failedText(failed inspect.FailedLine) string {
 	if !failed.More {
 		how = ""
 	}
-	return fmt.Sprintf("%s%s of %s, the last %s: caddy event-relay activity --state failed --action %s",
-		how, counted(failed.Count, "delivery", "deliveries"), failed.Action, clock(failed.Last), failed.Action)
+	return fmt.Sprintf("%s%s of %s, the last %s: %s",
+		how, counted(failed.Count, "delivery", "deliveries"), failed.Action, clock(failed.Last), names.Command("activity --state failed --action "+failed.Action))
 }
 
 // queueTexts say where the queue is, what it takes, and what an answer of 200 is worth

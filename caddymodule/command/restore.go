@@ -32,7 +32,7 @@ so that it can be repeated.
 
 If the relay that the backup was made of is still at work, restore only with
 --history: otherwise both would carry out the same deliveries.`,
-		Example: `  sudo -H -u caddy caddy event-relay restore event-relay.db --config /etc/caddy/Caddyfile
+		Example: `  sudo -H -u USER caddy event-relay restore event-relay.db --config Caddyfile
   caddy event-relay restore event-relay.db --dir /srv/event-relay
   caddy event-relay restore event-relay.db --history`,
 		Args: cobra.ExactArgs(1),

@@ -30,7 +30,7 @@ secret of the source. The notes on standard error, which say what to do with it,
 do not repeat that. Environment variables that the configuration names must be
 set, as they are for the server: --envfile reads them from its file.`,
 		Example: `  caddy event-relay setup icfm
-  caddy event-relay setup pbx --envfile /etc/caddy/event-relay.env --output pbx.json
+  caddy event-relay setup pbx --envfile event-relay.env --output pbx.json
   caddy event-relay setup pbx --url https://events.studio.example`,
 		Args: cobra.ExactArgs(1),
 		RunE: caddycmd.WrapCommandFuncForCobra(runSetup),

@@ -32,7 +32,7 @@ source and the time, and expect the verdict and the actions that there were:
 		RunE: talking(runShow),
 	}
 	command.Flags().Bool("http", false, "Write the event as a request file")
-	command.Flags().Bool("expect", false, "With --http: write it as a case of 'caddy event-relay test', which expects what was decided")
+	command.Flags().Bool("expect", false, "With --http: write it as a case for the command test, which expects what was decided")
 	return command
 }
 

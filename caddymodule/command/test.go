@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-event-relay/event-relay/internal/inspect"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 )
 
@@ -128,7 +129,7 @@ func caseFiles(directory string) (files []string, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("looking for cases: %w; name their directory: caddy event-relay test DIR", err)
+		return nil, fmt.Errorf("looking for cases: %w; name their directory: %s", err, names.Command("test DIR"))
 	}
 	if len(files) == 0 {
 		return nil, fmt.Errorf("looking for cases: there is no file *.http in %s or below", directory)

@@ -2,16 +2,13 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
-
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/caddy-event-relay/event-relay/caddymodule"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 func main() {
@@ -21,8 +18,8 @@ func main() {
 	}
 	// Beside a packaged Caddy the program has another name, and help and completions
 	// must have that one.
-	if name := filepath.Base(os.Args[0]); strings.HasPrefix(name, "caddy-") {
-		caddy.CustomBinaryName = strings.TrimSuffix(name, ".exe")
+	if caddy.CustomBinaryName == "" {
+		caddy.CustomBinaryName = names.Program()
 	}
 	caddycmd.Main()
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // guard decides who may use the page and its API. A browser on the
@@ -164,7 +165,7 @@ func checkOrigin(r *http.Request) error {
 		return errors.New("another page asks for it; only the console's own page may")
 	case site == "" && origin == "":
 		return errors.New("the request does not say which page it comes from, and only the console's own page may change something; " +
-			"programs use Caddy's admin API, under /event_relay/, or caddy event-relay")
+			"programs use Caddy's admin API, under /event_relay/, or the commands: " + names.Command("--help"))
 	}
 	return errors.New("the request comes from another page, and only the console's own page may change something")
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/api"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 //go:embed assets
@@ -159,6 +160,9 @@ func assets() map[string]asset {
 			return err
 		}
 		content, err := embedded.ReadFile(name)
+		if strings.HasPrefix(contentType, "text/") {
+			content = []byte(names.InText(string(content)))
+		}
 		files[strings.TrimPrefix(name, "assets/")] = asset{
 			content: content, contentType: contentType, tag: fmt.Sprintf(`"%x"`, sha256.Sum256(content)),
 		}

@@ -280,8 +280,8 @@ func warnOfSwitches(g *relay.Generation, switches []queue.Switch) (warnings []st
 	}
 	for i, rule := range written {
 		if !rule.Disabled && events[i] > 0 && len(disabled[i]) == events[i] {
-			warnings = append(warnings, fmt.Sprintf("all events of a rule are switched off (%s); to turn one on, use caddy event-relay enable%s",
-				strings.Join(disabled[i], ", "), config.At(rule.Place)))
+			warnings = append(warnings, fmt.Sprintf("all events of a rule are switched off (%s); to turn one on, use %s%s",
+				strings.Join(disabled[i], ", "), names.Command("enable"), config.At(rule.Place)))
 		}
 	}
 	return warnings

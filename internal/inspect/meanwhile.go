@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -85,7 +86,7 @@ func meanwhile(ctx context.Context, runtime *relay.Runtime, was queue.Switch) (*
 	since := was.Since.UTC().Truncate(time.Second)
 	filter := queue.Filter{Since: since, Decision: rules.Disabled}
 	m.Filter = map[string]string{"since": since.Format(time.RFC3339), "verdict": string(rules.Disabled)}
-	command := fmt.Sprintf("caddy event-relay decide --since %s --verdict %s", m.Filter["since"], rules.Disabled)
+	command := names.Command(fmt.Sprintf("decide --since %s --verdict %s", m.Filter["since"], rules.Disabled))
 	if was.Kind == queue.SwitchEvent {
 		filter.Source, filter.Event, _ = strings.Cut(was.Name, ":")
 		m.Filter["source"], m.Filter["event"] = filter.Source, filter.Event

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
 	"github.com/caddy-event-relay/event-relay/rules"
@@ -177,7 +178,7 @@ func noteIdle(ctx context.Context, runtime *relay.Runtime, g *relay.Generation, 
 			return nil, err
 		}
 		if id != "" {
-			note += "; to see which condition does not hold: caddy event-relay explain " + id
+			note += "; to see which condition does not hold: " + names.Command("explain "+id)
 		}
 		notes = append(notes, note)
 	}

@@ -1,4 +1,4 @@
-// Package names says what may be called what: the alphabet of names, when two names
+// Package names says what may be called what, and what this program is called: the alphabet of names, when two names
 // mean the same, and which one a misspelt name was meant to be.
 package names
 

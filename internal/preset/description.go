@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/escape"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // describe describes the request of a source that has no preset, with an example
@@ -49,7 +50,7 @@ func describe(s Setup) (Handover, error) {
 		Notes: paragraphs(
 			strings.TrimSpace("Give this to the people who send the events. "+chosen.holdsSecret()),
 			strings.Join(append(s.mount.warnings(), more...), "\n"),
-			"When the first event has come, look at it: caddy event-relay activity --source "+s.Source,
+			"When the first event has come, look at it: "+names.Command("activity --source "+s.Source),
 		),
 	}, nil
 }

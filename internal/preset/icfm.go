@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // icfm is the Event Queue of iCFM by CETA Software (wiki.cetacloud.tv, article
@@ -138,7 +139,7 @@ Would you tell us, please:
 			strings.TrimSpace("Send this text to CETA Support. "+chosen.holdsSecret()),
 			strings.Join(notes, "\n"),
 			s.afterAnswer(chosen),
-			"When the first event has come, look at it: caddy event-relay activity --source "+s.Source,
+			"When the first event has come, look at it: "+names.Command("activity --source "+s.Source),
 		),
 	}, nil
 }

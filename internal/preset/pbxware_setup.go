@@ -56,7 +56,7 @@ func collectionForPBX(s Setup) (Handover, error) {
 		strings.Join(notes, "\n"),
 		managerSteps(chosen),
 		publisherSteps(s, chosen),
-		"Then make a call and look: caddy event-relay activity --source "+s.Source,
+		"Then make a call and look: "+names.Command("activity --source "+s.Source),
 	)}, nil
 }
 

@@ -2,9 +2,12 @@ package queue
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/caddy-event-relay/event-relay/internal/names"
 )
 
 // Trouble is something about a queue that an administrator should know while it
@@ -62,6 +65,12 @@ func (t *Troubles) Begin(kind TroubleKind, message string, refusing bool) (news 
 	}
 	t.of[kind] = Trouble{Kind: kind, Message: message, Since: known.Since, Refusing: refusing}
 	return news
+}
+
+// Damaged notes that a stored event cannot be read as it was stored.
+func (t *Troubles) Damaged(event string) {
+	t.Begin(TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run %s",
+		event, names.Command("check")), false)
 }
 
 // End notes that a trouble is over, and reports whether there was one.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -267,7 +268,7 @@ func (r *Runtime) refused(client netip.Addr, refusal *receive.Refusal, sign Sign
 	r.metrics.refused(refusal.Status)
 	address := addressText(client)
 	if r.rejections.add(time.Now(), Rejection{Address: address, Status: refusal.Status, Reason: refusal.Reason, Sign: sign}) {
-		r.logger.Warn("refused a request; caddy event-relay rejections lists them",
+		r.logger.Warn("refused a request; "+names.Command("rejections")+" lists them",
 			zap.String("address", address), zap.Int("status", refusal.Status), zap.String("reason", refusal.Reason))
 	}
 }
@@ -315,7 +316,7 @@ func (s *Stack) NoMount(request Unmounted) {
 	}
 	r.metrics.noMount()
 	if r.rejections.add(time.Now(), entry) && entry.Sign == SignSender {
-		r.logger.Warn("no mount took a request that may hold an event; caddy event-relay rejections lists them",
+		r.logger.Warn("no mount took a request that may hold an event; "+names.Command("rejections")+" lists them",
 			zap.String("address", entry.Address), zap.String("request", entry.Request), zap.Int("status", entry.Status), zap.String("reason", entry.Reason))
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
 	"github.com/caddy-event-relay/event-relay/internal/config"
+	"github.com/caddy-event-relay/event-relay/internal/names"
 	"github.com/caddy-event-relay/event-relay/internal/secret"
 )
 
@@ -46,7 +47,7 @@ func (r *Resolved) Changed() (changed []string) {
 	for _, reference := range slices.Sorted(maps.Keys(r.files)) {
 		if valueOf(r.lookup, reference) != r.files[reference] {
 			changed = append(changed, fmt.Sprintf("the file of %s has changed since the configuration was loaded; "+
-				"the old value counts until: caddy reload --force", reference))
+				"the old value counts until: %s reload --force", reference, names.Program()))
 		}
 	}
 	return changed
@@ -251,7 +252,7 @@ func restartText(texts ...string) string {
 func skippedText(of, setting, text string) string {
 	remedy := "a reload does not see a changed environment file: restart Caddy, or write {file./path} in its place"
 	if isFileReference(text) {
-		remedy = "see that its file can be read and is not empty, then: caddy reload --force"
+		remedy = "see that its file can be read and is not empty, then: " + names.Program() + " reload --force"
 	}
 	return fmt.Sprintf("%s, %s: %s is empty and was left out; %s", of, setting, text, remedy)
 }

@@ -2,11 +2,9 @@ package postgres
 
 import (
 	"errors"
-	"fmt"
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
@@ -16,7 +14,7 @@ func (db *DB) unreadable(event string, err error) {
 		return
 	}
 	if errors.Is(err, layout.ErrChecksum) {
-		db.troubles.Begin(queue.TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run caddy event-relay check", event), false)
+		db.troubles.Damaged(event)
 	}
 	db.logger.Error("a stored event cannot be read", zap.String("event", event), zap.Error(err))
 }

@@ -3,13 +3,11 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 
 	"go.uber.org/zap"
 	"zombiezen.com/go/sqlite"
 
-	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/scheduler"
@@ -175,7 +173,7 @@ func (db *DB) decode(action string, r rawDelivery) *scheduler.Delivery {
 func (db *DB) unreadable(event string, err error) {
 	if err != nil {
 		if errors.Is(err, layout.ErrChecksum) {
-			db.troubles.Begin(queue.TroubleDamage, fmt.Sprintf("at least one stored event is damaged, such as %s: nothing is sent of it, its deliveries fail; run caddy event-relay check", event), false)
+			db.troubles.Damaged(event)
 		}
 		db.logger.Error("a stored event cannot be read", zap.String("event", event), zap.Error(err))
 	}
