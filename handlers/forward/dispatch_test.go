@@ -191,9 +191,9 @@ func TestTakeFails(t *testing.T) {
 func TestQueueCloses(t *testing.T) {
 	w := newWorkbench(t)
 	w.Use([]*Prepared{prepare(t, config.Action{URL: "http://127.0.0.1/"})})
-	eventually(t, "somebody takes", func() bool { return w.queue.idle("test") == 1 })
+	eventually(t, "the worker takes", func() bool { return w.queue.idle("test") == 1 })
 	_ = w.queue.Close()
-	eventually(t, "nobody takes", func() bool { return w.queue.idle("test") == 0 })
+	eventually(t, "the worker takes no more", func() bool { return w.queue.idle("test") == 0 })
 	if err := w.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}

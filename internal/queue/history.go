@@ -187,9 +187,6 @@ type Changes struct {
 	Events []string
 	// Missed says that there were more, which are lost.
 	Missed bool
-	// Switches says that another process turned a switch: what Switches returned
-	// before is out of date.
-	Switches bool
 }
 
 // NoteKind is what a note is about.

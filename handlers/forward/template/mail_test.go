@@ -255,8 +255,8 @@ func TestMailIsNotSent(t *testing.T) {
 	}
 }
 
-// FuzzMail looks for a value that leads a mail to somebody else, or that breaks a line
-// of its header.
+// FuzzMail looks for a value that sends a mail to an address which the action does not
+// name, or that breaks a line of its header.
 func FuzzMail(f *testing.F) {
 	set := compiled(f, aMail(func(m *config.Mail) {
 		m.Subject, m.From = "{{body.v}}: {{body.v}}", "{{body.v}} <relay@studio.example>"

@@ -31,7 +31,6 @@ type watcher struct {
 	known  map[string]struct{}
 	events []string
 	missed bool
-	turned bool // a switch, by another process
 }
 
 // NewWatchers returns watchers whose channels close when closed does.
@@ -63,7 +62,6 @@ func (w *Watchers) Pass(changes queue.Changes) {
 	}
 	for one := range w.all {
 		one.missed = one.missed || changes.Missed
-		one.turned = one.turned || changes.Switches
 	}
 	w.wakeAll()
 }
@@ -80,7 +78,7 @@ func (w *Watchers) wakeAll() {
 }
 
 // news reports whether there is something to tell.
-func (w *watcher) news() bool { return len(w.events) > 0 || w.missed || w.turned }
+func (w *watcher) news() bool { return len(w.events) > 0 || w.missed }
 
 func (w *Watchers) add(uuid string) {
 	for one := range w.all {
@@ -118,8 +116,8 @@ func (w *Watchers) leave(one *watcher) {
 func (w *Watchers) gathered(one *watcher) queue.Changes {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	changes := queue.Changes{Events: one.events, Missed: one.missed, Switches: one.turned}
-	one.events, one.missed, one.turned, one.known = nil, false, false, make(map[string]struct{})
+	changes := queue.Changes{Events: one.events, Missed: one.missed}
+	one.events, one.missed, one.known = nil, false, make(map[string]struct{})
 	return changes
 }
 
@@ -140,7 +138,7 @@ func (w *Watchers) Watch(ctx context.Context) <-chan queue.Changes {
 				return
 			}
 			changes := w.gathered(one)
-			if len(changes.Events) == 0 && !changes.Missed && !changes.Switches {
+			if len(changes.Events) == 0 && !changes.Missed {
 				continue
 			}
 			select {

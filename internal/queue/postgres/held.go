@@ -21,6 +21,10 @@ type session struct {
 	settlements settleColumns
 }
 
+// onlyLookups is for a session of lookups: a plan that was made for an empty table would
+// read all of it to join it.
+const onlyLookups = "SET enable_hashjoin = off; SET enable_mergejoin = off"
+
 // conn returns the connection, or another if it was lost.
 func (s *session) conn(ctx context.Context) (*pgx.Conn, error) {
 	if s.held != nil && s.held.Conn().IsClosed() {
@@ -34,8 +38,7 @@ func (s *session) conn(ctx context.Context) (*pgx.Conn, error) {
 		}
 		plans := "SET plan_cache_mode = force_generic_plan"
 		if s.lookups {
-			// A plan that was made for an empty table would read all of it to join it.
-			plans += "; SET enable_hashjoin = off; SET enable_mergejoin = off"
+			plans += "; " + onlyLookups
 		}
 		if _, err := held.Exec(ctx, plans, pgx.QueryExecModeSimpleProtocol); err != nil {
 			held.Release()
@@ -62,7 +65,7 @@ func (s *session) discard() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	_ = s.held.Conn().Close(ctx) // it is given up, whatever comes of that
+	_ = s.held.Conn().Close(ctx) // an error changes nothing: the connection is not used again
 	s.held.Release()
 	s.held = nil
 }

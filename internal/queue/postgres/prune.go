@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
@@ -247,14 +247,5 @@ func (db *DB) rest(ctx context.Context, step func(tx pgx.Tx) error) error {
 	if err := db.write(ctx, step); err != nil {
 		return err
 	}
-	timer := time.NewTimer(min(time.Since(began), 100*time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-db.closed:
-		return queue.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return activity.Rest(ctx, time.Since(began), db.closed)
 }

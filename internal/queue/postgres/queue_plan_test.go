@@ -44,4 +44,8 @@ func TestStatementsOfTheQueueFindByKey(t *testing.T) {
 	for name, s := range statements {
 		planner.findsByKey(name, s)
 	}
+	planner.run(onlyLookups)
+	for _, name := range []string{"settling", "settling the first attempts"} {
+		planner.findsByKey(name+" in its session", statements[name])
+	}
 }

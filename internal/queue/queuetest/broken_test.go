@@ -132,10 +132,7 @@ var brokenNodes = map[string]struct {
 		first(func(n node) node { return closesAll{n} }), queue.ErrClosed.Error(),
 	},
 	"Watch tells of what other nodes stored and changed": {
-		second(func(n node) node { return watchesNothing{n, false} }), "the other node tells",
-	},
-	"Watch tells that another node turned a switch": {
-		second(func(n node) node { return watchesNothing{n, true} }), "the watcher is told of the switch",
+		second(func(n node) node { return watchesNothing{n} }), "the other node tells",
 	},
 	"the backlog is that of all nodes, and a sample counts once": {
 		each(func(n node) node { return addsSamples{n} }), "the samples are [18]",
@@ -345,22 +342,15 @@ func (e closesAll) Close() error {
 	return nil
 }
 
-// watchesNothing tells of no events, or of no switches.
-type watchesNothing struct {
-	node
-	events bool
-}
+// watchesNothing tells of no events.
+type watchesNothing struct{ node }
 
 func (e watchesNothing) Watch(ctx context.Context) <-chan queue.Changes {
 	told := make(chan queue.Changes)
 	go func() {
 		defer close(told)
 		for changes := range e.node.Watch(ctx) {
-			if e.events {
-				changes.Switches = false
-			} else {
-				changes.Events = nil
-			}
+			changes.Events = nil
 			select {
 			case told <- changes:
 			case <-ctx.Done():

@@ -124,7 +124,6 @@ type member struct {
 	killed        bool
 	one           []string
 	held          map[queue.Token]bool
-	watchers      []chan queue.Changes
 	obey          func(context.Context) error
 }
 
@@ -207,14 +206,6 @@ func (m *member) Change(ctx context.Context, change queue.Change) (queue.Changed
 	}
 	m.mu.Lock()
 	others := slices.Clone(m.nodes)
-	for _, other := range others {
-		for _, watcher := range other.watchers {
-			select {
-			case watcher <- queue.Changes{Switches: other != m}:
-			default:
-			}
-		}
-	}
 	m.mu.Unlock()
 	for _, other := range others {
 		for other != m && !other.obeys(ctx) {
@@ -248,30 +239,7 @@ func (m *member) obeys(ctx context.Context) bool {
 func (m *member) Watch(ctx context.Context) <-chan queue.Changes {
 	inside, cancel := context.WithCancel(ctx)
 	context.AfterFunc(m.ctx, cancel)
-	events, switches, all := m.DB.Watch(inside), make(chan queue.Changes, 100), make(chan queue.Changes)
-	m.mu.Lock()
-	m.watchers = append(m.watchers, switches)
-	m.mu.Unlock()
-	go func() {
-		defer close(all)
-		for {
-			var changes queue.Changes
-			select {
-			case got, ok := <-events:
-				if !ok {
-					return
-				}
-				changes = got
-			case changes = <-switches:
-			}
-			select {
-			case all <- changes:
-			case <-inside.Done():
-				return
-			}
-		}
-	}()
-	return all
+	return m.DB.Watch(inside)
 }
 
 func (m *member) Exclusive(ctx context.Context, name string, f func(context.Context) error) error {

@@ -1,7 +1,6 @@
 package queuetest
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,30 +44,6 @@ var nodesHistoryTests = map[string]func(*fixture){
 		b.told(watch, e.Event.ID)
 		a.add(e, "z")
 		b.told(watch, e.Event.ID)
-	},
-
-	"Watch tells that another node turned a switch": func(f *fixture) {
-		nodes := f.three()
-		a, b := nodes[0], nodes[1]
-		watch := b.Watch(f.unending())
-		for _, turned := range []queue.Switch{
-			{Kind: queue.SwitchEvent, Name: "pbx:incoming_call", Off: true}, {Kind: queue.SwitchAll, Off: true}, {Kind: queue.SwitchEvent, Name: "pbx:incoming_call"},
-		} {
-			a.turn(turned)
-			f.eventually("the watcher is told of the switch", func() bool {
-				select {
-				case changes, ok := <-watch:
-					if !ok {
-						f.Fatal("the channel is closed")
-					}
-					return changes.Switches
-				case <-time.After(f.Soon()):
-					return false
-				}
-			})
-			_, isOff := b.switches()[string(turned.Kind)+turned.Name]
-			equal(f, fmt.Sprintf("that %s %s is off", turned.Kind, turned.Name), isOff, turned.Off)
-		}
 	},
 
 	"the backlog is that of all nodes, and a sample counts once": func(f *fixture) {

@@ -8,6 +8,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/database"
 	"github.com/caddy-event-relay/event-relay/internal/queue/sqlite/history"
@@ -117,16 +118,7 @@ func (db *DB) rest(ctx context.Context, c awaited) error {
 	if err := db.do(ctx, c); err != nil {
 		return err
 	}
-	timer := time.NewTimer(min(time.Since(began), 100*time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-db.closed:
-		return database.ErrReadersClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return activity.Rest(ctx, time.Since(began), db.closed)
 }
 
 // prune removes events with all that belongs to them.

@@ -86,6 +86,37 @@ func TestExclusiveEndsWhenItsClaimIsLost(t *testing.T) {
 	}
 }
 
+// A server that does not answer does not keep a caller waiting who set no limit.
+func TestExclusiveAsksNoLongerThanItsPatience(t *testing.T) {
+	s := share(t)
+	a := s.join("a", nil)
+	locked, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := locked.Exec(t.Context(), "LOCK TABLE claims IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- a.Exclusive(context.Background(), "x", func(context.Context) error { t.Error("it runs"); return nil })
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Exclusive gave %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("it waits for the server")
+	}
+	if err := locked.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Exclusive(t.Context(), "x", func(context.Context) error { return nil }); err != nil {
+		t.Errorf("later Exclusive gave %v", err)
+	}
+}
+
 // A node that hears nothing of its claim does not wait beyond the time for which that is
 // valid, however long its lease is: another may have the turn then.
 func TestExclusiveWaitsNoLongerThanItsClaimIsValid(t *testing.T) {

@@ -190,9 +190,6 @@ func (n *Node) read(ctx context.Context, q Querier) error {
 	if len(since) > 0 {
 		n.options.Changed(slices.Collect(maps.Keys(since)))
 	}
-	if next.switched > before.switched {
-		n.options.Told(queue.Changes{Switches: true})
-	}
 	return nil
 }
 

@@ -275,7 +275,7 @@ func (n *Node) Nodes(ctx context.Context, q Querier) ([]queue.Node, error) {
 	return nodes, nil
 }
 
-// Stop ends what the node does by itself, without a word to the others, as when its
+// Stop ends what the node does by itself and tells the others nothing, as when its
 // process ends. It may be called more than once.
 func (n *Node) Stop() {
 	n.stopping.Lock()
