@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -205,6 +206,15 @@ func (s *settings) queries(p program) error {
 	return nil
 }
 
+// flush waits until what was written is on the disk. A program that has just written a
+// gigabyte accepts slowly, however few deliveries wait.
+func flush() error {
+	if err := exec.Command("sync").Run(); err != nil {
+		return fmt.Errorf("waiting for the disk: %w", err)
+	}
+	return nil
+}
+
 // backlog measures with many deliveries that wait for a target that is down: accepting,
 // memory, the start, and how fast they go out when it is up again.
 func (s *settings) backlog(p program) (err error) {
@@ -231,6 +241,9 @@ func (s *settings) backlog(p program) (err error) {
 		return err
 	}
 	t.close()
+	if err := flush(); err != nil {
+		return err
+	}
 	none, err := b.acceptRate(s, "Approved")
 	if err != nil {
 		return err
@@ -239,6 +252,9 @@ func (s *settings) backlog(p program) (err error) {
 		return err
 	}
 	if _, err := c.idle(); err != nil {
+		return err
+	}
+	if err := flush(); err != nil {
 		return err
 	}
 	many, err := b.acceptRate(s, "Approved")
@@ -261,6 +277,9 @@ func (s *settings) backlog(p program) (err error) {
 	}
 	defer t.close()
 	came := t.expect(n)
+	if err := flush(); err != nil {
+		return err
+	}
 	began := time.Now()
 	if c, err = start(p, dir, limits); err != nil {
 		return err
