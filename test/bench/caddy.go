@@ -48,8 +48,7 @@ func (s site) caddyfile(address, admin, queue string) string {
 		level ERROR
 	}
 	event_relay {
-		queue sqlite %s
-		min_free off
+		queue %s
 		source studio {
 			auth api_key query key bench
 			event project_status_change
@@ -79,7 +78,7 @@ http://%s {
 	reverse_proxy /proxy %s
 	respond /respond "ok"
 }
-`, admin, strconv.Quote(queue), s.target, s.relay, address, s.target)
+`, admin, queue, s.target, s.relay, address, s.target)
 }
 
 // start starts a Caddy in a directory, which may hold the queue of an earlier one, and
@@ -96,8 +95,13 @@ func start(p program, dir string, s site) (*caddy, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making a directory for a queue: %w", err)
 	}
+	queue := "sqlite " + strconv.Quote(filepath.Join(dir, "queue")) + "\n\t\tmin_free off"
+	if p.postgres != "" {
+		// Each queue is a schema. The time makes its name one that is not there yet.
+		queue = fmt.Sprintf("postgres %s {\n\t\t\tschema bench_%d\n\t\t}", strconv.Quote(p.postgres), time.Now().UnixNano())
+	}
 	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(s.caddyfile(c.address, c.admin, filepath.Join(dir, "queue"))), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(s.caddyfile(c.address, c.admin, queue)), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the Caddyfile: %w", err)
 	}
 	c.command = exec.Command(p.path, "run", "--config", config, "--adapter", "caddyfile")

@@ -5,6 +5,7 @@
 //	go run ./test/bench -quick	see in some seconds that no event is lost; its times mean nothing
 //	go run ./test/bench -large	print how cost grows: waiting deliveries, rules, actions, body size, queries
 //	go run ./test/bench -against OLD	measure another build of cmd/caddy alternately with this one
+//	go run ./test/bench -postgres DSN	measure with the queue in SQLite and in PostgreSQL alternately
 //
 // Each measure has a Caddy of its own that is started for it, with the same Caddyfile.
 // The CPU time is that of the whole process, read from /proc, so it needs Linux. The
@@ -28,10 +29,16 @@ type settings struct {
 	waiting                       int
 	quick, large                  bool
 	dir, caddy, against, profile  string
+	postgres                      string
 }
 
 // program is a build of cmd/caddy that is measured.
-type program struct{ name, path string }
+type program struct {
+	name, path string
+	// postgres is the data source name of the database for its queues. Without one they
+	// are SQLite's.
+	postgres string
+}
 
 func main() {
 	var s settings
@@ -45,6 +52,7 @@ func main() {
 	flag.StringVar(&s.dir, "dir", "", "where the queues are made, on the disk that is to be measured (default: the directory for temporary files)")
 	flag.StringVar(&s.caddy, "caddy", "", "the build of cmd/caddy to measure (default: it is built from this source)")
 	flag.StringVar(&s.against, "against", "", "another build that is measured alternately with it")
+	flag.StringVar(&s.postgres, "postgres", "", "the data source name of a PostgreSQL database: each measure makes a schema there, and leaves it")
 	flag.StringVar(&s.profile, "profile", "", "a directory for profiles of CPU time and allocations of each measure, for go tool pprof")
 	flag.Parse()
 	if err := run(s); err != nil {
@@ -88,9 +96,14 @@ func (s *settings) programs() ([]program, error) {
 			return nil, fmt.Errorf("building cmd/caddy: %w", err)
 		}
 	}
-	programs := []program{{"now", s.caddy}}
-	if s.against != "" {
-		programs = []program{{"before", s.against}, {"now", s.caddy}}
+	programs := []program{{name: "now", path: s.caddy}}
+	switch {
+	case s.against != "" && s.postgres != "":
+		return nil, errors.New("reading the flags: use -against or -postgres, not both")
+	case s.against != "":
+		programs = []program{{name: "before", path: s.against}, {name: "now", path: s.caddy}}
+	case s.postgres != "":
+		programs = []program{{name: "SQLite", path: s.caddy}, {name: "PostgreSQL", path: s.caddy, postgres: s.postgres}}
 	}
 	for _, p := range programs {
 		if _, err := os.Stat(p.path); err != nil {

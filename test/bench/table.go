@@ -70,6 +70,13 @@ func runTable(s settings, programs []program) error {
 	t.row("accepted ÷ `respond`, per second", "%.2f", ratio("ignored/s", "responded/s"))
 	t.row(fmt.Sprintf("p99 accept at %d/s, ms", steady), "%.1f", of("p99 accept"))
 	t.row(fmt.Sprintf("p99 end to end at %d/s, ms", steady), "%.1f", of("p99 arrive"))
+	if len(programs) == 2 {
+		for _, m := range []measure{delivered, ignored} {
+			first, second := programs[0].name, programs[1].name
+			quotients := figures{first: all[first][m.name+"/s"], second: all[second][m.name+"/s"]}.ratio(second, first)
+			fmt.Printf("| %s per second, %s ÷ %s | | %.2f (%.2f to %.2f) |\n", m.name, second, first, median(quotients), slices.Min(quotients), slices.Max(quotients))
+		}
+	}
 	for _, m := range []measure{delivered, proxied, ignored, responded} {
 		t.row("CPU per event, "+m.name+", µs", "%.0f", of(m.name+" µs"))
 	}
