@@ -1,6 +1,8 @@
 package docs_test
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,6 +12,8 @@ var (
 	messageRow    = regexp.MustCompile("(?m)^\\| (`.*?) \\| ")
 	quoted        = regexp.MustCompile("`([^`]+)`")
 	concatenation = regexp.MustCompile(`"\s*\+\s*"`)
+	mistake       = regexp.MustCompile(`Mistaken\("((?:[^"\\]|\\.)*)"`)
+	beginning     = regexp.MustCompile(`^[^:;(,%]*[^:;(,% ]`)
 	verb          = regexp.MustCompile(`%[a-zA-Z]`)
 )
 
@@ -33,6 +37,37 @@ func TestMessagesExist(t *testing.T) {
 		}
 	}
 	if checked < 80 {
+		t.Errorf("checked only %d messages", checked)
+	}
+}
+
+// TestMistakesOfPostgresHaveRows: what keeps a node from starting has a row in
+// troubleshooting.md.
+func TestMistakesOfPostgresHaveRows(t *testing.T) {
+	manual := read(t, "docs/troubleshooting.md")
+	files, err := filepath.Glob("../../internal/queue/postgres/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range mistake.FindAllStringSubmatch(string(source), -1) {
+			message := strings.ReplaceAll(verb.ReplaceAllString(match[1], "…"), `\"`, `"`)
+			if start, _, _ := strings.Cut(message, "; "); strings.Trim(start, "…") == "" {
+				continue // it is put together from others
+			}
+			checked++
+			// Of its first words, which are read first, as many as a row has.
+			if start := beginning.FindString(message); !strings.Contains(manual, start) {
+				t.Errorf("%s: no row has %q, of %q", file, start, message)
+			}
+		}
+	}
+	if checked < 12 {
 		t.Errorf("checked only %d messages", checked)
 	}
 }
