@@ -17,7 +17,7 @@ import (
 func runLarge(s settings, p program) error {
 	fmt.Print("\n| measure | |\n|---|---|\n")
 	for _, measure := range []func(*settings, program) error{
-		(*settings).rules, (*settings).configured, (*settings).sizes, (*settings).hanging, (*settings).queries, (*settings).backlog,
+		(*settings).rules, (*settings).configured, (*settings).sizes, (*settings).hanging, (*settings).queries, (*settings).pruning, (*settings).backlog,
 	} {
 		if err := measure(&s, p); err != nil {
 			return err
@@ -202,6 +202,34 @@ func (s *settings) queries(p program) error {
 	})
 	if err != nil {
 		return fmt.Errorf("queries: %w", err)
+	}
+	return nil
+}
+
+// pruning measures how fast events are accepted while the history is removed, as it is
+// once a minute, with all that is older than a second.
+func (s *settings) pruning(p program) error {
+	for _, c := range []struct{ name, relay string }{{"nothing else", ""}, {fmt.Sprintf("the removal of %d events", 5*s.events), "retention 1s 64GiB\n"}} {
+		err := s.with(p, c.relay, func(b bench) error {
+			if _, err := post(load{address: b.address, path: relayPath, status: "Pencil", n: 5 * s.events, senders: s.senders, size: s.size, batch: 40}); err != nil {
+				return err
+			}
+			const second = steady / 2
+			p, err := post(load{address: b.address, path: relayPath, status: "Pencil", n: 70 * second, senders: s.senders, size: s.size, rate: second})
+			if err != nil {
+				return err
+			}
+			var worst float64
+			all := p.latencies()
+			for i := 0; i < len(all); i += second {
+				worst = max(worst, quantile(all[i:i+second], 0.99))
+			}
+			say(fmt.Sprintf("accept at %d/s for 70 s beside %s", second, c.name), "p50 %.1f ms, p99 %.1f ms, p99 of the worst second %.1f ms", median(all), quantile(all, 0.99), worst)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("pruning: %w", err)
+		}
 	}
 	return nil
 }
