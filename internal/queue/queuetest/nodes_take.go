@@ -12,34 +12,7 @@ import (
 var nodesTakeTests = map[string]func(*fixture){
 	"of 99 equal entries that are put on three nodes one is stored": func(f *fixture) {
 		nodes := f.three()
-		var done sync.WaitGroup
-		receipts, entries := make([]queue.Receipt, 99), make([]queue.Entry, 99)
-		for i := range entries {
-			entries[i] = f.dedupe("k", "x")
-			done.Go(func() {
-				got, err := nodes[i%3].Put(f.patient(), entries[i:i+1])
-				if err != nil || len(got) != 1 {
-					f.Errorf("Put gave %d receipts and %v", len(got), err)
-					return
-				}
-				receipts[i] = got[0]
-			})
-		}
-		done.Wait()
-		var stored []string
-		for i, r := range receipts {
-			if r.DuplicateOf == "" {
-				stored = append(stored, entries[i].Event.ID)
-			}
-		}
-		if len(stored) != 1 {
-			f.Fatalf("%d of 99 were stored as themselves, want 1", len(stored))
-		}
-		for i, r := range receipts {
-			if r.DuplicateOf != "" && r.DuplicateOf != stored[0] {
-				f.Errorf("receipt %d names %s, want %s", i, r.DuplicateOf, stored[0])
-			}
-		}
+		f.storesOne(99, nodes...)
 		work(nodes, "x", 1, ignored, ignored)
 		f.nothing("x")
 	},

@@ -175,35 +175,7 @@ var dedupeTests = map[string]func(*fixture){
 	},
 
 	"of a hundred at once one is stored": func(f *fixture) {
-		var done sync.WaitGroup
-		receipts := make([]queue.Receipt, 100)
-		entries := make([]queue.Entry, 100)
-		for i := range entries {
-			entries[i] = f.dedupe("k", "x")
-			done.Go(func() {
-				got, err := f.Put(f.patient(), entries[i:i+1])
-				if err != nil {
-					f.Errorf("Put: %v", err)
-					return
-				}
-				receipts[i] = got[0]
-			})
-		}
-		done.Wait()
-		var itself []string
-		for i, r := range receipts {
-			if r.DuplicateOf == "" {
-				itself = append(itself, entries[i].Event.ID)
-			}
-		}
-		if len(itself) != 1 {
-			f.Fatalf("%d of 100 were stored as themselves, want 1", len(itself))
-		}
-		for i, r := range receipts {
-			if r.DuplicateOf != "" && r.DuplicateOf != itself[0] {
-				f.Errorf("receipt %d names %s, want %s", i, r.DuplicateOf, itself[0])
-			}
-		}
+		f.storesOne(100, f)
 		f.take("x", 1)
 		f.nothing("x")
 	},
@@ -225,4 +197,38 @@ func (f *fixture) dedupe(key, action string) queue.Entry {
 	e := f.entry(action)
 	e.DedupeKey, e.DedupeWindow = key, f.Lease()
 	return e
+}
+
+// storesOne puts n entries with the same dedupe key at once on nodes in turn, and checks
+// that one is stored as itself and named by the others.
+func (f *fixture) storesOne(n int, nodes ...*fixture) {
+	f.Helper()
+	var done sync.WaitGroup
+	receipts, entries := make([]queue.Receipt, n), make([]queue.Entry, n)
+	for i := range entries {
+		entries[i] = f.dedupe("k", "x")
+		done.Go(func() {
+			got, err := nodes[i%len(nodes)].Put(f.patient(), entries[i:i+1])
+			if err != nil || len(got) != 1 {
+				f.Errorf("Put gave %d receipts and %v", len(got), err)
+				return
+			}
+			receipts[i] = got[0]
+		})
+	}
+	done.Wait()
+	var itself []string
+	for i, r := range receipts {
+		if r.DuplicateOf == "" {
+			itself = append(itself, entries[i].Event.ID)
+		}
+	}
+	if len(itself) != 1 {
+		f.Fatalf("%d of %d were stored as themselves, want 1", len(itself), n)
+	}
+	for i, r := range receipts {
+		if r.DuplicateOf != "" && r.DuplicateOf != itself[0] {
+			f.Errorf("receipt %d names %s, want %s", i, r.DuplicateOf, itself[0])
+		}
+	}
 }
