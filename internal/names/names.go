@@ -1,5 +1,6 @@
-// Package names says what may be called what, and what this program is called: the alphabet of names, when two names
-// mean the same, and which one a misspelt name was meant to be.
+// Package names says what may be called what, and what this program is called: the
+// alphabet of names, when two names mean the same, and which one a misspelt name was
+// meant to be.
 package names
 
 import (

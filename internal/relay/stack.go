@@ -188,7 +188,7 @@ const storeWithin = 30 * time.Second
 type patience struct {
 	mutex   sync.Mutex
 	shared  context.Context
-	release context.CancelFunc // called by nobody: the time-out releases it
+	release context.CancelFunc // the time-out does its work: requests still wait until then
 	renew   time.Time
 }
 

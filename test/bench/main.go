@@ -100,6 +100,9 @@ func (s *settings) programs() ([]program, error) {
 	switch {
 	case s.against != "" && s.postgres != "":
 		return nil, errors.New("reading the flags: use -against or -postgres, not both")
+	case s.large && s.postgres != "":
+		// A Caddy that is started again would have another schema, and not its backlog.
+		return nil, errors.New("reading the flags: -large measures SQLite alone; leave -postgres out")
 	case s.against != "":
 		programs = []program{{name: "before", path: s.against}, {name: "now", path: s.caddy}}
 	case s.postgres != "":
