@@ -41,10 +41,14 @@ type decoder struct {
 	text  string
 	at    int
 	depth int
-	// members holds the members of the objects being read. Their number must
-	// be known before a map is made, or the map grows again and again.
+	// members holds members of the objects being read, of each object those after
+	// its first fewMembers.
 	members []member
 }
+
+// fewMembers is how many members of an object are held on the stack until the object
+// has been read. Most objects have no more, and cost no memory besides their map.
+const fewMembers = 16
 
 type member struct {
 	name  string
@@ -110,12 +114,12 @@ func (d *decoder) object() (any, error) {
 		return nil, ErrDepth
 	}
 	d.at++
-	first := len(d.members)
-	if d.members == nil {
-		d.members = make([]member, 0, 16)
-	}
+	// The number of members must be known before the map is made, or the map grows
+	// again and again.
+	var few [fewMembers]member
+	first, n := len(d.members), 0
 	c := d.skipSpace()
-	for more := c != '}'; more; {
+	for more := c != '}'; more; n++ {
 		if c != '"' {
 			return nil, d.unexpected("where a member's name should begin")
 		}
@@ -132,7 +136,11 @@ func (d *decoder) object() (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.members = append(d.members, member{name, v})
+		if n < len(few) {
+			few[n] = member{name, v}
+		} else {
+			d.members = append(d.members, member{name, v})
+		}
 		switch d.skipSpace() {
 		case ',':
 			d.at++
@@ -145,7 +153,10 @@ func (d *decoder) object() (any, error) {
 	}
 	d.at++
 	d.depth--
-	object := make(map[string]any, len(d.members)-first)
+	object := make(map[string]any, n)
+	for _, m := range few[:min(n, len(few))] {
+		object[m.name] = m.value
+	}
 	for _, m := range d.members[first:] {
 		object[m.name] = m.value
 	}

@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -48,6 +49,28 @@ func TestDecodeJSON(t *testing.T) {
 	}
 	if _, err := DecodeJSON([]byte(`[` + strings.Repeat(`{"a":[1]},`, 10000) + `1]`)); err != nil {
 		t.Errorf("many values beside each other count as deep: %v", err)
+	}
+}
+
+// TestDecodeObjectsOfAllSizes nests objects of few and of many members in each other:
+// their members are held in different places while they are read.
+func TestDecodeObjectsOfAllSizes(t *testing.T) {
+	object := func(members int, inner string) string {
+		var text strings.Builder
+		for i := range members {
+			fmt.Fprintf(&text, `,"m%d":%s`, i, inner)
+		}
+		// The last of a name wins, wherever the first is held.
+		return "{" + strings.TrimPrefix(text.String()+`,"m0":"last"`, ",") + "}"
+	}
+	for _, outer := range []int{0, 1, 15, 16, 17, 33} {
+		for _, inner := range []int{0, 15, 16, 17, 40} {
+			text := object(outer, object(inner, object(17, "1")))
+			want, _ := referenceDecode([]byte(text))
+			if got, err := DecodeJSON([]byte(text)); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%d members, each with %d: got %v, %v", outer, inner, got, err)
+			}
+		}
 	}
 }
 
