@@ -10,8 +10,11 @@ import "fmt"
 //
 // Body and Fields must hold the types that Event names; a value of another type
 // is stored as null.
-func (e *Event) Record() []byte {
-	w := recordWriter{out: make([]byte, 0, e.recordSize())}
+func (e *Event) Record() []byte { return e.AppendRecord(make([]byte, 0, e.recordSize())) }
+
+// AppendRecord appends what Record returns.
+func (e *Event) AppendRecord(to []byte) []byte {
+	w := recordWriter{out: to, first: true}
 	w.text("method", e.Method)
 	w.text("path", e.Path)
 	w.text("ip", e.IP)
@@ -35,8 +38,8 @@ func (e *Event) Record() []byte {
 	}
 	w.text("parse_error", e.ParseError)
 	w.text("subject_error", e.SubjectError)
-	if len(w.out) == 0 {
-		return []byte("{}")
+	if w.first {
+		w.out = append(w.out, '{')
 	}
 	return append(w.out, '}')
 }
@@ -59,12 +62,15 @@ func (e *Event) recordSize() int {
 	return size
 }
 
-type recordWriter struct{ out []byte }
+type recordWriter struct {
+	out   []byte
+	first bool // no member has been written
+}
 
 func (w *recordWriter) key(name string) {
 	separator := byte(',')
-	if len(w.out) == 0 {
-		separator = '{'
+	if w.first {
+		separator, w.first = '{', false
 	}
 	w.out = append(w.out, separator, '"')
 	w.out = append(w.out, name...)

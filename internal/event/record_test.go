@@ -50,6 +50,12 @@ func TestRecord(t *testing.T) {
 	if got := string(e.Record()); got != want {
 		t.Errorf("the record is\n%s\nwant\n%s", got, want)
 	}
+	if got := string(e.AppendRecord([]byte("before"))); got != "before"+want {
+		t.Errorf("the appended record is\n%s", got)
+	}
+	if got := string(new(event.Event).AppendRecord([]byte("before"))); got != "before{}" {
+		t.Errorf("the appended record of an event without anything is %s", got)
+	}
 	roundTrip(t, e)
 }
 

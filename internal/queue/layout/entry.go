@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/google/uuid"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/rules"
 )
 
 // Entry is what engines store of a queue.Entry, encoded by the caller of Put.
@@ -21,7 +23,7 @@ type Entry struct {
 	Tenant   string
 	Verdict  string
 	Held     []string // rules
-	Record   []byte
+	Record   string
 	Checksum int64  // of record and body
 	Plans    string // the list of its deliveries, empty for none
 
@@ -49,19 +51,42 @@ func EncodeEntry(from *queue.Entry) (e Entry, err error) {
 	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
 		e.Tenant = fmt.Sprint(tenant)
 	}
-	verdict, err := appendVerdict(make([]byte, 0, 256), &from.Verdict)
-	if err != nil {
+	if err := e.encodeTexts(&from.Verdict); err != nil {
 		return e, fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
 	}
-	e.Verdict, e.Held = string(verdict), from.Verdict.Held
-	e.Record = stored.Record()
-	e.Checksum = Checksum(e.Record, stored.RawBody)
+	e.Held = from.Verdict.Held
 	if from.DedupeKey != "" && from.DedupeWindow > 0 {
 		sum := sha256.Sum256([]byte(from.DedupeKey))
 		e.Dedupe, e.Window = true, from.DedupeWindow.Microseconds()
 		copy(e.Key[:], sum[:])
 	}
 	return e, nil
+}
+
+// texts are buffers to encode in. What an entry keeps is copied out of them, in one
+// piece of memory that is no longer than it must be. maxText bounds in bytes what stays
+// allocated.
+var texts = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxText = 64 << 10
+
+// encodeTexts sets Verdict, Record and Checksum.
+func (e *Entry) encodeTexts(verdict *rules.Verdict) error {
+	buffer := texts.Get().(*[]byte)
+	text, err := appendVerdict((*buffer)[:0], verdict)
+	if err != nil {
+		return err
+	}
+	record := len(text)
+	text = e.Event.AppendRecord(text)
+	e.Checksum = Checksum(text[record:], e.Event.RawBody)
+	both := string(text)
+	e.Verdict, e.Record = both[:record], both[record:]
+	if cap(text) <= maxText {
+		*buffer = text
+		texts.Put(buffer)
+	}
+	return nil
 }
 
 // EncodePlans encodes the list of the deliveries, of which there is at least one.

@@ -92,14 +92,25 @@ func separator(i int, begin string) string {
 	return ","
 }
 
+const hexadecimal = "0123456789abcdef"
+
 // appendText appends a text in quotes.
 func appendText(to []byte, text string) []byte {
+	before := len(to)
+	to = append(to, '"')
+	written := 0
 	for i := range len(text) {
-		// What encoding/json escapes, also for HTML, and what is beyond ASCII.
-		if c := text[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		switch c := text[i]; {
+		case c < ' ' || c >= 0x7f:
 			quoted, _ := json.Marshal(text) // a text has no error
-			return append(to, quoted...)
+			return append(to[:before], quoted...)
+		case c == '"' || c == '\\':
+			to = append(append(to, text[written:i]...), '\\', c)
+			written = i + 1
+		case c == '<' || c == '>' || c == '&': // encoding/json has HTML in mind
+			to = append(append(to, text[written:i]...), '\\', 'u', '0', '0', hexadecimal[c>>4], hexadecimal[c&15])
+			written = i + 1
 		}
 	}
-	return append(append(append(to, '"'), text...), '"')
+	return append(append(to, text[written:]...), '"')
 }

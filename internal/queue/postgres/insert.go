@@ -152,7 +152,7 @@ func (c *columns) add(e *entry, kind int32, duplicateOf *[16]byte) {
 	c.parseErrors.addText(e.Event.ParseError)
 	c.subjects.addText(e.Event.Subject)
 	c.verdicts.addRaw(e.Verdict)
-	c.records.addBytes(e.Record)
+	c.records.addRaw(e.Record)
 	c.bodies.addBytes(e.Event.RawBody)
 	c.checksums.addInt64(e.Checksum)
 	if duplicateOf != nil {

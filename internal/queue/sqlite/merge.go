@@ -321,9 +321,9 @@ func (e *merging) times() database.Span {
 }
 
 func (e *merging) write(tx *transaction, id int64, actions map[string]*action) error {
-	entry := entry{record: e.record, Entry: layout.Entry{
+	entry := entry{Entry: layout.Entry{
 		Event: &event.Event{ID: e.uuid, Subject: e.subject, Test: e.test, ParseError: e.parseError, RawBody: e.body}, Kind: e.kind,
-		Received: e.received, Tenant: e.tenant, Verdict: e.verdict, Plans: e.deliveries, Checksum: e.checksum,
+		Received: e.received, Tenant: e.tenant, Verdict: e.verdict, Record: e.record, Plans: e.deliveries, Checksum: e.checksum,
 	}}
 	if err := entry.writeRow(tx, id, e.duplicateOf); err != nil {
 		return err

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -24,28 +25,33 @@ type put struct {
 	refused  error
 	done     chan error
 
-	// one is where entry and receipt of a single event stand, as nearly all calls
-	// have.
-	one struct {
-		entry   [1]entry
-		receipt [1]queue.Receipt
-	}
+	// one is where the entry of a single event stands, as nearly all calls have.
+	one [1]entry
 }
 
-// putOf returns a put of n events.
+// puts are puts that were answered. The writer holds none of them any more.
+var puts = sync.Pool{New: func() any { return &put{done: make(chan error, 1)} }}
+
+// putOf returns a put of n events. Its receipts are the caller's to keep.
 func putOf(n int) *put {
-	p := &put{done: make(chan error, 1)}
-	if p.entries, p.receipts = p.one.entry[:], p.one.receipt[:]; n != 1 {
-		p.entries, p.receipts = make([]entry, n), make([]queue.Receipt, n)
+	p := puts.Get().(*put)
+	if p.entries = p.one[:]; n != 1 {
+		p.entries = make([]entry, n)
 	}
+	p.receipts = make([]queue.Receipt, n)
 	return p
+}
+
+// reuse ends the use of a put that was answered.
+func (p *put) reuse() {
+	*p = put{done: p.done}
+	puts.Put(p)
 }
 
 // entry is one event as it will be stored.
 type entry struct {
 	layout.Entry
-	record string        // in place of Record
-	span   database.Span // the times that may be used to look for it
+	span database.Span // the times that may be used to look for it
 
 	deliveries []scheduler.Delivery
 	actions    []*action
@@ -75,10 +81,12 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 	}
 	select {
 	case err := <-p.done:
+		receipts := p.receipts
+		p.reuse()
 		if err != nil {
 			return nil, fmt.Errorf("storing events: %w", err)
 		}
-		return p.receipts, nil
+		return receipts, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("storing events: they may be stored or not: %w", ctx.Err())
 	}
@@ -89,17 +97,16 @@ func (e *entry) encode(from *queue.Entry) (err error) {
 	if e.Entry, err = layout.EncodeEntry(from); err != nil {
 		return err
 	}
-	e.record, e.Record = string(e.Record), nil
 	e.span = database.Span{Oldest: e.Received, Newest: e.Received}
 	e.span.Include(database.TimeOfUUID(e.Event.ID))
-	if size := len(e.record) + len(e.Event.RawBody) + len(e.Verdict); size > maxRow {
+	if size := len(e.Record) + len(e.Event.RawBody) + len(e.Verdict); size > maxRow {
 		return fmt.Errorf("event %s takes %d bytes; at most %d can be stored", e.Event.ID, size, maxRow)
 	}
 	return e.encodeDeliveries(from.Deliveries)
 }
 
 func (e *entry) size() int64 {
-	return int64(len(e.record) + len(e.Event.RawBody) + len(e.Verdict) + len(e.Plans) + len(e.Event.Subject) + 128)
+	return int64(len(e.Record) + len(e.Event.RawBody) + len(e.Verdict) + len(e.Plans) + len(e.Event.Subject) + 128)
 }
 
 func (e *entry) encodeDeliveries(deliveries []queue.Delivery) (err error) {
@@ -109,7 +116,7 @@ func (e *entry) encodeDeliveries(deliveries []queue.Delivery) (err error) {
 	plans := make([]layout.Plan, len(deliveries))
 	e.deliveries = make([]scheduler.Delivery, len(deliveries))
 	e.due = make([]int64, len(deliveries))
-	size := layout.EventSize(len(e.record), len(e.Event.RawBody))
+	size := layout.EventSize(len(e.Record), len(e.Event.RawBody))
 	for i, d := range deliveries {
 		if plans[i], err = layout.PlanOf(&d, e.Event.ID); err != nil {
 			return err
@@ -233,7 +240,7 @@ func (e *entry) writeRow(tx *transaction, id int64, duplicateOf string) error {
 	database.BindText(s, 8, duplicateOf)
 	s.BindText(9, e.Verdict)
 	database.BindText(s, 10, e.Plans)
-	s.BindText(11, e.record)
+	s.BindText(11, e.Record)
 	if len(e.Event.RawBody) > 0 {
 		s.BindBytes(12, e.Event.RawBody)
 	} else {
