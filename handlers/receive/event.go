@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"github.com/caddy-event-relay/event-relay/internal/event"
 	"github.com/caddy-event-relay/event-relay/internal/names"
 )
@@ -224,7 +222,7 @@ var tooManyRefusal = refuse(http.StatusRequestEntityTooLarge, "the body holds mo
 // reports whether the source knows the name. bodyOnly says that what stands
 // beside the body proves nothing.
 func (req *request) complete(s *source, e *event.Event, rooted, bodyOnly bool, outer, inherited string) (known bool) {
-	e.ID = uuid.Must(uuid.NewV7()).String()
+	e.ID = event.NewID()
 	req.redactBody(s, e, rooted)
 	if body, opened := openTexts(e.Body, 0); opened {
 		e.Body, e.BodyIsRaw = body, false

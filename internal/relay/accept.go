@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
@@ -76,18 +75,14 @@ func (g *Generation) decide(event *event.Event) queue.Entry {
 // Delivery makes a delivery of a configured action for an event, which expires
 // counted from since. Without bound, for an event that cannot be read, it has no
 // order key and does not expire.
-func (g *Generation) Delivery(action string, bound *language.Bound, event string, since time.Time) queue.Delivery {
-	delivery := queue.Delivery{ID: newID(), Action: action}
+func (g *Generation) Delivery(action string, bound *language.Bound, eventID string, since time.Time) queue.Delivery {
+	delivery := queue.Delivery{ID: event.NewID(), Action: action}
 	if bound == nil {
 		return delivery
 	}
 	var err error
 	if delivery.OrderKey, delivery.Expires, err = g.Action(action).Schedule(bound, since); err != nil {
-		g.logger.Debug("order_by failed; the delivery goes in any order", zap.String("event", event), zap.Error(err))
+		g.logger.Debug("order_by failed; the delivery goes in any order", zap.String("event", eventID), zap.Error(err))
 	}
 	return delivery
 }
-
-// newID returns a UUID of version 7. It panics only when the system has no
-// randomness, and then nothing else works either.
-func newID() string { return uuid.Must(uuid.NewV7()).String() }

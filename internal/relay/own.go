@@ -49,7 +49,7 @@ func (g *Generation) OwnEvent(name string, at time.Time, body map[string]any) (*
 		return nil, err
 	}
 	e := &event.Event{
-		ID: newID(), Source: names.RelaySource, Name: name, Received: at,
+		ID: event.NewID(), Source: names.RelaySource, Name: name, Received: at,
 		Headers: map[string][]string{"Content-Type": {"application/json"}},
 		RawBody: raw, BodyIsRaw: true,
 	}
