@@ -123,9 +123,10 @@ func (req *request) readBody(in *intake) ([]byte, error) {
 		// The deadline stays: it also bounds what the server reads of the rest.
 		return nil, req.readFailure(err, in)
 	}
-	if set != nil {
+	if set != nil && (in.charge != nil || req.request.ProtoMajor != 1) {
 		// An expired deadline would end the request's context while the event
-		// is being stored.
+		// is being stored. For HTTP/1, net/http lifts it itself at the end of the
+		// body, where it begins to watch for a sender that leaves.
 		_ = set(time.Time{})
 	}
 	return body, nil

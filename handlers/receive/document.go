@@ -156,7 +156,8 @@ const (
 // decode reads a body. One whose Content-Encoding could not be undone is kept,
 // and read only if it evidently was not encoded at all.
 func (req *request) decode(raw []byte) *document {
-	doc := &document{raw: raw, problem: req.contentProblem}
+	doc := &req.document
+	*doc = document{raw: raw, problem: req.contentProblem}
 	if len(raw) == 0 {
 		return doc
 	}

@@ -243,11 +243,14 @@ func TestBrokenFraming(t *testing.T) {
 func TestDeadlines(t *testing.T) {
 	r := newRelay(t, receive.Options{BodyTimeout: time.Minute}, open(config.Source{}))
 	for name, test := range map[string]struct {
-		body io.Reader
-		want []bool // is there a limit?
+		protocol int
+		body     io.Reader
+		want     []bool // is there a limit?
 	}{
-		"read":   {strings.NewReader("{}"), []bool{true, false}},
-		"failed": {failing{}, []bool{true}},
+		"read":           {2, strings.NewReader("{}"), []bool{true, false}},
+		"failed":         {2, failing{}, []bool{true}},
+		"read, HTTP/1":   {1, strings.NewReader("{}"), []bool{true}}, // net/http lifts it: TestDeadlineIsLifted
+		"failed, HTTP/1": {1, failing{}, []bool{true}},
 	} {
 		var limits []bool
 		from := origin
@@ -259,11 +262,55 @@ func TestDeadlines(t *testing.T) {
 			return nil
 		}
 		request := post("?event=x", "", "")
+		request.ProtoMajor = test.protocol
 		request.Body, request.ContentLength = io.NopCloser(test.body), -1
 		_, _ = r.Receive(request, from)
 		if !slices.Equal(limits, test.want) {
 			t.Errorf("%s: limits %v, want %v", name, limits, test.want)
 		}
+	}
+}
+
+// TestDeadlineIsLifted checks with a real server that a body's time limit does not end
+// a request that is being stored.
+func TestDeadlineIsLifted(t *testing.T) {
+	const limit = 500 * time.Millisecond
+	r := newRelay(t, receive.Options{BodyTimeout: limit}, open(config.Source{}))
+	for name, second := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan error, 1)
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+				from := origin
+				from.SetReadDeadline = http.NewResponseController(w).SetReadDeadline
+				if _, err := r.Receive(request, from); err != nil {
+					ended <- err
+					return
+				}
+				select {
+				case <-request.Context().Done():
+				case <-time.After(limit + limit/2):
+				}
+				ended <- request.Context().Err()
+			}))
+			s.EnableHTTP2 = second
+			s.StartTLS()
+			defer s.Close()
+			for range 2 { // the second on the same connection
+				response, err := s.Client().Post(s.URL+"/listen.php?event=x", "application/json", strings.NewReader("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
+				if second != (response.ProtoMajor == 2) {
+					t.Errorf("the protocol is %s", response.Proto)
+				}
+				if err := <-ended; err != nil {
+					t.Errorf("the request ended while its event was being stored: %v", err)
+				}
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive/auth"
@@ -173,6 +174,19 @@ type request struct {
 
 	// contentProblem is what was wrong with the Content-Encoding.
 	contentProblem string
+
+	// document is where the body stands once it is decoded.
+	document document
+}
+
+// requests are requests that have been received. Nothing that became of them refers
+// to them.
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+// reuse ends the use of a request.
+func (req *request) reuse() {
+	*req = request{}
+	requests.Put(req)
 }
 
 // Receive turns a request into events. Its error is a *Refusal, or wraps
@@ -184,6 +198,7 @@ func (r *Receiver) Receive(request *http.Request, origin Origin) (*Received, err
 		return nil, refuse(http.StatusMethodNotAllowed, "the method is none of %s", Methods)
 	}
 	req := r.begin(request, origin)
+	defer req.reuse()
 	received, err := req.receive()
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		// A copy, because some refusals are shared.
@@ -278,20 +293,17 @@ func (req *request) as(name string) (*Received, error) {
 
 func (r *Receiver) begin(from *http.Request, origin Origin) *request {
 	now := r.options.Now().UTC().Round(0) // without the monotonic clock, as it will be read back
-	return &request{
-		receiver: r,
-		request:  from,
-		origin:   origin,
-		now:      now,
-		client:   origin.Client.Unmap().WithZone(""), // no network contains an address with a zone
-		seen: auth.Request{
-			Header:   from.Header,
-			Query:    parseQuery(from.URL.RawQuery),
-			Segments: segmentsAfter(origin.Mount, from.URL),
-			Now:      now,
-			HasBody:  from.Body != nil && from.Body != http.NoBody,
-		},
+	req := requests.Get().(*request)
+	req.receiver, req.request, req.origin, req.now = r, from, origin, now
+	req.client = origin.Client.Unmap().WithZone("") // no network contains an address with a zone
+	req.seen = auth.Request{
+		Header:   from.Header,
+		Query:    parseQuery(from.URL.RawQuery),
+		Segments: segmentsAfter(origin.Mount, from.URL),
+		Now:      now,
+		HasBody:  from.Body != nil && from.Body != http.NoBody,
 	}
+	return req
 }
 
 // admit finds the sources that allow the sender's address.
