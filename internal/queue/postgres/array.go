@@ -97,6 +97,12 @@ func (a *array) addRaw(text string) {
 // addText adds a text as encodeText writes it, and null for the empty one.
 func (a *array) addText(text string) { a.addRaw(encodeText(text)) }
 
+// sizeOfHeader is how many bytes append puts before the elements.
+const sizeOfHeader = 5 * 4
+
+// size is how many bytes append appends.
+func (a *array) size() int { return sizeOfHeader + len(a.data) }
+
 // append appends the array of elements of a type.
 func (a *array) append(to []byte, element uint32) []byte {
 	nulls := uint32(0)
@@ -110,27 +116,34 @@ func (a *array) append(to []byte, element uint32) []byte {
 }
 
 // arrayCodec is pgx's for arrays of a type, and takes an *array as well.
-type arrayCodec struct{ *pgtype.ArrayCodec }
+type arrayCodec struct {
+	*pgtype.ArrayCodec
+	room *room
+}
 
 func (c arrayCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
 	if _, ok := value.(*array); ok && format == pgtype.BinaryFormatCode {
-		return encodeArray{c.ElementType.OID}
+		return encodeArray{c.ElementType.OID, c.room}
 	}
 	return c.ArrayCodec.PlanEncode(m, oid, format, value)
 }
 
-type encodeArray struct{ element uint32 }
+type encodeArray struct {
+	element uint32
+	room    *room
+}
 
 func (p encodeArray) Encode(value any, to []byte) ([]byte, error) {
-	return value.(*array).append(to, p.element), nil
+	a := value.(*array)
+	return a.append(p.room.grow(to, a.size()), p.element), nil
 }
 
 // takesArrays makes a connection take an *array wherever a statement is given an array.
-func takesArrays(types *pgtype.Map) {
+func takesArrays(types *pgtype.Map, room *room) {
 	for _, oid := range []uint32{pgtype.BoolArrayOID, pgtype.Int2ArrayOID, pgtype.Int4ArrayOID, pgtype.Int8ArrayOID, pgtype.TextArrayOID, pgtype.ByteaArrayOID, pgtype.UUIDArrayOID} {
 		if known, ok := types.TypeForOID(oid); ok {
 			if codec, ok := known.Codec.(*pgtype.ArrayCodec); ok {
-				types.RegisterType(&pgtype.Type{Name: known.Name, OID: oid, Codec: arrayCodec{codec}})
+				types.RegisterType(&pgtype.Type{Name: known.Name, OID: oid, Codec: arrayCodec{codec, room}})
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func TestArraysAreAsPgxEncodesThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		takesArrays(types)
+		takesArrays(types, &room{})
 		a := &array{}
 		test.add(a)
 		got, err := types.Encode(test.oid, pgtype.BinaryFormatCode, a, []byte("before"))

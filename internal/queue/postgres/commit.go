@@ -284,7 +284,7 @@ func (db *DB) store(session *session, batch []*put) error {
 	var done inserted
 	clearWarnings(conn)
 	if !dedupes {
-		done, err = db.insert(ctx, conn, c, entries, kinds, nil)
+		done, err = db.insert(ctx, conn, conn, c, entries, kinds, nil)
 	} else {
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			repeated, err := originals(ctx, tx, entries)
@@ -297,7 +297,7 @@ func (db *DB) store(session *session, batch []*put) error {
 					receipts[i].DuplicateOf = uuid.UUID(*original).String()
 				}
 			}
-			done, err = db.insert(ctx, tx, c, entries, kinds, repeated)
+			done, err = db.insert(ctx, conn, tx, c, entries, kinds, repeated)
 			return err
 		})
 	}
@@ -316,7 +316,7 @@ type sender interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-func (db *DB) insert(ctx context.Context, to sender, c *columns, entries []*entry, kinds map[layout.Kind]int32, repeated map[*entry]*[16]byte) (done inserted, err error) {
+func (db *DB) insert(ctx context.Context, conn *pgx.Conn, to sender, c *columns, entries []*entry, kinds map[layout.Kind]int32, repeated map[*entry]*[16]byte) (done inserted, err error) {
 	c.clear()
 	for _, e := range entries {
 		c.add(e, kinds[kindOf(e, repeated[e] != nil)], repeated[e])
@@ -324,6 +324,7 @@ func (db *DB) insert(ctx context.Context, to sender, c *columns, entries []*entr
 	c.count(entries, func(i int) bool { return repeated[entries[i]] != nil })
 	b := &pgx.Batch{}
 	c.queue(db, b)
+	makeRoom(conn, b)
 	results := to.SendBatch(ctx, b)
 	done, err = c.read(results)
 	if closeErr := results.Close(); err == nil {
@@ -355,9 +356,11 @@ func flatten(batch []*put) (entries []*entry, receipts []*queue.Receipt, dedupes
 // prepareEntries stores the actions and kinds that are new, and returns the kinds.
 func (db *DB) prepareEntries(ctx context.Context, q querier, entries []*entry) (map[layout.Kind]int32, error) {
 	var lanes []*lane
-	wanted := make([]layout.Kind, 0, len(entries))
+	var wanted []layout.Kind
 	for _, e := range entries {
-		wanted = append(wanted, e.Kind)
+		if len(wanted) == 0 || e.Kind != wanted[len(wanted)-1] { // most come many times
+			wanted = append(wanted, e.Kind)
+		}
 		if e.Dedupe {
 			wanted = append(wanted, kindOf(e, true))
 		}

@@ -209,6 +209,9 @@ func (db *DB) lose(delivery int64) {
 // waiting, and those that a change may forbid, go back to the table. DB.mu is held.
 func (db *DB) hand(l *lane, n int) (leases []queue.Lease) {
 	now := db.now()
+	if most := min(n, len(l.ready)); most > 0 {
+		leases = make([]queue.Lease, 0, most)
+	}
 	for len(leases) < n && len(l.ready) > 0 {
 		first := l.ready[0]
 		if first.expires.Sub(now) < db.options.Lease*2/3 || !db.lends(l, first.mark) {

@@ -90,7 +90,7 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 		if _, err := conn.PgConn().Exec(ctx, set).ReadAll(); err != nil {
 			return fmt.Errorf("preparing a session: %w", err)
 		}
-		takesArrays(conn.TypeMap())
+		takesArrays(conn.TypeMap(), roomOf(conn))
 		return nil
 	}
 	return config, nil

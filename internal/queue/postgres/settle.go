@@ -333,6 +333,7 @@ func (db *DB) commitSettlements(ctx context.Context, session *session, batch []*
 	}
 	done := make(map[int64]bool, len(batch))
 	write := func(to sender) error {
+		makeRoom(conn, first)
 		results := to.SendBatch(ctx, first)
 		err := readSettled(results, done, len(hashes) > 0)
 		if closeErr := results.Close(); err == nil {
