@@ -9,10 +9,15 @@ import (
 // array is an array that a statement is given, in the form in which the server takes it.
 // The statements that are run for each event have dozens of them: to let pgx encode
 // slices costs several times as much, and leaves as much garbage as the events are long.
+//
+// Nulls at its end are left out: arrays are unnested side by side with one that has no
+// nulls, and the server fills up the shorter ones. Many arrays are nothing but nulls, and
+// cost nothing.
 type array struct {
-	n    int
-	null bool
-	data []byte // of the elements: the length of each, and what it is
+	n     int
+	nulls int // at the end, not in data
+	null  bool
+	data  []byte // of the elements: the length of each, and what it is
 }
 
 // keptOfArray is the memory that an array keeps for its next use.
@@ -23,17 +28,21 @@ func (a *array) clear() {
 	if cap(a.data) > keptOfArray {
 		a.data = nil
 	}
-	a.n, a.null, a.data = 0, false, a.data[:0]
+	a.n, a.nulls, a.null, a.data = 0, 0, false, a.data[:0]
 }
 
 func (a *array) element(size int) {
+	for ; a.nulls > 0; a.nulls-- {
+		a.null = true
+		a.data = append(a.data, 0xff, 0xff, 0xff, 0xff)
+	}
 	a.n++
 	a.data = binary.BigEndian.AppendUint32(a.data, uint32(size))
 }
 
 func (a *array) addNull() {
-	a.n, a.null = a.n+1, true
-	a.data = append(a.data, 0xff, 0xff, 0xff, 0xff)
+	a.n++
+	a.nulls++
 }
 
 func (a *array) addBool(b bool) {
@@ -109,7 +118,7 @@ func (a *array) append(to []byte, element uint32) []byte {
 	if a.null {
 		nulls = 1
 	}
-	for _, part := range [...]uint32{1, nulls, element, uint32(a.n), 1} { // dimensions, …, the number of the first
+	for _, part := range [...]uint32{1, nulls, element, uint32(a.n - a.nulls), 1} { // dimensions, …, the number of the first
 		to = binary.BigEndian.AppendUint32(to, part)
 	}
 	return append(to, a.data...)

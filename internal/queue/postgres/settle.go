@@ -171,12 +171,13 @@ func (db *DB) writeSettlements(session *session, batch []*settlement, back []*le
 var settleLeases = settling(false)
 
 // settleFresh is settleLeases for deliveries that have ended at their first attempt, of
-// which nothing is noted yet. Most are such, and it costs less.
+// which nothing is noted yet. Most are such, and it costs less. Only one part of it reads
+// what it is given, so the server does not store that apart.
 var settleFresh = settling(true)
 
 func settling(fresh bool) string {
 	const (
-		head = `WITH s AS MATERIALIZED (
+		head = `WITH s AS (
 		SELECT unnest($1::integer[]) AS action, unnest($2::bigint[]) AS delivery, unnest($3::integer[]) AS lease, unnest($4::smallint[]) AS state, unnest($5::bigint[]) AS delay,
 			unnest($6::bigint[]) AS began, unnest($7::bigint[]) AS took, unnest($8::integer[]) AS status, unnest($9::text[]) AS error, unnest($10::bytea[]) AS request,
 			unnest($11::bytea[]) AS response, unnest($12::text[]) AS empty, unnest($13::boolean[]) AS test, unnest($14::bigint[]) AS since
@@ -242,16 +243,19 @@ func (c *settleColumns) clear() {
 
 func (c *settleColumns) add(s *settlement, now time.Time) {
 	c.fresh = c.fresh && s.fresh && s.state != layout.Pending
-	delay := int64(0)
-	if s.again.After(now) {
-		// In a time and not at one: clocks of machines differ.
-		delay = (s.again.Sub(now) + time.Microsecond - 1).Microseconds()
-	}
 	c.actions.addInt32(s.lane.id)
 	c.deliveries.addInt64(s.delivery)
 	c.leases.addInt32(s.number)
 	c.states.addInt16(s.state)
-	c.delays.addInt64(min(delay, layout.Behind/2))
+	switch {
+	case s.state != layout.Pending:
+		c.delays.addNull()
+	case s.again.After(now):
+		// In a time and not at one: clocks of machines differ.
+		c.delays.addInt64(min((s.again.Sub(now) + time.Microsecond - 1).Microseconds(), layout.Behind/2))
+	default:
+		c.delays.addInt64(0)
+	}
 	c.tests.addBool(s.test)
 	if s.since != 0 {
 		c.since.addInt64(s.since)
