@@ -66,6 +66,9 @@ func TestOlderNodesGoOnWhileTheSchemaIsAddedTo(t *testing.T) {
 			t.Errorf("node %s has the troubles %+v", db.Node(), troubles)
 		}
 	}
+	if err := newer.flush(t.Context()); err != nil { // the backlog is read from the tables
+		t.Error(err)
+	}
 	if backlog, err := newer.Backlog(t.Context()); err != nil || len(backlog) > 0 || delivered < 5 {
 		t.Errorf("after %d deliveries %+v wait, %v", delivered, backlog, err)
 	}
