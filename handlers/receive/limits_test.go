@@ -274,7 +274,7 @@ func TestDeadlines(t *testing.T) {
 // TestDeadlineIsLifted checks with a real server that a body's time limit does not end
 // a request that is being stored.
 func TestDeadlineIsLifted(t *testing.T) {
-	const limit = 500 * time.Millisecond
+	const limit = time.Second
 	r := newRelay(t, receive.Options{BodyTimeout: limit}, open(config.Source{}))
 	for name, second := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
