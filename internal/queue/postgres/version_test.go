@@ -25,7 +25,9 @@ CREATE TABLE later (id bigint PRIMARY KEY);
 // It changes what this program knows, so it does not run beside others.
 func TestOlderNodesGoOnWhileTheSchemaIsAddedTo(t *testing.T) {
 	dsn, schema := pgtest.Schema(t)
-	store := func(node string) Store { return Store{DSN: dsn, Schema: schema, Node: node} }
+	// A node leases what it stores when nothing is before it. Nothing takes on the newer
+	// node at first, and the older one then waits until the lease is over.
+	store := func(node string) Store { return Store{DSN: dsn, Schema: schema, Node: node, Lease: MinLease} }
 	old := opened(t, store("old"))
 
 	stop := make(chan struct{})
