@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -48,13 +49,17 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 	}}
 }
 
+// exit is done once Caddy exits. Caddy stops its apps in any order: calls must end
+// whether the server or the relay is stopped first.
+var exit, exiting = context.WithCancel(context.Background())
+
 // findRelay finds the relay of the newest configuration.
 func findRelay() (api.Running, error) {
 	newest := generations.Newest()
 	if newest == nil {
 		return api.Running{}, api.ErrNoRelay
 	}
-	return api.Running{Runtime: newest.Runtime(), Ending: newest.Removed(), ReadCaddyfile: caddyfile.Read}, nil
+	return api.Running{Runtime: newest.Runtime(), Ending: newest.Removed(), Exit: exit, ReadCaddyfile: caddyfile.Read}, nil
 }
 
 // Interface guards

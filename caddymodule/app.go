@@ -123,6 +123,9 @@ func (a *App) Start() error {
 // returns at once on a reload; when Caddy exits it waits for the attempts in
 // flight.
 func (a *App) Stop() error {
+	if caddy.Exiting() {
+		exiting() // before calls find that no configuration is in service
+	}
 	generations.Remove(a.generation)
 	if runtime := a.generation.Runtime(); runtime != nil && caddy.Exiting() {
 		ctx, cancel := context.WithTimeout(context.Background(), grace)

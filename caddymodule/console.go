@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -48,10 +47,6 @@ type consoleState struct {
 	handler http.Handler
 	ending  chan struct{}
 	end     func()
-
-	// exit is done when the server shuts down because Caddy exits.
-	exit    context.Context
-	exiting context.CancelFunc
 }
 
 // CaddyModule returns the Caddy module information.
@@ -85,7 +80,6 @@ func (c *Console) Provision(ctx caddy.Context) error {
 
 	c.ending = make(chan struct{})
 	c.end = sync.OnceFunc(func() { close(c.ending) })
-	c.exit, c.exiting = context.WithCancel(context.Background())
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		// The server waits for its requests before the relay is told to stop, and
 		// live views do not end by themselves. What takes long goes on over a reload,
@@ -93,7 +87,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 		server.RegisterOnShutdown(func() {
 			c.end()
 			if caddy.Exiting() {
-				c.exiting()
+				exiting()
 			}
 		})
 	}
@@ -103,7 +97,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 
 func (c *Console) find() (api.Running, error) {
 	running, err := findRelay()
-	running.Ending, running.Exit = c.ending, c.exit
+	running.Ending = c.ending
 	return running, err
 }
 

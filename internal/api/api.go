@@ -164,9 +164,9 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, path string) error {
 		return &Error{Status: http.StatusServiceUnavailable, Err: fmt.Errorf("finding the relay: %w", err)}
 	}
 	if running.Exit != nil {
-		ctx, cancel := context.WithCancelCause(r.Context())
-		defer cancel(nil)
-		defer context.AfterFunc(running.Exit, func() { cancel(errExit) })()
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(running.Exit, cancel)()
 		r = r.WithContext(ctx)
 	}
 	c := &call{Running: &running, api: a, w: w, r: r, name: name, began: time.Now()}
@@ -275,8 +275,9 @@ func list[T any](of []T) []T {
 
 // failed finds the status for an error of the call.
 func (c *call) failed(err error) *Error {
-	if cause := context.Cause(c.r.Context()); errors.Is(cause, errExit) {
-		return &Error{Status: http.StatusServiceUnavailable, Err: cause}
+	// Not the context of the call: it may hear of the exit later than the call ends.
+	if c.Exit != nil && c.Exit.Err() != nil {
+		return &Error{Status: http.StatusServiceUnavailable, Err: errExit}
 	}
 	return AsError(err)
 }

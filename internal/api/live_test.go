@@ -191,7 +191,7 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := httptest.NewRecorder()
-			c := &call{w: answer, r: httptest.NewRequest(http.MethodPost, "/", nil)}
+			c := &call{Running: new(Running), w: answer, r: httptest.NewRequest(http.MethodPost, "/", nil)}
 			if err := c.long(test.do); err != nil {
 				WriteError(answer, err)
 			} else if got := answer.Header().Get("Content-Type"); got != "application/x-ndjson" || !answer.Flushed {
@@ -206,7 +206,7 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 
 // TestLongCallsEndWithTheirReader: nobody is told what they do any more.
 func TestLongCallsEndWithTheirReader(t *testing.T) {
-	c := &call{w: &stuck{ResponseWriter: httptest.NewRecorder()}, r: httptest.NewRequest(http.MethodPost, "/", nil)}
+	c := &call{Running: new(Running), w: &stuck{ResponseWriter: httptest.NewRecorder()}, r: httptest.NewRequest(http.MethodPost, "/", nil)}
 	_ = c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
 		progress(replay.Progress{Done: 1})
 		if ctx.Err() == nil {
@@ -229,6 +229,13 @@ func TestCallsEndWhenCaddyExits(t *testing.T) {
 	}
 	routes = []route{
 		{method: http.MethodGet, path: "at-once", serve: func(c *call) error { return c.long(endless) }},
+		// One that fails because the relay is stopped first.
+		{method: http.MethodGet, path: "stopped-first", serve: func(c *call) error {
+			return c.long(func(context.Context, func(replay.Progress)) (any, error) {
+				leave()
+				return nil, relay.ErrNotInService
+			})
+		}},
 		{method: http.MethodGet, path: "on-the-way", serve: func(c *call) error {
 			return c.long(func(ctx context.Context, progress func(replay.Progress)) (any, error) {
 				progress(replay.Progress{Done: 1})
@@ -237,7 +244,7 @@ func TestCallsEndWhenCaddyExits(t *testing.T) {
 		}},
 	}
 	api := NewAPI(func() (Running, error) { return Running{Exit: exit, Runtime: new(relay.Runtime)}, nil })
-	for path, status := range map[string]int{"/at-once": http.StatusServiceUnavailable, "/on-the-way": http.StatusOK} {
+	for path, status := range map[string]int{"/at-once": http.StatusServiceUnavailable, "/stopped-first": http.StatusServiceUnavailable, "/on-the-way": http.StatusOK} {
 		answer := httptest.NewRecorder()
 		api.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
 		if answer.Code != status || !strings.HasSuffix(answer.Body.String(), `{"error":"the server is exiting; what was done until then stays done"}`+"\n") {
@@ -251,7 +258,7 @@ func TestCallsEndWhenCaddyExits(t *testing.T) {
 func TestStuckWritesEndWithTheCall(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	limits := make(limitsOf, 2)
-	c := &call{r: httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)}
+	c := &call{Running: new(Running), r: httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)}
 	c.w = struct {
 		*httptest.ResponseRecorder
 		limitsOf
@@ -280,7 +287,7 @@ func TestEndOfACallLeavesTheConnectionAlone(t *testing.T) {
 	for range 500 {
 		ctx, end := context.WithCancel(t.Context())
 		last := new(lastLimit)
-		c := &call{r: httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)}
+		c := &call{Running: new(Running), r: httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)}
 		c.w = struct {
 			*httptest.ResponseRecorder
 			*lastLimit

@@ -222,6 +222,12 @@ func TestExitEndsLongCalls(t *testing.T) {
 			t.Fatalf("events are answered with %d %s", status, answer)
 		}
 	}
+	// Each event takes milliseconds to decide, all of them more than half a minute: the
+	// call must not end before the exit, however fast the machine is.
+	slow := strings.Replace(consoleCaddyfile(machine, "slow"), "\tevent_relay {\n", "\tevent_relay {\n\t\ton * {\n\t\t\twhen \"any(1..10000, # == body.number)\"\n\t\t\tignore\n\t\t}\n", 1)
+	if status, answer := caddy.load(slow); status != http.StatusOK {
+		t.Fatalf("loading a slow rule is answered with %d %s", status, answer)
+	}
 	request, err := http.NewRequest("POST", "http://"+machine.site+"/console/api/decide", strings.NewReader(`{"filter":{},"dry_run":true}`))
 	if err != nil {
 		t.Fatal(err)
