@@ -49,6 +49,13 @@ const (
 // That it cannot be counted is no error: the switch is turned.
 func Turn(ctx context.Context, runtime *relay.Runtime, s queue.Switch, during time.Duration) (Turned, error) {
 	before := slices.Clone(runtime.Switches())
+	// What waits is counted before the switch is turned: after that it goes out, and
+	// what is fast would be missing.
+	var waiting []queue.Backlog
+	var uncounted error
+	if !s.Off {
+		waiting, uncounted = runtime.Store().Backlog(ctx)
+	}
 	now, err := runtime.Turn(ctx, s, during)
 	turned := Turned{Switch: now}
 	if err != nil || now.Off {
@@ -58,22 +65,22 @@ func Turn(ctx context.Context, runtime *relay.Runtime, s queue.Switch, during ti
 	if was < 0 {
 		return turned, nil
 	}
-	if turned.Meanwhile, err = meanwhile(ctx, runtime, before[was]); err != nil {
-		runtime.Logger().Warn("counting what gathered while something was switched off: " + err.Error())
+	if uncounted == nil {
+		turned.Meanwhile, uncounted = meanwhile(ctx, runtime, before[was], waiting)
+	}
+	if uncounted != nil {
+		runtime.Logger().Warn("counting what gathered while something was switched off: " + uncounted.Error())
 		turned.Meanwhile = nil
 	}
 	return turned, nil
 }
 
-// meanwhile counts what gathered since a switch was turned off.
-func meanwhile(ctx context.Context, runtime *relay.Runtime, was queue.Switch) (*Meanwhile, error) {
+// meanwhile counts what gathered since a switch was turned off, of what waited when it
+// was turned on.
+func meanwhile(ctx context.Context, runtime *relay.Runtime, was queue.Switch, waiting []queue.Backlog) (*Meanwhile, error) {
 	m := &Meanwhile{}
 	if was.Kind != queue.SwitchEvent {
-		backlog, err := runtime.Store().Backlog(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, line := range backlog {
+		for _, line := range waiting {
 			if (was.Kind == queue.SwitchAll || line.Action == was.Name) && relay.HeldBy(runtime, line.Action) == nil {
 				m.Deliveries += line.Count
 				m.Expires = m.Expires || expires(runtime, line.Action)
