@@ -112,9 +112,10 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("only %d events fitted", stored)
 	}
 	// Settlements that do not fit stay in memory. Their action waits, so that
-	// there is an end to them; nothing else does.
-	leases := takeN(t, db, "x", 30)
-	request := strings.Repeat("z", 3000)
+	// there is an end to them; nothing else does. Each is larger than an event, or the
+	// first might find room where no event did, and be pruned with the others.
+	leases := takeN(t, db, "x", 10)
+	request := strings.Repeat("z", 16_000)
 	for _, l := range leases {
 		if err := db.Settle(l.Token, queue.Settlement{State: queue.Delivered, Attempt: &queue.Attempt{Began: time.Now(), Status: 200, Request: request}}); err != nil {
 			t.Fatal(err)
