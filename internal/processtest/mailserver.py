@@ -23,7 +23,8 @@ secured.load_cert_chain(options.certificate, options.key)
 
 
 def say(kind, value):
-    print(kind, json.dumps(value), flush=True)
+    sys.stdout.write(f"{kind} {json.dumps(value)}\n")
+    sys.stdout.flush()
 
 
 class Handler:

@@ -91,8 +91,8 @@ func Start(t *testing.T, command *exec.Cmd) *Process {
 	return p
 }
 
-// Ready waits until the program has printed a text, and fails the test if it
-// ends before.
+// Ready waits until the program has printed a line with a text, to its end, and fails
+// the test if the program ends before. A program may write a line in several pieces.
 func (p *Process) Ready(text string) {
 	p.t.Helper()
 	WaitFor(p.t, fmt.Sprintf("%s to print %q", p.command, text), func() bool {
@@ -101,7 +101,8 @@ func (p *Process) Ready(text string) {
 			p.t.Fatalf("%s ended with %s", p.command, p.State())
 		default:
 		}
-		return strings.Contains(p.Output.String(), text)
+		_, rest, found := strings.Cut(p.Output.String(), text)
+		return found && strings.Contains(rest, "\n")
 	})
 }
 
