@@ -67,6 +67,9 @@ type DB struct {
 	backingUp  sync.Mutex
 	merging    sync.Mutex
 	verifying  sync.Mutex
+	// puts holds puts that were answered, for the next. It is this database's own,
+	// because a channel of a synctest bubble may not leave it.
+	puts sync.Pool
 
 	// What memory knows of deliveries, and what waits for the writer.
 	mu          sync.Mutex

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
@@ -29,12 +28,12 @@ type put struct {
 	one [1]entry
 }
 
-// puts are puts that were answered. The writer holds none of them any more.
-var puts = sync.Pool{New: func() any { return &put{done: make(chan error, 1)} }}
-
 // putOf returns a put of n events. Its receipts are the caller's to keep.
-func putOf(n int) *put {
-	p := puts.Get().(*put)
+func (db *DB) putOf(n int) *put {
+	p, again := db.puts.Get().(*put)
+	if !again {
+		p = &put{done: make(chan error, 1)}
+	}
 	if p.entries = p.one[:]; n != 1 {
 		p.entries = make([]entry, n)
 	}
@@ -42,10 +41,10 @@ func putOf(n int) *put {
 	return p
 }
 
-// reuse ends the use of a put that was answered.
-func (p *put) reuse() {
+// reuse ends the use of a put that was answered: the writer does not look at it again.
+func (db *DB) reuse(p *put) {
 	*p = put{done: p.done}
-	puts.Put(p)
+	db.puts.Put(p)
 }
 
 // entry is one event as it will be stored.
@@ -69,7 +68,7 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 	if err := db.takesEvents(); err != nil {
 		return nil, fmt.Errorf("storing events: %w", err)
 	}
-	p := putOf(len(entries))
+	p := db.putOf(len(entries))
 	for i := range entries {
 		if err := p.entries[i].encode(&entries[i]); err != nil {
 			return nil, fmt.Errorf("storing events: %w", err)
@@ -82,7 +81,7 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 	select {
 	case err := <-p.done:
 		receipts := p.receipts
-		p.reuse()
+		db.reuse(p)
 		if err != nil {
 			return nil, fmt.Errorf("storing events: %w", err)
 		}
