@@ -94,9 +94,7 @@ func TestHostThatNoSiteNames(t *testing.T) {
 	const lines = "http://:PORT { bind 127.0.0.1; respond 421 }"
 	want := strings.Replace(lines, ":PORT", port(machine.site), 1)
 	caddy := machine.start(open)
-	if !strings.Contains(caddy.Output.String(), want) {
-		t.Errorf("the log does not have %q:\n%s", want, caddy.Output.String())
-	}
+	caddy.Ready(want)
 	answered := func(want int) {
 		t.Helper()
 		// A reload closes connections that were kept open.

@@ -93,7 +93,7 @@ var brokenNodes = map[string]struct {
 		second(func(n node) node { return changesLater{n} }), "number of switches",
 	},
 	"no call of Take that begins after a pause gives a lease": {
-		first(func(n node) node { return changesLater{n} }), "a call of Take that began after the pause gave",
+		first(func(n node) node { return changesNothing{n} }), "a call of Take that began after the pause gave",
 	},
 	"a switch is obeyed on each node when the command returns": {
 		second(func(n node) node { return obeysNothing{n} }), "calls on node 1",

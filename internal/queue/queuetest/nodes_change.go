@@ -56,7 +56,10 @@ var nodesChangeTests = map[string]func(*fixture){
 			f.putAll(f.entry("x"), f.entry("x"), f.entry("x"))
 			a.change(queue.Change{Switch: off("x")})
 			turns.Add(1)
-			nodes[1].put(f.entry("x"))
+			// More than the calls that began before it can take.
+			for range 2 * len(nodes) {
+				nodes[1].put(f.entry("x"))
+			}
 			calls := began.Load()
 			f.eventually("Take is called", func() bool { return began.Load() > calls+6 })
 			turns.Add(1)
