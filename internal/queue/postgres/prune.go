@@ -100,16 +100,17 @@ var rests = []struct {
 // Prune implements queue.History. It removes events in small steps between which it
 // rests as long as they took. Nodes that prune at once leave each other's alone.
 func (db *DB) Prune(ctx context.Context, before time.Time, size int64) (removed int, err error) {
-	if removed, err = db.prune(ctx, before, size); err != nil {
+	mine, err := db.once(ctx)
+	if err == nil && mine {
+		removed, err = db.prune(ctx, before, size)
+	}
+	if err != nil {
 		return removed, fmt.Errorf("pruning the activity: %w", err)
 	}
 	return removed, nil
 }
 
 func (db *DB) prune(ctx context.Context, before time.Time, size int64) (removed int, err error) {
-	if mine, err := db.once(ctx); err != nil || !mine {
-		return 0, err
-	}
 	if !before.IsZero() {
 		if removed, err = db.pruneWhere(ctx, layout.MicrosUp(before), func() (bool, error) { return true, nil }); err != nil {
 			return removed, err
