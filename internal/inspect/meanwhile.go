@@ -49,11 +49,11 @@ const (
 // That it cannot be counted is no error: the switch is turned.
 func Turn(ctx context.Context, runtime *relay.Runtime, s queue.Switch, during time.Duration) (Turned, error) {
 	before := slices.Clone(runtime.Switches())
-	// What waits is counted before the switch is turned: after that it goes out, and
-	// what is fast would be missing.
+	// What waits is read before the switch is turned: after that it goes out, and what is
+	// fast would be missing. For the switch of an event no delivery waits.
 	var waiting []queue.Backlog
 	var uncounted error
-	if !s.Off {
+	if !s.Off && s.Kind != queue.SwitchEvent {
 		waiting, uncounted = runtime.Store().Backlog(ctx)
 	}
 	now, err := runtime.Turn(ctx, s, during)
@@ -75,16 +75,14 @@ func Turn(ctx context.Context, runtime *relay.Runtime, s queue.Switch, during ti
 	return turned, nil
 }
 
-// meanwhile counts what gathered since a switch was turned off, of what waited when it
-// was turned on.
+// meanwhile counts what gathered while a switch was off: the deliveries that waited for
+// it, of all that were waiting when it was turned on, and the events.
 func meanwhile(ctx context.Context, runtime *relay.Runtime, was queue.Switch, waiting []queue.Backlog) (*Meanwhile, error) {
 	m := &Meanwhile{}
-	if was.Kind != queue.SwitchEvent {
-		for _, line := range waiting {
-			if (was.Kind == queue.SwitchAll || line.Action == was.Name) && relay.HeldBy(runtime, line.Action) == nil {
-				m.Deliveries += line.Count
-				m.Expires = m.Expires || expires(runtime, line.Action)
-			}
+	for _, line := range waiting {
+		if (was.Kind == queue.SwitchAll || line.Action == was.Name) && relay.HeldBy(runtime, line.Action) == nil {
+			m.Deliveries += line.Count
+			m.Expires = m.Expires || expires(runtime, line.Action)
 		}
 	}
 	if was.Kind == queue.SwitchAction {
