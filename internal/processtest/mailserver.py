@@ -5,7 +5,6 @@ import argparse
 import asyncio
 import json
 import ssl
-import sys
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
@@ -23,8 +22,7 @@ secured.load_cert_chain(options.certificate, options.key)
 
 
 def say(kind, value):
-    sys.stdout.write(f"{kind} {json.dumps(value)}\n")
-    sys.stdout.flush()
+    print(kind, json.dumps(value), flush=True)
 
 
 class Handler:
