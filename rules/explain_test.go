@@ -193,7 +193,7 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 
 func decoded(tb testing.TB, text string) any {
 	tb.Helper()
-	value, err := event.DecodeJSON([]byte(text))
+	value, err := event.DecodeJSON(text)
 	if err != nil {
 		tb.Fatal(err)
 	}

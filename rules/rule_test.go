@@ -196,7 +196,7 @@ func TestDecide(t *testing.T) {
 			e := &event.Event{}
 			e.Source, e.Name, _ = strings.Cut(test.event, ":")
 			if test.body != "" {
-				if e.Body, err = event.DecodeJSON([]byte(test.body)); err != nil {
+				if e.Body, err = event.DecodeJSON(test.body); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -137,7 +137,7 @@ func TestRecovery(t *testing.T) {
 		{`["x", truth, 12`, `[null]`},
 	} {
 		e := r.one(t, post("?event=x", "application/json", test.text))
-		want, err := event.DecodeJSON([]byte(test.want))
+		want, err := event.DecodeJSON(test.want)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func TestFormKeys(t *testing.T) {
 		{"a" + strings.Repeat("[x]", 64) + "=1", strings.Repeat(`{"x":`, 0) + `{"a":` + strings.Repeat(`{"x":`, 64) + `"1"` + strings.Repeat("}", 65)},
 		{"a" + strings.Repeat("[x]", 65) + "=1", `{"a` + strings.Repeat("[x]", 65) + `":"1"}`},
 	} {
-		want := must(event.DecodeJSON([]byte(test.want)))
+		want := must(event.DecodeJSON(test.want))
 		var multipart strings.Builder
 		for _, pair := range strings.Split(test.form, "&") {
 			key, value, _ := strings.Cut(pair, "=")

@@ -29,7 +29,7 @@ func openTexts(value any, openings int) (any, bool) {
 		if openings == maxOpenings || !mayHoldJSON(v) {
 			break
 		}
-		inner, err := event.DecodeJSON([]byte(v))
+		inner, err := event.DecodeJSON(v)
 		if err != nil {
 			break
 		}

@@ -50,14 +50,16 @@ func unescape(text string) string {
 	return escape.DecodePercent(strings.ReplaceAll(text, "+", " "))
 }
 
-// parseQuery reads a URL's query. Keys that came more than once keep all their
-// values.
-func parseQuery(text string) map[string][]string {
+// parseQuery reads a URL's query into an empty map, or a new one if that is nil. Keys
+// that came more than once keep all their values. Without a query it returns nil.
+func parseQuery(text string, query map[string][]string) map[string][]string {
 	if text == "" {
 		return nil
 	}
 	pairs := strings.Count(text, "&") + 1
-	query := make(map[string][]string, pairs)
+	if query == nil {
+		query = make(map[string][]string, pairs)
+	}
 	values := make([]string, 0, pairs) // one allocation for all
 	eachPair(text, func(key, value string) {
 		key, value = validText(key), validText(value)

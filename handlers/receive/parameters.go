@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -119,7 +120,7 @@ func numberOf(value any) any {
 		if text == "" || text[0] != '-' && !isDigit(text[0]) {
 			return nil
 		}
-		switch number, _ := event.DecodeJSON([]byte(text)); number.(type) {
+		switch number, _ := event.DecodeJSON(text); number.(type) {
 		case int64, json.Number:
 			return number
 		}
@@ -169,16 +170,16 @@ func setTimes(parameters *event.Parameters, given event.Parameters, received tim
 	case hasDay && hasClock:
 		at = clock.On(day).In(zone)
 	}
+	second := secondOf(at, zone)
 	parameters[event.UnixTime] = given[event.UnixTime]
 	if given[event.UnixTime] == nil {
-		parameters[event.UnixTime] = at.Unix()
+		parameters[event.UnixTime] = second.unix
 	}
-	local := at.In(zone)
 	switch {
 	case hasDay:
 		parameters[event.Date] = sameOr(given[event.Date], day.Date())
 	case given[event.Date] == nil:
-		parameters[event.Date] = local.Format(time.DateOnly)
+		parameters[event.Date] = second.date
 	default:
 		parameters[event.Date] = given[event.Date]
 	}
@@ -186,10 +187,32 @@ func setTimes(parameters *event.Parameters, given event.Parameters, received tim
 	case hasClock:
 		parameters[event.Time] = sameOr(given[event.Time], clock.Clock())
 	case given[event.Time] == nil:
-		parameters[event.Time] = local.Format(time.TimeOnly)
+		parameters[event.Time] = second.clock
 	default:
 		parameters[event.Time] = given[event.Time]
 	}
+}
+
+// second is a second in a zone, as the values of the parameters date, time and
+// unix_time.
+type second struct {
+	zone              *time.Location
+	at                int64
+	date, clock, unix any
+}
+
+// newest is the second that was asked for last. Most events of a source have the times of
+// their receipt, and at a high rate many share them.
+var newest atomic.Pointer[second]
+
+func secondOf(at time.Time, zone *time.Location) *second {
+	s, unix := newest.Load(), at.Unix()
+	if s == nil || s.at != unix || s.zone != zone {
+		local := at.In(zone)
+		s = &second{zone: zone, at: unix, date: local.Format(time.DateOnly), clock: local.Format(time.TimeOnly), unix: unix}
+		newest.Store(s)
+	}
+	return s
 }
 
 // sameOr returns the given value if it is that text, which costs no new one.

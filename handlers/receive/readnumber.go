@@ -63,7 +63,7 @@ func readNumber(text string, duration bool) any {
 	if hasFraction {
 		whole += "." + fraction
 	}
-	switch number, _ := event.DecodeJSON([]byte(whole)); number.(type) {
+	switch number, _ := event.DecodeJSON(whole); number.(type) {
 	case int64, json.Number:
 		return number
 	}

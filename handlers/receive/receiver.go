@@ -163,8 +163,10 @@ type request struct {
 	places [8]*source
 	room   [8]proof
 
-	// seen is what credentials may look at.
-	seen auth.Request
+	// seen is what credentials may look at. query is its map when it is the request's
+	// own: no event has it.
+	seen  auth.Request
+	query map[string][]string
 	// presented are the texts that proved the request, and forms how a sender may
 	// repeat the first formed of them.
 	presented, forms []string
@@ -183,9 +185,19 @@ type request struct {
 // to them.
 var requests = sync.Pool{New: func() any { return new(request) }}
 
-// reuse ends the use of a request.
+// mostKept is how many keys a query may have for its map to be used again.
+const mostKept = 64
+
+// reuse ends the use of a request. Of its query it keeps the map, if no event has it:
+// that of a sender which only proves itself there is the largest thing that the request
+// needs besides.
 func (req *request) reuse() {
-	*req = request{}
+	query := req.query
+	if len(query) > mostKept {
+		query = nil
+	}
+	clear(query)
+	*req = request{query: query}
 	requests.Put(req)
 }
 
@@ -296,9 +308,13 @@ func (r *Receiver) begin(from *http.Request, origin Origin) *request {
 	req := requests.Get().(*request)
 	req.receiver, req.request, req.origin, req.now = r, from, origin, now
 	req.client = origin.Client.Unmap().WithZone("") // no network contains an address with a zone
+	query := parseQuery(from.URL.RawQuery, req.query)
+	if query != nil {
+		req.query = query
+	}
 	req.seen = auth.Request{
 		Header:   from.Header,
-		Query:    parseQuery(from.URL.RawQuery),
+		Query:    query,
 		Segments: segmentsAfter(origin.Mount, from.URL),
 		Now:      now,
 		HasBody:  from.Body != nil && from.Body != http.NoBody,

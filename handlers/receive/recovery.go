@@ -501,7 +501,7 @@ scan:
 	case word == "false":
 		return false
 	case word[0] == '-' || isDigit(word[0]):
-		if number, err := event.DecodeJSON([]byte(word)); err == nil {
+		if number, err := event.DecodeJSON(word); err == nil {
 			return number
 		}
 		if strings.Contains(word, "//") {

@@ -44,6 +44,11 @@ func (req *request) withoutCredentials(doc *document) kept {
 			}
 		}
 	}
+	if len(c.query) > 0 {
+		req.query = nil // the events have it
+	} else if c.query != nil {
+		c.query = map[string][]string{}
+	}
 
 	c.headers = make(map[string][]string, len(req.request.Header))
 	for name, values := range req.request.Header {

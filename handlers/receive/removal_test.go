@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
@@ -352,4 +353,51 @@ func TestRedactMapped(t *testing.T) {
 			checkEvent(t, e)
 		}
 	}
+}
+
+// TestEventsShareNoMemory receives many requests at once whose memory is used again, and
+// compares what each event keeps with what its own request had.
+func TestEventsShareNoMemory(t *testing.T) {
+	r := newRelay(t, receive.Options{}, config.Source{Name: "studio", Auth: []config.Credential{{Kind: auth.APIKey, In: "query", Name: "key", Values: []string{"0123456789"}}}, Events: []config.EventType{{Name: "saved"}}})
+	var done sync.WaitGroup
+	for sender := range 4 {
+		done.Go(func() {
+			kept := map[string]*event.Event{}
+			for n := range 200 {
+				name := fmt.Sprintf("%d-%d", sender, n)
+				query := "?key=0123456789"
+				switch n % 3 {
+				case 1:
+					query += "&n=" + name
+				case 2:
+					query = "?wrong=" + name // refused
+				}
+				received, err := r.Receive(post("/saved"+query, "application/json", `{"n":"`+name+`"}`), origin)
+				if n%3 == 2 {
+					if status(err) != http.StatusUnauthorized {
+						t.Errorf("%s: got %v, want 401", name, err)
+					}
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				kept[name] = received.Events[0]
+			}
+			for name, e := range kept {
+				want := map[string][]string{}
+				if n, _ := strconv.Atoi(name[len("0-"):]); n%3 == 1 {
+					want["n"] = []string{name}
+				}
+				if !reflect.DeepEqual(e.Query, want) {
+					t.Errorf("%s: the query is %v, want %v", name, e.Query, want)
+				}
+				if body := map[string]any{"n": name}; !reflect.DeepEqual(e.Body, body) {
+					t.Errorf("%s: the body is %v, want %v", name, e.Body, body)
+				}
+			}
+		})
+	}
+	done.Wait()
 }

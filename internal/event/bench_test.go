@@ -39,7 +39,7 @@ func BenchmarkDecodeJSON(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := event.DecodeJSON(raw); err != nil {
+				if _, err := event.DecodeJSON(string(raw)); err != nil {
 					b.Fatal(err)
 				}
 			}

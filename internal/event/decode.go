@@ -22,9 +22,10 @@ var ErrDepth = fmt.Errorf("lists and objects are nested deeper than %d", MaxDept
 // numbers json.Number with the digits as they came; the rest is nil, bool,
 // string, []any and map[string]any. Of members with the same name the last
 // wins. Invalid UTF-8 and lone surrogates become U+FFFD. Nesting deeper than
-// 512 is an error.
-func DecodeJSON(text []byte) (any, error) {
-	d := decoder{text: string(text)}
+// 512 is an error. The strings of the value are parts of text, which costs no memory
+// for them.
+func DecodeJSON(text string) (any, error) {
+	d := decoder{text: text}
 	v, err := d.value(d.skipSpace())
 	if d.skipSpace(); err == nil && d.at < len(d.text) {
 		err = d.unexpected("after the value")
@@ -35,8 +36,6 @@ func DecodeJSON(text []byte) (any, error) {
 	return v, nil
 }
 
-// decoder holds the text as a string, so that the strings in it are parts of it
-// and need no memory of their own.
 type decoder struct {
 	text  string
 	at    int

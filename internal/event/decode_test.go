@@ -26,7 +26,7 @@ func TestDecodeJSON(t *testing.T) {
 		`{"a":{"b":{},"c":[{"d":1}]},"e":2}`: map[string]any{"a": map[string]any{
 			"b": map[string]any{}, "c": []any{map[string]any{"d": int64(1)}}}, "e": int64(2)},
 	} {
-		got, err := DecodeJSON([]byte(text))
+		got, err := DecodeJSON(text)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s gives %#v, %v; want %#v", text, got, err, want)
 		}
@@ -38,16 +38,16 @@ func TestDecodeJSON(t *testing.T) {
 		`tru`: "in true", `trux`: "in true", `nul`: "in null", `"a`: "unexpected end in a string", "\"a\nb\"": "in a string", `"\x"`: "in an escape", `"\`: "in an escape", `"\u12"`: `\u without`, `"\u+123"`: `\u without`, `'a'`: "value",
 		strings.Repeat("[", MaxDepth+1): "deeper than 512", strings.Repeat(`{"a":`, MaxDepth+1): "deeper than 512",
 	} {
-		got, err := DecodeJSON([]byte(text))
+		got, err := DecodeJSON(text)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "decoding JSON: ") {
 			t.Errorf("%s gives %#v, %v; want error %q", text, got, err, want)
 		}
 	}
 	deep := strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth)
-	if _, err := DecodeJSON([]byte("[" + deep[1:len(deep)-1] + "]")); err != nil {
+	if _, err := DecodeJSON("[" + deep[1:len(deep)-1] + "]"); err != nil {
 		t.Error(err)
 	}
-	if _, err := DecodeJSON([]byte(`[` + strings.Repeat(`{"a":[1]},`, 10000) + `1]`)); err != nil {
+	if _, err := DecodeJSON(`[` + strings.Repeat(`{"a":[1]},`, 10000) + `1]`); err != nil {
 		t.Errorf("many values beside each other count as deep: %v", err)
 	}
 }
@@ -67,7 +67,7 @@ func TestDecodeObjectsOfAllSizes(t *testing.T) {
 		for _, inner := range []int{0, 15, 16, 17, 40} {
 			text := object(outer, object(inner, object(17, "1")))
 			want, _ := referenceDecode([]byte(text))
-			if got, err := DecodeJSON([]byte(text)); err != nil || !reflect.DeepEqual(got, want) {
+			if got, err := DecodeJSON(text); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%d members, each with %d: got %v, %v", outer, inner, got, err)
 			}
 		}
@@ -110,7 +110,7 @@ func FuzzDecodeJSON(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		got, err := DecodeJSON(text)
+		got, err := DecodeJSON(string(text))
 		if err != nil && strings.Contains(err.Error(), "deeper than") {
 			return
 		}

@@ -153,7 +153,7 @@ func (w *recordWriter) parameters(parameters *Parameters) {
 // body. ID, Source, Name, Subject and Received are left empty for the caller to fill.
 // Members of the record that this version does not know are ignored.
 func DecodeRecord(record, rawBody []byte) (*Event, error) {
-	decoded, err := DecodeJSON(record)
+	decoded, err := DecodeJSON(string(record))
 	if err != nil {
 		return nil, fmt.Errorf("reading a stored event: %w", err)
 	}
@@ -196,7 +196,7 @@ func DecodeRecord(record, rawBody []byte) (*Event, error) {
 		return nil, fmt.Errorf("reading a stored event: %w", r.err)
 	}
 	if e.BodyIsRaw {
-		if e.Body, err = DecodeJSON(rawBody); err != nil {
+		if e.Body, err = DecodeJSON(string(rawBody)); err != nil {
 			return nil, fmt.Errorf("reading the body of a stored event: %w", err)
 		}
 	}

@@ -133,7 +133,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		e.Parameters[event.CallingName] = name
 		e.Parameters[event.UnixTime] = int64(len(path))
-		if decoded, err := event.DecodeJSON(body); err == nil {
+		if decoded, err := event.DecodeJSON(string(body)); err == nil {
 			e.Body, e.BodyIsRaw = decoded, raw
 			e.Fields["decoded"] = decoded
 			if !raw {

@@ -134,7 +134,7 @@ func madeUp(g *relay.Generation, action string, about rules.EventRules, of func(
 	// Going through JSON gives the body the types that an event's body has.
 	if raw, err := json.Marshal(body); err == nil {
 		e.RawBody, e.BodyIsRaw = raw, true
-		e.Body, _ = event.DecodeJSON(raw)
+		e.Body, _ = event.DecodeJSON(string(raw))
 	}
 	return e
 }

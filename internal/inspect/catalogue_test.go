@@ -62,7 +62,7 @@ func listedConfiguration() relay.Configuration {
 // orderPaid is an event that fits listedConfiguration.
 func orderPaid(t *testing.T, generation *relay.Generation, body string) *event.Event {
 	t.Helper()
-	decoded, err := event.DecodeJSON([]byte(body))
+	decoded, err := event.DecodeJSON(body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func FuzzFields(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		decoded, err := event.DecodeJSON([]byte(body))
+		decoded, err := event.DecodeJSON(body)
 		if err != nil {
 			return
 		}

@@ -70,7 +70,7 @@ type Queue interface {
 	// ends while the commit is on its way.
 	//
 	// Events belong to the queue afterwards: takers read them, and nothing may
-	// change them.
+	// change them. The list of entries is the caller's again, also after an error.
 	Put(ctx context.Context, entries []Entry) ([]Receipt, error)
 
 	// Take leases up to n deliveries of an action that are due, the longest

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,7 +28,15 @@ func (r *Runtime) accept(ctx context.Context, generation *Generation, received *
 	if !r.entered.Load() {
 		return nil, fmt.Errorf("storing events: %w", r.Unavailable())
 	}
-	entries := make([]queue.Entry, len(received.Events))
+	one := singles.Get().(*[1]queue.Entry)
+	defer func() {
+		*one = [1]queue.Entry{}
+		singles.Put(one)
+	}()
+	entries := one[:]
+	if len(received.Events) != 1 {
+		entries = make([]queue.Entry, len(received.Events))
+	}
 	off := r.off.Load()
 	for i, event := range received.Events {
 		reason := off.reason(event, generation.Configuration.Zone)
@@ -52,6 +61,10 @@ func (r *Runtime) accept(ctx context.Context, generation *Generation, received *
 	}
 	return receipts, err
 }
+
+// singles are lists of one entry, as nearly all requests need: the queue does not keep
+// the list.
+var singles = sync.Pool{New: func() any { return new([1]queue.Entry) }}
 
 // OffByConfiguration is the reason of verdicts while the configuration has the
 // relay switched off.

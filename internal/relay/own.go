@@ -53,7 +53,7 @@ func (g *Generation) OwnEvent(name string, at time.Time, body map[string]any) (*
 		Headers: map[string][]string{"Content-Type": {"application/json"}},
 		RawBody: raw, BodyIsRaw: true,
 	}
-	if e.Body, err = event.DecodeJSON(raw); err != nil {
+	if e.Body, err = event.DecodeJSON(string(raw)); err != nil {
 		return nil, err
 	}
 	e.Subject = event.Line(ownSubject(name, body))

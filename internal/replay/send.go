@@ -111,7 +111,7 @@ func testURL(generation *relay.Generation, source, event string, query url.Value
 func ownTest(generation *relay.Generation, name string, query url.Values, body string) (*receive.Received, error) {
 	members := map[string]any{}
 	if body != "" {
-		decoded, err := event.DecodeJSON([]byte(body))
+		decoded, err := event.DecodeJSON(body)
 		if err != nil {
 			return nil, &relay.WrongInput{Field: "body", Err: err}
 		}

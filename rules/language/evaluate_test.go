@@ -29,7 +29,7 @@ func oddEvent(tb testing.TB) *event.Event {
 		"items": [{"n": 1, "ok": true}, {"n": 2, "ok": false}, {"m": 3}], "nulls": [null, null],
 		"object": {"a": 1, "b": null}, "nothing": {}, "pairs": [["a", 1], ["b", 2]], "oks": [true, false, null]
 	}`)
-	body, err := event.DecodeJSON(raw)
+	body, err := event.DecodeJSON(string(raw))
 	if err != nil {
 		tb.Fatal(err)
 	}

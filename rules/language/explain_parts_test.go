@@ -190,7 +190,7 @@ body.note contains desk → true
 
 func decoded(tb testing.TB, text string) any {
 	tb.Helper()
-	value, err := event.DecodeJSON([]byte(text))
+	value, err := event.DecodeJSON(text)
 	if err != nil {
 		tb.Fatal(err)
 	}

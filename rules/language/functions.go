@@ -80,7 +80,7 @@ func init() {
 		"lastIndexOf": {least: 2, most: 2, call: texts(func(t []string) (any, error) { return runesBefore(t[0], strings.LastIndex(t[0], t[1])), nil })},
 		"join":        {least: 1, most: 2, call: join, cost: joinedCost},
 		"toJSON":      {least: 1, most: 1, call: toJSON, absent: true, cost: deep},
-		"fromJSON":    {least: 1, most: 1, call: texts(func(t []string) (any, error) { return event.DecodeJSON([]byte(t[0])) })},
+		"fromJSON":    {least: 1, most: 1, call: texts(func(t []string) (any, error) { return event.DecodeJSON(t[0]) })},
 		"now":         {least: 0, most: 1, call: now, event: true},
 		"date":        {least: 1, most: 4, call: date, event: true},
 
@@ -392,7 +392,7 @@ func number(literal string) (any, error) {
 	if negative {
 		whole = "-" + whole
 	}
-	return event.DecodeJSON([]byte(whole + unsigned[end:]))
+	return event.DecodeJSON(whole + unsigned[end:])
 }
 
 // toString is the text of a value. Lists and objects are written as expr writes

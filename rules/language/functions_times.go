@@ -154,7 +154,7 @@ func formatTime(args []any) (any, error) {
 // timeOf returns the time that a time or a number stands for.
 func timeOf(v any) (time.Time, error) {
 	if text, ok := v.(string); ok {
-		number, err := event.DecodeJSON([]byte(text))
+		number, err := event.DecodeJSON(text)
 		if err != nil {
 			return time.Time{}, event.ErrNoTime
 		}

@@ -18,9 +18,9 @@ func TestMiss(t *testing.T) {
 		config.Parameter{Name: "pin", Value: "{env.4711}"},
 	)
 	l := newLanguage(t, definitions)
-	body, err := event.DecodeJSON([]byte(`{"status":"won ","kind":"Feature","n":3,"id":9007199254740993,"items":[{"price":2}],"empty":"","none":null,
+	body, err := event.DecodeJSON(`{"status":"won ","kind":"Feature","n":3,"id":9007199254740993,"items":[{"price":2}],"empty":"","none":null,
 		"tag":"{{call_cost}}","project":{"Name":"Moon","code":"Lunar"},"said":"it is s3cret-key here","password":"hunter2","flag":false,"pinned":4711,
-		"long":"` + strings.Repeat("é", 2000) + `","kindd":"Feture"}`))
+		"long":"` + strings.Repeat("é", 2000) + `","kindd":"Feture"}`)
 	if err != nil {
 		t.Fatal(err)
 	}

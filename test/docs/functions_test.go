@@ -23,7 +23,7 @@ func exampleEvent(t *testing.T) *event.Event {
 	t.Helper()
 	const text = `{"order id": 7, "items": [{"name": "camera", "price": 200, "room": "A"}, {"name": "lens", "price": 50, "room": "B"}],
 		"order": {"item": {"name": "camera"}}}`
-	body, err := event.DecodeJSON([]byte(text))
+	body, err := event.DecodeJSON(text)
 	if err != nil {
 		t.Fatal(err)
 	}

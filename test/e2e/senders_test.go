@@ -41,7 +41,7 @@ func (e expectation) values(t testing.TB) map[string]any {
 	if e.Values == nil {
 		return nil
 	}
-	values, err := event.DecodeJSON(e.Values)
+	values, err := event.DecodeJSON(string(e.Values))
 	if err != nil {
 		t.Fatal(err)
 	}

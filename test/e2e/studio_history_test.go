@@ -244,7 +244,7 @@ func (p *past) id(at time.Time) string {
 
 func (p *past) event(received time.Time, source, name, body string) *event.Event {
 	p.s.t.Helper()
-	decoded, err := event.DecodeJSON([]byte(body))
+	decoded, err := event.DecodeJSON(body)
 	if err != nil {
 		p.s.t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func compiled(t testing.TB, action config.Action, more ...config.Parameter) *Set
 
 func decoded(t testing.TB, text string) *event.Event {
 	t.Helper()
-	body, err := event.DecodeJSON([]byte(text))
+	body, err := event.DecodeJSON(text)
 	if err != nil {
 		t.Fatal(err)
 	}

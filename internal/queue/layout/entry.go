@@ -48,9 +48,7 @@ func EncodeEntry(from *queue.Entry) (e Entry, err error) {
 	}
 	e.Event, e.Received = stored, Micros(stored.Received)
 	e.Kind = Kind{Source: stored.Source, Event: stored.Name, Decision: string(from.Verdict.Decision)}
-	if tenant := stored.Parameters[event.Tenant]; tenant != nil {
-		e.Tenant = fmt.Sprint(tenant)
-	}
+	e.Tenant, _ = event.Text(stored.Parameters[event.Tenant])
 	if err := e.encodeTexts(&from.Verdict); err != nil {
 		return e, fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
 	}
