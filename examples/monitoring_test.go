@@ -18,7 +18,7 @@ var metricName = regexp.MustCompile(`\bcaddy_[a-z_]+`)
 // ofPostgres are the metrics of a queue in PostgreSQL alone.
 var ofPostgres = []string{
 	"caddy_event_relay_queue_synchronous", "caddy_event_relay_queue_oldest_transaction_seconds",
-	"caddy_event_relay_node_up", "caddy_event_relay_node_seen_seconds", "caddy_event_relay_node_info", "caddy_event_relay_nodes_differ",
+	"caddy_event_relay_node_up", "caddy_event_relay_node_seen_seconds", "caddy_event_relay_node_info", "caddy_event_relay_node_clock_ahead_seconds", "caddy_event_relay_nodes_differ",
 }
 
 // TestMonitoring looks for every metric that alerts and dashboard name in what

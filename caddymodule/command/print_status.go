@@ -187,6 +187,9 @@ func nodeText(node relay.Node) string {
 	if !node.Delivers {
 		text += ", only receives"
 	}
+	if node.Ahead != 0 {
+		text += ", its clock is " + relay.AheadOf(time.Duration(node.Ahead)*time.Second, "that of the database")
+	}
 	return text + ", running since " + clock(node.Started) + ", last sign of life " + clock(node.Seen)
 }
 

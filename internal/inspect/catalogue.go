@@ -3,7 +3,6 @@ package inspect
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/handlers/receive"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -51,7 +50,7 @@ func Catalogue(ctx context.Context, runtime *relay.Runtime) []SourceEvents {
 	}
 	catalogue = append(catalogue, SourceEvents{Source: names.RelaySource, Events: []EventListed{}})
 	uses := usesNow(ctx, runtime)
-	rules := listRules(generation, uses, time.Now())
+	rules := listRules(generation, uses, relay.Now(runtime))
 	for _, named := range generation.Ruleset.ByEvent() {
 		listed := EventListed{
 			Name: named.Event, Description: description(generation, named.Source, named.Event),

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/event"
@@ -55,7 +54,7 @@ func Check(ctx context.Context, runtime *relay.Runtime) (Checked, error) {
 	if checked.Warnings, err = warnings(ctx, runtime, generation); err != nil {
 		return Checked{}, err
 	}
-	notes, err := noteIdle(ctx, runtime, generation, time.Now())
+	notes, err := noteIdle(ctx, runtime, generation, relay.Now(runtime))
 	if err != nil {
 		return Checked{}, err
 	}
@@ -82,7 +81,7 @@ func warnings(ctx context.Context, runtime *relay.Runtime, generation *relay.Gen
 		zone = append(zone, doubt)
 	}
 	return slices.Concat(loadWarnings(generation), zone, absent, warnOfUndefined(generation), warnOfUnescaped(generation), warnOfUnused(generation),
-		warnOfSwitches(generation, runtime.Switches()), warnOfUnknown(backlog, len(nodes) > 1), nodeWarnings(nodes, time.Now(), generation.Configuration.Zone)), nil
+		warnOfSwitches(generation, runtime.Switches()), warnOfUnknown(backlog, len(nodes) > 1), nodeWarnings(nodes, relay.Now(runtime), generation.Configuration.Zone)), nil
 }
 
 type eventName struct{ source, event string }

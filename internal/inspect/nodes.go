@@ -46,6 +46,7 @@ func nodeWarnings(nodes []relay.Node, now time.Time, zone *time.Location) (warni
 		}
 		byVersion[version] = append(byVersion[version], node.Name)
 	}
+	warnings = append(warnings, clockWarnings(nodes)...)
 	if len(differ) > 0 {
 		what := "node %s runs another configuration than this one, %s"
 		if len(differ) > 1 {
@@ -62,6 +63,34 @@ func nodeWarnings(nodes []relay.Node, now time.Time, zone *time.Location) (warni
 	}
 	if lives > 0 && delivers == 0 {
 		warnings = append(warnings, "no node carries out deliveries: each that lives has deliver off, so that they wait; start one without it")
+	}
+	return warnings
+}
+
+// clockWarnings says whose clock is wrong. What all nodes agree on against the database is
+// most likely right.
+func clockWarnings(nodes []relay.Node) (warnings []string) {
+	lives, wrong := 0, []relay.Node{}
+	for _, node := range nodes {
+		if node.Lives {
+			lives++
+			if node.Ahead != 0 {
+				wrong = append(wrong, node)
+			}
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	const alike = 10 // seconds
+	least := slices.MinFunc(wrong, func(a, b relay.Node) int { return cmp.Compare(a.Ahead, b.Ahead) }).Ahead
+	most := slices.MaxFunc(wrong, func(a, b relay.Node) int { return cmp.Compare(a.Ahead, b.Ahead) }).Ahead
+	if lives > 1 && len(wrong) == lives && most-least <= alike {
+		return []string{fmt.Sprintf("the clock of the database is %s: set it, best with NTP", relay.AheadOf(-time.Duration(least)*time.Second, "those of all nodes"))}
+	}
+	for _, node := range wrong {
+		warnings = append(warnings, fmt.Sprintf("the clock of node %s is %s: set it, best with NTP; what it receives has a wrong time of receipt, and signatures with a time are refused there",
+			node.Name, relay.AheadOf(time.Duration(node.Ahead)*time.Second, "that of the database")))
 	}
 	return warnings
 }

@@ -181,3 +181,33 @@ func TestActionThatOneNodeHas(t *testing.T) {
 		t.Errorf("the service got %q", got)
 	}
 }
+
+// TestWhoseClockIsWrong: what all nodes agree on against the database is right.
+func TestWhoseClockIsWrong(t *testing.T) {
+	node := func(name string, ahead int64, lives bool) relay.Node {
+		return relay.Node{Node: queue.Node{Name: name, Lives: lives}, Ahead: ahead}
+	}
+	for name, test := range map[string]struct {
+		nodes []relay.Node
+		want  []string
+	}{
+		"none":                  {[]relay.Node{node("a", 0, true), node("b", 0, true)}, nil},
+		"one, ahead":            {[]relay.Node{node("a", 0, true), node("b", 3600, true)}, []string{"the clock of node b is 1h ahead of that of the database: "}},
+		"one, behind":           {[]relay.Node{node("a", -90, true), node("b", 0, true)}, []string{"the clock of node a is 1m30s behind that of the database: "}},
+		"two, differently":      {[]relay.Node{node("a", -3600, true), node("b", 10, true)}, []string{"node a is 1h behind ", "node b is 10s ahead of "}},
+		"that of the database":  {[]relay.Node{node("a", 3600, true), node("b", 3605, true), node("c", 0, false)}, []string{"the clock of the database is 1h behind those of all nodes: "}},
+		"of the only one":       {[]relay.Node{node("a", 600, true)}, []string{"the clock of node a is 10m ahead of "}},
+		"of two that are alike": {[]relay.Node{node("a", 600, true), node("b", 600, true), node("c", 0, true)}, []string{"node a is 10m ahead", "node b is 10m ahead"}},
+	} {
+		got := clockWarnings(test.nodes)
+		if len(got) != len(test.want) {
+			t.Errorf("%s: %q", name, got)
+			continue
+		}
+		for i, want := range test.want {
+			if !strings.Contains(got[i], want) {
+				t.Errorf("%s: %q, want %q in it", name, got[i], want)
+			}
+		}
+	}
+}

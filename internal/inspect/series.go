@@ -18,7 +18,7 @@ func Series(ctx context.Context, runtime *relay.Runtime, since, until time.Time,
 		return series, err
 	}
 	last := &series.Points[len(series.Points)-1]
-	now := time.Now()
+	now := relay.Now(runtime)
 	if now.Before(last.At) || now.After(last.At.Add(series.Step)) {
 		return series, nil
 	}
@@ -49,7 +49,7 @@ func Notes(ctx context.Context, runtime *relay.Runtime, since, until time.Time) 
 		texts[note.ID] = note.Text
 	}
 	notes = slices.DeleteFunc(notes, func(note queue.Note) bool {
-		return note.Kind == queue.NoteClock || note.Kind == queue.NoteRefusals
+		return note.Kind == queue.NoteClock || note.Kind == queue.NoteAhead || note.Kind == queue.NoteRefusals
 	})
 	for i := range notes {
 		notes[i].Text = texts[notes[i].ID]

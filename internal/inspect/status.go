@@ -164,7 +164,7 @@ func StatusOf(ctx context.Context, runtime *relay.Runtime) (Status, error) {
 	if generation == nil {
 		return Status{}, relay.ErrNotInService
 	}
-	now := time.Now()
+	now := relay.Now(runtime)
 	configuration, state := &generation.Configuration, runtime.State()
 	status := Status{
 		Version: configuration.Version, Started: state.Started, Loaded: state.Loaded, Configuration: state.Configuration,

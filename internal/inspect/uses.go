@@ -79,7 +79,7 @@ func Rules(ctx context.Context, runtime *relay.Runtime) ([]RuleListed, error) {
 	if generation == nil {
 		return nil, relay.ErrNotInService
 	}
-	return listRules(generation, usesNow(ctx, runtime), time.Now()), nil
+	return listRules(generation, usesNow(ctx, runtime), relay.Now(runtime)), nil
 }
 
 // counted are the uses of all things, nil if they are not known.

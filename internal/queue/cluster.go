@@ -31,6 +31,11 @@ type Cluster interface {
 	// what is to be done once. At most one node leads at any time. When it ends, or
 	// is cut off from the storage, another leads within the time of a lease.
 	Leads() bool
+	// Ahead returns by how much the clock of this machine is ahead of that of the storage:
+	// negative if it is behind, zero while they agree to a second. The queue corrects what
+	// it measures itself. The times that it only carries, such as Expires of a Delivery,
+	// are compared on other nodes too: callers give them by the clock of the storage.
+	Ahead() time.Duration
 	// OnSwitches has obey called after another node turned a switch, once Switches
 	// returns what is off now. Change returns on that node when obey has returned nil
 	// on every other node that lives: so what callers remember of the switches is in

@@ -209,6 +209,10 @@ const (
 	// NoteClock says what the clock of the history shows; Text is the time while
 	// that is behind the machine's clock, and empty once it is not.
 	NoteClock NoteKind = "clock"
+	// NoteAhead says that the clock of a node is wrong; Name is the node, Text by how much
+	// it is ahead of that of the storage, empty once they agree. Each takes the place of the
+	// one before.
+	NoteAhead NoteKind = "ahead"
 )
 
 // Note is a fact about the relay itself.

@@ -37,7 +37,7 @@ func (r *Runtime) accept(ctx context.Context, generation *Generation, received *
 	if len(received.Events) != 1 {
 		entries = make([]queue.Entry, len(received.Events))
 	}
-	off := r.off.Load()
+	off, ahead := r.off.Load(), r.ahead()
 	for i, event := range received.Events {
 		reason := off.reason(event, generation.Configuration.Zone)
 		if generation.Configuration.Disabled {
@@ -49,7 +49,7 @@ func (r *Runtime) accept(ctx context.Context, generation *Generation, received *
 			entries[i] = queue.Entry{Event: event, Verdict: rules.Verdict{Decision: rules.Disabled, Reason: reason}}
 			continue
 		}
-		entries[i] = generation.decide(event)
+		entries[i] = generation.decide(event, ahead)
 		if received.DedupeKeys != nil {
 			entries[i].DedupeKey = received.DedupeKeys[i]
 			entries[i].DedupeWindow = received.DedupeWindow
@@ -70,8 +70,9 @@ var singles = sync.Pool{New: func() any { return new([1]queue.Entry) }}
 // relay switched off.
 const OffByConfiguration = "the relay was switched off (active off)"
 
-// decide returns what the rules want done about an event.
-func (g *Generation) decide(event *event.Event) queue.Entry {
+// decide returns what the rules want done about an event that was received by a clock
+// which is ahead of that of the storage.
+func (g *Generation) decide(event *event.Event, ahead time.Duration) queue.Entry {
 	entry := queue.Entry{Event: event}
 	bound := g.Language.Bind(event)
 	entry.Verdict = g.Ruleset.Decide(bound)
@@ -80,13 +81,13 @@ func (g *Generation) decide(event *event.Event) queue.Entry {
 	}
 	entry.Deliveries = make([]queue.Delivery, len(entry.Verdict.Actions))
 	for i, call := range entry.Verdict.Actions {
-		entry.Deliveries[i] = g.Delivery(call.Action, bound, event.ID, event.Received)
+		entry.Deliveries[i] = g.Delivery(call.Action, bound, event.ID, event.Received.Add(-ahead))
 	}
 	return entry
 }
 
 // Delivery makes a delivery of a configured action for an event, which expires
-// counted from since. Without bound, for an event that cannot be read, it has no
+// counted from since, by the clock of the storage. Without bound, for an event that cannot be read, it has no
 // order key and does not expire.
 func (g *Generation) Delivery(action string, bound *language.Bound, eventID string, since time.Time) queue.Delivery {
 	delivery := queue.Delivery{ID: event.NewID(), Action: action}

@@ -33,19 +33,19 @@ type historyClock struct {
 	noted  time.Time
 }
 
-// advance moves the clock on to now, of which only the monotonic part is trusted
-// if it has one, for a history that is kept for age. It returns what it shows,
-// and how far that is behind.
-func (c *historyClock) advance(now time.Time, age time.Duration) (at time.Time, lag time.Duration) {
+// advance moves the clock on to now, by a machine's clock that is ahead of that of the
+// storage, for a history that is kept for age. Only the monotonic part of now is trusted
+// if it has one. It returns what the clock shows, and how far that is behind.
+func (c *historyClock) advance(now time.Time, ahead, age time.Duration) (at time.Time, lag time.Duration) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
+	// Round strips the monotonic part: this is about what the clock shows.
+	shows := now.Round(0).Add(-ahead)
 	if c.at.IsZero() {
-		c.at, c.read = now, now
+		c.at, c.read = shows, now
 	}
 	elapsed := max(now.Sub(c.read), 0)
 	share := max(time.Duration(float64(age)/float64(catchUp)*float64(time.Hour)), time.Minute)
-	// Round strips the monotonic part: this is about what the clock shows.
-	shows := now.Round(0)
 	next := c.at.Add(elapsed)
 	switch jumped := shows.Sub(next); {
 	case jumped <= share:
@@ -83,7 +83,7 @@ func (c *historyClock) trouble(zone *time.Location) []queue.Trouble {
 // true.
 func (r *Runtime) historyNow(ctx context.Context, age time.Duration) time.Time {
 	before := len(r.clock.trouble(time.UTC)) > 0
-	at, lag := r.clock.advance(time.Now(), age)
+	at, lag := r.clock.advance(time.Now(), r.ahead(), age)
 	var err error
 	switch {
 	case lag > 0 && (!before || time.Since(r.clock.noted) >= noteClockEvery):

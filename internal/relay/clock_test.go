@@ -30,11 +30,11 @@ func TestHistoryClock(t *testing.T) {
 			// Without a monotonic part elapsed time is what the clock shows, so the
 			// clock is told how long ago it was read.
 			now := start
-			c.advance(now, month)
+			c.advance(now, 0, month)
 			for i, s := range steps {
 				now = now.Add(s.elapsed + s.jump)
 				c.read = now.Add(-s.elapsed)
-				if at, lag := c.advance(now, month); lag != s.lag || !at.Equal(now.Add(-s.lag)) {
+				if at, lag := c.advance(now, 0, month); lag != s.lag || !at.Equal(now.Add(-s.lag)) {
 					t.Errorf("step %d: it shows %s, %s behind, want %s", i, at, lag, s.lag)
 				}
 				if told := len(c.trouble(time.UTC)) > 0; told != (s.lag > 0) {

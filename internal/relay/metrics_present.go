@@ -44,6 +44,8 @@ var (
 		"How long ago a node that lives or vanished gave its last sign of life, by node.", "node")
 	nodeInfoMetric = metric("node_info",
 		"The version and the configuration of a node that lives, and whether it carries out deliveries (true or false), as labels; the value is always 1.", "node", "version", "configuration", "delivers")
+	nodeAheadMetric = metric("node_clock_ahead_seconds",
+		"By how many seconds the clock of a node that lives is ahead of that of the database, negative if it is behind, 0 while they agree to some seconds, by node.", "node")
 	nodesDifferMetric = metric("nodes_differ",
 		"Whether the nodes that live run different versions or configurations (1) or not (0).")
 	versionMetric = metric("version_info",
@@ -130,15 +132,16 @@ func (p present) Collect(into chan<- prometheus.Metric) {
 		gauge(switchedOffMetric, 1, string(off.Kind), off.Name)
 	}
 	if nodes, err := Nodes(ctx, runtime); err == nil && nodes != nil {
-		differ := false
+		differ, now := false, Now(runtime)
 		for _, node := range nodes {
 			if node.Closed {
 				continue
 			}
 			gauge(nodeUpMetric, oneIf(node.Lives), node.Name)
-			gauge(nodeSeenMetric, max(0, time.Since(node.Seen).Seconds()), node.Name)
+			gauge(nodeSeenMetric, max(0, now.Sub(node.Seen).Seconds()), node.Name)
 			if node.Lives {
 				gauge(nodeInfoMetric, 1, node.Name, cmp.Or(node.Version, "unknown"), node.Configuration, strconv.FormatBool(node.Delivers))
+				gauge(nodeAheadMetric, float64(node.Ahead), node.Name)
 				differ = differ || node.Differs || node.Version != configuration.Version
 			}
 		}

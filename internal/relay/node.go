@@ -28,6 +28,10 @@ type Node struct {
 	// Differs says that it lives and that its configuration says something else than
 	// that of this node, places and the queue's own settings aside.
 	Differs bool `json:"differs,omitempty"`
+	// Ahead is by how many seconds the clock of its machine is ahead of that of the
+	// storage, negative if it is behind, zero while they agree to some seconds. It is known of
+	// nodes that live.
+	Ahead int64 `json:"ahead_seconds,omitempty"`
 }
 
 // Nodes returns the nodes that share the queue, ordered by name: those that live and
@@ -51,9 +55,19 @@ func Nodes(ctx context.Context, r *Runtime) ([]Node, error) {
 			own = node.Configuration
 		}
 	}
+	ahead, err := r.aheadOf(ctx)
+	if err != nil {
+		return nil, err
+	}
 	nodes := make([]Node, len(known))
 	for i, node := range known {
 		nodes[i] = Node{Node: node, Vanished: !node.Lives && !node.Closed}
+		if node.Self {
+			ahead[node.Name] = wrong(r.ahead())
+		}
+		if node.Lives {
+			nodes[i].Ahead = int64(ahead[node.Name] / time.Second)
+		}
 		if node.Lives && own != "" && node.Configuration != "" && node.Configuration != own {
 			if nodes[i].Differs, err = r.differ(ctx, own, node.Configuration); err != nil {
 				return nil, err

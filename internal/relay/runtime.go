@@ -104,7 +104,7 @@ func newRuntime(engine queue.Engine, log newestLog) *Runtime {
 	}
 	r.cluster, _ = engine.(queue.Cluster)
 	r.watch = newWatch(r)
-	r.dispatcher = forward.New(engine, r.sender, forward.Options{
+	r.dispatcher = forward.New(inTime{engine, r}, r.sender, forward.Options{
 		Logger:    log.logger("forward"),
 		OnOutcome: r.attempted,
 		OnTarget:  r.watch.target,

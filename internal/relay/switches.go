@@ -172,7 +172,7 @@ func (r *Runtime) turnChecked(ctx context.Context, s queue.Switch, during time.D
 	}
 	s = queue.Switch{Kind: s.Kind, Name: name, Off: s.Off, Reason: strings.TrimSpace(s.Reason)}
 	if during > 0 {
-		s.Until = time.Now().Add(during).UTC()
+		s.Until = Now(r).Add(during).UTC()
 	}
 	if err := r.turn(ctx, s); err != nil {
 		return s, err
@@ -222,7 +222,7 @@ func (r *Runtime) obeyOthers(ctx context.Context) error {
 // obeySwitches brings into force what is kept and has not come to its end. The
 // queue itself obeys the switches of actions.
 func (r *Runtime) obeySwitches() {
-	off := newSwitchedOff(*r.kept.Load(), time.Now())
+	off := newSwitchedOff(*r.kept.Load(), Now(r))
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if before := r.off.Swap(off); before.everything() != off.everything() {
@@ -412,7 +412,7 @@ func (r *Runtime) dueSwitches() (due []queue.Switch, wait time.Duration) {
 		if s.Until.IsZero() {
 			continue
 		}
-		if left := time.Until(s.Until); left > 0 {
+		if left := s.Until.Sub(Now(r)); left > 0 {
 			wait = min(wait, left)
 		} else {
 			due = append(due, s)

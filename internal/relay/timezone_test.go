@@ -77,7 +77,7 @@ func TestTimezoneOfTheRelay(t *testing.T) {
 			t.Errorf("in %q the times are %s, %s and %s; want %+v", zone, shown(here), shown(york), shown(own), want)
 		}
 		for _, e := range []*event.Event{here, york} {
-			if got := g.decide(e).Verdict; got.Decision != want.decision || len(got.Errors) > 0 {
+			if got := g.decide(e, 0).Verdict; got.Decision != want.decision || len(got.Errors) > 0 {
 				t.Errorf("in %q the verdict on %s is %+v, want %s", zone, e.Source, got, want.decision)
 			}
 			if e.Received != at || e.Parameters[event.UnixTime] != at.Unix() {
@@ -93,7 +93,7 @@ func TestTimezoneOfTheRelay(t *testing.T) {
 
 	// What one configuration stored, another decides by its own clock.
 	e := &event.Event{Source: "here", Name: "x", Received: at}
-	if first, second := compiled("Europe/London").decide(e).Verdict, compiled("").decide(e).Verdict; first.Decision != rules.Act || second.Decision != rules.Ignored {
+	if first, second := compiled("Europe/London").decide(e, 0).Verdict, compiled("").decide(e, 0).Verdict; first.Decision != rules.Act || second.Decision != rules.Ignored {
 		t.Errorf("the verdicts on one event in two zones are %s and %s", first.Decision, second.Decision)
 	}
 }

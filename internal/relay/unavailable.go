@@ -44,7 +44,7 @@ func (r *Runtime) enter() error {
 }
 
 // enterWhenReady enters as soon as the queue is open, and tries again while that
-// fails, until the runtime ends.
+// fails, until the runtime ends. As one of several nodes it goes on to look at its clock.
 func (r *Runtime) enterWhenReady() {
 	select {
 	case <-r.engine.Ready():
@@ -69,6 +69,9 @@ func (r *Runtime) enterWhenReady() {
 		}
 	}
 	r.lookAgain()
+	if r.cluster != nil {
+		r.tellAhead()
+	}
 }
 
 // Unavailable returns why the queue cannot be used right now, or nil. The error

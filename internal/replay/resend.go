@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/relay"
@@ -137,7 +136,7 @@ func resend(ctx context.Context, runtime *relay.Runtime, events []chosen, action
 	if generation == nil {
 		return relay.ErrNotInService
 	}
-	now := time.Now().UTC()
+	now := relay.Now(runtime).UTC()
 	var amendments []queue.Amendment
 	var amended []*chosen
 	for i := range events {

@@ -32,6 +32,7 @@ func TestBrowserNodes(t *testing.T) {
 		}
 		return configuration
 	}
+	shared.SetClock("south", -time.Hour)
 	var runtimes []*relay.Runtime
 	var generation *relay.Generation
 	for _, name := range []string{"north", "south", "west"} {
@@ -56,6 +57,7 @@ func TestBrowserNodes(t *testing.T) {
 	p := openTab(t, page.URL, lightDesk, "#/settings")
 	p.sees(test("node"), "north (this one): v1.2.0, configuration")
 	p.sees(test("node"), "south: v1.3.0, another configuration,")
+	p.sees(test("node"), "its clock is 1 h behind that of the database")
 	p.sees(test("node"), "west vanished: its last sign of life was")
 	for _, warning := range []string{"node west vanished at", "node south runs another configuration than this one, north", "different versions of the relay"} {
 		p.sees(test("health"), warning)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -127,6 +128,9 @@ func (db *DB) OnSwitches(obey func(ctx context.Context) error) { db.nodes.self.O
 
 // Leads implements queue.Cluster.
 func (db *DB) Leads() bool { return db.nodes.self.Leads() }
+
+// Ahead implements queue.Cluster.
+func (db *DB) Ahead() time.Duration { return db.nodes.self.Ahead() }
 
 // once reports whether this node is to do what each node is asked to do each minute,
 // and one of them does.

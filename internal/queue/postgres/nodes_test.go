@@ -186,6 +186,11 @@ func TestClockOfANodeThatIsWrong(t *testing.T) {
 	for name, wrong := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			a, b := nodesOf(t, func(o *Options) { o.limits.clock = func() time.Time { return time.Now().Add(wrong) } })
+			for db, ahead := range map[*DB]time.Duration{a: 0, b: wrong} {
+				if got := db.Ahead(); (got - ahead).Abs() > time.Minute {
+					t.Errorf("the clock is %v ahead of that of the database, want %v", got, ahead)
+				}
+			}
 			ids := putOn(t, b, "x", "k", 1)
 			ids = append(ids, putOn(t, a, "x", "k", 1)...)
 			ids = append(ids, putOn(t, b, "x", "k", 1)...)

@@ -33,6 +33,8 @@ type Nodes struct {
 	// changed is closed and made anew when a node ends.
 	changed chan struct{}
 	leader  string
+	// clocks are by how much the clocks of nodes are ahead of that of the storage.
+	clocks map[string]time.Duration
 	// windows counts how often the windows of dedupe ended.
 	windows int
 }
@@ -49,7 +51,7 @@ func NewNodes(t testing.TB) *Nodes {
 			t.Error(err)
 		}
 	})
-	return &Nodes{storage: storage, received: map[string]string{}, noted: map[int64]string{}, lanes: map[string]*Node{}, changed: make(chan struct{})}
+	return &Nodes{storage: storage, received: map[string]string{}, noted: map[int64]string{}, lanes: map[string]*Node{}, clocks: map[string]time.Duration{}, changed: make(chan struct{})}
 }
 
 // Open opens a node until the test ends.
@@ -81,6 +83,14 @@ func (n *Nodes) Vanish(name string, since time.Time) {
 			node.vanished = since
 		}
 	}
+}
+
+// SetClock makes a node, which need not be open yet, believe that the clock of its machine is
+// ahead of that of the storage.
+func (n *Nodes) SetClock(name string, ahead time.Duration) {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	n.clocks[name] = ahead
 }
 
 // OneNode returns the actions of which one node at a time takes, as a node said last.
@@ -171,6 +181,13 @@ func (n *Node) Leads() bool {
 	n.of.mutex.Lock()
 	defer n.of.mutex.Unlock()
 	return n.of.leader == n.name
+}
+
+// Ahead implements queue.Cluster.
+func (n *Node) Ahead() time.Duration {
+	n.of.mutex.Lock()
+	defer n.of.mutex.Unlock()
+	return n.of.clocks[n.name]
 }
 
 // OnSwitches implements queue.Cluster.

@@ -203,7 +203,8 @@ type seen struct {
 // node seems to have given its last sign a moment earlier, for which believed leaves
 // room. One that is still on its way when the node closes changes nothing.
 func (n *Node) sign(ctx context.Context, conn *pgx.Conn, connected time.Time) (s seen, err error) {
-	description := n.description.Load()
+	description, asked := n.description.Load(), n.options.Clock()
+	var shown int64
 	err = conn.QueryRow(ctx, `WITH lead AS (
 			UPDATE claims SET until = now_us() + $11 WHERE name = $10 AND holder = $12 AND until > now_us() RETURNING 1
 		)
@@ -214,10 +215,13 @@ func (n *Node) sign(ctx context.Context, conn *pgx.Conn, connected time.Time) (s
 			(SELECT count(*) FROM sessions o WHERE o.id <> $1 AND o.until > now_us()),
 			EXISTS (SELECT 1 FROM sessions o WHERE o.id <> $1 AND o.until > now_us() AND o.watching),
 			EXISTS (SELECT 1 FROM sessions o WHERE o.id > $1 AND o.until > now_us() AND o.name = $9),
-			EXISTS (SELECT 1 FROM lead), EXISTS (SELECT 1 FROM claims WHERE name = $10 AND until > now_us()),
+			EXISTS (SELECT 1 FROM lead), EXISTS (SELECT 1 FROM claims WHERE name = $10 AND until > now_us()), now_us(),
 			set_config('synchronous_commit', 'off', true)`,
 		n.session, n.options.Lease.Microseconds(), n.confirmed.Load(), n.feed.watching.Load(), description.Version, description.Configuration, description.Delivers,
-		connected, n.options.Encode(n.Name()), leader, n.leadFor().Microseconds(), n.holder()).Scan(&s.epoch, &s.others, &s.watched, &s.twin, &s.leads, &s.led, nil)
+		connected, n.options.Encode(n.Name()), leader, n.leadFor().Microseconds(), n.holder()).Scan(&s.epoch, &s.others, &s.watched, &s.twin, &s.leads, &s.led, &shown, nil)
+	if err == nil {
+		n.showed(asked, shown)
+	}
 	return s, err
 }
 

@@ -97,6 +97,7 @@ type Node struct {
 	// long as no other may lead.
 	alive, leads atomic.Pointer[span]
 	others       atomic.Int64 // that live
+	ahead        atomic.Int64 // by how many nanoseconds this machine's clock is ahead of the database's
 	turns        sync.Map     // of Exclusive: name -> chan struct{}
 	lanes        lanes
 	feed         feed
@@ -144,6 +145,9 @@ func (n *Node) Join(ctx context.Context) error {
 		if err := n.options.Pool.QueryRow(ctx, "SELECT nextval('session_ids')").Scan(&n.session); err != nil {
 			return fmt.Errorf("joining the other nodes: %w", err)
 		}
+	}
+	if err := n.compareClocks(ctx, n.options.Pool); err != nil {
+		return err
 	}
 	if err := n.enter(ctx); err != nil {
 		return err

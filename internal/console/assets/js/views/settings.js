@@ -144,7 +144,10 @@ function nodeLine(node) {
 	const name = [el("strong", shown(node.name, 80)), node.self ? " (this one)" : null];
 	if (node.closed) return el("li", { test: "node" }, icon("dash"), el("span", name, " ended ", timeNode(node.seen), "."));
 	if (node.vanished) return el("li.tone-bad", { test: "node" }, icon("unlink"), el("span", name, " vanished: its last sign of life was ", timeNode(node.seen, relative), ", ", timeNode(node.seen), "."));
-	return el(node.differs ? "li.tone-warn" : "li.tone-good", { test: "node" }, icon(node.differs ? "warning" : "check"), el("span", name, ": ",
+	const ahead = node.ahead_seconds ?? 0;
+	const warns = node.differs || ahead !== 0;
+	return el(warns ? "li.tone-warn" : "li.tone-good", { test: "node" }, icon(warns ? "warning" : "check"), el("span", name, ": ",
 		node.version ? mono(node.version, 40) : "a build without a version", ", ", node.differs ? "another configuration, " : "configuration ", mono((node.configuration || "not known").slice(0, 12)),
-		node.delivers ? null : ", only receives", ", running since ", timeNode(node.started), ", last sign of life ", timeNode(node.seen, relative), "."));
+		node.delivers ? null : ", only receives",
+		ahead === 0 ? null : `, its clock is ${span(Math.abs(ahead))} ${ahead < 0 ? "behind" : "ahead of"} that of the database`, ", running since ", timeNode(node.started), ", last sign of life ", timeNode(node.seen, relative), "."));
 }
