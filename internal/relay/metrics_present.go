@@ -52,8 +52,14 @@ var (
 		"The version of Event Relay, as a label; the value is always 1.", "version")
 )
 
+// presentMetrics are all of the above: one that Describe leaves out would take all metrics of
+// Caddy from the page.
+var presentMetrics []*prometheus.Desc
+
 func metric(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(metricName(name), help, labels, nil)
+	description := prometheus.NewDesc(metricName(name), help, labels, nil)
+	presentMetrics = append(presentMetrics, description)
+	return description
 }
 
 // present reads what is true at the moment of a scrape. It looks for the newest
@@ -63,10 +69,7 @@ type present struct{ stack *Stack }
 
 // Describe says which metrics there can be.
 func (present) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, description := range []*prometheus.Desc{
-		pendingMetric, oldestPendingMetric, downMetric, quietMetric,
-		maxPendingMetric, queueBytesMetric, queueFreeMetric, standbysMetric, oldestTransactionMetric, minFreeMetric, switchedOffMetric, nodeUpMetric, nodeSeenMetric, nodeInfoMetric, nodesDifferMetric, versionMetric,
-	} {
+	for _, description := range presentMetrics {
 		descriptions <- description
 	}
 }

@@ -131,3 +131,22 @@ func TestMetricsOfNamesThatAreNotUTF8(t *testing.T) {
 		t.Errorf("pending deliveries of another action are %v (%v), want 0", pending, there)
 	}
 }
+
+// TestMetricsOfNodes gathers what only several nodes have.
+func TestMetricsOfNodes(t *testing.T) {
+	shared, target := relaytest.NewNodes(t), relaytest.NewService(t)
+	shared.SetClock("b", -time.Hour)
+	metrics := relay.NewMetrics()
+	runtimes, _ := openNodes(t, shared, relaytest.Configuration(target, "/record"), "a", "b")
+	var stack relay.Stack
+	stack.Push(runtimes[0], relaytest.Compile(t, relaytest.Configuration(target, "/record")))
+	processtest.WaitFor(t, "the other node to tell of its clock", func() bool {
+		return relay.Samples(t, metrics, &stack)["node_clock_ahead_seconds{b}"] == -3600
+	})
+	samples := relay.Samples(t, metrics, &stack)
+	for name, want := range map[string]float64{"node_up{a}": 1, "node_up{b}": 1, "node_clock_ahead_seconds{a}": 0, "nodes_differ{}": 0} {
+		if got, there := samples[name]; got != want || !there {
+			t.Errorf("%s is %v (%v), want %v", name, got, there, want)
+		}
+	}
+}
