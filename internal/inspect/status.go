@@ -205,7 +205,13 @@ func withUnavailable(troubles []queue.Trouble, err error, now time.Time) []queue
 	if slices.ContainsFunc(troubles, func(t queue.Trouble) bool { return t.Kind == queue.TroubleUnavailable }) {
 		return troubles
 	}
-	return append(slices.Clone(troubles), queue.Trouble{Kind: queue.TroubleUnavailable, Message: err.Error(), Since: now, Refusing: true})
+	troubles = slices.Clone(troubles)
+	// That nothing can be written is told already, with what to do. It is told once.
+	if i := slices.IndexFunc(troubles, func(t queue.Trouble) bool { return t.Kind == queue.TroubleUnwritable }); i >= 0 {
+		troubles[i].Kind = queue.TroubleUnavailable
+		return troubles
+	}
+	return append(troubles, queue.Trouble{Kind: queue.TroubleUnavailable, Message: err.Error(), Since: now, Refusing: true})
 }
 
 // read adds what is stored.

@@ -137,7 +137,8 @@ func TestPostgresIsDownAtStart(t *testing.T) {
 	refused()
 	waitFor(t, "status to say that the database is gone", func() bool {
 		said, err := machine.run("event-relay", "status", "--address", machine.admin)
-		return err != nil && strings.Contains(said, "REFUSING") && strings.Contains(said, database.Address()) && strings.Contains(said, "Waiting        not known")
+		// It is told once, in a line that can be read.
+		return err != nil && strings.Count(said, "REFUSING") == 1 && strings.Contains(said, database.Address()) && strings.Contains(said, "Waiting        not known") && !strings.Contains(said, "\uFFFD")
 	})
 	database.Start(t)
 	takes(2)
@@ -184,6 +185,10 @@ func TestPostgresNamesWhatIsWrong(t *testing.T) {
 			[]string{"reading the DSN of the queue: {env.RELAY_DB} is empty; set the environment variable"}},
 		{"a DSN that cannot be read", func(t *testing.T, dsn string) string {
 			return strings.Replace(dsn, "sslmode=disable", "sslmode=sure", 1)
+		},
+			[]string{"the DSN cannot be read: ", "%XX"}},
+		{"a password that is not escaped", func(t *testing.T, dsn string) string {
+			return strings.Replace(dsn, ":"+right+"@", ":1@"+wrong+"@", 1)
 		},
 			[]string{"the DSN cannot be read: ", "%XX"}},
 	} {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -93,6 +95,30 @@ func fateOf(err error) fate {
 // errNoConnection says that no connection could be had.
 var errNoConnection = errors.New("no connection to the database")
 
+// noConnection says why no connection could be had, in one line: the driver gives each try one,
+// also where it says the same of two, such as with TLS and without.
+func noConnection(err error) error {
+	return fmt.Errorf("%w: %w", errNoConnection, inOneLine{err})
+}
+
+// inOneLine is an error whose text is one line, in which nothing is said twice.
+type inOneLine struct{ error }
+
+func (e inOneLine) Error() string {
+	var lines []string
+	for line := range strings.Lines(e.error.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) > 1 && strings.HasSuffix(lines[0], ":") {
+		lines = append([]string{lines[0] + " " + lines[1]}, lines[2:]...)
+	}
+	return strings.Join(lines, "; ")
+}
+
+func (e inOneLine) Unwrap() error { return e.error }
+
 // reached makes an error of a read, or of a write that is known not to be committed,
 // into what callers distinguish.
 func reached(err error) error {
@@ -179,7 +205,7 @@ func (db *DB) connected(ctx context.Context, f func(conn *pgxpool.Conn) error) e
 			if ctx.Err() != nil {
 				return fmt.Errorf("waiting for a connection to the database: %w", ctx.Err())
 			}
-			return fmt.Errorf("%w: %w", errNoConnection, err)
+			return noConnection(err)
 		}
 		err = f(conn)
 		conn.Release()

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -34,7 +33,7 @@ func (s *session) conn(ctx context.Context) (*pgx.Conn, error) {
 		// Connecting has its own time limit.
 		held, err := s.db.pool.Acquire(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errNoConnection, err)
+			return nil, noConnection(err)
 		}
 		plans := "SET plan_cache_mode = force_generic_plan"
 		if s.lookups {
@@ -42,7 +41,7 @@ func (s *session) conn(ctx context.Context) (*pgx.Conn, error) {
 		}
 		if _, err := held.Exec(ctx, plans, pgx.QueryExecModeSimpleProtocol); err != nil {
 			held.Release()
-			return nil, fmt.Errorf("%w: %w", errNoConnection, err)
+			return nil, noConnection(err)
 		}
 		s.held = held
 	}

@@ -40,7 +40,7 @@ func (db *DB) connectApart(ctx context.Context) (*pgx.Conn, error) {
 	// By what Adjust took over, if it did.
 	conn, err := pgx.ConnectConfig(ctx, db.connConfig().Copy())
 	if err != nil {
-		return nil, err
+		return nil, noConnection(err)
 	}
 	if err := config.AfterConnect(ctx, conn); err != nil {
 		_ = conn.Close(ctx)

@@ -54,6 +54,20 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("a password is shown of %s", test.text)
 		}
 	}
+	// Of a password that is not escaped, no part becomes a host, a database or a setting.
+	for _, password := range []string{"1@secret", "secret@", "1/secret", "1/2@secret", "1?a=b@secret", "1#2@secret", "@/secret", "1/2?secret"} {
+		store := Store{DSN: "postgres://relay:" + password + "@db1/relay?sslmode=require"}
+		if config, err := parseDSN(store.DSN); err == nil {
+			t.Errorf("the password %s makes the host %q, the database %q", password, config.ConnConfig.Host, config.ConnConfig.Database)
+		} else if text := err.Error() + store.String() + store.Key(); strings.Contains(text, "secret") || !strings.Contains(text, "%XX") {
+			t.Errorf("of the password %s is said %s", password, text)
+		}
+	}
+	for _, dsn := range []string{"postgres://db1/relay?user=a@b&password=a@b", "postgres://relay:a%40b@h1,h2/relay?sslpassword=a@b", "postgres://relay:a?b#c@h1/relay", "host=db1 user=relay password=postgres://a@b@c#d", "postgres:///relay?host=/run/postgresql"} {
+		if _, err := parseDSN(dsn); err != nil {
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
 	// What cannot be read shows nothing of what it is.
 	if bad := (Store{DSN: "secretword"}); strings.Contains(bad.String()+bad.Key(), "secret") {
 		t.Error(bad.String(), bad.Key())

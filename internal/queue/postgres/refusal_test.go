@@ -171,3 +171,18 @@ func nameOf(t *testing.T, dsn string) string {
 	}
 	return config.User
 }
+
+// TestNoConnectionInOneLine: lists and the log have one line for an error, and none says a thing twice.
+func TestNoConnectionInOneLine(t *testing.T) {
+	const refused = "127.0.0.1:1 (127.0.0.1): dial error: dial tcp 127.0.0.1:1: connect: connection refused"
+	for text, want := range map[string]string{
+		"failed to connect to `user=a database=b`:\n\t" + refused + "\n\t" + refused:   "failed to connect to `user=a database=b`: " + refused,
+		"failed to connect to `user=a database=b`:\n\t" + refused + "\n\tno such host": "failed to connect to `user=a database=b`: " + refused + "; no such host",
+		"timeout": "timeout",
+	} {
+		cause := errors.New(text)
+		if got := noConnection(cause); got.Error() != errNoConnection.Error()+": "+want || !errors.Is(got, cause) || !errors.Is(got, errNoConnection) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -35,10 +35,27 @@ func parseDSN(dsn string) (*pgxpool.Config, error) {
 		return nil, queue.Mistaken("the DSN is empty: give one such as postgres://USER:PASSWORD@HOST/DATABASE; if it is a placeholder such as {env.RELAY_DB}, set that variable")
 	}
 	config, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
+	if err != nil || !isEscaped(dsn) {
 		return nil, queue.Mistaken("the DSN cannot be read: it must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=require, or pairs such as host=HOST user=USER dbname=DATABASE; in a URL, write special characters of the password as %%XX; files that it names must exist")
 	}
 	return config, nil
+}
+
+// isEscaped reports whether a URL has no password with an @ or a / that is not written as
+// %XX. The parser takes what follows for the host, the database or a setting, which are shown
+// everywhere.
+func isEscaped(dsn string) bool {
+	scheme, rest, isURL := strings.Cut(dsn, "://")
+	if !isURL || scheme != "postgres" && scheme != "postgresql" {
+		return true
+	}
+	// As the parser does: only a / ends the search for user and password.
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
+		rest = rest[i+1:]
+	}
+	place, settings, _ := strings.Cut(rest, "?")
+	name, _, _ := strings.Cut(settings, "=")
+	return !strings.Contains(place, "@") && !strings.Contains(name, "@")
 }
 
 // schemaName is what needs no quotes, wherever an administrator types it.
