@@ -5,14 +5,24 @@
 # was lost.
 #
 #   CADDY    the program, by default caddy
-#   POSTGRES the directory of initdb and postgres, by default that of pg_config
+#   POSTGRES the directory of initdb and postgres, by default Debian's newest
 #   PORT     the first of nine free ports, by default 18080
 #   RATE     events in a second, by default 250
 #   KILLS    how often a relay is killed, by default 5
 set -euo pipefail
 cd "$(dirname "$0")"
-CADDY=$(command -v "${CADDY:-caddy}")
-POSTGRES=${POSTGRES:-$(pg_config --bindir)}
+program=${CADDY:-caddy}
+CADDY=$(command -v "$program") || {
+	echo "there is no program $program: build it with go build -o /tmp/caddy ./cmd/caddy, and name it: CADDY=/tmp/caddy" >&2
+	exit 1
+}
+# Debian has these programs outside of PATH.
+[ -n "${POSTGRES:-}" ] || POSTGRES=$(find /usr/lib/postgresql -path '*/bin/initdb' -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
+[ -n "$POSTGRES" ] || POSTGRES=$(dirname "$(command -v initdb)")
+[ -x "$POSTGRES/initdb" ] || {
+	echo "there is no initdb in $POSTGRES: install PostgreSQL, and name the directory of its programs: POSTGRES=/usr/lib/postgresql/15/bin" >&2
+	exit 1
+}
 PORT=${PORT:-18080} RATE=${RATE:-250} KILLS=${KILLS:-5}
 work=$(mktemp -d)
 declare -A pids
