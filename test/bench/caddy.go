@@ -81,6 +81,21 @@ http://%s {
 `, admin, queue, s.target, s.relay, address, s.target)
 }
 
+// schemaIn returns the schema that is the queue of a directory. The time makes the name of
+// a new one that is not there yet.
+func schemaIn(dir string) (string, error) {
+	file := filepath.Join(dir, "schema")
+	name, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		name = fmt.Appendf(nil, "bench_%d", time.Now().UnixNano())
+		err = os.WriteFile(file, name, 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("choosing the schema of a queue: %w", err)
+	}
+	return string(name), nil
+}
+
 // start starts a Caddy in a directory, which may hold the queue of an earlier one, and
 // waits until it serves.
 func start(p program, dir string, s site) (*caddy, error) {
@@ -97,8 +112,11 @@ func start(p program, dir string, s site) (*caddy, error) {
 	}
 	queue := "sqlite " + strconv.Quote(filepath.Join(dir, "queue")) + "\n\t\tmin_free off"
 	if p.postgres != "" {
-		// Each queue is a schema. The time makes its name one that is not there yet.
-		queue = fmt.Sprintf("postgres %s {\n\t\t\tschema bench_%d\n\t\t}", strconv.Quote(p.postgres), time.Now().UnixNano())
+		schema, err := schemaIn(dir)
+		if err != nil {
+			return nil, err
+		}
+		queue = fmt.Sprintf("postgres %s {\n\t\t\tschema %s\n\t\t}", strconv.Quote(p.postgres), schema)
 	}
 	config := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(config, []byte(s.caddyfile(c.address, c.admin, queue)), 0o600); err != nil {

@@ -6,6 +6,7 @@
 //	go run ./test/bench -large	print how cost grows: waiting deliveries, rules, actions, body size, queries
 //	go run ./test/bench -against OLD	measure another build of cmd/caddy alternately with this one
 //	go run ./test/bench -postgres DSN	measure with the queue in SQLite and in PostgreSQL alternately
+//	go run ./test/bench -large -postgres DSN	print what waiting deliveries cost in PostgreSQL
 //
 // Each measure has a Caddy of its own that is started for it, with the same Caddyfile.
 // The CPU time is that of the whole process, read from /proc, so it needs Linux. The
@@ -100,9 +101,6 @@ func (s *settings) programs() ([]program, error) {
 	switch {
 	case s.against != "" && s.postgres != "":
 		return nil, errors.New("reading the flags: use -against or -postgres, not both")
-	case s.large && s.postgres != "":
-		// A Caddy that is started again would have another schema, and not its backlog.
-		return nil, errors.New("reading the flags: -large measures SQLite alone; leave -postgres out")
 	case s.against != "":
 		programs = []program{{name: "before", path: s.against}, {name: "now", path: s.caddy}}
 	case s.postgres != "":
