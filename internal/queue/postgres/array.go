@@ -54,6 +54,15 @@ func (a *array) addBool(b bool) {
 	}
 }
 
+// addTrue adds true, and null for false.
+func (a *array) addTrue(b bool) {
+	if b {
+		a.addBool(true)
+	} else {
+		a.addNull()
+	}
+}
+
 func (a *array) addInt16(n int16) {
 	a.element(2)
 	a.data = binary.BigEndian.AppendUint16(a.data, uint16(n))

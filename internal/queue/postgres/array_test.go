@@ -9,7 +9,7 @@ import (
 
 // An array is what pgx makes of a slice, without the nulls at its end.
 func TestArraysAreAsPgxEncodesThem(t *testing.T) {
-	number, text := int64(-7), "größer"
+	number, text, yes := int64(-7), "größer", true
 	id := [16]byte{1, 2, 3}
 	for name, test := range map[string]struct {
 		oid   uint32
@@ -17,6 +17,7 @@ func TestArraysAreAsPgxEncodesThem(t *testing.T) {
 		slice any
 	}{
 		"booleans":        {pgtype.BoolArrayOID, func(a *array) { a.addBool(true); a.addBool(false) }, []bool{true, false}},
+		"true or null":    {pgtype.BoolArrayOID, func(a *array) { a.addTrue(false); a.addTrue(true); a.addTrue(false) }, []*bool{nil, &yes}},
 		"two bytes":       {pgtype.Int2ArrayOID, func(a *array) { a.addInt16(-2); a.addInt16(300) }, []int16{-2, 300}},
 		"four bytes":      {pgtype.Int4ArrayOID, func(a *array) { a.addInt32(-2); a.addInt32(1 << 30) }, []int32{-2, 1 << 30}},
 		"eight bytes":     {pgtype.Int8ArrayOID, func(a *array) { a.addInt64(-2); a.addInt64(1 << 62) }, []int64{-2, 1 << 62}},

@@ -401,7 +401,7 @@ func (db *DB) handOver(c *columns, done inserted, began time.Time, mark mark, re
 	for i := range c.stored {
 		d := &c.stored[i]
 		id := d.id(done)
-		if !done.leased[id] {
+		if done.left[id] {
 			db.left(d.Action)
 			at := db.now()
 			if d.due != nil {

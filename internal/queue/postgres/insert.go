@@ -40,7 +40,7 @@ func (i insertion) sql() string {
 			generate_subscripts($14::bigint[], 1) AS ord) u
 	), i AS (
 		INSERT INTO events (id, kind, node, received, uuid, test, tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum)
-		SELECT id, kind, $15, received, uuid, test, tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum FROM u
+		SELECT id, kind, $15, received, uuid, coalesce(test, false), tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum FROM u
 	), c AS (
 		INSERT INTO counts (minutes, at, name, node, n) SELECT 1, (SELECT now_us() - now_us() % 60000000), c.name, $15, c.n FROM unnest($16::text[], $17::bigint[]) AS c(name, n) ORDER BY c.name
 		ON CONFLICT (minutes, at, name, node) DO UPDATE SET n = counts.n + excluded.n
@@ -56,7 +56,7 @@ func (i insertion) sql() string {
 		SELECT array_agg(id ORDER BY ord) AS ids FROM u
 	)`
 		deliveries = `, d AS /*once*/ (
-		SELECT d.action, (SELECT ids FROM ids)[d.ord] << 11 | d.n AS delivery, coalesce(d.due, least(d.received, (SELECT now_us()))) AS place, d.order_key, d.key_hash, d.wanted
+		SELECT d.action, (SELECT ids FROM ids)[d.ord] << 11 | coalesce(d.n, 0) AS delivery, coalesce(d.due, least(d.received, (SELECT now_us()))) AS place, d.order_key, d.key_hash, d.wanted
 		FROM (SELECT unnest($24::integer[]) AS ord, unnest($25::integer[]) AS n, unnest($26::integer[]) AS action, unnest($27::bigint[]) AS received, unnest($28::bigint[]) AS due,
 			unnest($29::bytea[]) AS order_key, unnest($30::bigint[]) AS key_hash, unnest($31::boolean[]) AS wanted) d
 	), w AS (
@@ -74,13 +74,13 @@ func (i insertion) sql() string {
 		additions = `, a AS (
 		INSERT INTO additions (uuid, event) SELECT a.uuid, (SELECT ids FROM ids)[a.ord] FROM unnest($39::uuid[], $40::integer[]) AS a(uuid, ord) ON CONFLICT DO NOTHING
 	)`
-		leased = `(SELECT array_agg(delivery) FROM w WHERE owner IS NOT NULL)`
+		left   = `(SELECT array_agg(delivery) FROM w WHERE owner IS NULL)`
 		behind = `(key_hash IS NOT NULL AND (row_number() OVER (PARTITION BY action, key_hash ORDER BY delivery) > 1
 	OR EXISTS (SELECT 1 FROM waiting x WHERE x.action = d.action AND x.key_hash = d.key_hash)))`
 	)
 	sql, result := head, "NULL::bigint[]"
 	if i.deliveries {
-		sql, result = sql+deliveries, leased
+		sql, result = sql+deliveries, left
 	}
 	if i.keys {
 		sql = strings.NewReplacer("/*once*/", "MATERIALIZED", "/*behind*/false", behind).Replace(sql)
@@ -147,7 +147,7 @@ func (c *columns) add(e *entry, kind int32, duplicateOf *[16]byte) {
 	c.kinds.addInt32(kind)
 	c.received.addInt64(e.Received)
 	c.uuids.addUUID(e.uuid)
-	c.tests.addBool(e.Event.Test)
+	c.tests.addTrue(e.Event.Test)
 	c.tenants.addText(e.Tenant)
 	c.parseErrors.addText(e.Event.ParseError)
 	c.subjects.addText(e.Event.Subject)
@@ -169,7 +169,11 @@ func (c *columns) add(e *entry, kind int32, duplicateOf *[16]byte) {
 		d := &e.deliveries[i]
 		c.stored = append(c.stored, stored{d, e, ord, i})
 		c.ords.addInt32(int32(ord))
-		c.places.addInt32(int32(i))
+		if i > 0 {
+			c.places.addInt32(int32(i))
+		} else {
+			c.places.addNull() // most are the only one
+		}
 		c.actions.addInt32(d.lane.id)
 		c.since.addInt64(e.Received)
 		c.dues.addInt64OrNull(d.due)
@@ -282,8 +286,8 @@ func (c *columns) queue(db *DB, b *pgx.Batch) {
 type inserted struct {
 	ids     []int64
 	now     int64
-	leased  map[int64]bool
-	pending *int64 // how many deliveries were unfinished, if it was asked
+	left    map[int64]bool // deliveries that are not leased
+	pending *int64         // how many deliveries were unfinished, if it was asked
 }
 
 // read reads the results of what queue added.
@@ -293,13 +297,15 @@ func (c *columns) read(results pgx.BatchResults) (done inserted, err error) {
 			return done, err
 		}
 	}
-	var leased []int64
-	if err := results.QueryRow().Scan(&done.ids, &done.now, &leased, &done.pending); err != nil {
+	var left []int64
+	if err := results.QueryRow().Scan(&done.ids, &done.now, &left, &done.pending); err != nil {
 		return done, err
 	}
-	done.leased = make(map[int64]bool, len(leased))
-	for _, d := range leased {
-		done.leased[d] = true
+	if len(left) > 0 { // seldom, while takers keep up
+		done.left = make(map[int64]bool, len(left))
+	}
+	for _, d := range left {
+		done.left[d] = true
 	}
 	return done, nil
 }

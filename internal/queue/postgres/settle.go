@@ -209,7 +209,7 @@ func settling(fresh bool) string {
 		ON CONFLICT (minutes, at, name, node) DO UPDATE SET n = counts.n + excluded.n
 	), t AS (
 		INSERT INTO action_counts (action, node, part, waiting, delivered, failed, expired)
-		SELECT action, $16, ` + partOfSettlements + `, -count(*), count(*) FILTER (WHERE state = 1 AND NOT test), count(*) FILTER (WHERE state = 2 AND NOT test), count(*) FILTER (WHERE state = 3 AND NOT test)
+		SELECT action, $16, ` + partOfSettlements + `, -count(*), count(*) FILTER (WHERE state = 1 AND test IS NOT TRUE), count(*) FILTER (WHERE state = 2 AND test IS NOT TRUE), count(*) FILTER (WHERE state = 3 AND test IS NOT TRUE)
 		FROM gone GROUP BY action ORDER BY action
 		ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, delivered = action_counts.delivered + excluded.delivered,
 			failed = action_counts.failed + excluded.failed, expired = action_counts.expired + excluded.expired
@@ -256,7 +256,7 @@ func (c *settleColumns) add(s *settlement, now time.Time) {
 	default:
 		c.delays.addInt64(0)
 	}
-	c.tests.addBool(s.test)
+	c.tests.addTrue(s.test)
 	if s.since != 0 {
 		c.since.addInt64(s.since)
 	} else {
