@@ -10,10 +10,10 @@ import (
 )
 
 // insertion stores events, their deliveries and what is counted of them, in one
-// statement. Ids are drawn in the order of the events. A delivery is behind if another
-// of its action and key is unfinished, stored before or with it; the key is locked. One
-// that is wanted is stored as leased, unless it is not due. Lease 1 is that of the put, also of
-// one that is not leased, so that no taker's lease has its number.
+// statement. Ids are drawn in the order of the events: the smallest is that of the first. A
+// delivery is behind if another of its action and key is unfinished, stored before or with it;
+// the key is locked. One that is wanted is stored as leased, unless it is not due. Lease 1 is
+// that of the put, also of one that is not leased, so that no taker's lease has its number.
 //
 // Rows that other transactions may write at the same time are written in the order of
 // their keys, so that two of them cannot wait for each other.
@@ -33,14 +33,15 @@ var insertions = func() map[insertion]string {
 
 func (i insertion) sql() string {
 	const (
-		head = `WITH u AS MATERIALIZED (
-		SELECT nextval('event_ids') AS id, u.* FROM (SELECT unnest($1::integer[]) AS kind, unnest($2::bigint[]) AS received, unnest($3::uuid[]) AS uuid, unnest($4::boolean[]) AS test,
-			unnest($5::text[]) AS tenant, unnest($6::text[]) AS parse_error, unnest($7::text[]) AS subject, unnest($8::uuid[]) AS duplicate_of, unnest($9::text[]) AS verdict,
-			unnest($10::text[]) AS deliveries, unnest($11::bytea[]) AS record, unnest($12::bytea[]) AS body, unnest($13::bigint[]) AS checksum, unnest($14::bigint[]) AS size,
-			generate_subscripts($14::bigint[], 1) AS ord) u
-	), i AS (
+		head = `WITH i AS (
 		INSERT INTO events (id, kind, node, received, uuid, test, tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum)
-		SELECT id, kind, $15, received, uuid, coalesce(test, false), tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum FROM u
+		SELECT nextval('event_ids'), kind, $15, received, uuid, coalesce(test, false), tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum FROM (
+			SELECT unnest($1::integer[]) AS kind, unnest($2::bigint[]) AS received, unnest($3::uuid[]) AS uuid, unnest($4::boolean[]) AS test, unnest($5::text[]) AS tenant,
+				unnest($6::text[]) AS parse_error, unnest($7::text[]) AS subject, unnest($8::uuid[]) AS duplicate_of, unnest($9::text[]) AS verdict, unnest($10::text[]) AS deliveries,
+				unnest($11::bytea[]) AS record, unnest($12::bytea[]) AS body, unnest($13::bigint[]) AS checksum
+		) u RETURNING id
+	), ids AS MATERIALIZED (
+		SELECT array_agg(id ORDER BY id) AS ids FROM i
 	), c AS (
 		INSERT INTO counts (minutes, at, name, node, n) SELECT 1, (SELECT now_us() - now_us() % 60000000), c.name, $15, c.n FROM unnest($16::text[], $17::bigint[]) AS c(name, n) ORDER BY c.name
 		ON CONFLICT (minutes, at, name, node) DO UPDATE SET n = counts.n + excluded.n
@@ -50,10 +51,9 @@ func (i insertion) sql() string {
 		JOIN things x ON x.kind = s.kind AND x.name = s.name ORDER BY x.id
 		ON CONFLICT (thing, node, part) DO UPDATE SET count = uses.count + excluded.count, first = least(uses.first, excluded.first), last = greatest(uses.last, excluded.last)
 	), z AS (
-		INSERT INTO sizes (block, node, part, bytes, oldest, newest) SELECT id >> 12, $15, 0, sum(size), min(received), max(received) FROM u GROUP BY 1 ORDER BY 1
+		INSERT INTO sizes (block, node, part, bytes, oldest, newest)
+		SELECT id >> 12, $15, 0, sum(size), min(received), max(received) FROM (SELECT unnest((SELECT ids FROM ids)) AS id, unnest($14::bigint[]) AS size, unnest($2::bigint[]) AS received) u GROUP BY 1 ORDER BY 1
 		ON CONFLICT (block, node, part) DO UPDATE SET bytes = sizes.bytes + excluded.bytes, oldest = least(sizes.oldest, excluded.oldest), newest = greatest(sizes.newest, excluded.newest)
-	), ids AS MATERIALIZED (
-		SELECT array_agg(id ORDER BY ord) AS ids FROM u
 	)`
 		deliveries = `, d AS /*once*/ (
 		SELECT d.action, (SELECT ids FROM ids)[d.ord] << 11 | coalesce(d.n, 0) AS delivery, coalesce(d.due, least(d.received, (SELECT now_us()))) AS place, d.order_key, d.key_hash, d.wanted
