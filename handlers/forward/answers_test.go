@@ -61,7 +61,7 @@ func TestAnswers(t *testing.T) {
 		{"425", answer(425), nil, queue.Pending, "the target answered 425 Too Early", [2]time.Duration{1e9, 2e9}},
 		{"429", answer(429, "Retry-After", "120"), nil, queue.Pending, "the target answered 429 Too Many Requests", [2]time.Duration{120e9, 120e9}},
 		{"500", answer(500), nil, queue.Pending, "the target answered 500 Internal Server Error", [2]time.Duration{1e9, 2e9}},
-		{"503, date", answer(503, "Retry-After", "Wed, 02 Jan 2030 03:05:05 GMT"), nil, queue.Pending, "the target answered 503 Service Unavailable", [2]time.Duration{60e9, 60e9}},
+		{"503, date", answer(503, "Date", "Wed, 02 Jan 2030 03:04:05 GMT", "Retry-After", "Wed, 02 Jan 2030 03:05:05 GMT"), nil, queue.Pending, "the target answered 503 Service Unavailable", [2]time.Duration{60e9, 60e9}},
 		{"503, past", answer(503, "Retry-After", "Wed, 02 Jan 2019 03:05:05 GMT"), nil, queue.Pending, "503", [2]time.Duration{1e9, 2e9}},
 		{"503, junk", answer(503, "Retry-After", "soon"), nil, queue.Pending, "503", [2]time.Duration{1e9, 2e9}},
 		{"503, for ever", answer(503, "Retry-After", "99999999999999999999"), nil, queue.Pending, "503", [2]time.Duration{3600e9, 3600e9}},

@@ -46,7 +46,11 @@ func (p *Prepared) judge(result send.Result, attempts int, first, now, next time
 	}
 	interval := p.action.RetryInterval
 	pause := backoff(interval, attempts, random)
-	if asked, ok := retryAfter(result.RetryAfter, now); ok {
+	here := now
+	if !result.Date.IsZero() {
+		here = result.Date // clocks of machines differ
+	}
+	if asked, ok := retryAfter(result.RetryAfter, here); ok {
 		pause = max(pause, min(asked, max(time.Duration(interval.Cap), longestRetryAfter)))
 	}
 	again, end := now.Add(pause), first.Add(time.Duration(p.action.RetryFor))

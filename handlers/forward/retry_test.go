@@ -2,6 +2,7 @@ package forward
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"testing"
 	"time"
 
@@ -49,6 +50,23 @@ func TestRetryAfter(t *testing.T) {
 		if got != want || ok != (want > 0) {
 			t.Errorf("%q: %s, %v", text, got, ok)
 		}
+	}
+}
+
+// A target names a time by its own clock, which need not be that of the relay.
+func TestRetryAfterByTheClockOfTheTarget(t *testing.T) {
+	p := prepare(t, config.Action{URL: "http://h/", RetryFor: config.Duration(24 * time.Hour), RetryInterval: &config.RetryInterval{First: config.Duration(time.Second), Cap: config.Duration(time.Minute)}})
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} {
+		there := now.Add(ahead)
+		result := send.Result{Status: 503, RetryAfter: there.Add(2 * time.Minute).Format(http.TimeFormat), Date: there}
+		if got := p.judge(result, 1, now, now, time.Time{}, 0).again.Sub(now); got != 2*time.Minute {
+			t.Errorf("a target whose clock is %v ahead is asked again after %v", ahead, got)
+		}
+	}
+	// One that does not say what its clock shows is believed.
+	if got := p.judge(send.Result{Status: 503, RetryAfter: now.Add(2 * time.Minute).Format(http.TimeFormat)}, 1, now, now, time.Time{}, 0).again.Sub(now); got != 2*time.Minute {
+		t.Errorf("a target without a Date is asked again after %v", got)
 	}
 }
 

@@ -161,7 +161,8 @@ type clockAttempt struct {
 	ok              bool
 }
 
-// clockTarget refuses the first two attempts at every third delivery, and all of /never.
+// clockTarget refuses the first two attempts at every third delivery, and all of /never. To some
+// it says at which time it will take them.
 type clockTarget struct {
 	*httptest.Server
 	mutex      sync.Mutex
@@ -180,6 +181,9 @@ func newClockTarget(t *testing.T) *clockTarget {
 		target.mutex.Unlock()
 		attempt.ok = r.URL.Path != "/never" && (n > 2 || attempt.delivery[len(attempt.delivery)-1]%3 != 0)
 		if !attempt.ok {
+			if n == 1 && attempt.delivery[len(attempt.delivery)-1]%9 == 0 {
+				w.Header().Set("Retry-After", time.Now().Add(2*time.Second).UTC().Format(http.TimeFormat))
+			}
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		target.mutex.Lock()

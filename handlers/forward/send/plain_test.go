@@ -59,7 +59,7 @@ func classOf(err error) string {
 
 // brief is what two ways must have in common.
 func brief(r Result) string {
-	return fmt.Sprintf("%d %q %q %q reached=%t answering=%t error=%s", r.Status, r.Response, r.RetryAfter, r.Location, r.Reached, r.Answering, classOf(r.Err))
+	return fmt.Sprintf("%d %q %q %q %v reached=%t answering=%t error=%s", r.Status, r.Response, r.RetryAfter, r.Location, r.Date, r.Reached, r.Answering, classOf(r.Err))
 }
 
 // What is sent is what net/http sends, byte for byte.

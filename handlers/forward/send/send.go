@@ -242,6 +242,9 @@ type Result struct {
 	// RetryAfter is the header of that name, Location where a redirect points,
 	// without its query.
 	RetryAfter, Location string
+	// Date is what the target's clock showed, by which a date in RetryAfter is meant. It is
+	// zero without one, or if the target does not say.
+	Date time.Time
 	// Response is the beginning of the answer's body, or the last reply of a mail
 	// server, secrets masked.
 	Response string
@@ -286,6 +289,7 @@ func resultOf(request *Request, response *http.Response) Result {
 	result := Result{Status: response.StatusCode}
 	if retry := response.Header["Retry-After"]; len(retry) > 0 {
 		result.RetryAfter = retry[0]
+		result.Date, _ = http.ParseTime(response.Header.Get("Date")) // zero if there is none
 	}
 	if response.StatusCode/100 == 3 {
 		result.Location = request.Masker.MaskTo(location(response), 512)
