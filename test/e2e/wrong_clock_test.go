@@ -251,7 +251,7 @@ func TestClocksOfNodesAreWrong(t *testing.T) {
 			query id "{{body.id}}"
 			timeout 1s
 			retry_interval 300ms 600ms
-			expires 3s
+			expires 8s
 		}
 		action hold {
 			post "%[3]s/hold"
@@ -405,7 +405,7 @@ http://:%[4]s {
 			t.Errorf("what is paused was sent: %s", id)
 		}
 		if len(target.of("spoiled at "+n.name)) == 0 {
-			t.Errorf("what expires in three seconds was not attempted, of %s", n.name)
+			t.Errorf("what expires in eight seconds was not attempted, of %s", n.name)
 		}
 	}
 
