@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/caddy-event-relay/event-relay/internal/processtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/pgtest"
 )
@@ -65,18 +66,22 @@ func TestUsage(t *testing.T) {
 		}
 		return *found.Server
 	}
-	if oldest := seen(0).Oldest; oldest == nil || !strings.Contains(oldest.By, "dump, user postgres, from 127.0.0.1") || time.Since(oldest.Since).Abs() > time.Hour {
-		t.Errorf("the oldest transaction is %+v", oldest)
+	// A statement of the node itself can be older for a moment.
+	oldestIs := func(by string) {
+		t.Helper()
+		processtest.WaitFor(t, "the oldest transaction to be "+by, func() bool {
+			oldest := seen(0).Oldest
+			return oldest != nil && strings.Contains(oldest.By, by) && time.Since(oldest.Since).Abs() < time.Hour
+		})
 	}
+	oldestIs("dump, user postgres, from 127.0.0.1")
 	if oldest := seen(time.Hour).Oldest; oldest != nil {
 		t.Errorf("open for an hour is %+v", oldest)
 	}
 	if _, err := reader.Exec(ctx, "COMMIT; BEGIN; CREATE TABLE left_open (x int); PREPARE TRANSACTION 'forgotten'"); err != nil {
 		t.Fatal(err)
 	}
-	if oldest := seen(0).Oldest; oldest == nil || !strings.Contains(oldest.By, "prepared transaction forgotten, user postgres") {
-		t.Errorf("the oldest transaction is %+v", oldest)
-	}
+	oldestIs("prepared transaction forgotten, user postgres")
 	server.Exec(t, "ROLLBACK PREPARED 'forgotten'")
 
 	// Without a server it is known where it should be.
