@@ -169,7 +169,13 @@ func writable(a mail.Address) (*mail.Address, error) {
 			return nil, fmt.Errorf("the domain of the address %.100q cannot be written in ASCII: %w", a.Address, err)
 		}
 	}
-	written := &mail.Address{Name: textencoding.Cut(escape.OneLine(a.Name), longestName), Address: local + "@" + domain}
+	name := textencoding.Cut(escape.OneLine(a.Name), longestName)
+	if !isASCII(name) {
+		// net/mail leaves a backslash as it is in the encoded word of a name, where RFC 2047
+		// (5.3) allows none: a reader may refuse the whole header. U+2216 looks the same.
+		name = strings.ReplaceAll(name, `\`, "\u2216")
+	}
+	written := &mail.Address{Name: name, Address: local + "@" + domain}
 	read, err := mail.ParseAddress(envelope(written))
 	switch {
 	case err != nil:

@@ -223,6 +223,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add("=?utf-8?q?=0D=0ABcc:?=", `"<eve@evil.example>, `, `"a b"@studio.example`, strings.Repeat("x", 2000), "=\r\n", "\xff")
 	f.Add(strings.Repeat("ä ", 500), strings.Repeat("名", 300), "büro@müller.example", "\x00\r", "\r", "")
 	f.Add(" ", "\u2028", "a@[127.0.0.1]", "", "", "1")
+	f.Add("1", `Studio\Büro`, "bob@studio.example", "1", "", "1")
 	f.Fuzz(func(t *testing.T, subject, name, address, text, html, id string) {
 		m := aMail()
 		m.Subject, m.Text, m.HTML = subject, text, html
