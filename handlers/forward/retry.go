@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
@@ -46,11 +47,8 @@ func (p *Prepared) judge(result send.Result, attempts int, first, now, next time
 	}
 	interval := p.action.RetryInterval
 	pause := backoff(interval, attempts, random)
-	here := now
-	if !result.Date.IsZero() {
-		here = result.Date // clocks of machines differ
-	}
-	if asked, ok := retryAfter(result.RetryAfter, here); ok {
+	// The target means a time by its own clock, which need not agree with this one.
+	if asked, ok := retryAfter(result.RetryAfter, cmp.Or(result.Date, now)); ok {
 		pause = max(pause, min(asked, max(time.Duration(interval.Cap), longestRetryAfter)))
 	}
 	again, end := now.Add(pause), first.Add(time.Duration(p.action.RetryFor))

@@ -170,16 +170,15 @@ func setTimes(parameters *event.Parameters, given event.Parameters, received tim
 	case hasDay && hasClock:
 		at = clock.On(day).In(zone)
 	}
-	second := secondOf(at, zone)
 	parameters[event.UnixTime] = given[event.UnixTime]
 	if given[event.UnixTime] == nil {
-		parameters[event.UnixTime] = second.unix
+		parameters[event.UnixTime] = at.Unix()
 	}
 	switch {
 	case hasDay:
 		parameters[event.Date] = sameOr(given[event.Date], day.Date())
 	case given[event.Date] == nil:
-		parameters[event.Date] = second.date
+		parameters[event.Date] = secondOf(at, zone).date
 	default:
 		parameters[event.Date] = given[event.Date]
 	}
@@ -187,18 +186,17 @@ func setTimes(parameters *event.Parameters, given event.Parameters, received tim
 	case hasClock:
 		parameters[event.Time] = sameOr(given[event.Time], clock.Clock())
 	case given[event.Time] == nil:
-		parameters[event.Time] = second.clock
+		parameters[event.Time] = secondOf(at, zone).clock
 	default:
 		parameters[event.Time] = given[event.Time]
 	}
 }
 
-// second is a second in a zone, as the values of the parameters date, time and
-// unix_time.
+// second is a second in a zone, as the values of the parameters date and time.
 type second struct {
-	zone              *time.Location
-	at                int64
-	date, clock, unix any
+	zone        *time.Location
+	unix        int64
+	date, clock any
 }
 
 // newest is the second that was asked for last. Most events of a source have the times of
@@ -207,9 +205,9 @@ var newest atomic.Pointer[second]
 
 func secondOf(at time.Time, zone *time.Location) *second {
 	s, unix := newest.Load(), at.Unix()
-	if s == nil || s.at != unix || s.zone != zone {
+	if s == nil || s.unix != unix || s.zone != zone {
 		local := at.In(zone)
-		s = &second{zone: zone, at: unix, date: local.Format(time.DateOnly), clock: local.Format(time.TimeOnly), unix: unix}
+		s = &second{zone: zone, unix: unix, date: local.Format(time.DateOnly), clock: local.Format(time.TimeOnly)}
 		newest.Store(s)
 	}
 	return s

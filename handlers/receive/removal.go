@@ -47,7 +47,7 @@ func (req *request) withoutCredentials(doc *document) kept {
 	if len(c.query) > 0 {
 		req.query = nil // the events have it
 	} else if c.query != nil {
-		c.query = map[string][]string{}
+		c.query = map[string][]string{} // the request uses its own again
 	}
 
 	c.headers = make(map[string][]string, len(req.request.Header))

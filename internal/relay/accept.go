@@ -87,8 +87,8 @@ func (g *Generation) decide(event *event.Event, ahead time.Duration) queue.Entry
 }
 
 // Delivery makes a delivery of a configured action for an event, which expires
-// counted from since, by the clock of the storage. Without bound, for an event that cannot be read, it has no
-// order key and does not expire.
+// counted from since, by the clock of the storage. Without bound, for an event that
+// cannot be read, it has no order key and does not expire.
 func (g *Generation) Delivery(action string, bound *language.Bound, eventID string, since time.Time) queue.Delivery {
 	delivery := queue.Delivery{ID: event.NewID(), Action: action}
 	if bound == nil {

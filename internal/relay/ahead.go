@@ -3,11 +3,11 @@ package relay
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-event-relay/event-relay/internal/config"
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 )
 
@@ -102,8 +102,8 @@ func (r *Runtime) tellAhead() {
 	}
 }
 
-// wrong returns by how much a clock is wrong, which is none as long as nobody needs to be
-// told.
+// wrong rounds by how much a clock is ahead to seconds. Less than tellAheadFrom counts as
+// nothing: nodes tell nobody of it.
 func wrong(ahead time.Duration) time.Duration {
 	if ahead.Abs() < tellAheadFrom {
 		return 0
@@ -128,12 +128,7 @@ func (r *Runtime) noteAhead(ahead, told time.Duration) error {
 
 // AheadOf says by how much a clock is ahead of another.
 func AheadOf(ahead time.Duration, other string) string {
-	text := ahead.Abs().Round(time.Second).String()
-	for _, none := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, none) {
-			text = text[:len(text)-2]
-		}
-	}
+	text := config.Duration(ahead.Abs().Round(time.Second)).String()
 	if ahead < 0 {
 		return text + " behind " + other
 	}

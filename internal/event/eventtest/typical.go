@@ -19,7 +19,7 @@ const Body = `{"event":"project_status_change","event_id":"0f5b2c9e-7d43-4b0e-9a
 func Typical(tb testing.TB) *event.Event {
 	tb.Helper()
 	raw := []byte(Body)
-	body, err := event.DecodeJSON(string(raw))
+	body, err := event.DecodeJSON(Body)
 	if err != nil {
 		tb.Fatal(err)
 	}

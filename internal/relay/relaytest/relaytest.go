@@ -146,7 +146,7 @@ func Push(t testing.TB, runtime *relay.Runtime, configuration relay.Configuratio
 // Event makes an event of icfm that was received now.
 func Event(name, body string) *event.Event {
 	e := &event.Event{ID: uuid.Must(uuid.NewV7()).String(), Source: "icfm", Name: name, Received: time.Now(), RawBody: []byte(body), BodyIsRaw: true}
-	e.Body, _ = event.DecodeJSON(string(e.RawBody))
+	e.Body, _ = event.DecodeJSON(body)
 	e.Parameters[event.Tenant] = ""
 	return e
 }
