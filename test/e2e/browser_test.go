@@ -76,6 +76,7 @@ func startChromium() {
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("no-pings", true),
+		chromedp.Flag("explicitly-allowed-ports", "10080"), // FreeAddress may give it; Chromium bars it
 		// Whether a scroll bar stands in the way is part of the look.
 		chromedp.Flag("hide-scrollbars", false),
 	)
