@@ -16,7 +16,7 @@ import (
 const listBacklog = `SELECT a.name, c.waiting, a.paused, coalesce(least(
 		(SELECT e.received FROM (SELECT delivery FROM waiting WHERE action = a.id AND since IS NULL ORDER BY delivery LIMIT 1) AS w JOIN events e ON e.id = w.delivery >> 11),
 		(SELECT since FROM waiting WHERE action = a.id AND since IS NOT NULL ORDER BY since LIMIT 1)
-	), now_us()) FROM actions a JOIN (SELECT action, sum(waiting)::bigint AS waiting FROM action_counts GROUP BY action) AS c ON c.action = a.id
+	), now_us()) FROM actions a JOIN (SELECT action, sum(waiting)::bigint AS waiting FROM ` + allActionCounts + ` AS w GROUP BY action) AS c ON c.action = a.id
 	WHERE c.waiting > 0 ORDER BY a.name COLLATE "C"`
 
 // Backlog implements queue.History.

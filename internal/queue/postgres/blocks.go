@@ -20,9 +20,9 @@ const (
 	sizeOfAttempt = `(150 + coalesce(octet_length(a.error), 0) + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))`
 )
 
-const sumSizes = `SELECT coalesce(sum(bytes), 0)::bigint FROM sizes`
+const sumSizes = `SELECT coalesce(sum(bytes), 0)::bigint FROM ` + allSizes + ` AS s`
 
-const findBlocks = `SELECT coalesce(min(block) << 12, 0), coalesce((max(block) + 1) << 12, 0) FROM sizes
+const findBlocks = `SELECT coalesce(min(block) << 12, 0), coalesce((max(block) + 1) << 12, 0) FROM ` + allSizes + ` AS s
 	WHERE part = 0 AND (newest IS NULL OR newest >= $1) AND (oldest IS NULL OR oldest < $2)`
 
 // idRange returns the first id that an event can have which was received in since ≤

@@ -220,6 +220,7 @@ func (db *DB) commit(session *session, batch []*put) {
 		}
 	}
 	if err == nil {
+		db.untallied.Store(true)
 		db.working()
 	}
 	db.mu.Lock()

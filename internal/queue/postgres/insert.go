@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"math"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -10,7 +11,7 @@ import (
 )
 
 // insertion stores events, their deliveries and what is counted of them, in one
-// statement. Ids are drawn in the order of the events: the smallest is that of the first. A
+// statement. What is counted goes to one row, a tally. Ids are drawn in the order of the events: the smallest is that of the first. A
 // delivery is behind if another of its action and key is unfinished, stored before or with it;
 // the key is locked. One that is wanted is stored as leased, unless it is not due. Lease 1 is
 // that of the put, also of one that is not leased, so that no taker's lease has its number.
@@ -43,36 +44,25 @@ func (i insertion) sql() string {
 	), ids AS MATERIALIZED (
 		SELECT array_agg(id ORDER BY id) AS ids FROM i
 	), c AS (
-		INSERT INTO counts (minutes, at, name, node, n) SELECT 1, (SELECT now_us() - now_us() % 60000000), c.name, $15, c.n FROM unnest($16::text[], $17::bigint[]) AS c(name, n) ORDER BY c.name
-		ON CONFLICT (minutes, at, name, node) DO UPDATE SET n = counts.n + excluded.n
-	), s AS (
-		INSERT INTO uses (thing, node, part, count, first, last)
-		SELECT x.id, $15, ` + partOfPuts + `, s.count, s.first, s.last FROM unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[]) AS s(kind, name, count, first, last)
-		JOIN things x ON x.kind = s.kind AND x.name = s.name ORDER BY x.id
-		ON CONFLICT (thing, node, part) DO UPDATE SET count = uses.count + excluded.count, first = least(uses.first, excluded.first), last = greatest(uses.last, excluded.last)
-	), z AS (
-		INSERT INTO sizes (block, node, part, bytes, oldest, newest)
-		SELECT id >> 12, $15, 0, sum(size), min(received), max(received) FROM (SELECT unnest((SELECT ids FROM ids)) AS id, unnest($14::bigint[]) AS size, unnest($2::bigint[]) AS received) u GROUP BY 1 ORDER BY 1
-		ON CONFLICT (block, node, part) DO UPDATE SET bytes = sizes.bytes + excluded.bytes, oldest = least(sizes.oldest, excluded.oldest), newest = greatest(sizes.newest, excluded.newest)
+		INSERT INTO tallies (node, at, names, numbers, kinds, things, uses, first_uses, last_uses, ids, bytes, oldest, newest, actions, waiting, made, first_made, last_made)
+		SELECT $15, now_us(), $16::text[], $17::bigint[], $18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[],
+			CASE WHEN whole THEN ids[1:1] ELSE ids END, CASE WHEN whole THEN ARRAY[$24::bigint] ELSE $14::bigint[] END,
+			CASE WHEN whole THEN ARRAY[$25::bigint] ELSE $2::bigint[] END, CASE WHEN whole THEN ARRAY[$26::bigint] ELSE $2::bigint[] END, /*actions*/NULL, NULL, NULL, NULL, NULL
+		FROM (SELECT ids, ids[1] >> 12 = ids[cardinality(ids)] >> 12 AS whole FROM ids) AS b
 	)`
 		deliveries = `, d AS /*once*/ (
 		SELECT d.action, (SELECT ids FROM ids)[d.ord] << 11 | coalesce(d.n, 0) AS delivery, coalesce(d.due, least(d.received, (SELECT now_us()))) AS place, d.order_key, d.key_hash, d.wanted
-		FROM (SELECT unnest($24::integer[]) AS ord, unnest($25::integer[]) AS n, unnest($26::integer[]) AS action, unnest($27::bigint[]) AS received, unnest($28::bigint[]) AS due,
-			unnest($29::bytea[]) AS order_key, unnest($30::bigint[]) AS key_hash, unnest($31::boolean[]) AS wanted) d
+		FROM (SELECT unnest($27::integer[]) AS ord, unnest($28::integer[]) AS n, unnest($29::integer[]) AS action, unnest($30::bigint[]) AS received, unnest($31::bigint[]) AS due,
+			unnest($32::bytea[]) AS order_key, unnest($33::bigint[]) AS key_hash, unnest($34::boolean[]) AS wanted) d
 	), w AS (
 		INSERT INTO waiting (action, delivery, place, order_key, key_hash, lease, leased_until, owner)
 		SELECT action, delivery, place + CASE WHEN is_behind THEN 4611686018427387904 ELSE 0 END, order_key, key_hash,
-			1, CASE WHEN leased THEN (SELECT now_us()) + $32::bigint END, CASE WHEN leased THEN $33::integer END
+			1, CASE WHEN leased THEN (SELECT now_us()) + $35::bigint END, CASE WHEN leased THEN $36::integer END
 		FROM (SELECT *, wanted AND NOT is_behind AND place <= (SELECT now_us()) AS leased FROM (SELECT *, /*behind*/false AS is_behind FROM d) b) l
 		RETURNING delivery, owner
-	), t AS (
-		INSERT INTO action_counts (action, node, part, waiting, made, first, last)
-		SELECT action, $15, ` + partOfPuts + `, waiting, made, first, last FROM unnest($34::integer[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[]) AS t(action, waiting, made, first, last) ORDER BY action
-		ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, made = action_counts.made + excluded.made,
-			first = least(action_counts.first, excluded.first), last = greatest(action_counts.last, excluded.last)
 	)`
 		additions = `, a AS (
-		INSERT INTO additions (uuid, event) SELECT a.uuid, (SELECT ids FROM ids)[a.ord] FROM unnest($39::uuid[], $40::integer[]) AS a(uuid, ord) ON CONFLICT DO NOTHING
+		INSERT INTO additions (uuid, event) SELECT a.uuid, (SELECT ids FROM ids)[a.ord] FROM unnest($42::uuid[], $43::integer[]) AS a(uuid, ord) ON CONFLICT DO NOTHING
 	)`
 		left   = `(SELECT array_agg(delivery) FROM w WHERE owner IS NULL)`
 		behind = `(key_hash IS NOT NULL AND (row_number() OVER (PARTITION BY action, key_hash ORDER BY delivery) > 1
@@ -80,6 +70,7 @@ func (i insertion) sql() string {
 	)
 	sql, result := head, "NULL::bigint[]"
 	if i.deliveries {
+		sql = strings.Replace(sql, "/*actions*/NULL, NULL, NULL, NULL, NULL", "$37::integer[], $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[]", 1)
 		sql, result = sql+deliveries, left
 	}
 	if i.keys {
@@ -89,16 +80,8 @@ func (i insertion) sql() string {
 		sql += additions
 	}
 	return sql + `
-	SELECT ids, now_us(), ` + result + `, CASE WHEN $23::boolean THEN (SELECT coalesce(sum(waiting), 0)::bigint FROM action_counts) END FROM ids`
+	SELECT ids, now_us(), ` + result + `, CASE WHEN $23::boolean THEN (` + countPending + `) END FROM ids`
 }
-
-// What is counted all the time goes to another row each twenty seconds, in turn: while
-// some transaction is open for long, such as that of a dump, the server keeps every
-// version of a row, and each time goes through all of them to write the next.
-const (
-	partOfPuts        = `(SELECT (now_us() / 20000000 % 16 * 2)::smallint)`
-	partOfSettlements = `(SELECT (now_us() / 20000000 % 16 * 2 + 1)::smallint)`
-)
 
 // columns are the values of an insertion. They are used again for the next.
 type columns struct {
@@ -106,8 +89,10 @@ type columns struct {
 	names, numbers                                                                                                                 array
 	thingKinds, thingNames, uses, usedFirst, usedLast                                                                              array
 	ords, places, actions, since, dues, orderKeys, keyHashes, wanted                                                               array
-	tallied, waiting, made, firsts, lasts                                                                                          array
+	counted, waiting, made, firsts, lasts                                                                                          array
 	additions, additionOrds                                                                                                        array
+
+	bytes, oldest, newest int64 // of all events together
 
 	hashes []int64  // of all order keys
 	stored []stored // the deliveries
@@ -128,16 +113,17 @@ func (c *columns) clear() {
 		&c.kinds, &c.received, &c.uuids, &c.tests, &c.tenants, &c.parseErrors, &c.subjects, &c.duplicateOf, &c.verdicts, &c.plans, &c.records, &c.bodies, &c.checksums, &c.sizes,
 		&c.names, &c.numbers, &c.thingKinds, &c.thingNames, &c.uses, &c.usedFirst, &c.usedLast,
 		&c.ords, &c.places, &c.actions, &c.since, &c.dues, &c.orderKeys, &c.keyHashes, &c.wanted,
-		&c.tallied, &c.waiting, &c.made, &c.firsts, &c.lasts, &c.additions, &c.additionOrds,
+		&c.counted, &c.waiting, &c.made, &c.firsts, &c.lasts, &c.additions, &c.additionOrds,
 	} {
 		a.clear()
 	}
 	clear(c.stored)
+	c.bytes, c.oldest, c.newest = 0, math.MaxInt64, math.MinInt64
 	c.hashes, c.stored = c.hashes[:0], c.stored[:0]
 }
 
-// tally is what is counted of one action.
-type tally struct {
+// actionCount is what is counted of one action.
+type actionCount struct {
 	waiting, made int64
 	first, last   *int64
 }
@@ -155,15 +141,16 @@ func (c *columns) add(e *entry, kind int32, duplicateOf *[16]byte) {
 	c.records.addRaw(e.Record)
 	c.bodies.addBytes(e.Event.RawBody)
 	c.checksums.addInt64(e.Checksum)
+	c.oldest, c.newest = min(c.oldest, e.Received), max(c.newest, e.Received)
 	if duplicateOf != nil {
 		c.duplicateOf.addUUID(*duplicateOf)
 		c.plans.addNull()
-		c.sizes.addInt64(e.size)
+		c.addSize(e.size)
 		return
 	}
 	c.duplicateOf.addNull()
 	c.plans.addRaw(e.Plans)
-	c.sizes.addInt64(e.size + int64(len(e.Plans)))
+	c.addSize(e.size + int64(len(e.Plans)))
 	ord := c.kinds.n
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
@@ -190,10 +177,15 @@ func (c *columns) add(e *entry, kind int32, duplicateOf *[16]byte) {
 	}
 }
 
+func (c *columns) addSize(bytes int64) {
+	c.sizes.addInt64(bytes)
+	c.bytes += bytes
+}
+
 // count adds what is counted of the events: of duplicates only that they are.
 func (c *columns) count(entries []*entry, duplicate func(int) bool) {
 	counts := make(map[string]int64, 2)
-	tallies := make(map[int32]*tally, 4)
+	byAction := make(map[int32]*actionCount, 4)
 	used := make(map[queue.Thing]*use, 8)
 	for i, e := range entries {
 		if duplicate(i) {
@@ -209,10 +201,10 @@ func (c *columns) count(entries []*entry, duplicate func(int) bool) {
 		}
 		for j := range e.deliveries {
 			id := e.deliveries[j].lane.id
-			t := tallies[id]
+			t := byAction[id]
 			if t == nil {
-				t = &tally{}
-				tallies[id] = t
+				t = &actionCount{}
+				byAction[id] = t
 			}
 			t.waiting++
 			if !e.Event.Test {
@@ -224,8 +216,8 @@ func (c *columns) count(entries []*entry, duplicate func(int) bool) {
 		c.names.addRaw(name)
 		c.numbers.addInt64(n)
 	}
-	for action, t := range tallies {
-		c.tallied.addInt32(action)
+	for action, t := range byAction {
+		c.counted.addInt32(action)
 		c.waiting.addInt64(t.waiting)
 		c.made.addInt64(t.made)
 		c.firsts.addInt64OrNull(t.first)
@@ -253,7 +245,7 @@ func count(used map[queue.Thing]*use, of queue.Thing, at int64) {
 }
 
 // make counts a delivery that is made at a time.
-func (t *tally) make(at int64) {
+func (t *actionCount) make(at int64) {
 	t.made++
 	if t.first == nil || at < *t.first {
 		t.first = &at
@@ -270,11 +262,11 @@ func (c *columns) queue(db *DB, b *pgx.Batch) {
 	values := []any{
 		&c.kinds, &c.received, &c.uuids, &c.tests, &c.tenants, &c.parseErrors, &c.subjects, &c.duplicateOf, &c.verdicts, &c.plans, &c.records, &c.bodies, &c.checksums, &c.sizes,
 		db.nodes.id(), &c.names, &c.numbers, &c.thingKinds, &c.thingNames, &c.uses, &c.usedFirst, &c.usedLast,
-		db.pending.stale(db.now()),
+		db.pending.stale(db.now()), c.bytes, c.oldest, c.newest,
 	}
 	if parts.deliveries {
 		values = append(values, &c.ords, &c.places, &c.actions, &c.since, &c.dues, &c.orderKeys, &c.keyHashes, &c.wanted, db.options.Lease.Microseconds(), db.nodes.session,
-			&c.tallied, &c.waiting, &c.made, &c.firsts, &c.lasts)
+			&c.counted, &c.waiting, &c.made, &c.firsts, &c.lasts)
 	}
 	if parts.additions {
 		values = append(values, &c.additions, &c.additionOrds)

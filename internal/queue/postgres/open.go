@@ -63,6 +63,8 @@ type DB struct {
 
 	pending pending
 
+	untallied atomic.Bool // this node may have tallies that are not added yet
+
 	kindsMu    sync.Mutex
 	kinds      map[layout.Kind]int32 // their numbers, as far as they are known
 	kindsSince time.Time             // since when
@@ -360,7 +362,7 @@ func (db *DB) shut() error {
 	if opened {
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
-		errs = append(errs, db.settleAll(ctx), db.leave(ctx))
+		errs = append(errs, db.settleAll(ctx), db.tally(ctx, db.pool), db.leave(ctx))
 	}
 	db.nodes.self.Stop()
 	// Others may still be reading, and pgx takes its time for a connection that it gives up.

@@ -22,7 +22,7 @@ type pending struct {
 	crowded int64
 }
 
-const countPending = `SELECT coalesce(sum(waiting), 0)::bigint FROM action_counts`
+const countPending = `SELECT coalesce(sum(waiting), 0)::bigint FROM ` + allActionCounts + ` AS c`
 
 // stale reports whether others may have changed the number since it was counted.
 func (p *pending) stale(now time.Time) bool {

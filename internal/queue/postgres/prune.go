@@ -71,7 +71,8 @@ const (
 	// A node joins while it holds this, so that its name is not removed meanwhile.
 	holdNodes = `SELECT epoch FROM control FOR UPDATE`
 	// The name of a node stays while events may name it: then it has sizes.
-	removeNodes = `DELETE FROM nodes n WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE name = n.name) AND NOT EXISTS (SELECT 1 FROM sizes WHERE node = n.id)`
+	removeNodes = `DELETE FROM nodes n WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE name = n.name) AND NOT EXISTS (SELECT 1 FROM sizes WHERE node = n.id)
+		AND NOT EXISTS (SELECT 1 FROM tallies WHERE node = n.id)`
 )
 
 // rests are statements that remove what no event needs any more, and what is older than

@@ -25,13 +25,14 @@ func TestStatementsOfTheQueueFindByKey(t *testing.T) {
 		"moving":                  {moveWaiting, `2, ARRAY[102402048]::bigint[], 3`},
 		"looking up what is":      {lookUp, `ARRAY['01890000-0000-0000-0000-000000000000']::uuid[]`},
 		"counting the unfinished": {countPending, ``},
+		"adding tallies":          {addTallies, `1, 9223372036854775807`},
 		"settling": {settleLeases, some + `, ARRAY[1]::integer[], ARRAY[1]::smallint[], ARRAY[0]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[200], ARRAY[NULL]::text[],
 			ARRAY[NULL]::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::boolean[], ARRAY[1]::bigint[], 1, 1`},
 	}
 	statements["settling the first attempts"] = statement{settleFresh, statements["settling"].args}
 	for parts, sql := range insertions {
 		args := `ARRAY[1]::integer[], ARRAY[1]::bigint[], ARRAY[gen_random_uuid()], ARRAY[NULL]::boolean[], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::uuid[], ARRAY['{}'], ARRAY[NULL]::text[],
-			ARRAY[NULL]::bytea[], ARRAY[NULL]::bytea[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], 1, ARRAY['action'], ARRAY[1]::bigint[], ARRAY['rule'], ARRAY['r'], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], false`
+			ARRAY[NULL]::bytea[], ARRAY[NULL]::bytea[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], 1, ARRAY['action'], ARRAY[1]::bigint[], ARRAY['rule'], ARRAY['r'], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], false, 1, 1, 1`
 		if parts.deliveries {
 			args += `, ARRAY[1]::integer[], ARRAY[0]::integer[], ARRAY[2]::integer[], ARRAY[1]::bigint[], ARRAY[NULL]::bigint[], ARRAY['k']::bytea[], ARRAY[7]::bigint[], ARRAY[true], 30000000, 1,
 				ARRAY[2]::integer[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[]`

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue/activity"
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
@@ -52,6 +53,9 @@ func (db *DB) roll(ctx context.Context) error {
 		done, due, err = rolled(ctx, conn)
 		return err
 	}); err != nil || due <= done {
+		return err
+	}
+	if err := db.connected(ctx, func(conn *pgxpool.Conn) error { return db.tallyLeft(ctx, conn) }); err != nil {
 		return err
 	}
 	return db.write(ctx, func(tx pgx.Tx) error {

@@ -18,7 +18,7 @@ import (
 const latencyName = "l:"
 
 const (
-	listCounts = `SELECT (at - $4) / $5, name, sum(n)::bigint FROM counts WHERE minutes = $1 AND at >= $2 AND at < $3 GROUP BY 1, 2`
+	listCounts = `SELECT (at - $4) / $5, name, sum(n)::bigint FROM ` + allCounts + ` AS c WHERE minutes = $1 AND at >= $2 AND at < $3 GROUP BY 1, 2`
 
 	listSamples = `SELECT DISTINCT ON (1, action) (at - $2) / $4, action, count, age FROM samples WHERE minutes = $1 AND at >= $2 AND at < $3
 		ORDER BY 1, action, at DESC`

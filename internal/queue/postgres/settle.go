@@ -175,6 +175,11 @@ var settleLeases = settling(false)
 // what it is given, so the server does not store that apart.
 var settleFresh = settling(true)
 
+// partOfSettlements is another part each twenty seconds, in turn: while some transaction
+// is open for long, such as that of a dump, the server keeps every version of a row, and
+// each time goes through all of them to write the next.
+const partOfSettlements = `(SELECT (now_us() / 20000000 % 16 * 2 + 1)::smallint)`
+
 func settling(fresh bool) string {
 	const (
 		head = `WITH s AS (

@@ -9,7 +9,8 @@ import (
 )
 
 // keepUp does each second what else would be done only when events come: it finds out
-// whether the database can be written again, and counts what is unfinished.
+// whether the database can be written again, counts what is unfinished, and adds tallies
+// to the tables that count.
 func (db *DB) keepUp() {
 	const second = time.Second
 	for n := 1; ; n++ {
@@ -40,8 +41,11 @@ func (db *DB) keepUp() {
 					return err
 				}
 			}
-			if n%30 != 0 {
-				return nil
+			if err := db.tally(ctx, conn); err != nil || n%30 != 0 {
+				return err
+			}
+			if err := db.tallyLeft(ctx, conn); err != nil {
+				return err
 			}
 			_, err := conn.Exec(ctx, forgetKeys)
 			return err

@@ -11,9 +11,9 @@ import (
 )
 
 // Uses are counted in the transaction that makes them, in a row of each node's own, so
-// that a crash neither loses nor doubles any and no node waits for another. A row is
-// only made for what stands in the table things: nothing is kept for names that senders
-// invent.
+// that a crash neither loses nor doubles any and no node waits for another. A row in the
+// table uses is only made for what stands in the table things: nothing is kept for names
+// that senders invent.
 
 // countUses counts uses of events and rules: of the things with these kinds and names,
 // so often, by this node, from a time to another. Each thing must come once.
@@ -25,10 +25,10 @@ const countUses = `INSERT INTO uses (thing, node, count, first, last)
 const listUses = `SELECT t.kind, t.name, coalesce(t.place, ''), t.since, t.gone,
 		coalesce(u.count, c.made, 0), coalesce(u.first, c.first, 0), coalesce(u.last, c.last, 0), coalesce(c.delivered, 0), coalesce(c.failed, 0), coalesce(c.expired, 0)
 	FROM things t
-	LEFT JOIN (SELECT thing, sum(count)::bigint AS count, min(first) AS first, max(last) AS last FROM uses GROUP BY thing) AS u ON u.thing = t.id
+	LEFT JOIN (SELECT thing, sum(count)::bigint AS count, min(first) AS first, max(last) AS last FROM ` + allUses + ` AS a GROUP BY thing) AS u ON u.thing = t.id
 	LEFT JOIN actions a ON t.kind = 'action' AND a.name = t.name
 	LEFT JOIN (SELECT action, sum(made)::bigint AS made, min(first) AS first, max(last) AS last, sum(delivered)::bigint AS delivered, sum(failed)::bigint AS failed,
-			sum(expired)::bigint AS expired FROM action_counts GROUP BY action) AS c ON c.action = a.id`
+			sum(expired)::bigint AS expired FROM ` + allActionCounts + ` AS d GROUP BY action) AS c ON c.action = a.id`
 
 // Uses implements queue.History.
 func (db *DB) Uses(ctx context.Context) (uses []queue.Use, err error) {

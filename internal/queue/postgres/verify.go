@@ -23,7 +23,7 @@ var findings = []struct {
 	ranged    bool
 }{
 	{"an action's number of waiting deliveries is wrong", `SELECT a.name || ': ' || coalesce(c.n, 0) || ' instead of ' || coalesce(w.n, 0) FROM actions a
-		LEFT JOIN (SELECT action, sum(waiting) AS n FROM action_counts GROUP BY action) c ON c.action = a.id
+		LEFT JOIN (SELECT action, sum(waiting) AS n FROM ` + allActionCounts + ` AS t GROUP BY action) c ON c.action = a.id
 		LEFT JOIN (SELECT action, count(*) AS n FROM waiting GROUP BY action) w ON w.action = a.id WHERE coalesce(c.n, 0) <> coalesce(w.n, 0)`, false},
 	{"a waiting delivery has no event", `SELECT delivery::text FROM waiting w WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = w.delivery >> 11) LIMIT 100`, false},
 	{"a waiting delivery has no action", `SELECT delivery::text FROM waiting w WHERE NOT EXISTS (SELECT 1 FROM actions WHERE id = w.action) LIMIT 100`, false},

@@ -282,30 +282,32 @@ func TestStatementsLoseDeadlocks(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "the ends are counted", func() bool { return asked("SELECT sum(failed) FROM "+schema+".action_counts") == 2 })
+	eventually(t, "the ends are counted", func() bool { return asked("SELECT coalesce(sum(failed), 0) FROM "+schema+".action_counts") == 2 })
 	// All rows that the engine can count in, so that all can be locked: it changes to
 	// another every 20 seconds.
 	if _, err := watcher.Exec(within(t, patience), "INSERT INTO "+schema+".action_counts (action, node, part) SELECT DISTINCT action, node, p FROM "+schema+".action_counts, generate_series(0, 31) p ON CONFLICT DO NOTHING"); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
-		table string // that the engine has locked by then
-		do    func()
+		first  string // what the engine waits for
+		second string // what it has locked by then
+		do     func()
 	}{
-		"storing events": {"events", func() { a.putMany(t, engine, 4, 4) }},
-		"settling":       {"attempts", func() { deliver(3) }},
+		"storing events": {"LOCK TABLE " + schema + ".events IN SHARE MODE", `SELECT pg_advisory_xact_lock(classid::bigint << 32 | objid::bigint) FROM pg_locks
+			WHERE locktype = 'advisory' AND granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))`, func() { a.putMany(t, engine, 4, 4) }},
+		"settling": {"SELECT FROM " + schema + ".action_counts FOR UPDATE", "LOCK TABLE " + schema + ".attempts IN SHARE MODE", func() { deliver(3) }},
 	} {
 		ended := asked("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
 		var doing sync.WaitGroup
 		err := pgx.BeginFunc(within(t, patience), other, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(within(t, patience), "SELECT FROM "+schema+".action_counts FOR UPDATE"); err != nil {
+			if _, err := tx.Exec(within(t, patience), test.first); err != nil {
 				return err
 			}
 			doing.Go(test.do)
 			eventually(t, name+" waits", func() bool {
 				return asked("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND $1::int = ANY (pg_blocking_pids(pid))", other.PgConn().PID()) > 0
 			})
-			_, err := tx.Exec(within(t, patience), "LOCK TABLE "+schema+"."+test.table+" IN SHARE MODE")
+			_, err := tx.Exec(within(t, patience), test.second)
 			return err
 		})
 		if err != nil {
@@ -328,7 +330,7 @@ func TestStatementsLoseDeadlocks(t *testing.T) {
 		}
 		return len(backlog) == 0
 	})
-	eventually(t, "all ends are counted", func() bool { return asked("SELECT sum(failed) FROM "+schema+".action_counts") == 15 })
+	eventually(t, "all ends are counted", func() bool { return asked("SELECT coalesce(sum(failed), 0) FROM "+schema+".action_counts") == 15 })
 	if n := asked("SELECT count(*) FROM " + schema + ".attempts"); n != 15 {
 		t.Errorf("%d attempts are stored, want 15", n)
 	}
