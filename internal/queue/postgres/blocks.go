@@ -22,8 +22,10 @@ const (
 
 const sumSizes = `SELECT coalesce(sum(bytes), 0)::bigint FROM ` + allSizes + ` AS s`
 
-const findBlocks = `SELECT coalesce(min(block) << 12, 0), coalesce((max(block) + 1) << 12, 0) FROM ` + allSizes + ` AS s
-	WHERE part = 0 AND (newest IS NULL OR newest >= $1) AND (oldest IS NULL OR oldest < $2)`
+// blocksWithin are the blocks that may have events which were received in $1 ≤ received < $2.
+const blocksWithin = `SELECT DISTINCT block FROM ` + allSizes + ` AS s WHERE part = 0 AND (newest IS NULL OR newest >= $1) AND (oldest IS NULL OR oldest < $2)`
+
+const findBlocks = `SELECT coalesce(min(block) << 12, 0), coalesce((max(block) + 1) << 12, 0) FROM (` + blocksWithin + `) AS b`
 
 // idRange returns the first id that an event can have which was received in since ≤
 // received < until, and the first behind the last. Both are 0 if there is none.

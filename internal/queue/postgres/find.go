@@ -19,7 +19,8 @@ const (
 	findEvents = `SELECT id FROM events WHERE uuid BETWEEN $1 AND $2 LIMIT $3`
 	findAdded  = `SELECT event FROM additions WHERE uuid BETWEEN $1 AND $2 LIMIT $3`
 	// Deliveries that stand in no other table have ids of the time of their event.
-	findByDelivery = `SELECT id FROM events WHERE received >= $1 AND received <= $2 AND strpos(deliveries, $3) > 0 LIMIT $4`
+	findByDelivery = `SELECT e.id FROM (` + blocksWithin + `) AS b JOIN events e ON e.id >= b.block << 12 AND e.id < (b.block + 1) << 12
+		WHERE e.received >= $1 AND e.received < $2 AND strpos(e.deliveries, $3) > 0 LIMIT $4`
 
 	listTries = `SELECT id, began, took, coalesce(status, 0), coalesce(error, ''), request, response, empty FROM attempts
 		WHERE id >= $1 AND id < $2 AND began IS NOT NULL ORDER BY id`
@@ -67,7 +68,7 @@ func matches(ctx context.Context, conn querier, id string) (events []int64, err 
 	if !ok || len(id) < activity.ShortestID {
 		return nil, nil
 	}
-	oldest, newest := timeOfID(first), timeOfID(last)+999
+	oldest, newest := timeOfID(first), timeOfID(last)+1000
 	found := make(map[int64]struct{})
 	for _, s := range []struct {
 		sql  string

@@ -34,15 +34,15 @@ var insertions = func() map[insertion]string {
 
 func (i insertion) sql() string {
 	const (
-		head = `WITH i AS (
+		head = `WITH ids AS MATERIALIZED (
+		SELECT array_agg(nextval('event_ids')) AS ids FROM generate_series(1, cardinality($1::integer[]))
+	), i AS (
 		INSERT INTO events (id, kind, node, received, uuid, test, tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum)
-		SELECT nextval('event_ids'), kind, $15, received, uuid, coalesce(test, false), tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum FROM (
-			SELECT unnest($1::integer[]) AS kind, unnest($2::bigint[]) AS received, unnest($3::uuid[]) AS uuid, unnest($4::boolean[]) AS test, unnest($5::text[]) AS tenant,
+		SELECT id, kind, $15, received, uuid, coalesce(test, false), tenant, parse_error, subject, duplicate_of, verdict, deliveries, record, body, checksum FROM (
+			SELECT unnest((SELECT ids FROM ids)) AS id, unnest($1::integer[]) AS kind, unnest($2::bigint[]) AS received, unnest($3::uuid[]) AS uuid, unnest($4::boolean[]) AS test, unnest($5::text[]) AS tenant,
 				unnest($6::text[]) AS parse_error, unnest($7::text[]) AS subject, unnest($8::uuid[]) AS duplicate_of, unnest($9::text[]) AS verdict, unnest($10::text[]) AS deliveries,
 				unnest($11::bytea[]) AS record, unnest($12::bytea[]) AS body, unnest($13::bigint[]) AS checksum
-		) u RETURNING id
-	), ids AS MATERIALIZED (
-		SELECT array_agg(id ORDER BY id) AS ids FROM i
+		) u
 	), c AS (
 		INSERT INTO tallies (node, at, names, numbers, kinds, things, uses, first_uses, last_uses, ids, bytes, oldest, newest, actions, waiting, made, first_made, last_made)
 		SELECT $15, now_us(), $16::text[], $17::bigint[], $18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[],

@@ -18,16 +18,17 @@ import (
 const pruneAtOnce = 64
 
 const (
-	// Old events are looked for in stretches of so many. What is unfinished stands in
-	// the table waiting, of which each action has a range.
-	findFinished = `WITH stretch AS MATERIALIZED (
-			SELECT id, received FROM events WHERE received >= $1 AND received < $3 AND (received, id) > ($1, $2) ORDER BY received, id LIMIT $4
-		), unfinished AS MATERIALIZED (
-			SELECT DISTINCT w.delivery >> 11 AS id FROM actions a CROSS JOIN (SELECT min(id) AS first, max(id) AS last FROM stretch) AS ends CROSS JOIN LATERAL (
-				SELECT delivery FROM waiting WHERE action = a.id AND delivery >= ends.first << 11 AND delivery < (ends.last + 1) << 11 ORDER BY delivery
+	// Old events are looked for block by block. What is unfinished stands in the table
+	// waiting, of which each action has a range.
+	findOld = blocksWithin + ` ORDER BY block`
+
+	findFinished = `WITH unfinished AS MATERIALIZED (
+			SELECT DISTINCT w.delivery >> 11 AS id FROM actions a CROSS JOIN LATERAL (
+				SELECT delivery FROM waiting WHERE action = a.id AND delivery >= $1::bigint << 23 AND delivery < ($1 + 1) << 23 ORDER BY delivery
 			) AS w
 		)
-		SELECT s.id, s.received, u.id IS NULL FROM stretch s LEFT JOIN unfinished u ON u.id = s.id ORDER BY s.received, s.id`
+		SELECT e.id FROM events e LEFT JOIN unfinished u ON u.id = e.id
+		WHERE e.id >= $1 << 12 AND e.id < ($1 + 1) << 12 AND e.received < $2 AND u.id IS NULL ORDER BY e.id`
 
 	// A delivery may have been added since, or is being added: who adds has the row
 	// locked.
@@ -177,25 +178,13 @@ func (db *DB) pruneKinds(ctx context.Context) error {
 // pruneWhere removes finished events that were received before a time, oldest first,
 // while more says so.
 func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, error)) (removed int, err error) {
-	received, id := int64(math.MinInt64), int64(0)
-	for {
-		var finished []int64
-		looked := 0
-		if err := db.read(ctx, func(conn querier) error {
-			finished, looked = nil, 0
-			rows, err := conn.Query(ctx, findFinished, received, id, before, mostRows)
-			if err != nil {
-				return err
-			}
-			var ended bool
-			_, err = pgx.ForEachRow(rows, []any{&id, &received, &ended}, func() error {
-				if looked++; ended {
-					finished = append(finished, id)
-				}
-				return nil
-			})
-			return err
-		}); err != nil {
+	blocks, err := db.numbers(ctx, findOld, int64(math.MinInt64), before)
+	if err != nil {
+		return 0, err
+	}
+	for _, block := range blocks {
+		finished, err := db.numbers(ctx, findFinished, block, before)
+		if err != nil {
 			return removed, err
 		}
 		for some := range slices.Chunk(finished, pruneAtOnce) {
@@ -211,10 +200,21 @@ func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, e
 			}
 			removed += n
 		}
-		if looked < mostRows {
-			return removed, nil
-		}
 	}
+	return removed, nil
+}
+
+// numbers reads the numbers that a query gives.
+func (db *DB) numbers(ctx context.Context, sql string, args ...any) (numbers []int64, err error) {
+	err = db.read(ctx, func(conn querier) error {
+		rows, err := conn.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		numbers, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		return err
+	})
+	return numbers, err
 }
 
 // remove removes events with all that belongs to them, but those that another node
