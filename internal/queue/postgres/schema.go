@@ -14,7 +14,8 @@ import (
 
 // steps lead from one version of the schema to the next: the first makes version 1.
 // A step that was released is never changed, and steps only add, so that for the
-// time of a rolling update a program of the version before goes on working.
+// time of a rolling update a program of the version before goes on working. An index
+// may go: that program only takes longer then.
 //
 // The schema is shaped by what it costs to write, as the one of the SQLite engine is,
 // and by three things that only a shared database has:
@@ -282,7 +283,7 @@ CREATE TABLE tallies ( -- what such a transaction counted, until its node adds i
 	last_made  bigint[],
 	PRIMARY KEY (node, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
--- Who looks for a time of receipt goes by the blocks in sizes. A program of version 1 only takes longer to remove what is old.
+-- Who looks for a time of receipt goes by the blocks in sizes. 
 DROP INDEX events_received;
 ALTER TABLE nodes ADD COLUMN tallied bigint NOT NULL DEFAULT 0; -- up to which tallies.id its rows are added, but for those that were committed late
 `,
