@@ -283,7 +283,7 @@ CREATE TABLE tallies ( -- what such a transaction counted, until its node adds i
 	last_made  bigint[],
 	PRIMARY KEY (node, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
--- Who looks for a time of receipt goes by the blocks in sizes. 
+-- Who looks for a time of receipt goes by the blocks in sizes.
 DROP INDEX events_received;
 ALTER TABLE nodes ADD COLUMN tallied bigint NOT NULL DEFAULT 0; -- up to which tallies.id its rows are added, but for those that were committed late
 `,

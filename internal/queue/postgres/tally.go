@@ -69,8 +69,8 @@ const addTallies = `WITH n AS MATERIALIZED (
 	ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, made = action_counts.made + excluded.made,
 		first = least(action_counts.first, excluded.first), last = greatest(action_counts.last, excluded.last)`
 
-// findLeft finds the nodes that have left tallies: such as were committed late, and all
-// that are older than a node leaves them while it works.
+// findLeft finds the nodes that have left tallies: such as were committed late, and such
+// as are older than half a minute, which a node that works has added long ago.
 const findLeft = `SELECT n.id FROM nodes n WHERE EXISTS (SELECT 1 FROM tallies t WHERE t.node = n.id AND (t.id <= n.tallied OR t.at < now_us() - 30000000)) ORDER BY n.id`
 
 // tally adds what this node has counted to the tables that count.
