@@ -14,7 +14,8 @@ import (
 
 // sizeOfEvent and sizeOfAttempt are about how many bytes an event e and an attempt a
 // take, with their places in indexes. They are added to the table sizes where rows are
-// written, and taken from it where they are removed.
+// written, for those of a put once its tally is added, and taken from it where they are
+// removed.
 const (
 	sizeOfEvent   = `(300 + coalesce(octet_length(e.record), 0) + coalesce(octet_length(e.body), 0) + coalesce(octet_length(e.verdict), 0) + coalesce(octet_length(e.deliveries), 0))`
 	sizeOfAttempt = `(150 + coalesce(octet_length(a.error), 0) + coalesce(octet_length(a.request), 0) + coalesce(octet_length(a.response), 0))`

@@ -220,7 +220,7 @@ func (db *DB) commit(session *session, batch []*put) {
 		}
 	}
 	if err == nil {
-		db.untallied.Store(true)
+		db.tallying.some.Store(true)
 		db.working()
 	}
 	db.mu.Lock()

@@ -27,6 +27,7 @@ type querier interface {
 // Codes of PostgreSQL's errors.
 const (
 	insufficientPrivilege = "42501"
+	lockNotAvailable      = "55P03"
 	uniqueViolation       = "23505"
 	diskFull              = "53100"
 	readOnly              = "25006"

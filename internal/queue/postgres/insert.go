@@ -11,13 +11,11 @@ import (
 )
 
 // insertion stores events, their deliveries and what is counted of them, in one
-// statement. What is counted goes to one row, a tally. Ids are drawn in the order of the events: the smallest is that of the first. A
-// delivery is behind if another of its action and key is unfinished, stored before or with it;
-// the key is locked. One that is wanted is stored as leased, unless it is not due. Lease 1 is
-// that of the put, also of one that is not leased, so that no taker's lease has its number.
-//
-// Rows that other transactions may write at the same time are written in the order of
-// their keys, so that two of them cannot wait for each other.
+// statement. What is counted goes to one row, a tally. Ids are drawn in the order of the
+// events: the smallest is that of the first. A delivery is behind if another of its action
+// and key is unfinished, stored before or with it; the key is locked. One that is wanted is
+// stored as leased, unless it is not due. Lease 1 is that of the put, also of one that is
+// not leased, so that no taker's lease has its number.
 //
 // What a statement costs besides its rows is as much as some thirty events cost. So it
 // has only the parts that a batch needs, and the time is asked for once. Arrays are

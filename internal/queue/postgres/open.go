@@ -63,7 +63,7 @@ type DB struct {
 
 	pending pending
 
-	untallied atomic.Bool // this node may have tallies that are not added yet
+	tallying tallying
 
 	kindsMu    sync.Mutex
 	kinds      map[layout.Kind]int32 // their numbers, as far as they are known
@@ -362,7 +362,8 @@ func (db *DB) shut() error {
 	if opened {
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
-		errs = append(errs, db.settleAll(ctx), db.tally(ctx, db.pool), db.leave(ctx))
+		errs = append(errs, db.settleAll(ctx), db.leave(ctx))
+		db.addUp(false)
 	}
 	db.nodes.self.Stop()
 	// Others may still be reading, and pgx takes its time for a connection that it gives up.

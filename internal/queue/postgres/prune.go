@@ -18,9 +18,10 @@ import (
 const pruneAtOnce = 64
 
 const (
-	// Old events are looked for block by block. What is unfinished stands in the table
+	// Old events are looked for block by block, the oldest first: what was imported later
+	// has smaller ids, and need not be older. What is unfinished stands in the table
 	// waiting, of which each action has a range.
-	findOld = blocksWithin + ` ORDER BY block`
+	findOld = `SELECT block FROM ` + allSizes + ` AS s WHERE part = 0 AND (oldest IS NULL OR oldest < $1) GROUP BY block ORDER BY min(oldest) NULLS FIRST, block`
 
 	findFinished = `WITH unfinished AS MATERIALIZED (
 			SELECT DISTINCT w.delivery >> 11 AS id FROM actions a CROSS JOIN LATERAL (
@@ -83,7 +84,7 @@ var rests = []struct {
 	aged bool   // by the time
 	hold string // a statement before it, in the same transaction
 }{
-	// The newest block stays: puts are writing it.
+	// The newest block stays: it is being written.
 	{sql: `DELETE FROM sizes s WHERE block < (SELECT max(id) >> 12 FROM events) AND NOT EXISTS (SELECT 1 FROM events WHERE id >= s.block << 12 AND id < (s.block + 1) << 12)`},
 	{sql: `DELETE FROM dedupe WHERE expires < now_us()`},
 	{sql: foldActionCounts},
@@ -178,7 +179,7 @@ func (db *DB) pruneKinds(ctx context.Context) error {
 // pruneWhere removes finished events that were received before a time, oldest first,
 // while more says so.
 func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, error)) (removed int, err error) {
-	blocks, err := db.numbers(ctx, findOld, int64(math.MinInt64), before)
+	blocks, err := db.numbers(ctx, findOld, before)
 	if err != nil {
 		return 0, err
 	}

@@ -157,3 +157,27 @@ func TestPruneRemovesKindsThatNoEventHas(t *testing.T) {
 		t.Errorf("the tables do not fit: %v, %v", found, err)
 	}
 }
+
+// What was imported has smaller ids than what came before, and may be newer.
+func TestPruneBySizeRemovesTheOldestFirst(t *testing.T) {
+	a, _ := nodesOf(t, nil)
+	ctx := nodePatience(t)
+	put := func(received time.Time) string {
+		id := uuid.Must(uuid.NewV7()).String()
+		if _, err := a.Put(ctx, []queue.Entry{{Event: &event.Event{ID: id, Source: "pbx", Name: "call", Received: received}, Verdict: rules.Verdict{Decision: rules.Ignored}}}); err != nil {
+			t.Fatal(err)
+		}
+		execOn(t, a, "SELECT setval('event_ids', (nextval('event_ids') >> 12 << 12) + 4096)")
+		return id
+	}
+	newer, older := put(time.Now().Add(-time.Minute)), put(time.Now().Add(-24*time.Hour))
+	var size int64
+	if err := a.pool.QueryRow(ctx, sumSizes).Scan(&size); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := a.prune(ctx, time.Time{}, size-1); err != nil || removed != 1 {
+		t.Errorf("%d events were removed, %v; want one", removed, err)
+	}
+	holdsOn(t, a, "SELECT count(*) = 1 FROM events WHERE uuid = $1", newer)
+	holdsOn(t, a, "SELECT count(*) = 0 FROM events WHERE uuid = $1", older)
+}

@@ -14,8 +14,7 @@ import (
 
 // steps lead from one version of the schema to the next: the first makes version 1.
 // A step that was released is never changed, and steps only add, so that for the
-// time of a rolling update a program of the version before goes on working. An index
-// may go: that program only takes longer then.
+// time of a rolling update a program of the version before goes on working.
 //
 // The schema is shaped by what it costs to write, as the one of the SQLite engine is,
 // and by three things that only a shared database has:
@@ -46,7 +45,7 @@ CREATE TABLE actions (
 	barred_until bigint NOT NULL DEFAULT 0         -- while its deliveries are cancelled or moved
 );
 
-CREATE TABLE action_counts ( -- by node and part: an even one is what puts changed, an odd one what settlements and changes did
+CREATE TABLE action_counts ( -- by node and part: 0 is what puts changed (see tallies), an odd one what settlements and changes did
 	action    integer NOT NULL,
 	node      integer NOT NULL,
 	part      smallint NOT NULL,
@@ -91,7 +90,6 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX events_uuid ON events (uuid);
 CREATE INDEX events_kind ON events (kind, id);
-CREATE INDEX events_received ON events (received);
 
 CREATE TABLE sizes ( -- how much the events of a block of 4096 ids take and when they were received, by node and part: 0 events, 1 attempts, 2 what was removed
 	block  bigint NOT NULL,
@@ -282,9 +280,7 @@ CREATE TABLE tallies ( -- what such a transaction counted, until its node adds i
 	first_made bigint[],
 	last_made  bigint[],
 	PRIMARY KEY (node, id)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
--- Who looks for a time of receipt goes by the blocks in sizes.
-DROP INDEX events_received;
+) WITH (autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false);
 ALTER TABLE nodes ADD COLUMN tallied bigint NOT NULL DEFAULT 0; -- up to which tallies.id its rows are added, but for those that were committed late
 `,
 }
@@ -320,6 +316,11 @@ func migrate(ctx context.Context, conn *pgx.Conn, schema string) error {
 				return err
 			}
 		}
+		// While a step waits for a table, whatever comes after it waits too, such as the
+		// puts of other nodes. A dump has all tables for as long as it takes.
+		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '100ms'"); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, "SET LOCAL search_path = "+name); err != nil {
 			return err
 		}
@@ -333,6 +334,9 @@ func migrate(ctx context.Context, conn *pgx.Conn, schema string) error {
 		return err
 	})
 	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == lockNotAvailable {
+		return fmt.Errorf("a transaction that is open has a table that must be changed, such as that of a dump: end it, or wait: %w", err)
+	}
 	if errors.As(err, &refused) && refused.Code == insufficientPrivilege {
 		return queue.Mistaken("the user may not make or change the schema %s (%s): as an administrator of the database run: CREATE SCHEMA IF NOT EXISTS %s; ALTER SCHEMA %s OWNER TO the user of the DSN",
 			schema, refused.Message, pgx.Identifier{schema}.Sanitize(), pgx.Identifier{schema}.Sanitize())

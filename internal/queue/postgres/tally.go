@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
 
 	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/cluster"
 )
@@ -17,12 +19,14 @@ import (
 // the tallies up that are not added yet.
 //
 // A node adds those that it has written since the last time, and nodes.tallied says up to
-// where that is. Who reads need not look at those before it, of which the server keeps
-// all while some transaction is open for long. A tally can be committed late all the same,
-// when the outcome of its commit was in doubt, and a node can vanish before it adds its
-// own. So all nodes look from time to time for what is left of any.
+// where that is. Who reads begins there: while some transaction is open for long, the
+// server keeps those before it, though they are removed. A tally can be committed late
+// all the same, when the outcome of its commit was in doubt, and a node can vanish before
+// it adds its own. So all nodes look from time to time for what is left of any.
 const (
-	untallied = `nodes n JOIN tallies t ON t.node = n.id AND t.id > n.tallied`
+	// The order keeps the server from going through all that it keeps: it plans by what a
+	// table has when it is analyzed, and this one is empty then.
+	untallied = `nodes n CROSS JOIN LATERAL (SELECT * FROM tallies WHERE node = n.id AND id > n.tallied ORDER BY id) AS t`
 
 	allCounts = `(SELECT minutes, at, name, n FROM counts UNION ALL
 		SELECT 1::smallint, t.at - t.at % 60000000, u.name, u.n FROM ` + untallied + ` CROSS JOIN LATERAL unnest(t.names, t.numbers) AS u(name, n))`
@@ -38,13 +42,16 @@ const (
 		SELECT u.action, u.waiting, u.made, u.first, u.last, 0, 0, 0 FROM ` + untallied + ` CROSS JOIN LATERAL unnest(t.actions, t.waiting, t.made, t.first_made, t.last_made) AS u(action, waiting, made, first, last))`
 )
 
-// addTallies adds tallies of a node to the tables that count: those behind a number, and
-// behind those that are added. The row of the node is locked, so that of two nodes that
-// add the same at once the second waits, and finds nothing.
+// addTallies adds the first tallies of a node to the tables that count, and returns how
+// many: those behind nodes.tallied, or behind so many numbers before it. The row of the
+// node is locked, so that of two nodes that add the same at once the second waits, and
+// finds nothing.
 const addTallies = `WITH n AS MATERIALIZED (
 		SELECT id, tallied FROM nodes WHERE id = $1 FOR NO KEY UPDATE
 	), t AS (
-		DELETE FROM tallies t USING n WHERE t.node = n.id AND t.id > least(n.tallied, $2::bigint) RETURNING t.*
+		DELETE FROM tallies WHERE node = $1 AND id = ANY(ARRAY(
+			SELECT t.id FROM n CROSS JOIN LATERAL (SELECT id FROM tallies WHERE node = $1 AND id > n.tallied - $2::bigint ORDER BY id LIMIT 10000) AS t
+		)) RETURNING *
 	), up AS (
 		UPDATE nodes SET tallied = greatest(nodes.tallied, m.id) FROM (SELECT max(id) AS id FROM t) AS m WHERE nodes.id = $1 AND m.id > nodes.tallied
 	), c AS (
@@ -62,44 +69,104 @@ const addTallies = `WITH n AS MATERIALIZED (
 		SELECT id >> 12, $1, 0, sum(bytes), min(oldest), max(newest)
 		FROM (SELECT unnest(ids) AS id, unnest(bytes) AS bytes, unnest(oldest) AS oldest, unnest(newest) AS newest FROM t) AS u GROUP BY 1 ORDER BY 1
 		ON CONFLICT (block, node, part) DO UPDATE SET bytes = sizes.bytes + excluded.bytes, oldest = least(sizes.oldest, excluded.oldest), newest = greatest(sizes.newest, excluded.newest)
+	), a AS (
+		INSERT INTO action_counts (action, node, part, waiting, made, first, last)
+		SELECT action, $1, 0, sum(waiting), sum(made), min(first), max(last)
+		FROM (SELECT unnest(actions) AS action, unnest(waiting) AS waiting, unnest(made) AS made, unnest(first_made) AS first, unnest(last_made) AS last FROM t) AS u GROUP BY action ORDER BY action
+		ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, made = action_counts.made + excluded.made,
+			first = least(action_counts.first, excluded.first), last = greatest(action_counts.last, excluded.last)
 	)
-	INSERT INTO action_counts (action, node, part, waiting, made, first, last)
-	SELECT action, $1, 0, sum(waiting), sum(made), min(first), max(last)
-	FROM (SELECT unnest(actions) AS action, unnest(waiting) AS waiting, unnest(made) AS made, unnest(first_made) AS first, unnest(last_made) AS last FROM t) AS u GROUP BY action ORDER BY action
-	ON CONFLICT (action, node, part) DO UPDATE SET waiting = action_counts.waiting + excluded.waiting, made = action_counts.made + excluded.made,
-		first = least(action_counts.first, excluded.first), last = greatest(action_counts.last, excluded.last)`
+	SELECT count(*) FROM t`
+
+const (
+	talliesAtOnce = 10000 // the limit in addTallies
+	// lateBy is how many later tallies of its node may be added before one that is
+	// committed late.
+	lateBy = 100_000
+)
 
 // findLeft finds the nodes that have left tallies: such as were committed late, and such
-// as are older than half a minute, which a node that works has added long ago.
-const findLeft = `SELECT n.id FROM nodes n WHERE EXISTS (SELECT 1 FROM tallies t WHERE t.node = n.id AND (t.id <= n.tallied OR t.at < now_us() - 30000000)) ORDER BY n.id`
+// as are older than 30 seconds, which a node that works has added long ago.
+const findLeft = `SELECT n.id FROM nodes n WHERE EXISTS (
+		SELECT 1 FROM (SELECT * FROM tallies WHERE node = n.id AND id > n.tallied - $1::bigint ORDER BY id) AS t WHERE t.id <= n.tallied OR t.at < now_us() - 30000000
+	) ORDER BY n.id`
+
+// tallying is what this node knows of its tallies.
+type tallying struct {
+	some atomic.Bool // it may have some that are not added yet
+	told bool        // that they cannot be added; for keepUp alone
+}
+
+// addUp adds the tallies of this node, and those that others left. Where it cannot, they
+// are counted all the same, and nothing else stops.
+func (db *DB) addUp(others bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	err := db.connected(ctx, func(conn *pgxpool.Conn) error {
+		err := db.tally(ctx, conn)
+		if others {
+			err = errors.Join(err, db.tallyLeft(ctx, conn))
+		}
+		return err
+	})
+	t := &db.tallying
+	if err == nil || db.isClosed() || fateOf(err) == unreached || fateOf(err) == overfull { // others tell that
+		t.told = t.told && err != nil
+		return
+	}
+	if !t.told {
+		db.logger.Warn("what is counted cannot be added up; it is tried again each second", zap.Error(err))
+	}
+	t.told = true
+}
 
 // tally adds what this node has counted to the tables that count.
 func (db *DB) tally(ctx context.Context, to sender) error {
-	if !db.untallied.Swap(false) {
+	if !db.tallying.some.Swap(false) {
 		return nil
 	}
-	err := addTo(ctx, to, db.nodes.id(), math.MaxInt64)
+	err := addTo(ctx, to, db.nodes.id(), 0)
 	if err != nil {
-		db.untallied.Store(true)
+		db.tallying.some.Store(true)
 	}
 	return err
 }
 
-// addTo does not wait for the disk: after a crash of the server the tallies are there
-// again.
+// addTo adds all tallies of a node, behind so many numbers before nodes.tallied. It does
+// not wait for the disk: after a crash of the server the tallies are there again. For a
+// table that someone has locked it does not wait long: its time is that of the whole
+// upkeep.
 func addTo(ctx context.Context, to sender, node int32, behind int64) error {
-	b := &pgx.Batch{}
-	b.Queue(cluster.WithoutSync)
-	b.Queue(addTallies, node, behind)
-	if err := to.SendBatch(ctx, b).Close(); err != nil {
-		return fmt.Errorf("adding up what is counted: %w", err)
+	for {
+		b := &pgx.Batch{}
+		b.Queue(cluster.WithoutSync)
+		b.Queue("SELECT set_config('lock_timeout', '1s', true)")
+		b.Queue(addTallies, node, behind)
+		added, err := int64(0), error(nil)
+		results := to.SendBatch(ctx, b)
+		for range b.Len() - 1 {
+			if err == nil {
+				_, err = results.Exec()
+			}
+		}
+		if err == nil {
+			err = results.QueryRow().Scan(&added)
+		}
+		if closeErr := results.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return fmt.Errorf("adding up what is counted: %w", err)
+		}
+		if added < talliesAtOnce {
+			return nil
+		}
 	}
-	return nil
 }
 
 // tallyLeft adds what nodes have left.
 func (db *DB) tallyLeft(ctx context.Context, conn *pgxpool.Conn) error {
-	rows, err := conn.Query(ctx, findLeft)
+	rows, err := conn.Query(ctx, findLeft, lateBy)
 	if err != nil {
 		return err
 	}
@@ -108,7 +175,7 @@ func (db *DB) tallyLeft(ctx context.Context, conn *pgxpool.Conn) error {
 		return err
 	}
 	for _, node := range nodes {
-		if err := addTo(ctx, conn, node, 0); err != nil {
+		if err := addTo(ctx, conn, node, lateBy); err != nil {
 			return err
 		}
 	}

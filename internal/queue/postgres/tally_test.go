@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -50,7 +49,7 @@ func tallyOn(t *testing.T, db *DB) {
 		t.Fatal(err)
 	}
 	for _, node := range nodes {
-		if err := addTo(ctx, db.pool, node, 0); err != nil {
+		if err := addTo(ctx, db.pool, node, lateBy); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -188,7 +187,7 @@ func TestTalliesCountBeforeTheyAreAdded(t *testing.T) {
 
 // putTally stores a tally of five ignored events of a node, as of some seconds ago.
 const putTally = `INSERT INTO tallies (node, at, names, numbers, kinds, things, uses, first_uses, last_uses, ids, bytes, oldest, newest)
-	VALUES ($1, now_us() - $2::bigint * 1000000, '{ignored}', '{5}', '{}', '{}', '{}', '{}', '{}', '{4096}', '{100}', '{1}', '{2}')`
+	SELECT $1, now_us() - $2::bigint * 1000000, '{ignored}', '{5}', '{}', '{}', '{}', '{}', '{}', '{4096}', '{100}', '{1}', '{2}'`
 
 const ignoredAre = `SELECT sum(n) = $1 FROM counts WHERE name = 'ignored'`
 
@@ -213,7 +212,7 @@ func TestTalliesThatAreLeftAreAdded(t *testing.T) {
 		t.Fatal(err)
 	}
 	countsOn(t, a)
-	if err := addTo(ctx, a.pool, a.nodes.id(), math.MaxInt64); err != nil {
+	if err := addTo(ctx, a.pool, a.nodes.id(), 0); err != nil {
 		t.Fatal(err)
 	}
 	holdsOn(t, a, "SELECT tallied > 0 FROM nodes WHERE id = $1", a.nodes.id())
@@ -248,7 +247,7 @@ func TestTalliesAreAddedOnce(t *testing.T) {
 		adding.Go(func() {
 			for {
 				for _, db := range []*DB{a, b} {
-					if err := addTo(ctx, a.pool, db.nodes.id(), int64(i%2)*math.MaxInt64); err != nil {
+					if err := addTo(ctx, a.pool, db.nodes.id(), int64(i%2)*lateBy); err != nil {
 						t.Error(err)
 						return
 					}
@@ -295,4 +294,64 @@ func TestTalliesAddToTheTablesOfTheFirstVersion(t *testing.T) {
 	tallyOn(t, db)
 	holdsOn(t, db, ignoredAre, 2+7)
 	holdsOn(t, db, "SELECT text = '2' FROM facts WHERE name = 'version'")
+}
+
+// While something keeps tallies from being added, all else goes on, and a node closes as
+// it should. However many there are then, they are added in portions.
+func TestTalliesThatCannotBeAddedStopNothing(t *testing.T) {
+	a, b := nodesOf(t, nil)
+	ctx := nodePatience(t)
+	release := holdTallies(t, a)
+	countsOn(t, b)
+	b.addUp(true)
+	countsOn(t, b)
+	if troubles := b.Troubles(); len(troubles) > 0 {
+		t.Errorf("the node has the troubles %+v", troubles)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	holdsOn(t, a, "SELECT closed FROM sessions WHERE name = 'b'")
+	holdsOn(t, a, "SELECT count(*) = 2 FROM tallies")
+	const more = 2*talliesAtOnce + 1
+	execOn(t, a, putTally+" FROM generate_series(1, $3)", b.nodes.id(), 0, more)
+	release()
+	if err := addTo(ctx, a.pool, b.nodes.id(), 0); err != nil {
+		t.Fatal(err)
+	}
+	holdsOn(t, a, "SELECT count(*) = 0 FROM tallies")
+	holdsOn(t, a, ignoredAre, 2*2+5*more)
+}
+
+// A table that must be changed may be in use for hours, by a dump. Nothing waits for it.
+func TestMigratingWaitsForNoTransactionOfOthers(t *testing.T) {
+	dsn, schema := pgtest.Schema(t)
+	connect := func() *pgx.Conn {
+		conn, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		return conn
+	}
+	conn, dump := connect(), connect()
+	if _, err := conn.PgConn().Exec(t.Context(), "CREATE SCHEMA "+schema+"; SET search_path = "+schema+";"+steps[0]+"INSERT INTO facts VALUES ('version', '1')").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := dump.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT FROM "+schema+".nodes"); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrate(t.Context(), conn, schema); err == nil || !strings.Contains(err.Error(), "such as that of a dump: end it, or wait") {
+		t.Errorf("migrating gave %v", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrate(t.Context(), conn, schema); err != nil {
+		t.Error(err)
+	}
 }

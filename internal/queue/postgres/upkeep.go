@@ -41,11 +41,8 @@ func (db *DB) keepUp() {
 					return err
 				}
 			}
-			if err := db.tally(ctx, conn); err != nil || n%30 != 0 {
-				return err
-			}
-			if err := db.tallyLeft(ctx, conn); err != nil {
-				return err
+			if n%30 != 0 {
+				return nil
 			}
 			_, err := conn.Exec(ctx, forgetKeys)
 			return err
@@ -58,6 +55,7 @@ func (db *DB) keepUp() {
 				db.logger.Warn("looking after the queue", zap.Error(err))
 			}
 		}
+		db.addUp(n%30 == 0)
 	}
 }
 

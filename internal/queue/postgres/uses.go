@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-event-relay/event-relay/internal/queue/layout"
 )
 
-// Uses are counted in the transaction that makes them, in a row of each node's own, so
-// that a crash neither loses nor doubles any and no node waits for another. A row in the
+// Uses are counted in the transaction that makes them, in rows of each node's own (see
+// tally.go), so that a crash neither loses nor doubles any and no node waits for another. A row in the
 // table uses is only made for what stands in the table things: nothing is kept for names
 // that senders invent.
 

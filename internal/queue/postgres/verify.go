@@ -31,6 +31,8 @@ var findings = []struct {
 		GROUP BY action, key_hash HAVING count(*) FILTER (WHERE place < 4611686018427387904) <> 1 LIMIT 100`, false},
 	{"an action is paused without a switch, or the reverse", `SELECT name FROM actions WHERE paused <> (name IN (SELECT name FROM switches WHERE kind = 'action'))`, false},
 	{"an added delivery has no event", `SELECT uuid::text FROM additions a WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = a.event) LIMIT 100`, false},
+	{"the times of a block of events are not known, so that searches by time do not find them and they stay for ever", `SELECT block::text FROM (SELECT DISTINCT id >> 12 AS block FROM events WHERE id >= $1 AND id < $2) AS b
+		WHERE NOT EXISTS (SELECT 1 FROM ` + allSizes + ` AS s WHERE s.part = 0 AND s.block = b.block)`, true},
 	{"an event has no kind", `SELECT uuid::text FROM events e WHERE id >= $1 AND id < $2 AND NOT EXISTS (SELECT 1 FROM kinds WHERE id = e.kind)`, true},
 }
 
