@@ -94,7 +94,7 @@ const findLeft = `SELECT n.id FROM nodes n WHERE EXISTS (
 // tallying is what this node knows of its tallies.
 type tallying struct {
 	some atomic.Bool // it may have some that are not added yet
-	told bool        // that they cannot be added; for keepUp alone
+	told atomic.Bool // that they cannot be added
 }
 
 // addUp adds the tallies of this node, and those that others left. Where it cannot, they
@@ -111,13 +111,14 @@ func (db *DB) addUp(others bool) {
 	})
 	t := &db.tallying
 	if err == nil || db.isClosed() || fateOf(err) == unreached || fateOf(err) == overfull { // others tell that
-		t.told = t.told && err != nil
+		if err == nil {
+			t.told.Store(false)
+		}
 		return
 	}
-	if !t.told {
+	if !t.told.Swap(true) {
 		db.logger.Warn("what is counted cannot be added up; it is tried again each second", zap.Error(err))
 	}
-	t.told = true
 }
 
 // tally adds what this node has counted to the tables that count.

@@ -146,8 +146,9 @@ func TestTalliesCountBeforeTheyAreAdded(t *testing.T) {
 	if err != nil || len(backlog) != 2 || backlog[0].Count != 12 || backlog[1].Count != 12 {
 		t.Errorf("the backlog is %+v, %v", backlog, err)
 	}
-	if err := b.countPending(ctx, b.pool); err != nil || b.pending.count != 24 {
-		t.Errorf("%d deliveries are unfinished, %v; want 24", b.pending.count, err)
+	var pending int64
+	if err := b.pool.QueryRow(ctx, countPending).Scan(&pending); err != nil || pending != 24 {
+		t.Errorf("%d deliveries are unfinished, %v; want 24", pending, err)
 	}
 	sizesFit := func(when string) {
 		t.Helper()

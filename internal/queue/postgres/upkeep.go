@@ -55,7 +55,9 @@ func (db *DB) keepUp() {
 				db.logger.Warn("looking after the queue", zap.Error(err))
 			}
 		}
-		db.addUp(n%30 == 0)
+		if err == nil {
+			db.addUp(n%30 == 0)
+		}
 	}
 }
 
