@@ -45,11 +45,7 @@ func (db *DB) mend(ctx context.Context, tx pgx.Tx, ended []int64) error {
 	if len(ended) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, mayBeMended, ended)
-	if err != nil {
-		return err
-	}
-	repeated, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	repeated, err := numbers(ctx, tx, mayBeMended, ended)
 	if err != nil || len(repeated) == 0 {
 		return err
 	}
@@ -71,7 +67,8 @@ func (db *DB) mend(ctx context.Context, tx pgx.Tx, ended []int64) error {
 	if len(mended) == 0 {
 		return nil
 	}
-	if rows, err = tx.Query(ctx, markMended, mended); err != nil {
+	rows, err := tx.Query(ctx, markMended, mended)
+	if err != nil {
 		return err
 	}
 	var event, at int64

@@ -205,34 +205,31 @@ func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, e
 	return removed, nil
 }
 
-// numbers reads the numbers that a query gives.
-func (db *DB) numbers(ctx context.Context, sql string, args ...any) (numbers []int64, err error) {
+func (db *DB) numbers(ctx context.Context, sql string, args ...any) (found []int64, err error) {
 	err = db.read(ctx, func(conn querier) error {
-		rows, err := conn.Query(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
-		numbers, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		found, err = numbers(ctx, conn, sql, args...)
 		return err
 	})
-	return numbers, err
+	return found, err
+}
+
+// numbers returns the numbers that a query gives.
+func numbers(ctx context.Context, conn querier, sql string, args ...any) ([]int64, error) {
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
 // remove removes events with all that belongs to them, but those that another node
 // removes, or to which a delivery was added since they were found.
 func (db *DB) remove(ctx context.Context, tx pgx.Tx, events []int64) (removed int, err error) {
-	rows, err := tx.Query(ctx, lockFinished, events)
+	locked, err := numbers(ctx, tx, lockFinished, events)
 	if err != nil {
 		return 0, err
 	}
-	locked, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return 0, err
-	}
-	if rows, err = tx.Query(ctx, stillWaiting, locked); err != nil {
-		return 0, err
-	}
-	waiting, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	waiting, err := numbers(ctx, tx, stillWaiting, locked)
 	if err != nil {
 		return 0, err
 	}
