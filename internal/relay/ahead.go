@@ -102,8 +102,8 @@ func (r *Runtime) tellAhead() {
 	}
 }
 
-// wrong rounds by how much a clock is ahead to seconds. Less than tellAheadFrom counts as
-// nothing: nodes tell nobody of it.
+// wrong rounds by how much a clock is ahead to seconds. It returns 0 for less than
+// tellAheadFrom, which is not worth a warning.
 func wrong(ahead time.Duration) time.Duration {
 	if ahead.Abs() < tellAheadFrom {
 		return 0

@@ -25,7 +25,7 @@ func TestStatementsOfTheQueueFindByKey(t *testing.T) {
 		"moving":                  {moveWaiting, `2, ARRAY[102402048]::bigint[], 3`},
 		"looking up what is":      {lookUp, `ARRAY['01890000-0000-0000-0000-000000000000']::uuid[]`},
 		"counting the unfinished": {countPending, ``},
-		"adding tallies":          {addTallies, `1, 100`},
+		"adding tallies":          {addTallies, `1, 100, 10000`},
 		"settling": {settleLeases, some + `, ARRAY[1]::integer[], ARRAY[1]::smallint[], ARRAY[0]::bigint[], ARRAY[1]::bigint[], ARRAY[1]::bigint[], ARRAY[200], ARRAY[NULL]::text[],
 			ARRAY[NULL]::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::boolean[], ARRAY[1]::bigint[], 1, 1`},
 	}

@@ -258,7 +258,7 @@ CREATE TABLE claims ( -- what one node at a time does: leader, or exclusive and 
 );
 `,
 	`
--- To write the rows that count in each transaction of a put took a sixth of its time.
+-- With the rows that count written in each transaction of a put, a node stored a twentieth fewer events.
 CREATE TABLE tallies ( -- what such a transaction counted, until its node adds it to counts, uses, sizes and action_counts
 	node       integer NOT NULL, -- nodes.id
 	id         bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

@@ -229,8 +229,8 @@ func TestTalliesThatAreLeftAreAdded(t *testing.T) {
 	holdsOn(t, a, ignoredAre, 2+3*5)
 }
 
-// Tallies are added once, whoever adds them at once, and those that come meanwhile are not
-// lost. A node that closes adds its own.
+// Several goroutines add the tallies of two nodes at once while both nodes store events.
+// Each tally is added exactly once. A node that closes adds its own.
 func TestTalliesAreAddedOnce(t *testing.T) {
 	a, b := nodesOf(t, nil)
 	ctx := nodePatience(t)
@@ -276,17 +276,25 @@ func TestTalliesAreAddedOnce(t *testing.T) {
 	}
 }
 
-// The tables of the first version are brought up to date, and what they count goes on.
-func TestTalliesAddToTheTablesOfTheFirstVersion(t *testing.T) {
-	dsn, schema := pgtest.Schema(t)
+// firstVersion makes the tables of the first version, and returns a connection to them.
+func firstVersion(t *testing.T) (dsn, schema string, conn *pgx.Conn) {
+	t.Helper()
+	dsn, schema = pgtest.Schema(t)
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close(context.Background()) }()
-	if _, err := conn.PgConn().Exec(t.Context(), "CREATE SCHEMA "+schema+"; SET search_path = "+schema+";"+steps[0]+`
-		INSERT INTO facts VALUES ('version', '1');
-		INSERT INTO nodes (name) VALUES ('old');
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	if _, err := conn.PgConn().Exec(t.Context(), "CREATE SCHEMA "+schema+"; SET search_path = "+schema+";"+steps[0]+"INSERT INTO facts VALUES ('version', '1')").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	return dsn, schema, conn
+}
+
+// The tables of the first version are brought up to date, and what they count goes on.
+func TestTalliesAddToTheTablesOfTheFirstVersion(t *testing.T) {
+	dsn, schema, conn := firstVersion(t)
+	if _, err := conn.PgConn().Exec(t.Context(), `INSERT INTO nodes (name) VALUES ('old');
 		INSERT INTO counts VALUES (1, now_us() - now_us() % 60000000, 'ignored', 1, 7)`).ReadAll(); err != nil {
 		t.Fatal(err)
 	}
@@ -326,19 +334,12 @@ func TestTalliesThatCannotBeAddedStopNothing(t *testing.T) {
 
 // A table that must be changed may be in use for hours, by a dump. Nothing waits for it.
 func TestMigratingWaitsForNoTransactionOfOthers(t *testing.T) {
-	dsn, schema := pgtest.Schema(t)
-	connect := func() *pgx.Conn {
-		conn, err := pgx.Connect(t.Context(), dsn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close(context.Background()) })
-		return conn
-	}
-	conn, dump := connect(), connect()
-	if _, err := conn.PgConn().Exec(t.Context(), "CREATE SCHEMA "+schema+"; SET search_path = "+schema+";"+steps[0]+"INSERT INTO facts VALUES ('version', '1')").ReadAll(); err != nil {
+	dsn, schema, dump := firstVersion(t)
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = conn.Close(context.Background()) }()
 	tx, err := dump.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -11,9 +11,9 @@ import (
 )
 
 // Uses are counted in the transaction that makes them, in rows of each node's own (see
-// tally.go), so that a crash neither loses nor doubles any and no node waits for another. A row in the
-// table uses is only made for what stands in the table things: nothing is kept for names
-// that senders invent.
+// tally.go), so that a crash neither loses nor doubles any and no node waits for another.
+// A row in the table uses is only made for what stands in the table things: nothing is
+// kept for names that senders invent.
 
 // countUses counts uses of events and rules: of the things with these kinds and names,
 // so often, by this node, from a time to another. Each thing must come once.
