@@ -24,6 +24,9 @@ func internalCA(t *testing.T) object {
 		"tls": object{
 			"certificates": object{"automate": []string{"site.example"}},
 			"automation":   object{"policies": []object{{"issuers": []object{{"module": "internal"}}}}},
+			// Else Caddy may delete the folder that it just made for the first
+			// certificate, and obtain it only after a minute.
+			"disable_storage_clean": true,
 		},
 	}
 }

@@ -56,9 +56,12 @@ func newInstallation(t *testing.T) *installation {
 // set sets a variable of the environment of all commands from now on.
 func (i *installation) set(name, value string) { i.variables = append(i.variables, name+"="+value) }
 
-// globals returns the global options that every test needs.
+// globals returns the global options that every test needs. On the first start
+// with a storage, Caddy cleans it beside obtaining the first certificate. If it
+// finds the folder of that certificate still empty, it deletes it, and tries to
+// obtain the certificate again only after a minute (certmagic, deleteExpiredCerts).
 func (i *installation) globals() string {
-	return fmt.Sprintf("admin %s\n\tauto_https off\n\tskip_install_trust\n\tpersist_config off\n", i.admin)
+	return fmt.Sprintf("admin %s\n\tauto_https off\n\tskip_install_trust\n\tpersist_config off\n\tstorage_clean_interval off\n", i.admin)
 }
 
 func (i *installation) environment() []string {
