@@ -86,9 +86,7 @@ func TestCloseEndsWhileTheServerDoesNotAnswer(t *testing.T) {
 		answers bool
 	}{
 		"the synchronous standby is away": {func(t *testing.T, server *pgtest.Server, _ *way) func() {
-			server.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = 'away'")
-			server.Exec(t, "SELECT pg_reload_conf()")
-			server.Holds(t, "SELECT current_setting('synchronous_standby_names') = 'away'")
+			server.Set(t, "synchronous_standby_names", "away")
 			return func() {}
 		}, true},
 		"nothing gets through": {func(_ *testing.T, _ *pgtest.Server, way *way) func() {
@@ -105,6 +103,7 @@ func TestCloseEndsWhileTheServerDoesNotAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { _ = db.Close() }) // else its log outlives a test that failed
 			putOn(t, db, "x", "", 1)
 			takeOn(t, db, "x")
 			defer test.hang(t, server, way)()

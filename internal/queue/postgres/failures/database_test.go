@@ -203,11 +203,9 @@ func TestDatabaseIsReadOnlyForAWhile(t *testing.T) {
 	server := pgtest.Start(t, pgtest.Options{})
 	a, engine := newAnswered(), open(t, server.DSN(), "relay")
 	a.putMany(t, engine, 2, 20)
-	server.Exec(t, "ALTER SYSTEM SET default_transaction_read_only = on")
-	server.Exec(t, "SELECT pg_reload_conf()")
+	server.Set(t, "default_transaction_read_only", "on")
 	a.refused(t, engine)
-	server.Exec(t, "ALTER SYSTEM RESET default_transaction_read_only")
-	server.Exec(t, "SELECT pg_reload_conf()")
+	server.Set(t, "default_transaction_read_only", "off")
 	a.stored(t, engine)
 	a.agrees(t, engine)
 }

@@ -128,6 +128,19 @@ func (s *Server) ExecOn(t testing.TB, dsn, statement string, values ...any) {
 	}
 }
 
+// Set gives a setting of the whole server another value, which needs no restart. It
+// returns once all of the server goes by it. Not all of its processes read settings at
+// once, and it is the checkpointer that makes commits wait for a synchronous standby:
+// what is committed before it has read of one waits for none.
+func (s *Server) Set(t testing.TB, name, value string) {
+	t.Helper()
+	s.Exec(t, "ALTER SYSTEM SET "+name+" = '"+value+"'")
+	s.Exec(t, "SELECT pg_reload_conf()")
+	s.Holds(t, "SELECT current_setting($1) = $2", name, value)
+	// The checkpointer reads settings before it does what it is asked for.
+	s.Exec(t, "CHECKPOINT")
+}
+
 // Holds waits until a query of one truth gives true.
 func (s *Server) Holds(t testing.TB, query string, values ...any) {
 	t.Helper()

@@ -333,8 +333,7 @@ func (s *Server) Standby(t testing.TB, synchronous bool) *Server {
 	standby.settings = append(append(standby.settings, s.settings...), "primary_conninfo="+reached+" application_name="+name)
 	standby.Start(t)
 	if synchronous {
-		s.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = '"+name+"'")
-		s.Exec(t, "SELECT pg_reload_conf()")
+		s.Set(t, "synchronous_standby_names", name)
 		s.Holds(t, "SELECT EXISTS (SELECT 1 FROM pg_stat_replication WHERE application_name = $1 AND sync_state = 'sync')", name)
 		return standby
 	}
