@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/caddy-event-relay/event-relay/internal/queue"
 	"github.com/caddy-event-relay/event-relay/internal/queue/queuetest"
 )
@@ -97,6 +99,25 @@ func (h *clusterHarness) Kill(engine queue.Engine) {
 	db.background.Wait()
 	db.fetches.Wait()
 	db.pool.Close()
+	// A sign of life may still be on its way: it would be given at the time to which a
+	// test advances, and the node would live for another lease.
+	h.gone(db.nodes.session)
+}
+
+// gone waits until the server has ended the connection on which a node gave signs of life.
+func (h *clusterHarness) gone(session int32) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, h.options.DSN)
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close(ctx)
+	for there := true; there; time.Sleep(time.Millisecond) {
+		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_stat_activity a JOIN "+pgx.Identifier{h.options.Schema}.Sanitize()+
+			".sessions s ON s.backend = a.pid AND s.connected = a.backend_start WHERE s.id = $1)", session).Scan(&there); err != nil {
+			panic(err)
+		}
+	}
 }
 
 func TestNodes(t *testing.T) {
