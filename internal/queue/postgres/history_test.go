@@ -269,11 +269,7 @@ func TestPruneLeavesWhatWasAddedMeanwhile(t *testing.T) {
 	ctx := context.Background()
 	old, other := storedNow(), storedNow()
 	s.put(db, old, other)
-	rows, err := s.conn.Query(ctx, "SELECT id FROM events")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	found, err := numbers[int64](ctx, s.conn, "SELECT id FROM events")
 	if err != nil || len(found) != 2 {
 		t.Fatalf("%d events and %v", len(found), err)
 	}

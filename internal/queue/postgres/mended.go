@@ -45,7 +45,7 @@ func (db *DB) mend(ctx context.Context, tx pgx.Tx, ended []int64) error {
 	if len(ended) == 0 {
 		return nil
 	}
-	repeated, err := numbers(ctx, tx, mayBeMended, ended)
+	repeated, err := numbers[int64](ctx, tx, mayBeMended, ended)
 	if err != nil || len(repeated) == 0 {
 		return err
 	}

@@ -7,15 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/caddy-event-relay/event-relay/internal/queue"
+	"github.com/caddy-event-relay/event-relay/internal/queue/postgres/pgtest"
 	"github.com/caddy-event-relay/event-relay/internal/queue/queuetest"
 )
 
 // clusterHarness is a harness that opens the schema several times.
 type clusterHarness struct {
 	*harness
+	t *testing.T
 
 	mu    sync.Mutex
 	nodes []*DB // that are not killed
@@ -27,7 +27,7 @@ type clusterHarness struct {
 const beatInTests = 100 * time.Millisecond
 
 func newClusterHarness(t *testing.T, l limits) *clusterHarness {
-	return &clusterHarness{harness: newHarness(t, l)}
+	return &clusterHarness{harness: newHarness(t, l), t: t}
 }
 
 func (h *clusterHarness) Open(t *testing.T) queue.Engine { return h.Another(t) }
@@ -101,23 +101,8 @@ func (h *clusterHarness) Kill(engine queue.Engine) {
 	db.pool.Close()
 	// A sign of life may still be on its way: it would be given at the time to which a
 	// test advances, and the node would live for another lease.
-	h.gone(db.nodes.session)
-}
-
-// gone waits until the server has ended the connection on which a node gave signs of life.
-func (h *clusterHarness) gone(session int32) {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, h.options.DSN)
-	if err != nil {
-		panic(err)
-	}
-	defer conn.Close(ctx)
-	for there := true; there; time.Sleep(time.Millisecond) {
-		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_stat_activity a JOIN "+pgx.Identifier{h.options.Schema}.Sanitize()+
-			".sessions s ON s.backend = a.pid AND s.connected = a.backend_start WHERE s.id = $1)", session).Scan(&there); err != nil {
-			panic(err)
-		}
-	}
+	pgtest.Shared(h.t).Holds(h.t, "SELECT NOT EXISTS (SELECT 1 FROM pg_stat_activity a JOIN "+h.options.Schema+
+		".sessions s ON s.backend = a.pid AND s.connected = a.backend_start WHERE s.id = $1)", db.nodes.session)
 }
 
 func TestNodes(t *testing.T) {

@@ -207,29 +207,29 @@ func (db *DB) pruneWhere(ctx context.Context, before int64, more func() (bool, e
 
 func (db *DB) numbers(ctx context.Context, sql string, args ...any) (found []int64, err error) {
 	err = db.read(ctx, func(conn querier) error {
-		found, err = numbers(ctx, conn, sql, args...)
+		found, err = numbers[int64](ctx, conn, sql, args...)
 		return err
 	})
 	return found, err
 }
 
 // numbers returns the numbers that a query gives.
-func numbers(ctx context.Context, conn querier, sql string, args ...any) ([]int64, error) {
+func numbers[N int32 | int64](ctx context.Context, conn querier, sql string, args ...any) ([]N, error) {
 	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[int64])
+	return pgx.CollectRows(rows, pgx.RowTo[N])
 }
 
 // remove removes events with all that belongs to them, but those that another node
 // removes, or to which a delivery was added since they were found.
 func (db *DB) remove(ctx context.Context, tx pgx.Tx, events []int64) (removed int, err error) {
-	locked, err := numbers(ctx, tx, lockFinished, events)
+	locked, err := numbers[int64](ctx, tx, lockFinished, events)
 	if err != nil {
 		return 0, err
 	}
-	waiting, err := numbers(ctx, tx, stillWaiting, locked)
+	waiting, err := numbers[int64](ctx, tx, stillWaiting, locked)
 	if err != nil {
 		return 0, err
 	}

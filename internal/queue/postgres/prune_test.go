@@ -104,6 +104,16 @@ func TestPruneKeepsTheCountsOfNodesThatAreGoneAndNoRowOfThem(t *testing.T) {
 	holdsOn(t, a, "SELECT count(*) > 0 FROM notes WHERE node = 'a'")
 }
 
+// putIgnored stores an event that leads to nothing.
+func putIgnored(t *testing.T, db *DB, name string, received time.Time) (id string) {
+	t.Helper()
+	id = uuid.Must(uuid.NewV7()).String()
+	if _, err := db.Put(nodePatience(t), []queue.Entry{{Event: &event.Event{ID: id, Source: "pbx", Name: name, Received: received}, Verdict: rules.Verdict{Decision: rules.Ignored}}}); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 // Kinds that no event has are removed after a while, because senders may invent names,
 // and not one that an event has or that a node may be about to use.
 func TestPruneRemovesKindsThatNoEventHas(t *testing.T) {
@@ -117,14 +127,7 @@ func TestPruneRemovesKindsThatNoEventHas(t *testing.T) {
 		kinds = `SELECT array_agg(event || ' ' || (unused IS NULL) ORDER BY event) = $1 FROM kinds`
 		age   = `UPDATE kinds SET unused = unused - $1`
 	)
-	put := func(db *DB, name string) string {
-		t.Helper()
-		id := uuid.Must(uuid.NewV7()).String()
-		if _, err := db.Put(nodePatience(t), []queue.Entry{{Event: &event.Event{ID: id, Source: "pbx", Name: name, Received: time.Now()}, Verdict: rules.Verdict{Decision: rules.Ignored}}}); err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
+	put := func(db *DB, name string) string { return putIgnored(t, db, name, time.Now()) }
 	for _, name := range []string{"again", "gone", "held"} {
 		put(a, name)
 	}
@@ -163,10 +166,7 @@ func TestPruneBySizeRemovesTheOldestFirst(t *testing.T) {
 	a, _ := nodesOf(t, nil)
 	ctx := nodePatience(t)
 	put := func(received time.Time) string {
-		id := uuid.Must(uuid.NewV7()).String()
-		if _, err := a.Put(ctx, []queue.Entry{{Event: &event.Event{ID: id, Source: "pbx", Name: "call", Received: received}, Verdict: rules.Verdict{Decision: rules.Ignored}}}); err != nil {
-			t.Fatal(err)
-		}
+		id := putIgnored(t, a, "call", received)
 		execOn(t, a, "SELECT setval('event_ids', (nextval('event_ids') >> 12 << 12) + 4096)")
 		return id
 	}

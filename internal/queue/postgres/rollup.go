@@ -12,11 +12,10 @@ import (
 )
 
 // What happens is counted by the minute, in the transaction that makes it happen (see
-// tally.go). Rows
-// for ten minutes and for hours are added up from those later, once, so that a chart
-// reads few rows however long it reaches back, and no row is written over and over for
-// an hour. The fact "rolled" says up to which time that is done; a chart takes what is
-// behind it from the minutes.
+// tally.go). Rows for ten minutes and for hours are added up from those later, once, so
+// that a chart reads few rows however long it reaches back, and no row is written over
+// and over for an hour. The fact "rolled" says up to which time that is done; a chart
+// takes what is behind it from the minutes.
 //
 // Rows of node 0 have all three lengths from the beginning: those that were added up,
 // and what an import brought.

@@ -142,11 +142,7 @@ func (s *search) readKinds(ctx context.Context) error {
 // byState looks where deliveries in the states stand: those that wait in
 // waiting, those that ended badly in a partial index.
 func (s *search) byState(ctx context.Context) error {
-	rows, err := s.conn.Query(ctx, "SELECT id FROM actions WHERE $1 = '' OR name = $1", encodeText(s.filter.Action))
-	if err != nil {
-		return err
-	}
-	actions, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	actions, err := numbers[int32](ctx, s.conn, "SELECT id FROM actions WHERE $1 = '' OR name = $1", encodeText(s.filter.Action))
 	if err != nil {
 		return err
 	}

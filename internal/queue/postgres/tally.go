@@ -110,14 +110,11 @@ func (db *DB) addUp(others bool) {
 		}
 		return err
 	})
-	t := &db.tallying
-	if err == nil || db.isClosed() || fateOf(err) == unreached || fateOf(err) == overfull { // others tell that
-		if err == nil {
-			t.told.Store(false)
-		}
-		return
-	}
-	if !t.told.Swap(true) {
+	switch {
+	case err == nil:
+		db.tallying.told.Store(false)
+	case db.isClosed() || fateOf(err) == unreached || fateOf(err) == overfull: // others tell that
+	case !db.tallying.told.Swap(true):
 		db.logger.Warn("what is counted cannot be added up; it is tried again each second", zap.Error(err))
 	}
 }
@@ -155,11 +152,7 @@ func addTo(ctx context.Context, to sender, node int32, behind int64) error {
 
 // tallyLeft adds what nodes have left.
 func (db *DB) tallyLeft(ctx context.Context, conn *pgxpool.Conn) error {
-	rows, err := conn.Query(ctx, findLeft, lateBy)
-	if err != nil {
-		return err
-	}
-	nodes, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	nodes, err := numbers[int32](ctx, conn, findLeft, lateBy)
 	if err != nil {
 		return err
 	}

@@ -40,11 +40,7 @@ func holdTallies(t *testing.T, db *DB) (release func()) {
 func tallyOn(t *testing.T, db *DB) {
 	t.Helper()
 	ctx := nodePatience(t)
-	rows, err := db.pool.Query(ctx, "SELECT id FROM nodes")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nodes, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	nodes, err := numbers[int32](ctx, db.pool, "SELECT id FROM nodes")
 	if err != nil {
 		t.Fatal(err)
 	}
