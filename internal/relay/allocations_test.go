@@ -42,7 +42,7 @@ func TestAllocationBudget(t *testing.T) {
 		budget float64
 		// arrives says that each event leads to a request.
 		arrives bool
-	}{{"Approved", 77, true}, {"Pencil", 37, false}} {
+	}{{"Approved", 76, true}, {"Pencil", 36, false}} {
 		text := []byte(`{"event":"job_saved","id":"1","status":"` + c.status + `","project":{"id":48213,"name":"Flight 2","client":"Northlight"},"user":"producer1","notes":"none"}`)
 		body := bytes.NewReader(text)
 		request := httptest.NewRequest("POST", "/listen?key=k", nil)

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
+	"unsafe"
 
 	"github.com/google/uuid"
 
@@ -34,23 +34,25 @@ type Entry struct {
 	Window int64
 }
 
-// EncodeEntry encodes all of an entry but its deliveries.
-func EncodeEntry(from *queue.Entry) (e Entry, err error) {
+// EncodeEntry encodes all of an entry but its deliveries. It appends its texts to a buffer,
+// which it returns: Verdict and Record are parts of that, and hold until something else is
+// written there.
+func EncodeEntry(from *queue.Entry, buffer []byte) (e Entry, _ []byte, err error) {
 	stored := from.Event
 	if stored == nil {
-		return e, errors.New("an entry has no event")
+		return e, buffer, errors.New("an entry has no event")
 	}
 	if _, err := ParseID(stored.ID); err != nil {
-		return e, fmt.Errorf("the event has the id %w", err)
+		return e, buffer, fmt.Errorf("the event has the id %w", err)
 	}
 	if len(from.Deliveries) > MaxDeliveries {
-		return e, fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), MaxDeliveries)
+		return e, buffer, fmt.Errorf("event %s has %d deliveries; at most %d can be stored", stored.ID, len(from.Deliveries), MaxDeliveries)
 	}
 	e.Event, e.Received = stored, Micros(stored.Received)
 	e.Kind = Kind{Source: stored.Source, Event: stored.Name, Decision: string(from.Verdict.Decision)}
 	e.Tenant, _ = event.Text(stored.Parameters[event.Tenant])
-	if err := e.encodeTexts(&from.Verdict); err != nil {
-		return e, fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
+	if buffer, err = e.encodeTexts(&from.Verdict, buffer); err != nil {
+		return e, buffer, fmt.Errorf("encoding the verdict on event %s: %w", stored.ID, err)
 	}
 	e.Held = from.Verdict.Held
 	if from.DedupeKey != "" && from.DedupeWindow > 0 {
@@ -58,34 +60,25 @@ func EncodeEntry(from *queue.Entry) (e Entry, err error) {
 		e.Dedupe, e.Window = true, from.DedupeWindow.Microseconds()
 		copy(e.Key[:], sum[:])
 	}
-	return e, nil
+	return e, buffer, nil
 }
 
-// texts are buffers to encode in. What an entry keeps is copied out of them, in one
-// piece of memory that is no longer than it must be. maxText bounds in bytes what stays
-// allocated.
-var texts = sync.Pool{New: func() any { return new([]byte) }}
-
-const maxText = 64 << 10
-
 // encodeTexts sets Verdict, Record and Checksum.
-func (e *Entry) encodeTexts(verdict *rules.Verdict) error {
-	buffer := texts.Get().(*[]byte)
-	text, err := appendVerdict((*buffer)[:0], verdict)
+func (e *Entry) encodeTexts(verdict *rules.Verdict, buffer []byte) ([]byte, error) {
+	start := len(buffer)
+	text, err := appendVerdict(buffer, verdict)
 	if err != nil {
-		return err
+		return buffer, err
 	}
 	record := len(text)
 	text = e.Event.AppendRecord(text)
 	e.Checksum = Checksum(text[record:], e.Event.RawBody)
-	both := string(text)
-	e.Verdict, e.Record = both[:record], both[record:]
-	if cap(text) <= maxText {
-		*buffer = text
-		texts.Put(buffer)
-	}
-	return nil
+	e.Verdict, e.Record = stringOf(text[start:record]), stringOf(text[record:])
+	return text, nil
 }
+
+// stringOf returns bytes as a string without a copy.
+func stringOf(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
 
 // EncodePlans encodes the list of the deliveries, of which there is at least one.
 func (e *Entry) EncodePlans(plans []Plan) {

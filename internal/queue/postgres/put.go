@@ -15,6 +15,9 @@ import (
 // for all values of a statement, is 1 GB.
 const maxRow = 256 << 20
 
+// usualTexts is how many bytes the texts of most events have, encoded.
+const usualTexts = 1 << 10
+
 // put is one call of Put on its way through the committer. All encoding is done by the
 // caller, so that the committer only writes.
 type put struct {
@@ -88,7 +91,7 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 
 // encode prepares what will be written.
 func (e *entry) encode(from *queue.Entry) (err error) {
-	if e.Entry, err = layout.EncodeEntry(from); err != nil {
+	if e.Entry, _, err = layout.EncodeEntry(from, make([]byte, 0, usualTexts)); err != nil {
 		return err
 	}
 	e.uuid = uuid.MustParse(e.Event.ID)

@@ -177,7 +177,7 @@ func BenchmarkWriter(b *testing.B) {
 				for i := range batch {
 					p := &put{entries: make([]entry, 1), receipts: make([]queue.Receipt, 1), done: make(chan error, 1)}
 					e := benchEntry("folder")
-					if err := p.entries[0].encode(&e); err != nil {
+					if err := p.encode(0, &e); err != nil {
 						b.Fatal(err)
 					}
 					db.mu.Lock()

@@ -272,7 +272,7 @@ type awaitedPut struct{ *put }
 func newPut(t *testing.T, e queue.Entry) awaitedPut {
 	t.Helper()
 	p := &put{entries: make([]entry, 1), receipts: make([]queue.Receipt, 1), done: make(chan error, 1)}
-	if err := p.entries[0].encode(&e); err != nil {
+	if err := p.encode(0, &e); err != nil {
 		t.Fatal(err)
 	}
 	return awaitedPut{p}

@@ -24,9 +24,16 @@ type put struct {
 	refused  error
 	done     chan error
 
+	// text holds the texts of the entries, encoded. A put that is used again writes over
+	// those of the one before.
+	text []byte
+
 	// one is where the entry of a single event stands, as nearly all calls have.
 	one [1]entry
 }
+
+// maxText bounds in bytes the texts for which a put keeps its memory.
+const maxText = 64 << 10
 
 // putOf returns a put of n events. Its receipts are the caller's to keep.
 func (db *DB) putOf(n int) *put {
@@ -43,7 +50,11 @@ func (db *DB) putOf(n int) *put {
 
 // reuse ends the use of a put that was answered: the writer does not look at it again.
 func (db *DB) reuse(p *put) {
-	*p = put{done: p.done}
+	text := p.text[:0]
+	if cap(text) > maxText {
+		text = nil
+	}
+	*p = put{done: p.done, text: text}
 	db.puts.Put(p)
 }
 
@@ -70,7 +81,7 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 	}
 	p := db.putOf(len(entries))
 	for i := range entries {
-		if err := p.entries[i].encode(&entries[i]); err != nil {
+		if err := p.encode(i, &entries[i]); err != nil {
 			return nil, fmt.Errorf("storing events: %w", err)
 		}
 		p.size += p.entries[i].size()
@@ -91,9 +102,10 @@ func (db *DB) Put(ctx context.Context, entries []queue.Entry) ([]queue.Receipt, 
 	}
 }
 
-// encode prepares what will be written.
-func (e *entry) encode(from *queue.Entry) (err error) {
-	if e.Entry, err = layout.EncodeEntry(from); err != nil {
+// encode prepares what will be written of one entry.
+func (p *put) encode(i int, from *queue.Entry) (err error) {
+	e := &p.entries[i]
+	if e.Entry, p.text, err = layout.EncodeEntry(from, p.text); err != nil {
 		return err
 	}
 	e.span = database.Span{Oldest: e.Received, Newest: e.Received}
