@@ -87,7 +87,10 @@ func ConnectWriter(file string, maxPages int64) (*sqlite.Conn, error) {
 		"PRAGMA checkpoint_fullfsync = ON",
 		"PRAGMA wal_autocheckpoint = 0", // the writer chooses the moment
 		"PRAGMA journal_size_limit = 16777216",
-		"PRAGMA cache_size = -16384",
+		// What an event adds is written once and not read again, so a small cache is enough.
+		// A large transaction may still hold 16 MB before it writes pages early.
+		"PRAGMA cache_size = -4096",
+		"PRAGMA cache_spill = -16384",
 	} {
 		if err := Execute(conn, pragma); err != nil {
 			return fail(err)
