@@ -20,10 +20,22 @@ var tagNames = func() map[string]event.Parameter {
 	return names
 }()
 
+// tagInitials are the first letters of the tags of each length, a bit for each letter.
+var tagInitials = func() (initials [32]uint32) {
+	for name := range tagNames {
+		initials[len(name)] |= initialOf(name)
+	}
+	return initials
+}()
+
+// initialOf returns the bit of a name's first letter, which upper case does not change.
+func initialOf(name string) uint32 { return 1 << (name[0] & 0x1f) }
+
 // tagOf returns the system parameter whose tag a key is, without regard to
 // case.
 func tagOf(key string) (event.Parameter, bool) {
-	if len(key) < len("date") || len(key) > len("call_rating_duration") {
+	// Most keys are none, and this tells it sooner than the map.
+	if n := len(key); n == 0 || n >= len(tagInitials) || tagInitials[n]&initialOf(key) == 0 {
 		return 0, false
 	}
 	p, ok := tagNames[key]
