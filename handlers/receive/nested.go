@@ -46,10 +46,7 @@ func openTexts(value any, openings int) (any, bool) {
 		}
 	case map[string]any:
 		for key, element := range v {
-			if text, isText := element.(string); isText {
-				if !mayHoldJSON(text) {
-					continue
-				}
+			if _, isText := element.(string); isText {
 				if _, tag := tagOf(key); tag {
 					continue
 				}
@@ -65,9 +62,6 @@ func openTexts(value any, openings int) (any, bool) {
 // mayHoldJSON reports whether text is worth trying as a JSON object, or as an
 // array of something else than numbers: "[1]" is rather a label.
 func mayHoldJSON(text string) bool {
-	if text == "" || '0' <= text[0] && text[0] <= 'z' && text[0] != '[' {
-		return false // as nearly all text, without further looking
-	}
 	text = strings.TrimSpace(text)
 	n := len(text)
 	if n < 2 {
