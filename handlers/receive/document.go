@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-	"unsafe"
 
 	"github.com/caddy-event-relay/event-relay/internal/event"
 )
@@ -164,8 +163,10 @@ func (req *request) decode(raw []byte) *document {
 	}
 	declared, parameters := parseContentType(req.request.Header.Get("Content-Type"))
 	if label := parameters["charset"]; declared == kindJSON && doc.problem == "" && (label == "" || strings.EqualFold(label, "utf-8")) {
-		// The usual case, without further looking.
-		if value, err := event.DecodeJSON(textOf(raw)); err == nil {
+		// The usual case, without further looking. The strings of the decoded body are parts
+		// of it, and the event keeps both: nothing may change the bytes any more, and
+		// blankBody has done so before.
+		if value, err := event.DecodeJSON(event.StringOf(raw)); err == nil {
 			doc.value, doc.isRaw, doc.text = value, true, raw
 			doc.openWhole()
 			return doc
@@ -189,11 +190,6 @@ func (req *request) decode(raw []byte) *document {
 	doc.isRaw = doc.isRaw && bytes.Equal(bytes.Trim(raw, " \t\r\n"), trimmed)
 	return doc
 }
-
-// textOf returns bytes of a body as a string without a copy: the strings of the decoded
-// body are parts of it, and the event keeps both. Nothing may change the bytes any more;
-// blankBody has done so before.
-func textOf(raw []byte) string { return unsafe.String(unsafe.SliceData(raw), len(raw)) }
 
 // read decodes text as what it looks like, else as what it was declared to be.
 func (d *document) read(declared, looks kind, text []byte, parameters map[string]string) {
@@ -244,7 +240,7 @@ func (d *document) read(declared, looks kind, text []byte, parameters map[string
 
 // readJSON decodes JSON, and recovers what it can from what is none.
 func (d *document) readJSON(text []byte) {
-	value, err := event.DecodeJSON(textOf(text))
+	value, err := event.DecodeJSON(event.StringOf(text))
 	if err == nil {
 		d.value, d.isRaw = value, true
 		return
@@ -259,7 +255,7 @@ func (d *document) readJSON(text []byte) {
 	}
 	valid := validUTF8(text)
 	if len(valid) != len(text) || !utf8.Valid(text) {
-		if value, err := event.DecodeJSON(textOf(valid)); err == nil {
+		if value, err := event.DecodeJSON(event.StringOf(valid)); err == nil {
 			d.value = value
 			return
 		}

@@ -123,7 +123,7 @@ func wholeValues(text []byte) (parts []part, rest []byte) {
 // UTF-8.
 func wholeValue(text []byte) (part, bool) {
 	valid := validUTF8(text)
-	value, err := event.DecodeJSON(textOf(valid))
+	value, err := event.DecodeJSON(event.StringOf(valid))
 	return part{raw: text, text: text, value: value, isRaw: bytes.Equal(valid, text)}, err == nil
 }
 
@@ -163,7 +163,7 @@ func brokenLines(text []byte) (parts []part, ownLines bool) {
 
 // brokenValue recovers what it can from one value.
 func brokenValue(text []byte) part {
-	_, err := event.DecodeJSON(textOf(validUTF8(text)))
+	_, err := event.DecodeJSON(event.StringOf(validUTF8(text)))
 	p := part{raw: text, text: text}
 	if err != nil {
 		p.problem = "reading JSON: " + err.Error()

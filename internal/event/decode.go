@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // MaxDepth bounds how deep lists and objects may be nested in a body, and in
@@ -35,6 +36,10 @@ func DecodeJSON(text string) (any, error) {
 	}
 	return v, nil
 }
+
+// StringOf returns bytes as a string without a copy. Nothing may change the bytes as long
+// as the string, or a part of it, is in use.
+func StringOf(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
 
 type decoder struct {
 	text  string

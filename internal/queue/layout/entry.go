@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"github.com/google/uuid"
 
@@ -73,12 +72,9 @@ func (e *Entry) encodeTexts(verdict *rules.Verdict, buffer []byte) ([]byte, erro
 	record := len(text)
 	text = e.Event.AppendRecord(text)
 	e.Checksum = Checksum(text[record:], e.Event.RawBody)
-	e.Verdict, e.Record = stringOf(text[start:record]), stringOf(text[record:])
+	e.Verdict, e.Record = event.StringOf(text[start:record]), event.StringOf(text[record:])
 	return text, nil
 }
-
-// stringOf returns bytes as a string without a copy.
-func stringOf(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
 
 // EncodePlans encodes the list of the deliveries, of which there is at least one.
 func (e *Entry) EncodePlans(plans []Plan) {
