@@ -91,6 +91,13 @@ func (r *Readers) readOnce(ctx context.Context, f func(conn *sqlite.Conn) error)
 	conn.SetInterrupt(nil)
 	code := sqlite.ErrCode(err) // ResultError for those that are not SQLite's
 	interrupted := code == sqlite.ResultInterrupt
+	select {
+	case <-this.stop:
+		// SQLite tells it as an error of the statement when it is interrupted while it
+		// prepares one that reads a pragma as a table.
+		interrupted = interrupted || code == sqlite.ResultError
+	default:
+	}
 	healthy := code == sqlite.ResultOK || code == sqlite.ResultError || interrupted
 	if !conn.AutocommitEnabled() && Execute(conn, "ROLLBACK") != nil {
 		healthy = false
